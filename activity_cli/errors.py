@@ -1,0 +1,52 @@
+"""The error tree. Every error a user can cause has one line that says what, and one that says how on.
+
+The command line prints both and exits with code 1; anything that is not an ActivityError is a bug
+and keeps its traceback.
+"""
+
+
+class ActivityError(Exception):
+    """What went wrong in one line, and in `hint` the next step to take."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SettingsError(ActivityError):
+    """A setting has a value that cannot work."""
+
+
+class DataError(ActivityError):
+    """The labelled data (a folder of clips or a CSV) cannot be used as it is."""
+
+
+class VideoError(ActivityError):
+    """A video gives no frames. `status` is the word for it in result rows."""
+
+    status = "unreadable"
+
+
+class MissingVideoError(VideoError):
+    """There is no file at that path."""
+
+    status = "missing"
+
+
+class UnsupportedVideoError(VideoError):
+    """The file is a video, but this OpenCV has no decoder for its codec."""
+
+    status = "unsupported"
+
+
+class ModelError(ActivityError):
+    """A model folder is absent, incomplete, changed or of a newer format."""
+
+
+class BackboneError(ActivityError):
+    """A CNN is unknown, or its weights are not on this machine and cannot be fetched."""
+
+
+class OutputError(ActivityError):
+    """A result cannot be written where it was asked for."""

@@ -1,0 +1,134 @@
+"""Settings of each stage: frozen, checked when made, saved with the model as plain JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+from activity_cli.errors import SettingsError
+
+Stream = Literal["rgb", "motion"]
+Temporal = Literal["lstm", "mean", "frame"]
+Pooling = Literal["attention", "mean", "last"]
+Optimizer = Literal["adamw", "adam"]
+Schedule = Literal["cosine", "plateau", "constant"]
+ClassWeights = Literal["balanced", "none"]
+
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What all settings share: to and from plain JSON, and checks that name the setting."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain values; `from_json` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild settings that `to_json` wrote.
+
+        Raises:
+            SettingsError: a value is out of range, or a name is not known to this version.
+        """
+        names = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - names):
+            raise SettingsError(
+                f"{cls.__name__} does not know {', '.join(unknown)}.",
+                hint="They come from another version of activity; install that one or a newer one.",
+            )
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    def _require_at_least(self, minimum: float, *names: str) -> None:
+        for name in names:
+            if not getattr(self, name) >= minimum:
+                raise SettingsError(
+                    f"{name} must be at least {minimum}, got {getattr(self, name)}."
+                )
+
+    def _require_one_of(self, choices: tuple[str, ...], *names: str) -> None:
+        for name in names:
+            if getattr(self, name) not in choices:
+                raise SettingsError(
+                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}."
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSettings(_Settings):
+    """How a video becomes a fixed-size clip. Saved with the model, reused as is."""
+
+    num_frames: int = 16
+    """T, frames per clip, spread evenly over the video."""
+    frame_size: int = 224
+    """Side of the square frame that the CNN sees, in pixels. Frames are squashed, not cropped."""
+    streams: tuple[Stream, ...] = STREAMS
+    """What the CNN sees of each sampled frame: the picture, its motion image, or both."""
+    motion_step_seconds: float = 1 / 12
+    """Time between the two frames of a motion image. Longer steps blur what moved into what was."""
+    motion_gain: float = 2.0
+    """Amplification of the frame difference around mid-grey."""
+
+    def __post_init__(self) -> None:
+        self._require_at_least(1, "num_frames")
+        self._require_at_least(32, "frame_size")  # smaller and a CNN of stride 32 has no output
+        self._require_at_least(0.001, "motion_step_seconds", "motion_gain")
+        if not self.streams or list(self.streams) != [s for s in STREAMS if s in self.streams]:
+            raise SettingsError(
+                f"streams must be rgb, motion, or both in that order, got {self.streams}."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings(_Settings):
+    """The sequence classifier that reads the CNN features of a clip."""
+
+    projection_size: int = 128
+    """Size that each stream's features are projected to before the streams are fused."""
+    temporal: Temporal = "lstm"
+    """What reads the sequence: an LSTM, plain mean pooling, or only the middle frame (baseline)."""
+    hidden_size: int = 128
+    """LSTM units per direction."""
+    num_layers: int = 1
+    bidirectional: bool = True
+    pooling: Pooling = "attention"
+    """How the LSTM's outputs over time become one vector."""
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._require_at_least(1, "projection_size", "hidden_size", "num_layers")
+        self._require_one_of(get_args(Temporal), "temporal")
+        self._require_one_of(get_args(Pooling), "pooling")
+        if not 0 <= self.dropout < 1:
+            raise SettingsError(f"dropout must be in [0, 1), got {self.dropout}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings(_Settings):
+    """How the sequence classifier is fitted to cached features."""
+
+    epochs: int = 60
+    """The most passes over the training clips; early stopping usually ends sooner."""
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "cosine"
+    label_smoothing: float = 0.1
+    class_weights: ClassWeights = "balanced"
+    """Weigh the loss so that rare labels count as much as frequent ones."""
+    patience: int = 15
+    """Stop after so many epochs without a better validation loss; the best weights are kept."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient; LSTMs need a bound."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._require_at_least(1, "epochs", "batch_size", "patience")
+        self._require_at_least(0, "weight_decay", "seed")
+        self._require_at_least(1e-8, "learning_rate", "gradient_clip")
+        self._require_one_of(get_args(Optimizer), "optimizer")
+        self._require_one_of(get_args(Schedule), "schedule")
+        self._require_one_of(get_args(ClassWeights), "class_weights")
+        if not 0 <= self.label_smoothing < 1:
+            raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")

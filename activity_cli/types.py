@@ -1,0 +1,146 @@
+"""Values that pass between the stages. Each checks its shapes when it is made.
+
+T is frames per clip, S streams, D the CNN's feature size, C labels; H and W are pixels.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.settings import Stream
+
+Images = NDArray[np.uint8]  # (N, H, W, 3) RGB
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (stage, done, total) as work goes on; a total of 0 means that it is not known."""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """The silent listener, for callers that do not watch."""
+    del stage, done, total
+
+
+class Status(StrEnum):
+    """What became of a file: one word per file, for every file that was asked for."""
+
+    OK = "ok"
+    SHORT = "short"
+    """Fewer frames than the model samples; frames were repeated. Scored."""
+    TRUNCATED = "truncated"
+    """The file ends before its header says so. Scored on what could be decoded."""
+    UNREADABLE = "unreadable"
+    UNSUPPORTED = "unsupported"
+    MISSING = "missing"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+
+    @property
+    def has_score(self) -> bool:
+        """Whether frames were decoded, so that there is something to score."""
+        return self in {Status.OK, Status.SHORT, Status.TRUNCATED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """What decoding said about a clip, whichever way its frames are used afterwards."""
+
+    seconds: NDArray[np.float64]
+    """(T,) time of each sampled frame, from the start of the file."""
+    num_frames: int
+    """Frames decoded in the clip's span, sampled or not: a fact, unlike the header's count."""
+    duration_seconds: float
+    """Length of the clip's span, from decoded timestamps."""
+    status: Status = Status.OK
+    reason: str = ""
+    """Why the status is not ok, in one line."""
+
+    def __post_init__(self) -> None:
+        _check(self.seconds.ndim == 1, f"seconds must be (T,), got {self.seconds.shape}")
+        _check(self.num_frames >= 1, "a clip needs at least one decoded frame")
+        _check(self.status.has_score, f"a decoded clip cannot be {self.status}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A video sampled to T frames, as pictures for the CNN."""
+
+    images: Mapping[Stream, Images]
+    """(T, H, W, 3) RGB uint8 per stream."""
+    decoded: Decoded
+
+    def __post_init__(self) -> None:
+        num_frames = len(self.decoded.seconds)
+        for stream, images in self.images.items():
+            right = images.ndim == 4 and images.shape[0] == num_frames and images.shape[3] == 3
+            _check(right, f"{stream} must be ({num_frames}, H, W, 3), got {images.shape}")
+            _check(images.dtype == np.uint8, f"{stream} must be uint8, got {images.dtype}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFeatures:
+    """CNN features of a clip."""
+
+    values: NDArray[np.float16]
+    """(S, T, D). Half precision is how they are cached; it is below the CNN's own rounding."""
+    decoded: Decoded
+
+    def __post_init__(self) -> None:
+        right = self.values.ndim == 3 and self.values.shape[1] == len(self.decoded.seconds)
+        _check(right, f"features must be (S, T, D), got {self.values.shape}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Scores of all labels, which sum to 1."""
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    """(C,)"""
+
+    def __post_init__(self) -> None:
+        right = self.scores.shape == (len(self.labels),)
+        _check(right, f"scores must be ({len(self.labels)},), got {self.scores.shape}")
+
+    @property
+    def label(self) -> str:
+        """The label with the highest score."""
+        return self.labels[int(self.scores.argmax())]
+
+    @property
+    def score(self) -> float:
+        """The highest score."""
+        return float(self.scores.max())
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """The k best labels with their scores, best first."""
+        best = np.argsort(-self.scores, kind="stable")[:k]
+        return [(self.labels[i], float(self.scores[i])) for i in best]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult:
+    """One row per file that was asked for. No prediction unless frames were decoded."""
+
+    path: str
+    status: Status
+    reason: str = ""
+    prediction: Prediction | None = None
+    duration_seconds: float | None = None
+    num_frames: int | None = None
+    model: str = ""
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time spent per stage: decode, cnn, lstm."""
+
+    def __post_init__(self) -> None:
+        _check(
+            (self.prediction is not None) == self.status.has_score,
+            f"status {self.status} and a prediction of {self.prediction} do not go together",
+        )
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
