@@ -1,5 +1,6 @@
 # make demo   set up, then show the whole job on drawn clips (about 3 minutes)
 # make test   set up, then lint, type-check and test
+#
 # Both need nothing but Python 3.11 or newer; everything is installed into .venv.
 
 PYTHON ?= python3
@@ -7,10 +8,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint format install clean
+DEMO_LABELS := $(addprefix --label ,walk wave jump sit_down stand_up)
+
+.PHONY: help install demo test lint format clean
 .DEFAULT_GOAL := help
 
-.PHONY: help
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
@@ -25,8 +27,23 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
+# Everything the demo makes lies in demo/, its cache included.
+demo: export ACTIVITY_CACHE_DIR := demo/cache
 demo: $(STAMP)
-	@$(BIN)/python -m tests.demo
+	@rm -rf demo
+	$(BIN)/activity sample demo/clips --clips-per-label 24 $(DEMO_LABELS)
+	$(BIN)/activity sample demo/new --clips-per-label 2 --seed 1 $(DEMO_LABELS) --quiet
+	@echo
+	@echo "=== The shipped model on a drawn clip"
+	$(BIN)/activity predict demo/new/wave
+	@echo
+	@echo "=== A model of our own, trained on the drawn clips"
+	$(BIN)/activity train demo/clips --name actions --output demo/runs
+	@echo
+	@echo "=== What it says of clips of people it has never seen"
+	$(BIN)/activity predict demo/new --model demo/runs/actions
+	@echo
+	@echo "Pictures: demo/runs/actions/curves.png and demo/runs/actions/model/confusion.png"
 
 test: lint
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""The error tree. Every error a user can cause has one line that says what, and one that says how on.
+"""The error tree. Every error a user can cause says in one line what, and in one what to do next.
 
 The command line prints both and exits with code 1; anything that is not an ActivityError is a bug
 and keeps its traceback.

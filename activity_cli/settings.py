@@ -13,6 +13,11 @@ Optimizer = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "plateau", "constant"]
 ClassWeights = Literal["balanced", "none"]
 
+DEFAULT_BACKBONE = "efficientnet_lite0"
+"""The CNN that every installation has, without a download."""
+DEFAULT_MODEL = "surveillance-fight"
+"""The shipped model that predicts when none is named."""
+
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 

@@ -80,19 +80,6 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipFeatures:
-    """CNN features of a clip."""
-
-    values: NDArray[np.float16]
-    """(S, T, D). Half precision is how they are cached; it is below the CNN's own rounding."""
-    decoded: Decoded
-
-    def __post_init__(self) -> None:
-        right = self.values.ndim == 3 and self.values.shape[1] == len(self.decoded.seconds)
-        _check(right, f"features must be (S, T, D), got {self.values.shape}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """Scores of all labels, which sum to 1."""
 

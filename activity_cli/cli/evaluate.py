@@ -1,0 +1,65 @@
+"""`activity evaluate`: how well does a model do on these labelled clips?"""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from activity_cli.cli import options
+from activity_cli.cli.command_line import this_command
+from activity_cli.cli.predict import EXIT_SOME_WITHOUT_SCORE
+from activity_cli.cli.progress import progress_report
+
+EXAMPLE = "activity evaluate runs/gym new_clips --output results"
+
+
+@options.with_option_groups
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="Run folder, model folder, or a shipped model's name.")
+    ],
+    data: Annotated[
+        Path, typer.Argument(help="Folder with one folder of clips per label, or a CSV.")
+    ],
+    *,
+    machine: options.MachineOptions,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")
+    ] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure a model on labelled clips.
+
+    The figures mean something only for clips that the model was not trained on.
+    """
+    from activity_cli.bundle import load_model
+    from activity_cli.dataset import load_dataset
+    from activity_cli.files import new_folder
+    from activity_cli.prediction import Predictor, evaluate_model
+    from activity_cli.report.console import results_console, show_measurement
+    from activity_cli.report.run_folder import measurement_metrics, write_measurement
+
+    chosen, dataset = load_model(model), load_dataset(data, min_labels=1)
+    if output is not None:
+        new_folder(output, overwrite=overwrite)
+    with progress_report(quiet=quiet) as report:
+        predictor = Predictor(
+            chosen,
+            cache_dir=machine.cache,
+            precision=machine.precision,
+            num_workers=machine.workers,
+            on_prepare=report.note,
+        )
+        measurement = evaluate_model(predictor, dataset, on_progress=report)
+    metrics = measurement_metrics(measurement, command=this_command())
+    if output is not None:
+        write_measurement(measurement, output, metrics)
+    if json:
+        typer.echo(jsonlib.dumps(metrics, indent=2))
+    else:
+        results_console().print(show_measurement(measurement, output))
+    if measurement.left_out:
+        raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

@@ -1,0 +1,246 @@
+"""Options that several commands share, in groups, so that they are spelled and explained once.
+
+A command takes a group as one parameter, `network: NetworkOptions`; `with_option_groups` shows
+each of the group's fields to Typer as an option of its own.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from activity_cli.paths import default_cache_dir
+from activity_cli.settings import (
+    DEFAULT_BACKBONE,
+    STREAMS,
+    ClassWeights,
+    ClipSettings,
+    NetworkSettings,
+    Optimizer,
+    Pooling,
+    Schedule,
+    TrainSettings,
+)
+
+if TYPE_CHECKING:
+    from activity_cli.cli.progress import ProgressReport
+    from activity_cli.labelled import Reading
+
+_CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
+
+
+def _option(*names: str, panel: str, text: str, **details: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, help=text, **details)
+
+
+_OUTPUT = "Output"
+Overwrite = Annotated[bool, _option(panel=_OUTPUT, text="Replace an existing output.")]
+Json = Annotated[bool, _option("--json", panel=_OUTPUT, text="Print the result as JSON.")]
+Quiet = Annotated[bool, _option("--quiet", "-q", panel=_OUTPUT, text="No progress, no notes.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0)]
+
+_READING = "Reading videos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineOptions:
+    """How this machine reads videos: no effect on what a model is."""
+
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        _option(panel=_READING, text="Of the CNN; auto takes the fastest that this CPU has."),
+    ] = "auto"
+    workers: Annotated[
+        int | None,
+        _option(panel=_READING, text="Decoder threads.", min=1, show_default="one per core"),
+    ] = None
+    cache_dir: Annotated[
+        Path | None,
+        _option(
+            panel=_READING,
+            text="Where features and prepared networks are kept.",
+            envvar="ACTIVITY_CACHE_DIR",
+            show_default="the user's cache folder",
+        ),
+    ] = None
+
+    @property
+    def cache(self) -> Path:
+        """The cache folder to use."""
+        return self.cache_dir or default_cache_dir()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """How a video becomes a clip, and which CNN reads it."""
+
+    backbone: Annotated[
+        str, _option(panel=_READING, text="Pretrained CNN; `activity models` lists them.")
+    ] = DEFAULT_BACKBONE
+    streams: Annotated[
+        Literal["both", "rgb", "motion"],
+        _option(panel=_READING, text="Pictures, motion images, or both fused."),
+    ] = "both"
+    frames: Annotated[
+        int, _option(panel=_READING, text="Frames per clip, spread evenly over it.", min=1)
+    ] = _CLIP.num_frames
+    frame_size: Annotated[
+        int | None,
+        _option(
+            panel=_READING,
+            text="Side of the square that the CNN sees, in pixels.",
+            show_default="the CNN's own",
+        ),
+    ] = None
+
+    def reading(self, machine: MachineOptions, report: "ProgressReport") -> "Reading":
+        """All that the reading of labelled clips needs.
+
+        Raises:
+            BackboneError: the CNN is unknown or its weights are not to be had.
+        """
+        from activity_cli.backbones import find_backbone
+        from activity_cli.labelled import Reading
+
+        backbone = find_backbone(self.backbone)
+        return Reading(
+            backbone=backbone,
+            clip=ClipSettings(
+                num_frames=self.frames,
+                frame_size=self.frame_size or backbone.frame_size,
+                streams=STREAMS if self.streams == "both" else (self.streams,),
+            ),
+            cache_dir=machine.cache,
+            precision=machine.precision,
+            num_workers=machine.workers,
+            on_progress=report,
+            on_prepare=report.note,
+        )
+
+
+_NETWORK_PANEL = "Network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """The sequence classifier."""
+
+    temporal: Annotated[
+        Literal["lstm", "mean"],
+        _option(panel=_NETWORK_PANEL, text="What reads the sequence: an LSTM, or mean pooling."),
+    ] = "lstm"
+    pooling: Annotated[
+        Pooling, _option(panel=_NETWORK_PANEL, text="How the LSTM's outputs become one vector.")
+    ] = _NETWORK.pooling
+    hidden_size: Annotated[int, _option(panel=_NETWORK_PANEL, text="LSTM units per direction.")] = (
+        _NETWORK.hidden_size
+    )
+    layers: Annotated[int, _option(panel=_NETWORK_PANEL, text="LSTM layers.")] = _NETWORK.num_layers
+    bidirectional: Annotated[
+        bool,
+        _option("--bidirectional/--one-way", panel=_NETWORK_PANEL, text="Read it both ways."),
+    ] = _NETWORK.bidirectional
+    projection_size: Annotated[
+        int, _option(panel=_NETWORK_PANEL, text="Size of each stream before they are fused.")
+    ] = _NETWORK.projection_size
+    dropout: Annotated[
+        float, _option(panel=_NETWORK_PANEL, text="Share of units dropped while training.")
+    ] = _NETWORK.dropout
+
+    def settings(self) -> NetworkSettings:
+        """The settings that these options say."""
+        return NetworkSettings(
+            temporal=self.temporal,
+            pooling=self.pooling,
+            hidden_size=self.hidden_size,
+            num_layers=self.layers,
+            bidirectional=self.bidirectional,
+            projection_size=self.projection_size,
+            dropout=self.dropout,
+        )
+
+
+_TRAINING_PANEL = "Training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """How the sequence classifier is fitted."""
+
+    epochs: Annotated[
+        int, _option(panel=_TRAINING_PANEL, text="The most passes over the training clips.")
+    ] = _TRAIN.epochs
+    patience: Annotated[
+        int, _option(panel=_TRAINING_PANEL, text="Epochs without gain before it stops early.")
+    ] = _TRAIN.patience
+    batch_size: Annotated[int, _option(panel=_TRAINING_PANEL, text="Clips per step.")] = (
+        _TRAIN.batch_size
+    )
+    learning_rate: Annotated[
+        float, _option(panel=_TRAINING_PANEL, text="The highest of the schedule.")
+    ] = _TRAIN.learning_rate
+    schedule: Annotated[
+        Schedule, _option(panel=_TRAINING_PANEL, text="Course of the learning rate.")
+    ] = _TRAIN.schedule
+    optimizer: Annotated[Optimizer, _option(panel=_TRAINING_PANEL, text="Optimizer.")] = (
+        _TRAIN.optimizer
+    )
+    weight_decay: Annotated[float, _option(panel=_TRAINING_PANEL, text="Weight decay.")] = (
+        _TRAIN.weight_decay
+    )
+    label_smoothing: Annotated[
+        float, _option(panel=_TRAINING_PANEL, text="Share of doubt put into every label.")
+    ] = _TRAIN.label_smoothing
+    class_weights: Annotated[
+        ClassWeights,
+        _option(panel=_TRAINING_PANEL, text="Let rare labels count like frequent ones."),
+    ] = _TRAIN.class_weights
+    seed: Seed = _TRAIN.seed
+
+    def settings(self) -> TrainSettings:
+        """The settings that these options say."""
+        return TrainSettings(**vars(self))
+
+
+_GROUPS = (MachineOptions, ClipOptions, NetworkOptions, TrainOptions)
+
+
+def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter whose type is an option group by the group's options.
+
+    Typer reads a command's signature; this gives it one in which every field of a group is a
+    parameter of its own, and puts the values back together when the command is called.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    groups = {p.name: p.annotation for p in signature.parameters.values() if _is_group(p)}
+
+    @wraps(command)
+    def expanded(**values: Any) -> None:
+        for name, group in groups.items():
+            options = {field: values.pop(field) for field in _fields(group)}
+            values[name] = group(**options)
+        command(**values)
+
+    parameters = list(_expand(signature.parameters.values()))
+    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {p.name: p.annotation for p in parameters}
+    return expanded
+
+
+def _is_group(parameter: inspect.Parameter) -> bool:
+    return parameter.annotation in _GROUPS
+
+
+def _fields(group: type) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(group, eval_str=True).parameters)
+
+
+def _expand(parameters: Iterable[inspect.Parameter]) -> Iterable[inspect.Parameter]:
+    for parameter in parameters:
+        inner = _fields(parameter.annotation).values() if _is_group(parameter) else (parameter,)
+        for one in inner:
+            yield one.replace(kind=inspect.Parameter.KEYWORD_ONLY)

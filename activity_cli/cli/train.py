@@ -1,0 +1,66 @@
+"""`activity train`: learn the actions in a folder of labelled clips."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from activity_cli.cli import options
+from activity_cli.cli.command_line import this_command
+from activity_cli.cli.progress import progress_report
+
+EXAMPLE = "activity train clips --name gym"
+
+
+@options.with_option_groups
+def train(
+    data: Annotated[
+        Path, typer.Argument(help="Folder with one folder of clips per label, or a CSV.")
+    ],
+    *,
+    machine: options.MachineOptions,
+    clip: options.ClipOptions,
+    network: options.NetworkOptions,
+    training: options.TrainOptions,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run.", show_default="the data's name")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    val_fraction: Annotated[
+        float, typer.Option(help="Share of the clips that chooses the best epoch.")
+    ] = 0.15,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of the clips held out to measure on.")
+    ] = 0.15,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Learn actions from your own labelled clips.
+
+    DATA is a folder such as clips/wave/1.mp4, clips/run/2.mp4, or a CSV with the columns
+    path,label and, if you like, group (person, camera: never split apart), split (train, val,
+    test), start and end (seconds).
+    """
+    from activity_cli.report.console import results_console, show_training
+    from activity_cli.report.run_folder import training_metrics, write_training_run
+    from activity_cli.runs import run_folder, train_model
+
+    with (
+        run_folder(output, name or data.resolve().stem) as folder,
+        progress_report(quiet=quiet) as report,
+    ):
+        run = train_model(
+            data,
+            clip.reading(machine, report),
+            folder,
+            network=network.settings(),
+            settings=training.settings(),
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+        )
+        write_training_run(run, command=this_command())
+    if json:
+        typer.echo(jsonlib.dumps(training_metrics(run), indent=2))
+    else:
+        results_console().print(show_training(run))

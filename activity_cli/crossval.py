@@ -1,0 +1,239 @@
+"""k-fold cross-validation of the sequence classifier on features that were extracted once.
+
+Every clip is scored once, by a network that saw neither it nor anything of its group. The part
+that early stopping watches is carved out of the training folds, never out of the held-out one.
+N is clips, C labels.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.dataset import Dataset, load_dataset
+from activity_cli.evaluation import (
+    Evaluation,
+    evaluate_scores,
+    majority_scores,
+    pair_accuracy,
+)
+from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
+from activity_cli.settings import NetworkSettings, Temporal, TrainSettings
+from activity_cli.splits import Folds, inner_split
+from activity_cli.training import fit, score_rows
+from activity_cli.types import OnProgress, no_progress
+
+_HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
+"""Names of the heads in comparisons, simplest first."""
+
+VAL_FRACTION = 0.15
+"""Share of the training folds that chooses the best epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldResult:
+    """One held-out fold."""
+
+    name: str
+    num_clips: int
+    accuracy: float
+    best_epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossValidation:
+    """Out-of-fold scores of all clips and what they amount to."""
+
+    scores: NDArray[np.float32]
+    """(N, C), each row by the network that did not see the clip."""
+    evaluation: Evaluation
+    folds: tuple[FoldResult, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Time for training and scoring all folds."""
+        return sum(fold.seconds for fold in self.folds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairComparison:
+    """How well each head tells two labels apart, clips and scores of other labels left aside."""
+
+    labels: tuple[str, str]
+    num_clips: int
+    accuracy: Mapping[str, float]
+    """By head; 0.5 is chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossvalRun:
+    """A cross-validation of labelled data, with other heads beside it when asked for."""
+
+    data: LabelledFeatures
+    folds: Folds
+    result: CrossValidation
+    rounds: Mapping[str, CrossValidation]
+    """By head, simplest first; empty without `compare`."""
+    hard_pairs: Sequence[PairComparison]
+
+
+def run_crossval(
+    data: Path,
+    reading: Reading,
+    *,
+    deal: Callable[[Dataset], Folds],
+    network: NetworkSettings,
+    settings: TrainSettings,
+    compare: bool = False,
+) -> CrossvalRun:
+    """Read labelled data and cross-validate on it.
+
+    Args:
+        data: folder or CSV of labelled clips.
+        reading: how videos are read.
+        deal: says the fold of every sample.
+        network: shape of the network.
+        settings: how each fold's network is fitted.
+        compare: also run the simpler heads of `compare_heads`.
+
+    Raises:
+        DataError: the data cannot be used, or has too few clips for the folds.
+        BackboneError: the CNN is unknown or its weights are not to be had.
+        OutputError: the cache folder cannot be written.
+    """
+    dataset = load_dataset(data)
+    deal(dataset)  # what cannot be dealt is said before minutes of decoding
+    labelled = read_labelled(dataset, reading)
+    folds = deal(labelled.dataset)
+    on_progress = reading.on_progress
+    if not compare:
+        result = cross_validate(labelled, folds, network, settings, on_progress=on_progress)
+        return CrossvalRun(data=labelled, folds=folds, result=result, rounds={}, hard_pairs=())
+    rounds = compare_heads(labelled, folds, network, settings, on_progress=on_progress)
+    return CrossvalRun(
+        data=labelled,
+        folds=folds,
+        result=rounds[_HEADS[network.temporal]],
+        rounds=rounds,
+        hard_pairs=compare_on_hard_pairs(rounds, labelled.targets),
+    )
+
+
+def cross_validate(
+    data: LabelledFeatures,
+    folds: Folds,
+    network: NetworkSettings,
+    settings: TrainSettings,
+    *,
+    name: str = "folds",
+    on_progress: OnProgress = no_progress,
+) -> CrossValidation:
+    """Score every clip by a network trained on the other folds.
+
+    Args:
+        data: features and labels of all clips.
+        folds: the fold in which each clip is held out.
+        network: shape of the network.
+        settings: how each fold's network is fitted.
+        name: what progress calls this round.
+        on_progress: told after each fold.
+    """
+    num_labels, groups = len(data.dataset.labels), data.dataset.groups()
+    scores = np.zeros((len(data.targets), num_labels), np.float32)
+    results = []
+    on_progress(name, 0, len(folds.names))
+    for number, fold_name in enumerate(folds.names):
+        started = time.perf_counter()
+        others = np.flatnonzero(folds.index != number)
+        held_out = np.flatnonzero(folds.index == number)
+        inner_train, inner_val = inner_split(
+            data.targets[others],
+            None if groups is None else groups[others],
+            fraction=VAL_FRACTION,
+            seed=settings.seed,
+        )
+        fitted = fit(
+            data.features,
+            data.targets,
+            train_rows=others[inner_train],
+            val_rows=others[inner_val],
+            num_labels=num_labels,
+            network_settings=network,
+            settings=settings,
+        )
+        scores[held_out] = score_rows(fitted.network, data.features, held_out)
+        correct = scores[held_out].argmax(axis=1) == data.targets[held_out]
+        results.append(
+            FoldResult(
+                name=fold_name,
+                num_clips=len(held_out),
+                accuracy=float(correct.mean()),
+                best_epoch=fitted.best_epoch,
+                seconds=time.perf_counter() - started,
+            )
+        )
+        on_progress(name, number + 1, len(folds.names))
+    evaluation = evaluate_scores(scores, data.targets, data.dataset.labels)
+    return CrossValidation(scores=scores, evaluation=evaluation, folds=tuple(results))
+
+
+def majority_baseline(data: LabelledFeatures, folds: Folds) -> CrossValidation:
+    """What always naming the most frequent training label reaches on the same folds."""
+    num_labels = len(data.dataset.labels)
+    scores = np.zeros((len(data.targets), num_labels), np.float32)
+    for number in range(len(folds.names)):
+        held_out = folds.index == number
+        train_targets = data.targets[~held_out]
+        scores[held_out] = majority_scores(train_targets, int(held_out.sum()), num_labels)
+    evaluation = evaluate_scores(scores, data.targets, data.dataset.labels)
+    return CrossValidation(scores=scores, evaluation=evaluation, folds=())
+
+
+def compare_heads(
+    data: LabelledFeatures,
+    folds: Folds,
+    network: NetworkSettings,
+    settings: TrainSettings,
+    *,
+    on_progress: OnProgress = no_progress,
+) -> dict[str, CrossValidation]:
+    """The same folds and features, read by ever more capable heads, simplest first.
+
+    `single frame` sees one picture from the middle of the clip, as an image classifier would;
+    `mean-pool` sees all frames but not their order; `lstm` sees all of it.
+    """
+    rounds = {"majority": majority_baseline(data, folds)}
+    for temporal, name in _HEADS.items():
+        head = replace(network, temporal=temporal)
+        rounds[name] = cross_validate(
+            data, folds, head, settings, name=name, on_progress=on_progress
+        )
+    return rounds
+
+
+def compare_on_hard_pairs(
+    rounds: Mapping[str, CrossValidation], targets: NDArray[np.int64], *, num_pairs: int = 3
+) -> list[PairComparison]:
+    """The pairs of labels that a single frame tells apart worst, and how every head does there.
+
+    Actions that differ only in the order of time show here: a picture cannot tell them apart.
+    """
+    frame = rounds["single frame"]
+    labels = frame.evaluation.labels
+    pairs = combinations(range(len(labels)), 2)
+    ranked = sorted(pairs, key=lambda pair: pair_accuracy(frame.scores, targets, *pair))
+    return [
+        PairComparison(
+            labels=(labels[i], labels[j]),
+            num_clips=int(np.isin(targets, (i, j)).sum()),
+            accuracy={
+                name: pair_accuracy(result.scores, targets, i, j) for name, result in rounds.items()
+            },
+        )
+        for i, j in ranked[:num_pairs]
+    ]

@@ -1,0 +1,339 @@
+"""Videos -> CNN features, through an engine, with a cache on disk.
+
+A clip's features depend on the bytes of its file, on how the clip is sampled and on the CNN and
+engine that read it. The cache key is made of exactly these, so a changed video or setting is
+never served stale. Entries are written to a temporary name and renamed, carry a digest, and are
+rebuilt when they do not match it: any number of processes may share a cache.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from activity_cli.backbones import Backbone
+from activity_cli.clips import read_clip
+from activity_cli.dataset import Sample
+from activity_cli.engines import Extractor
+from activity_cli.errors import VideoError
+from activity_cli.files import temporary_file, write_bytes_atomically
+from activity_cli.paths import FEATURES
+from activity_cli.settings import ClipSettings, Stream
+from activity_cli.types import Clip, Decoded, OnProgress, Status, no_progress
+
+_FORMAT = 1  # raise it when sampling, motion images or the entry's layout change
+_DIGEST_BYTES = 16
+
+StreamFeatures = dict[Stream, NDArray[np.float16]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRequest:
+    """A clip to extract: a whole file, or the piece of it between two times."""
+
+    path: Path
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+def clip_request(sample: Sample) -> ClipRequest:
+    """The sample as the feature stage asks for it."""
+    return ClipRequest(
+        path=sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractedClip:
+    """What became of a request: features, or the error that says why there are none."""
+
+    request: ClipRequest
+    decoded: Decoded | None = None
+    values: NDArray[np.float16] | None = None
+    """(S, T, D). Half precision is finer than the CNN's own rounding in bf16."""
+    error: VideoError | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time spent per stage: decode, cnn."""
+
+    @property
+    def status(self) -> Status:
+        """The word for the result row."""
+        if self.decoded is not None:
+            return self.decoded.status
+        return Status(self.error.status) if self.error else Status.UNREADABLE
+
+    @property
+    def reason(self) -> str:
+        """Why the status is not ok."""
+        return self.decoded.reason if self.decoded else str(self.error)
+
+
+class FeatureCache:
+    """Features by key, one small file per clip."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: str) -> tuple[StreamFeatures, Decoded] | None:
+        """The streams stored under `key`, or None if there are none or the entry is damaged."""
+        try:
+            data = self._path(key).read_bytes()
+        except OSError:
+            return None
+        digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+        if digest != _digest(payload):
+            return None
+        try:
+            tensors = load(payload)
+        except SafetensorError:
+            return None
+        meta = json.loads(tensors.pop("meta").tobytes())
+        seconds = tensors.pop("seconds")
+        decoded = Decoded(seconds=seconds, **{**meta, "status": Status(meta["status"])})
+        streams: StreamFeatures = {}
+        for stream in ("rgb", "motion"):
+            if stream in tensors:
+                streams[stream] = tensors[stream]
+        return streams, decoded
+
+    def save(self, key: str, streams: StreamFeatures, decoded: Decoded) -> None:
+        """Store the streams' (T, D) features under `key`.
+
+        Raises:
+            OutputError: the cache folder cannot be written.
+        """
+        meta = {k: v for k, v in asdict(decoded).items() if k != "seconds"}
+        tensors: dict[str, NDArray[Any]] = {
+            **{str(stream): values for stream, values in streams.items()},
+            "seconds": decoded.seconds,
+            "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
+        }
+        payload = save(tensors)
+        write_bytes_atomically(self._path(key), _digest(payload) + payload)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.features"
+
+
+def extract_features(
+    requests: Iterable[ClipRequest],
+    settings: ClipSettings,
+    *,
+    extractor: Extractor,
+    backbone: Backbone,
+    cache: FeatureCache | None = None,
+    num_workers: int | None = None,
+) -> Iterator[ExtractedClip]:
+    """Features of each request, in order: decoders run ahead in threads, the CNN in this one.
+
+    At most two clips per decoder are held at once, so memory does not grow with the number of
+    requests. A video that gives no frames becomes an `ExtractedClip` with its error.
+
+    Raises:
+        OutputError: the cache folder cannot be written.
+    """
+    num_workers = num_workers or os.cpu_count() or 1
+    waiting = iter(requests)
+    pending: deque[Future[_Prepared]] = deque()
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="decode") as pool:
+        key_parts = _key_parts(settings, backbone, extractor)
+
+        def submit(count: int) -> None:
+            for request in islice(waiting, count):
+                pending.append(pool.submit(_prepare, request, settings, cache, key_parts))
+
+        try:
+            submit(2 * num_workers)
+            while pending:
+                prepared = pending.popleft().result()
+                submit(1)
+                yield _finish(prepared, settings, extractor, cache)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A request on its way to the CNN: what the cache had, and the decoded rest."""
+
+    request: ClipRequest
+    key: str = ""
+    cached: StreamFeatures = field(default_factory=dict)
+    decoded: Decoded | None = None
+    clip: Clip | None = None
+    error: VideoError | None = None
+    decode_seconds: float = 0.0
+    may_cache: bool = False
+
+
+def _prepare(
+    request: ClipRequest, settings: ClipSettings, cache: FeatureCache | None, key_parts: str
+) -> _Prepared:
+    """Look the clip up, decode what is missing. Runs in a decoder thread."""
+    started = time.perf_counter()
+    key, cached, decoded = "", dict[Stream, NDArray[np.float16]](), None
+    try:
+        before = _fingerprint(request.path)
+        if cache is not None and before is not None:
+            key = _key(request, key_parts)
+            if entry := cache.load(key):
+                cached, decoded = entry
+        missing = tuple(stream for stream in settings.streams if stream not in cached)
+        clip = None
+        if missing:
+            clip = read_clip(
+                request.path,
+                replace(settings, streams=missing),
+                start_seconds=request.start_seconds,
+                end_seconds=request.end_seconds,
+            )
+            decoded = clip.decoded
+        # A file that changed while it was read is scored, but not remembered under either hash.
+        may_cache = bool(key) and _fingerprint(request.path) == before
+    except VideoError as error:
+        return _Prepared(request=request, error=error)
+    return _Prepared(
+        request=request,
+        key=key,
+        cached=cached,
+        decoded=decoded,
+        clip=clip,
+        decode_seconds=time.perf_counter() - started,
+        may_cache=may_cache,
+    )
+
+
+def _finish(
+    prepared: _Prepared, settings: ClipSettings, extractor: Extractor, cache: FeatureCache | None
+) -> ExtractedClip:
+    """Run the CNN on what was decoded and remember it."""
+    if prepared.error is not None or prepared.decoded is None:
+        return ExtractedClip(request=prepared.request, error=prepared.error)
+    started = time.perf_counter()
+    streams = dict(prepared.cached)
+    if prepared.clip is not None:
+        streams |= _run_cnn(prepared.clip, extractor)
+        if cache is not None and prepared.may_cache:
+            cache.save(prepared.key, streams, prepared.decoded)
+    values = np.stack([streams[stream] for stream in settings.streams])  # (S, T, D)
+    return ExtractedClip(
+        request=prepared.request,
+        decoded=prepared.decoded,
+        values=values,
+        stage_seconds={
+            "decode": prepared.decode_seconds,
+            "cnn": time.perf_counter() - started,
+        },
+    )
+
+
+def _run_cnn(clip: Clip, extractor: Extractor) -> StreamFeatures:
+    """All streams of a clip in one batch: (T, H, W, 3) each -> (T, D) each."""
+    images = np.concatenate(list(clip.images.values()))
+    features = extractor.extract(images).astype(np.float16)
+    return dict(zip(clip.images, np.split(features, len(clip.images)), strict=True))
+
+
+def _key_parts(settings: ClipSettings, backbone: Backbone, extractor: Extractor) -> str:
+    clip = {k: v for k, v in settings.to_json().items() if k != "streams"}
+    parts = {
+        "format": _FORMAT,
+        "clip": clip,
+        "backbone": [backbone.name, backbone.weights_sha256],
+        "engine": extractor.identity,
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def _key(request: ClipRequest, key_parts: str) -> str:
+    try:
+        with request.path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise VideoError(f"cannot be read: {error.strerror}") from error
+    piece = json.dumps([content, request.start_seconds, request.end_seconds])
+    return hashlib.sha256((key_parts + piece).encode()).hexdigest()
+
+
+def _fingerprint(path: Path) -> tuple[int, int] | None:
+    """Size and modification time, or None where there is no readable regular file."""
+    try:
+        if not path.is_file():
+            return None
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _digest(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureTable:
+    """Features of many clips, in one file on disk that is mapped, not read, into memory."""
+
+    values: NDArray[np.float16]
+    """(N, S, T, D), a memory map of a file without a name: it is gone when the program ends."""
+    rows: NDArray[np.int64]
+    """(N,) which request each row belongs to; a request without frames has no row."""
+    extracted: Sequence[ExtractedClip]
+    """What became of every request, in order, without the features themselves."""
+
+
+def gather_features(
+    requests: Sequence[ClipRequest],
+    settings: ClipSettings,
+    *,
+    extractor: Extractor,
+    backbone: Backbone,
+    cache: FeatureCache,
+    num_workers: int | None = None,
+    on_progress: OnProgress = no_progress,
+) -> FeatureTable:
+    """Features of all requests as one array, for training and cross-validation.
+
+    Raises:
+        OutputError: the cache folder cannot be written.
+    """
+    shape = (len(requests), len(settings.streams), settings.num_frames, extractor.feature_size)
+    with temporary_file(cache.folder) as file:
+        table = np.memmap(file, np.float16, mode="w+", shape=shape)
+    rows: list[int] = []
+    extracted: list[ExtractedClip] = []
+    clips = extract_features(
+        requests,
+        settings,
+        extractor=extractor,
+        backbone=backbone,
+        cache=cache,
+        num_workers=num_workers,
+    )
+    on_progress("features", 0, len(requests))
+    for index, clip in enumerate(clips):
+        if clip.values is not None:
+            table[len(rows)] = clip.values
+            rows.append(index)
+        extracted.append(replace(clip, values=None))
+        on_progress("features", index + 1, len(requests))
+    return FeatureTable(
+        values=table[: len(rows)], rows=np.array(rows, np.int64), extracted=extracted
+    )
+
+
+def feature_cache(cache_dir: Path) -> FeatureCache:
+    """The features' part of the user's cache folder."""
+    return FeatureCache(cache_dir / FEATURES)

@@ -1,0 +1,64 @@
+"""Two libraries that must not be imported before something else is settled. Import them here.
+
+torchvision dies beside a CPU-only torch; OpenVINO reports its use to its maker.
+"""
+
+import importlib.machinery
+import importlib.util
+import sys
+from functools import cache
+from typing import Any
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO so that it talks to no network.
+
+    By itself `import openvino` sends usage events through the package openvino-telemetry, and the
+    only documented switch is a file in the user's home folder. Without that package OpenVINO (and
+    NNCF) use their own silent stand-in, so here the package counts as not installed.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: not found
+    import openvino
+
+    return openvino
+
+
+@cache
+def import_torchvision() -> Any:
+    """Import torchvision, also where its C++ extension does not load.
+
+    Wheels of torchvision that were built for CUDA cannot load their extension beside a CPU-only
+    torch, and then `import torchvision` fails with "operator torchvision::nms does not exist".
+    The CNNs need none of the extension's operators; that they are declared is enough.
+    """
+    import torch
+
+    if not _extension_loads():
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for operator in ("nms", "qnms"):
+            schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            library.define(schema)  # type: ignore[no-untyped-call]
+        _declared.append(library)
+    import torchvision
+
+    return torchvision
+
+
+_declared: list[object] = []
+"""Declarations live as long as the object that made them."""
+
+
+def _extension_loads() -> bool:
+    """Whether torchvision's operators are there. Loading the extension twice is harmless."""
+    import torch
+
+    package = importlib.util.find_spec("torchvision")
+    locations = package.submodule_search_locations if package else None
+    extension = importlib.machinery.PathFinder.find_spec("_C", locations)
+    if extension is None or extension.origin is None:
+        return False
+    try:
+        torch.ops.load_library(extension.origin)  # type: ignore[no-untyped-call]
+    except (ImportError, OSError):
+        return False
+    return True

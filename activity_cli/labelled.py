@@ -1,0 +1,113 @@
+"""Labelled data -> features with labels: what training and cross-validation start from.
+
+Clips that give no frames are left out of the learning, but never out of the report.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.backbones import Backbone
+from activity_cli.dataset import Dataset, Sample
+from activity_cli.engines import Extractor
+from activity_cli.engines.openvino import Precision, load_extractor
+from activity_cli.errors import DataError
+from activity_cli.features import ExtractedClip, clip_request, feature_cache, gather_features
+from activity_cli.settings import ClipSettings
+from activity_cli.types import OnProgress, no_progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How videos are read: with which CNN, where things are kept, who is told."""
+
+    backbone: Backbone
+    clip: ClipSettings
+    cache_dir: Path
+    precision: Precision = "auto"
+    num_workers: int | None = None
+    on_progress: OnProgress = no_progress
+    on_prepare: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledFeatures:
+    """Features and labels of all clips that could be decoded."""
+
+    dataset: Dataset
+    """The samples that have features, in the order of the rows."""
+    features: NDArray[np.float16]
+    """(N, S, T, D), mapped from disk."""
+    targets: NDArray[np.int64]
+    """(N,) position of each clip's label in `dataset.labels`."""
+    clips: tuple[ExtractedClip, ...]
+    """What decoding said about each row, without the features."""
+    left_out: tuple[tuple[Sample, ExtractedClip], ...]
+    """Samples without a single decoded frame, and why."""
+    clip: ClipSettings
+    backbone: Backbone
+    extractor: Extractor
+    stage_seconds: Mapping[str, float]
+
+
+def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
+    """Decode all clips of a data set and run the CNN over them, or take them from the cache.
+
+    Raises:
+        DataError: a label has no clip that decodes.
+        BackboneError: the CNN's weights are not to be had.
+        OutputError: the cache folder cannot be written.
+    """
+    started = time.perf_counter()
+    extractor = load_extractor(
+        reading.backbone,
+        cache_dir=reading.cache_dir,
+        precision=reading.precision,
+        frame_size=reading.clip.frame_size,
+        on_prepare=reading.on_prepare,
+    )
+    prepared = time.perf_counter()
+    table = gather_features(
+        [clip_request(sample) for sample in dataset.samples],
+        reading.clip,
+        extractor=extractor,
+        backbone=reading.backbone,
+        cache=feature_cache(reading.cache_dir),
+        num_workers=reading.num_workers,
+        on_progress=reading.on_progress,
+    )
+    kept = set(table.rows.tolist())
+    pairs = list(zip(dataset.samples, table.extracted, strict=True))
+    left_out = tuple(pair for index, pair in enumerate(pairs) if index not in kept)
+    whole = replace(dataset, samples=tuple(dataset.samples[i] for i in table.rows))
+    _check_every_label_is_left(whole, left_out)
+    return LabelledFeatures(
+        dataset=whole,
+        features=table.values,
+        targets=whole.label_indices(),
+        clips=tuple(table.extracted[i] for i in table.rows),
+        left_out=left_out,
+        clip=reading.clip,
+        backbone=reading.backbone,
+        extractor=extractor,
+        stage_seconds={
+            "load CNN": prepared - started,
+            "features": time.perf_counter() - prepared,
+        },
+    )
+
+
+def _check_every_label_is_left(
+    dataset: Dataset, left_out: tuple[tuple[Sample, ExtractedClip], ...]
+) -> None:
+    for label, count in dataset.counts().items():
+        if count == 0:
+            sample, clip = next(pair for pair in left_out if pair[0].label == label)
+            raise DataError(
+                f"No clip of {label!r} can be decoded; {sample.name}: {clip.reason}",
+                hint="Replace these clips by files that a video player can show.",
+            )

@@ -1,0 +1,351 @@
+"""Results -> what a terminal shows. Paths and labels are text, never markup."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from activity_cli.evaluation import Evaluation
+from activity_cli.types import FileResult, Status
+
+if TYPE_CHECKING:
+    from activity_cli.backbones import BackboneListing
+    from activity_cli.bundle import ModelDescription
+    from activity_cli.crossval import CrossValidation, CrossvalRun, PairComparison
+    from activity_cli.dataset import Sample
+    from activity_cli.prediction import Measurement, Tally
+    from activity_cli.report.run_folder import Outcome
+    from activity_cli.runs import TrainingRun
+
+_BAR_CELLS = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_SCORE_STYLE = "cyan"
+_STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "LSTM"}
+_FEW_CLIPS_PER_LABEL = 30
+_HELD_OUT = {
+    "test": "test clips, which took no part in training",
+    "val": "validation clips, which chose the best epoch, so this flatters",
+}
+_STATUS_STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: "yellow"}
+
+
+def results_console() -> Console:
+    """The console that results go to. A pipe gets long lines, not wrapped ones."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def messages_console() -> Console:
+    """The console for what is said about the results."""
+    return Console(stderr=True, highlight=False)
+
+
+def bar(share: float, cells: int = _BAR_CELLS) -> str:
+    """A horizontal bar for a share between 0 and 1, to an eighth of a cell."""
+    eighths = round(min(max(share, 0.0), 1.0) * cells * 8)
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()).ljust(cells)
+
+
+def show_result(result: FileResult, *, top_k: int) -> RenderableType:
+    """One video: its best labels with bars."""
+    if result.prediction is None:
+        return _status_line(result)
+    facts = f"{result.duration_seconds or 0:.1f} s, {result.num_frames} frames"
+    title = Text.assemble((_printable(result.path), "bold"), ("  " + facts, "dim"))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(style=_SCORE_STYLE, no_wrap=True)
+    table.add_column(justify="right")
+    for rank, (label, score) in enumerate(result.prediction.top(top_k)):
+        style = "bold" if rank == 0 else "dim"
+        table.add_row(Text("  " + label, style), bar(score), Text(f"{score:.1%}", style))
+    lines: list[RenderableType] = [title, table]
+    if result.status is not Status.OK:
+        lines.append(Text(f"  {result.status}: {result.reason}", "yellow"))
+    return Group(*lines)
+
+
+def show_results(results: Sequence[FileResult]) -> RenderableType:
+    """Many videos: one line each."""
+    table = _table("file", "status", "label", "score", "")
+    table.columns[0].overflow = "fold"
+    table.columns[3].justify = "right"
+    for result in results:
+        style = _STATUS_STYLES.get(result.status, "red")
+        status = Text(result.status.value, style)
+        if result.prediction is None:
+            table.add_row(Text(_printable(result.path)), status, "", "", Text(result.reason, "dim"))
+        else:
+            score = result.prediction.score
+            table.add_row(
+                Text(_printable(result.path)),
+                status,
+                Text(result.prediction.label, "bold"),
+                f"{score:.1%}",
+                Text(bar(score, 12), _SCORE_STYLE),
+            )
+    return table
+
+
+def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
+    """Which model spoke and what it knows: without --model a user should not have to guess."""
+    known = ", ".join(description.labels)
+    return Text.assemble(
+        ("Model ", "dim"),
+        description.name,
+        (f" knows: {known}.", "dim"),
+        (" Your own actions: activity train." if is_default else "", "dim"),
+    )
+
+
+def show_tally(tally: "Tally", seconds: float, output: Path | None) -> Text:
+    """The closing lines of a prediction: statuses, first failures, time per stage."""
+    lines = []
+    num_scored = tally.num_files - tally.num_without_score
+    if tally.num_files > 1:
+        counts = ", ".join(f"{count} {status}" for status, count in tally.by_status.items())
+        lines.append(f"{tally.num_files} files: {counts}.")
+    if output is not None:
+        lines += [f"No score: {r.path}: {r.reason}" for r in tally.first_failures]
+        if (more := tally.num_without_score - len(tally.first_failures)) > 0:
+            lines.append(f"... and {more} more without a score.")
+        lines.append(f"Rows: {output}")
+    per_clip = " · ".join(
+        f"{_STAGES[stage]} {1000 * total / num_scored:.0f} ms"
+        for stage, total in tally.stage_seconds.items()
+        if num_scored
+    )
+    each = " each" if tally.num_files > 1 else ""
+    lines.append(f"{per_clip}{each} · {seconds:.1f} s in all" if per_clip else f"{seconds:.1f} s")
+    return Text("\n".join(lines), "dim")
+
+
+def show_evaluation(evaluation: Evaluation) -> RenderableType:
+    """Headline figures, the per-label table and the confusion matrix."""
+    parts: list[RenderableType] = [show_headline(evaluation), Text()]
+    parts.append(show_labels(evaluation))
+    if len(evaluation.labels) <= 12:
+        parts += [Text(), show_confusion(evaluation)]
+    return Group(*parts)
+
+
+def show_headline(evaluation: Evaluation) -> Text:
+    """Accuracy with its interval, and the macro means."""
+    low, high = evaluation.accuracy_interval
+    return Text.assemble(
+        "accuracy ",
+        (f"{evaluation.accuracy:.3f}", "bold cyan"),
+        (f"  (95% interval {low:.3f} to {high:.3f}, {evaluation.num_clips} clips)\n", "dim"),
+        f"macro precision {evaluation.macro_precision:.3f} · recall {evaluation.macro_recall:.3f}"
+        f" · F1 {evaluation.macro_f1:.3f}",
+    )
+
+
+def show_labels(evaluation: Evaluation) -> Table:
+    """Precision, recall and F1 of every label."""
+    table = _table("label", "precision", "recall", "F1", "clips")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in evaluation.per_label:
+        figures = (f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}")
+        table.add_row(Text(row.label), *figures, str(row.num_clips))
+    return table
+
+
+def show_confusion(evaluation: Evaluation) -> Table:
+    """The confusion matrix: a row per true label, shaded by its share."""
+    table = _table("true \\ predicted", *(_shorten(label) for label in evaluation.labels))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for i, label in enumerate(evaluation.labels):
+        total = max(int(evaluation.confusion[i].sum()), 1)
+        cells = [
+            Text(str(count) if count else "·", _shade(count / total, right=i == j))
+            for j, count in enumerate(evaluation.confusion[i].tolist())
+        ]
+        table.add_row(Text(label), *cells)
+    return table
+
+
+def show_worst_confusions(evaluation: Evaluation) -> str:
+    """The most frequent mistakes in words."""
+    mistakes = evaluation.worst_confusions()
+    if not mistakes:
+        return "No clip was named wrongly."
+    return "Most frequent mistakes: " + "; ".join(
+        f"{true} taken for {predicted} ({count}×)" for true, predicted, count in mistakes
+    )
+
+
+def show_comparison(
+    rounds: Mapping[str, "CrossValidation"], pairs: Sequence["PairComparison"]
+) -> RenderableType:
+    """Several heads on the same clips, one line each, with the pairs that need the time order."""
+    shown = pairs if len(next(iter(rounds.values())).evaluation.labels) > 2 else ()
+    table = _table("head", "accuracy", "95% interval", "macro F1", "", *(_pair(p) for p in shown))
+    for column in (1, 3, *range(5, 5 + len(shown))):
+        table.columns[column].justify = "right"
+    for name, result in rounds.items():
+        low, high = result.evaluation.accuracy_interval
+        table.add_row(
+            Text(name),
+            Text(f"{result.evaluation.accuracy:.3f}", "bold"),
+            f"{low:.3f} to {high:.3f}",
+            f"{result.evaluation.macro_f1:.3f}",
+            Text(bar(result.evaluation.accuracy, 12), _SCORE_STYLE),
+            *(f"{pair.accuracy[name]:.3f}" for pair in shown),
+        )
+    if not shown:
+        return table
+    note = "The columns on the right: telling apart just the two labels that a picture tells worst."
+    return Group(table, Text(note, "dim"))
+
+
+def _pair(pair: "PairComparison") -> str:
+    return "\nor ".join(_shorten(label, 14) for label in pair.labels)
+
+
+def show_training(run: "TrainingRun") -> RenderableType:
+    """The closing summary of a training run, down to the next command to type."""
+    parts: list[RenderableType] = []
+    best = run.fitted.history[run.fitted.best_epoch - 1]
+    split = run.split
+    parts.append(
+        Text(
+            f"{len(split.train)} clips to learn from, {len(split.val)} to choose the best epoch "
+            f"({run.fitted.best_epoch} of {len(run.fitted.history)}, "
+            f"accuracy {best.val_accuracy:.3f}), {len(split.test)} held out; by {split.by}.",
+            "dim",
+        )
+    )
+    parts.append(Text(f"\nOn the {run.evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"))
+    parts += [show_evaluation(run.evaluation), Text(show_worst_confusions(run.evaluation))]
+    parts += _left_out(run.data.left_out)
+    if len(split.train) < _FEW_CLIPS_PER_LABEL * len(run.evaluation.labels):
+        parts.append(Text("Few clips: `activity crossval` measures on all of them.", "yellow"))
+    parts.append(Text("\n" + show_seconds(run.stage_seconds), "dim"))
+    parts.append(Text(f"Model, figures and pictures: {run.folder}"))
+    parts.append(
+        Text.assemble(
+            "Next:  ", (f"activity predict VIDEO --model {quote(str(run.folder))}", "bold")
+        )
+    )
+    return Group(*parts)
+
+
+def show_crossval(run: "CrossvalRun", folder: Path | None) -> RenderableType:
+    """What a cross-validation found out."""
+    result = run.result
+    folds = " ".join(f"{fold.name}: {fold.accuracy:.3f}" for fold in result.folds)
+    parts: list[RenderableType] = [
+        Text(f"{len(result.folds)} folds, by {run.folds.by}; every clip held out once", "dim"),
+        Text(f"accuracy per fold  {folds}\n", "dim"),
+        show_evaluation(result.evaluation),
+        Text(show_worst_confusions(result.evaluation)),
+        *_left_out(run.data.left_out),
+    ]
+    if run.rounds:
+        parts += [Text("\nThe same clips and folds, read by simpler heads:")]
+        parts += [show_comparison(run.rounds, run.hard_pairs)]
+    seconds = {**run.data.stage_seconds, "training": result.seconds}
+    parts.append(Text("\n" + show_seconds(seconds), "dim"))
+    if folder is not None:
+        parts.append(Text(f"Figures, out-of-fold predictions and pictures: {folder}"))
+    return Group(*parts)
+
+
+def show_measurement(measurement: "Measurement", folder: Path | None) -> RenderableType:
+    """What an evaluation found out."""
+    evaluation = measurement.evaluation
+    parts: list[RenderableType] = [
+        Text(f"{measurement.model.description.name} on {evaluation.num_clips} clips\n", "dim"),
+        show_evaluation(evaluation),
+        Text(show_worst_confusions(evaluation)),
+        *_left_out(measurement.left_out),
+    ]
+    if folder is not None:
+        parts.append(Text(f"Figures, predictions and pictures: {folder}"))
+    return Group(*parts)
+
+
+def show_models(
+    models: "Sequence[ModelDescription]", backbones: "Sequence[BackboneListing]"
+) -> RenderableType:
+    """The shipped models, then the CNNs that a model can be trained on."""
+    shipped = _table("shipped model", "labels", "frames", "CNN")
+    for model in models:
+        labels = Text(", ".join(model.labels))
+        shipped.add_row(Text(model.name), labels, str(model.clip.num_frames), model.backbone.name)
+    cnns = _table("backbone", "parameters", "file", "ImageNet top-1", "weights")
+    for column in cnns.columns[1:4]:
+        column.justify = "right"
+    for cnn in backbones:
+        here = (
+            Text("on this machine", "green")
+            if cnn.is_local
+            else Text("fetched on first use", "dim")
+        )
+        size = f"{cnn.num_parameters / 1e6:.1f} M", f"{cnn.file_mb:.0f} MB"
+        cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", here)
+    return Group(shipped, Text(), cnns)
+
+
+def show_cache(folder: Path, sizes: Mapping[str, int], *, cleared: bool) -> RenderableType:
+    """What lies in the cache, or lay in it until now."""
+    table = Table.grid(padding=(0, 2))
+    for part, what in (("features", "features of clips"), ("engines", "prepared networks")):
+        megabytes = f"{sizes[f'{part}_bytes'] / 1e6:.1f} MB"
+        table.add_row(what, Text(megabytes, justify="right"), f"{sizes[f'{part}_files']} files")
+    verb = "Cleared" if cleared else "Cache"
+    return Group(Text(f"{verb}: {folder}", "bold"), table)
+
+
+def _left_out(left_out: "Sequence[tuple[Sample, Outcome]]", most: int = 5) -> list[RenderableType]:
+    """Clips that could not be used, by name; none is dropped in silence."""
+    if not left_out:
+        return []
+    count = len(left_out)
+    lines = [f"{count} clip{'s' * (count > 1)} could not be decoded and took no part:"]
+    lines += [f"  {s.name}: {clip.status}, {clip.reason}" for s, clip in left_out[:most]]
+    lines += [f"  and {count - most} more; all are in the CSV files"] * (count > most)
+    return [Text("\n".join(lines), "yellow")]
+
+
+def show_seconds(stage_seconds: Mapping[str, float]) -> str:
+    """Time per stage of a longer job: "features 41.0 s · training 9.2 s"."""
+    return " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stage_seconds.items())
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(Text(column))
+    return table
+
+
+def _status_line(result: FileResult) -> Text:
+    return Text.assemble(
+        (_printable(result.path), "bold"), "  ", (result.status.value, "red"), f"  {result.reason}"
+    )
+
+
+def _printable(path: str) -> str:
+    """A path as it can be printed: bytes that are no text become escapes."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _shorten(label: str, length: int = 10) -> str:
+    return label if len(label) <= length else label[: length - 1] + "…"
+
+
+def _shade(share: float, *, right: bool) -> str:
+    if share == 0:
+        return "dim"
+    level = math.ceil(share * 3)  # thirds: light, medium, strong
+    colour = "green" if right else "red"
+    return {1: colour, 2: colour, 3: f"bold {colour}"}[level]

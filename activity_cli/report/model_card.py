@@ -1,0 +1,124 @@
+"""The model card: README.md of a model folder, written from what is known and nothing else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from activity_cli.bundle import ModelDescription
+from activity_cli.evaluation import Evaluation
+
+_MEASURED_ON = {
+    "test": "clips that neither training nor the choice of the best epoch saw",
+    "val": "the validation clips, which also chose the best epoch: expect less on new clips",
+}
+
+
+_LIMITS = """\
+It knows these labels and nothing else: a video of anything different still gets the nearest of
+them. Figures hold for videos like those it was trained on. Do not decide about people by its
+output alone."""
+
+
+def write_model_card(
+    description: ModelDescription,
+    *,
+    results: str,
+    command: str,
+    data_notes: str = "",
+    limits: str = _LIMITS,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        description: the model.
+        results: how it did, as Markdown; `held_out_results` writes it for a training run.
+        command: what to type to train it again.
+        data_notes: where the data comes from and under which licence.
+        limits: what not to expect of it.
+    """
+    clip = description.clip
+    data = "\n\n".join(part for part in (data_notes, _describe_data(description.data)) if part)
+    return f"""\
+# {description.name}
+
+Names one of {len(description.labels)} actions in a video: {", ".join(description.labels)}.
+
+    activity predict VIDEO --model {description.name}
+
+## Results
+
+{results}
+
+![confusion matrix](confusion.png)
+
+## Data
+
+{data}
+
+## How it works
+
+{clip.num_frames} frames spread evenly over the video, {clip.frame_size} x {clip.frame_size} \
+pixels; streams: {", ".join(clip.streams)}. Every frame goes through {description.backbone.name} \
+(pretrained on ImageNet, unchanged), and a {_describe_network(description)} reads the sequence.
+
+## Limits
+
+{limits}
+
+## How to train it again
+
+    {command}
+
+Made {description.created} with {_describe_versions(description.versions)}.
+"""
+
+
+def held_out_results(evaluation: Evaluation, measured_on: str) -> str:
+    """The figures of one evaluation as Markdown; `measured_on` is `test` or `val`."""
+    low, high = evaluation.accuracy_interval
+    return f"""\
+Measured on {evaluation.num_clips} held-out clips: {_MEASURED_ON[measured_on]}.
+
+| accuracy | 95% interval | macro precision | macro recall | macro F1 |
+|---|---|---|---|---|
+| {evaluation.accuracy:.3f} | {low:.3f} to {high:.3f} | {evaluation.macro_precision:.3f} \
+| {evaluation.macro_recall:.3f} | {evaluation.macro_f1:.3f} |
+
+{per_label_table(evaluation)}"""
+
+
+def per_label_table(evaluation: Evaluation) -> str:
+    """Precision, recall and F1 per label as a Markdown table."""
+    rows = [
+        f"| {row.label} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f} | {row.num_clips} |"
+        for row in evaluation.per_label
+    ]
+    return "\n".join(
+        ["| label | precision | recall | F1 | clips |", "|---|---|---|---|---|", *rows]
+    )
+
+
+def _describe_data(data: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{label} {count}" for label, count in data["clips_per_label"].items())
+    lines = [f"`{data['source']}`: {data['num_clips']} clips ({counts})."]
+    if split := data.get("split"):
+        lines.append(
+            f"{split['train']} to learn from, {split['val']} to choose the best epoch, "
+            f"{split['test']} held out; split by {split['by']}."
+        )
+    if data.get("num_left_out"):
+        lines.append(f"{data['num_left_out']} more could not be decoded and were left out.")
+    return "\n".join(lines)
+
+
+def _describe_network(description: ModelDescription) -> str:
+    network = description.network
+    if network.temporal != "lstm":
+        return (
+            "mean-pooling classifier" if network.temporal == "mean" else "single-frame classifier"
+        )
+    direction = "bidirectional " if network.bidirectional else ""
+    return f"{direction}LSTM with {network.hidden_size} units and {network.pooling} pooling"
+
+
+def _describe_versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,0 +1,219 @@
+"""What a job leaves on disk beside the model: figures, tables and pictures that tell all of it."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.bundle import CARD_FILE, CONFUSION_FILE
+from activity_cli.dataset import Sample
+from activity_cli.files import write_json, write_text_atomically
+from activity_cli.report.model_card import held_out_results, write_model_card
+from activity_cli.report.plots import plot_confusion, plot_curves
+from activity_cli.types import Status
+
+if TYPE_CHECKING:
+    from activity_cli.crossval import CrossvalRun
+    from activity_cli.prediction import Measurement
+    from activity_cli.runs import TrainingRun
+
+_SCORE_DIGITS = 6
+
+
+class Outcome(Protocol):
+    """What became of a clip, from whichever stage."""
+
+    @property
+    def status(self) -> Status:
+        """The word for it."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ok."""
+
+
+def write_training_run(run: "TrainingRun", *, command: str) -> None:
+    """Fill the run folder around the model.
+
+    metrics.json, settings.json, history.csv, split.csv, predictions.csv of the held-out clips,
+    curves.png; in the model folder the model card and confusion.png.
+
+    Raises:
+        OutputError: something cannot be written; the model itself is already safe.
+    """
+    folder, description = run.folder, run.model.description
+    write_json(folder / "metrics.json", training_metrics(run))
+    write_json(
+        folder / "settings.json",
+        {
+            "command": command,
+            "clip": description.clip.to_json(),
+            "backbone": description.backbone.to_json(),
+            "network": description.network.to_json(),
+            "training": run.settings.to_json(),
+        },
+    )
+    columns = [field.name for field in fields(run.fitted.history[0])]
+    rows = [asdict(epoch) for epoch in run.fitted.history]
+    _write_csv(folder / "history.csv", columns, [[row[c] for c in columns] for row in rows])
+    _write_split(run)
+    samples = [run.data.dataset.samples[row] for row in run.measured_rows]
+    clips = [run.data.clips[row] for row in run.measured_rows]
+    write_predictions(
+        folder / "predictions.csv",
+        samples,
+        clips,
+        run.scores,
+        run.evaluation.labels,
+        left_out=run.data.left_out,
+    )
+    plot_curves(run.fitted.history, run.fitted.best_epoch, folder / "curves.png")
+    title = f"{description.name}: {run.evaluation.num_clips} {run.measured_on} clips"
+    plot_confusion(run.evaluation, run.model.folder / CONFUSION_FILE, title=title)
+    results = held_out_results(run.evaluation, run.measured_on)
+    card = write_model_card(description, results=results, command=command)
+    write_text_atomically(run.model.folder / CARD_FILE, card)
+
+
+def training_metrics(run: "TrainingRun") -> dict[str, Any]:
+    """The content of a training run's metrics.json, which `--json` prints as well."""
+    return {
+        "measured_on": run.measured_on,
+        **run.evaluation.to_json(),
+        "best_epoch": run.fitted.best_epoch,
+        "num_left_out": len(run.data.left_out),
+        "seconds": {stage: round(seconds, 2) for stage, seconds in run.stage_seconds.items()},
+        "run": str(run.folder),
+    }
+
+
+def crossval_metrics(run: "CrossvalRun", *, command: str) -> dict[str, Any]:
+    """The content of a cross-validation's metrics.json, which `--json` prints as well."""
+    return {
+        **run.result.evaluation.to_json(),
+        "folds": [asdict(fold) for fold in run.result.folds],
+        "folds_by": run.folds.by,
+        "num_left_out": len(run.data.left_out),
+        "heads": {name: result.evaluation.to_json() for name, result in run.rounds.items()},
+        "hard_pairs": [asdict(pair) for pair in run.hard_pairs],
+        "seconds": {**run.data.stage_seconds, "training": run.result.seconds},
+        "command": command,
+    }
+
+
+def write_crossval(run: "CrossvalRun", folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Write metrics.json, predictions.csv (out of fold) and confusion.png into the folder.
+
+    Raises:
+        OutputError: something cannot be written.
+    """
+    write_json(folder / "metrics.json", metrics)
+    write_predictions(
+        folder / "predictions.csv",
+        run.data.dataset.samples,
+        run.data.clips,
+        run.result.scores,
+        run.data.dataset.labels,
+        left_out=run.data.left_out,
+        folds=[run.folds.names[index] for index in run.folds.index],
+    )
+    title = f"{run.data.dataset.root.name}: out of fold, {len(run.folds.names)} folds"
+    plot_confusion(run.result.evaluation, folder / CONFUSION_FILE, title=title)
+
+
+def measurement_metrics(measurement: "Measurement", *, command: str) -> dict[str, Any]:
+    """The content of an evaluation's metrics.json, which `--json` prints as well."""
+    return {
+        **measurement.evaluation.to_json(),
+        "model": measurement.model.description.name,
+        "num_left_out": len(measurement.left_out),
+        "command": command,
+    }
+
+
+def write_measurement(measurement: "Measurement", folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Write metrics.json, predictions.csv and confusion.png into the folder.
+
+    Raises:
+        OutputError: something cannot be written.
+    """
+    write_json(folder / "metrics.json", metrics)
+    write_predictions(
+        folder / "predictions.csv",
+        measurement.samples,
+        measurement.results,
+        measurement.scores,
+        measurement.evaluation.labels,
+        left_out=measurement.left_out,
+    )
+    name = measurement.model.description.name
+    title = f"{name}: {measurement.evaluation.num_clips} clips"
+    plot_confusion(measurement.evaluation, folder / CONFUSION_FILE, title=title)
+
+
+def write_predictions(
+    path: Path,
+    samples: Sequence[Sample],
+    clips: Sequence[Outcome],
+    scores: NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    left_out: Sequence[tuple[Sample, Outcome]] = (),
+    folds: Sequence[str] | None = None,
+) -> None:
+    """One row per labelled clip: true label, predicted one, all scores; or why there are none.
+
+    Args:
+        path: the CSV.
+        samples: N clips with scores.
+        clips: what decoding said about them.
+        scores: (N, C).
+        labels: C names.
+        left_out: clips without a decoded frame, and why.
+        folds: name of the fold that each clip was held out in.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    columns = ["path", "start", "end", "true_label", "label", "score", "status", "reason"]
+    columns += ["fold"] if folds is not None else []
+    columns += [f"score_{label}" for label in labels]
+    rows: list[list[object]] = []
+    for index, (sample, clip) in enumerate(zip(samples, clips, strict=True)):
+        best = int(scores[index].argmax())
+        row = [*_piece(sample), sample.label, labels[best], round(float(scores[index, best]), 6)]
+        row += [clip.status.value, clip.reason]
+        row += [folds[index]] if folds is not None else []
+        rows.append([*row, *(round(float(score), _SCORE_DIGITS) for score in scores[index])])
+    for sample, clip in left_out:
+        row = [*_piece(sample), sample.label, None, None, clip.status.value, clip.reason]
+        rows.append(row + [None] * (len(columns) - len(row)))
+    _write_csv(path, columns, rows)
+
+
+def _write_split(run: "TrainingRun") -> None:
+    parts = {"train": run.split.train, "val": run.split.val, "test": run.split.test}
+    part_of = {int(row): part for part, rows in parts.items() for row in rows}
+    rows: list[list[object]] = [
+        [*_piece(sample), sample.label, sample.group, part_of[row]]
+        for row, sample in enumerate(run.data.dataset.samples)
+    ]
+    rows += [[*_piece(s), s.label, s.group, clip.status.value] for s, clip in run.data.left_out]
+    _write_csv(run.folder / "split.csv", ["path", "start", "end", "label", "group", "split"], rows)
+
+
+def _piece(sample: Sample) -> list[object]:
+    return [sample.name, sample.start_seconds, sample.end_seconds]
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text_atomically(path, text.getvalue())

@@ -1,0 +1,177 @@
+"""One training run: labelled data -> a model folder, measured on clips it has not seen."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.bundle import (
+    MODEL_SUBFOLDER,
+    Model,
+    ModelDescription,
+    save_model,
+    write_description,
+)
+from activity_cli.dataset import load_dataset
+from activity_cli.engines.openvino import load_classifier
+from activity_cli.errors import SettingsError
+from activity_cli.evaluation import Evaluation, evaluate_scores
+from activity_cli.files import numbered_folder
+from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
+from activity_cli.settings import NetworkSettings, TrainSettings
+from activity_cli.splits import Split, split_train_val_test
+from activity_cli.training import FittedNetwork, fit, load_scorer
+
+_SCORING_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRun:
+    """What a run gave: the model, how it was fitted, and how it does on held-out clips."""
+
+    folder: Path
+    model: Model
+    data: LabelledFeatures
+    split: Split
+    settings: TrainSettings
+    fitted: FittedNetwork
+    measured_on: str
+    """`test`, or `val` when the data leaves no test clips: then the figures flatter."""
+    measured_rows: NDArray[np.int64]
+    """(M,) rows of the clips that were measured on."""
+    scores: NDArray[np.float32]
+    """(M, C) by the saved model in the engine that predicts."""
+    evaluation: Evaluation
+    stage_seconds: Mapping[str, float]
+
+
+@contextmanager
+def run_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A new folder for a run, `parent/name` or `parent/name-2` and so on; never an old one.
+
+    It is made first, so that a place that cannot be written is found out before the work, and
+    taken away again if the work ends before anything is in it.
+
+    Raises:
+        SettingsError: the name is not one of a folder.
+        OutputError: the folder cannot be made.
+    """
+    if not name or name in {".", ".."} or Path(name).name != name:
+        raise SettingsError(f"{name!r} cannot be the name of a run.", hint="Use --name gym.")
+    folder = numbered_folder(parent, name)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # not empty: there is something to keep
+            folder.rmdir()
+
+
+def train_model(
+    data: Path,
+    reading: Reading,
+    folder: Path,
+    *,
+    network: NetworkSettings,
+    settings: TrainSettings,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+) -> TrainingRun:
+    """Read, split, fit, save, and measure the saved model the way it will be used.
+
+    Raises:
+        DataError: the data cannot be used, or is too small to be split.
+        BackboneError: the CNN is unknown or its weights are not to be had.
+        OutputError: the model folder or the cache cannot be written.
+    """
+    dataset = load_dataset(data)
+    fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+    # What cannot be split is said before minutes of decoding, not after.
+    split_train_val_test(dataset, **fractions, seed=settings.seed)
+    labelled = read_labelled(dataset, reading)
+    split = split_train_val_test(labelled.dataset, **fractions, seed=settings.seed)
+
+    started = time.perf_counter()
+    on_progress = reading.on_progress
+    fitted = fit(
+        labelled.features,
+        labelled.targets,
+        train_rows=split.train,
+        val_rows=split.val,
+        num_labels=len(dataset.labels),
+        network_settings=network,
+        settings=settings,
+        on_epoch=lambda epoch: on_progress("epochs", epoch.epoch, settings.epochs),
+    )
+    on_progress("epochs", settings.epochs, settings.epochs)  # early stopping is an end as well
+
+    trained = time.perf_counter()
+    description = _describe(labelled, split, folder.name, network, settings)
+    model = save_model(folder / MODEL_SUBFOLDER, description, fitted.weights())
+    measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
+    scores = score_with_engine(model, labelled.features, rows, cache_dir=reading.cache_dir)
+    evaluation = evaluate_scores(scores, labelled.targets[rows], dataset.labels)
+    metrics = {"measured_on": measured_on, **evaluation.to_json()}
+    model = replace(model, description=replace(description, metrics=metrics))
+    write_description(model)
+    return TrainingRun(
+        folder=folder,
+        model=model,
+        data=labelled,
+        split=split,
+        settings=settings,
+        fitted=fitted,
+        measured_on=measured_on,
+        measured_rows=rows,
+        scores=scores,
+        evaluation=evaluation,
+        stage_seconds={
+            **labelled.stage_seconds,
+            "training": trained - started,
+            "measuring": time.perf_counter() - trained,
+        },
+    )
+
+
+def score_with_engine(
+    model: Model, features: NDArray[np.float16], rows: NDArray[np.int64], *, cache_dir: Path
+) -> NDArray[np.float32]:
+    """Scores (len(rows), C) of rows of (N, S, T, D) features, by the engine that predicts."""
+    classifier = load_classifier(
+        lambda: load_scorer(model),
+        key=model.identity,
+        cache_dir=cache_dir,
+        example_shape=(1, *model.description.feature_shape),
+    )
+    batches = [rows[i : i + _SCORING_BATCH] for i in range(0, len(rows), _SCORING_BATCH)]
+    return np.concatenate([classifier.classify(features[batch]) for batch in batches])
+
+
+def _describe(
+    data: LabelledFeatures,
+    split: Split,
+    name: str,
+    network: NetworkSettings,
+    settings: TrainSettings,
+) -> ModelDescription:
+    """All that model.json says, except how good the model is."""
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    return ModelDescription(
+        name=name,
+        labels=data.dataset.labels,
+        clip=data.clip,
+        network=network,
+        backbone=data.backbone,
+        engine=data.extractor.identity,
+        data={
+            "source": data.dataset.root.name,
+            "num_clips": len(data.targets),
+            "clips_per_label": data.dataset.counts(),
+            "num_left_out": len(data.left_out),
+            "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
+        },
+        training=settings.to_json(),
+    )

@@ -1,0 +1,155 @@
+"""A table or a list that a user wrote -> its rows, each with the line that it came from.
+
+Spreadsheets write such files in many ways, so a byte order mark, Windows line ends, semicolons
+and tabs between the fields, blank lines and spaces around values are all accepted.
+"""
+
+import codecs
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from activity_cli.errors import DataError
+
+TABLE_SUFFIXES = (".csv", ".tsv")
+SEPARATORS = (",", ";", "\t")
+
+
+class RowError(DataError):
+    """One row of a table cannot be used. The message names the file, line and column."""
+
+    def __init__(self, path: Path, line: int, column: str, problem: str, *, hint: str) -> None:
+        super().__init__(f"{path}, line {line}, column {column}: {problem}", hint=hint)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row: its values by column, without the spaces around them."""
+
+    line: int
+    """Where the row begins; the first line of a file is 1."""
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table with its good rows, and an error for each of the others."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    bad_rows: tuple[RowError, ...]
+
+
+def read_text(path: Path, *, errors: str = "strict") -> str:
+    """The text of a UTF-8 file, or of a UTF-16 one that begins with a byte order mark.
+
+    Args:
+        path: The file.
+        errors: What to do with bytes that are not UTF-8: "strict" refuses them,
+            "surrogateescape" keeps them, as Python does in file names.
+
+    Raises:
+        DataError: the file cannot be read, or it is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"Cannot read {path}: {error.strerror or error}.", hint="Check the path."
+        ) from error
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}: this is not UTF-8 text (byte 0x{content[error.start]:02x}).",
+            hint="Save the file as UTF-8; spreadsheets call it 'CSV UTF-8'.",
+        ) from error
+
+
+def read_table(path: Path, *, required: Sequence[str]) -> Table:
+    """Read a CSV with a header.
+
+    Args:
+        path: The file, with commas, semicolons or tabs between the fields.
+        required: Columns that must be there.
+
+    Raises:
+        DataError: the file as a whole is no such table.
+    """
+    text = read_text(path)
+    if not text.strip():
+        raise DataError(f"{path} is empty.", hint=f"Its first line must be {','.join(required)}")
+    lines = _read_rows(path, text, _separator(path, text, required))
+    _, columns = lines[0]
+    _check_columns(path, columns, required)
+    rows: list[Row] = []
+    bad_rows: list[RowError] = []
+    for line, fields in lines[1:]:
+        if len(fields) == len(columns):
+            rows.append(Row(line=line, values=dict(zip(columns, fields, strict=True))))
+        else:
+            bad_rows.append(_wrong_length(path, line, fields, columns))
+    if not lines[1:]:
+        raise DataError(f"{path} has a header but no rows.", hint="Add a row for each clip.")
+    return Table(path=path, columns=tuple(columns), rows=tuple(rows), bad_rows=tuple(bad_rows))
+
+
+def _read_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
+    """The line number and the fields of every row that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
+    try:
+        for fields in reader:
+            values = [field.strip() for field in fields]
+            if any(values):
+                rows.append((line, values))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {line}: quotes that do not match ({error}).",
+            hint='Quote a whole value or nothing of it, and write a quote inside as "".',
+        ) from error
+    return rows
+
+
+def _separator(path: Path, text: str, required: Sequence[str]) -> str:
+    """The separator that makes sense of the header: the required columns, else most columns."""
+    header = next(line for line in text.splitlines() if line.strip())
+    headers = {separator: _read_rows(path, header, separator) for separator in SEPARATORS}
+    columns = {separator: rows[0][1] if rows else [] for separator, rows in headers.items()}
+    return max(SEPARATORS, key=lambda s: (set(required) <= set(columns[s]), len(columns[s])))
+
+
+def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
+    if missing := [name for name in required if name not in columns]:
+        raise DataError(
+            f"{path}, line 1: there is no column {' or '.join(missing)}; "
+            f"the columns are {', '.join(columns)}.",
+            hint=f"The first line must name the columns, among them {','.join(required)}",
+        )
+    if twice := [name for i, name in enumerate(columns) if name and name in columns[:i]]:
+        raise DataError(
+            f"{path}, line 1: the column {twice[0]} is there twice.",
+            hint="Rename or remove one of them.",
+        )
+    if "" in columns:
+        raise DataError(
+            f"{path}, line 1: column {columns.index('') + 1} has no name.",
+            hint="Name it, or remove the separator that makes it.",
+        )
+
+
+def _wrong_length(path: Path, line: int, fields: list[str], columns: Sequence[str]) -> RowError:
+    problem = f"{len(fields)} fields where the header has {len(columns)}."
+    if len(fields) > len(columns):
+        column, hint = columns[-1], "Put a value that contains the separator in double quotes."
+        return RowError(path, line, f"after {column}", problem, hint=hint)
+    hint = "Add the missing value, or an empty one with its separator."
+    return RowError(path, line, columns[len(fields)], problem, hint=hint)

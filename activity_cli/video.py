@@ -1,0 +1,270 @@
+"""Video file -> frames. The only module that opens a video.
+
+H and W are pixels; times are seconds from the start of the file, from decoded timestamps.
+Frames leave here as RGB uint8, so no later stage asks about channel order. Reasons in errors
+do not repeat the path: result rows and messages carry it beside them.
+"""
+
+import math
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.errors import MissingVideoError, UnsupportedVideoError, VideoError
+
+# FFmpeg and OpenCV write to stderr by themselves. What they would say of a bad file is in our
+# errors; whoever wants the original words sets these two variables.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+
+import cv2
+
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+Frame = NDArray[np.uint8]  # (H, W, 3) RGB
+
+# Codecs that every OpenCV with FFmpeg decodes, by the fourcc that it reports, in upper case. When
+# one of these yields no frame the file is at fault; with any other codec the decoder is.
+_DECODABLE_CODECS = (
+    "H264 AVC1 X264 HEVC HEV1 HVC1 FMP4 MP4V XVID DIVX DX50 DIV3 MP42 MP43 H263 S263 VP80 VP90 VP08"
+    " VP09 MJPG MJPA MJPB JPEG GIF APNG MPNG MPG1 MPG2 MPEG FLV1 FFV1 WMV1 WMV2 WMV3 HFYU"
+)
+_CODEC_NAMES = {"AV01": "AV1", "VVC1": "H.266", "H266": "H.266"}
+
+# What pictures begin with. FFmpeg opens them as videos of one frame.
+_PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"mif1")  # bytes 8 to 12, after "ftyp"
+_TEXT_BYTES = bytes([*b"\t\n\f\r\x1b", *range(32, 256)])
+_PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
+_COVER_PICTURE_FPS = 90000.0  # FFmpeg's rate for the cover picture inside an audio file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What the header of a video says. Headers lie: only decoding tells how many frames exist."""
+
+    path: Path
+    codec: str
+    """The fourcc, e.g. `h264`."""
+    width: int
+    """In pixels, after rotation."""
+    height: int
+    fps_from_header: float
+    """0 when the header gives nothing usable."""
+    num_frames_from_header: int | None
+    """None when the header gives no count, or an impossible one."""
+    duration_seconds_from_header: float | None
+    rotation_degrees: int
+    """The rotation tag. Frames are delivered upright, the rotation applied."""
+
+
+class VideoReader:
+    """Frames of one video file in order, with their times. A context manager.
+
+    `grab` moves to the next frame, `retrieve` converts it; frames that nobody retrieves cost a
+    quarter less. Opening decodes the first frame, so a reader that exists has at least one.
+
+    Args:
+        path: the video file, under any name that the file system allows.
+        num_threads: decoder threads; 0 leaves it to OpenCV, which suits one video at a time. With
+            several videos in parallel 1 is cheapest.
+
+    Raises:
+        MissingVideoError: there is no such file.
+        UnsupportedVideoError: a video, but no decoder for its codec.
+        VideoError: no frame can be decoded from the file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, num_threads: int = 0) -> None:
+        path = Path(path)
+        head = _read_head(path)
+        self._capture = _open(path, num_threads)
+        self.info = _read_info(path, self._capture)
+        self._num_grabbed = 0
+        self._seconds = 0.0
+        self._anchor = (0, 0.0)  # index and time of the last frame whose timestamp was usable
+        try:
+            self._first_is_pending = self._capture.grab()
+            _check_content(head, self.info, has_frames=self._first_is_pending)
+        except VideoError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the decoder. A closed reader is at its end."""
+        self._first_is_pending = False
+        self._capture.release()
+
+    def grab(self) -> float | None:
+        """Go to the next frame.
+
+        Returns:
+            The frame's time in seconds, never less than that of the frame before; None at the end.
+        """
+        if self._first_is_pending:
+            self._first_is_pending = False
+        elif not self._capture.grab():
+            return None
+        self._seconds = self._frame_seconds()
+        self._num_grabbed += 1
+        return self._seconds
+
+    def retrieve(self) -> Frame:
+        """The frame that `grab` went to, as (H, W, 3) RGB.
+
+        Raises:
+            VideoError: the frame cannot be converted.
+        """
+        bgr = self.retrieve_bgr()
+        return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+    def retrieve_bgr(self) -> Frame:
+        """As `retrieve`, in the decoder's channel order: to shrink first and convert less."""
+        ok, bgr = self._capture.retrieve()
+        if not ok:
+            raise VideoError(f"Frame {self._num_grabbed} cannot be converted to a picture.")
+        return cast(Frame, bgr)
+
+    def _frame_seconds(self) -> float:
+        """The timestamp, or where it is absent or stands still, a count on from the last good."""
+        stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        index = self._num_grabbed
+        if math.isfinite(stamp) and stamp > self._anchor[1]:
+            self._anchor = (index, stamp)
+        anchor_index, anchor_seconds = self._anchor
+        seconds = anchor_seconds + (index - anchor_index) * frame_interval_seconds(self.info)
+        return max(seconds, self._seconds)
+
+
+def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[float, Frame]]:
+    """All frames of a video: time in seconds, picture as (H, W, 3) RGB.
+
+    Raises:
+        VideoError: as `VideoReader`.
+    """
+    with VideoReader(path) as reader:
+        while (seconds := reader.grab()) is not None:
+            yield seconds, reader.retrieve()
+
+
+def frame_interval_seconds(info: VideoInfo) -> float:
+    """Time per frame by the header; 1/25 s where the header's rate is no frame rate."""
+    return 1 / info.fps_from_header if 0.001 < info.fps_from_header <= 1000 else 1 / 25
+
+
+def _read_head(path: Path) -> bytes:
+    """The first bytes, of regular files only: opening a pipe or a device could wait for ever."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise VideoError("It is a directory, not a video file.")
+        if not stat.S_ISREG(mode):
+            raise VideoError("It is a device or a pipe, not a video file.")
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingVideoError("There is no file at this path.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(f"It cannot be read: {reason}.") from None
+    if not head:
+        raise VideoError("The file is empty.")
+    if head.removeprefix(b"\xef\xbb\xbf").startswith(_PLAYLIST_STARTS):
+        raise VideoError(
+            "It is a playlist, not a video.", hint="Name the videos that it lists instead."
+        )
+    if not head.translate(None, _TEXT_BYTES) and not head.startswith(b"YUV4MPEG2"):
+        raise VideoError("It is a text file, not a video.")
+    return head
+
+
+def _open(path: Path, num_threads: int) -> cv2.VideoCapture:
+    # Absolute, because FFmpeg reads "a:b.mp4" as protocol a. As bytes where the name is no valid
+    # Unicode, because OpenCV crashes on the surrogates that Python puts there.
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        name = cast(str, os.fsencode(name))
+    parameters = [cv2.CAP_PROP_N_THREADS, num_threads] if num_threads else []
+    try:
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, parameters)
+    except cv2.error as error:
+        raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
+    if not capture.isOpened():
+        raise VideoError("It is not a video, or it is too damaged to be opened.")
+    return capture
+
+
+def _read_info(path: Path, capture: cv2.VideoCapture) -> VideoInfo:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    fps = fps if math.isfinite(fps) and fps > 0 else 0.0
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    num_frames = int(count) if 1 <= count < 1e9 else None  # 1e9 frames: a year at 30 fps
+    fourcc = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    codec = fourcc.to_bytes(4, "little").decode("latin-1")
+    return VideoInfo(
+        path=path,
+        codec="".join(c for c in codec if c.isprintable()).strip(),
+        width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        fps_from_header=fps,
+        num_frames_from_header=num_frames,
+        duration_seconds_from_header=num_frames / fps if num_frames and fps else None,
+        rotation_degrees=int(capture.get(cv2.CAP_PROP_ORIENTATION_META)),
+    )
+
+
+def _check_content(head: bytes, info: VideoInfo, *, has_frames: bool) -> None:
+    """Refuse what FFmpeg opens as a video though it is none, and videos that give no frame."""
+    if info.codec == "ansi":
+        raise VideoError("It is a text file, not a video.")
+    if has_frames:
+        is_cover = info.fps_from_header == _COVER_PICTURE_FPS
+        if (is_cover or _starts_like_picture(head)) and not _has_second_frame(info.path):
+            what = "sound with a cover picture" if is_cover else "a picture"
+            raise VideoError(f"It is {what}, not a video.")
+    elif info.codec.upper() in _DECODABLE_CODECS.split():
+        raise VideoError("No frame can be decoded: the file is damaged or was cut off.")
+    else:
+        source = info.path.absolute()
+        target = source.with_name(f"{source.stem}-h264.mp4")
+        raise UnsupportedVideoError(
+            f"This OpenCV has no decoder for its codec, "
+            f"{_CODEC_NAMES.get(info.codec.upper(), info.codec or 'unknown')}.",
+            hint=f"Convert it: ffmpeg -i {shlex.quote(str(source))} -c:v libx264"
+            f" {shlex.quote(str(target))}",
+        )
+
+
+def _starts_like_picture(head: bytes) -> bool:
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_heif = head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS
+    return is_webp or is_heif or head.startswith(_PICTURE_STARTS)
+
+
+def _has_second_frame(path: Path) -> bool:
+    capture = _open(path, num_threads=1)
+    try:
+        return capture.grab() and capture.grab()
+    finally:
+        capture.release()

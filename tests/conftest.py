@@ -1,0 +1,27 @@
+"""Fixtures that several test modules share."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.media import DrawClip, Picture, plain_pictures, write_video
+
+
+@pytest.fixture
+def draw_clip(tmp_path: Path) -> DrawClip:
+    """Draws a video into the test's folder: frame i is RGB (50 * i modulo 250, 30, 30)."""
+
+    def draw(
+        name: str = "clip.avi",
+        *,
+        frames: int = 5,
+        fps: float = 10,
+        size: tuple[int, int] = (64, 48),
+        pictures: Iterable[Picture] | None = None,
+    ) -> Path:
+        if pictures is None:
+            pictures = plain_pictures(frames, size)
+        return write_video(tmp_path / name, pictures, fps)
+
+    return draw

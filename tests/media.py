@@ -1,0 +1,57 @@
+"""Media that the tests draw for themselves: small videos whose every pixel is known."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+class DrawClip(Protocol):
+    """The `draw_clip` fixture: draws a video into the test's own folder."""
+
+    def __call__(
+        self,
+        name: str = "clip.avi",
+        *,
+        frames: int = 5,
+        fps: float = 10,
+        size: tuple[int, int] = (64, 48),
+        pictures: Iterable[Picture] | None = None,
+    ) -> Path: ...
+
+
+def write_video(path: Path, pictures: Iterable[Picture], fps: float) -> Path:
+    """Write RGB pictures as a video: MPEG-4 in .mp4, .mov and .mkv, Motion JPEG in .avi."""
+    import cv2
+
+    codec = "MJPG" if path.suffix == ".avi" else "mp4v"
+    pictures = list(pictures)
+    height, width = pictures[0].shape[:2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(
+        str(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, (width, height)
+    )
+    assert writer.isOpened(), f"cannot write {path}"
+    for picture in pictures:
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def plain_pictures(count: int, size: tuple[int, int] = (64, 48)) -> list[Picture]:
+    """Picture i is RGB (50 * i modulo 250, 30, 30) all over; size is (width, height)."""
+    width, height = size
+    return [
+        np.full((height, width, 3), (50 * i % 250, 30, 30), dtype=np.uint8) for i in range(count)
+    ]
+
+
+def noise_pictures(count: int, size: tuple[int, int] = (64, 48), seed: int = 0) -> list[Picture]:
+    """Coarse random colours, different in every picture, which lossy codecs keep apart."""
+    width, height = size
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 3, 4, 3), dtype=np.uint8)
+    return [np.kron(c, np.ones((height // 3, width // 4, 1), dtype=np.uint8)) for c in coarse]

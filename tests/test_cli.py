@@ -1,0 +1,417 @@
+"""The commands as a user runs them: real processes, the real CNN, clips drawn here."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from activity_cli.sampledata import draw_dataset
+from tests.media import noise_pictures, plain_pictures, write_video
+
+LABELS = ("walk", "wave", "jump")
+QUICK = ("--epochs", "12", "--patience", "12")
+
+
+class Workplace:
+    """A folder to run commands in, with a feature cache of its own."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "ACTIVITY_CACHE_DIR": str(cache), "COLUMNS": "100"}
+        self.cache = cache
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "activity_cli", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments)
+        stdout, stderr = process.communicate(timeout=240)
+        assert process.returncode == code, f"{arguments}: {process.returncode}\n{stdout}\n{stderr}"
+        assert "Traceback" not in stderr
+        return subprocess.CompletedProcess(arguments, code, stdout, stderr)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace with `clips` (3 actions, 6 persons) and `runs/first`, trained on them."""
+    folder = tmp_path_factory.mktemp("shared")
+    draw_dataset(folder / "clips", clips_per_label=12, labels=LABELS)
+    workplace = Workplace(folder, folder / "cache")
+    workplace.run("train", "clips", "--name", "first", *QUICK)
+    return workplace
+
+
+@pytest.fixture
+def workplace(shared: Workplace, tmp_path: Path) -> Workplace:
+    """An empty folder that shares the prepared CNN and features."""
+    return Workplace(tmp_path, shared.cache)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_folder_tells_all_and_is_never_overwritten(shared: Workplace) -> None:
+    run = shared.folder / "runs" / "first"
+    first = json.loads((run / "metrics.json").read_text())
+
+    again = shared.run("train", "clips", "--name", "first", *QUICK, "--json")
+
+    # The same clips, settings and seed give the same model, in a folder of its own.
+    second = json.loads(again.stdout)
+    assert Path(second["run"]) == Path("runs/first-2")
+    for key in ("accuracy", "confusion", "best_epoch", "log_loss"):
+        assert second[key] == first[key]
+    assert {p.name for p in run.iterdir()} == {
+        *("metrics.json", "settings.json", "history.csv", "split.csv", "predictions.csv"),
+        *("curves.png", "model"),
+    }
+    assert {p.name for p in (run / "model").iterdir()} == {
+        *("model.json", "weights.safetensors", "README.md", "confusion.png"),
+    }
+    split = rows_of(run / "split.csv")
+    assert len(split) == 36
+    # No person is in two parts.
+    parts = {(row["group"], row["split"]) for row in split}
+    assert len(parts) == len({group for group, _ in parts}) == 6
+
+
+def test_evaluate_agrees_with_training_on_the_same_clips(shared: Workplace) -> None:
+    run = shared.folder / "runs" / "first"
+    held_out = {row["path"]: row for row in rows_of(run / "predictions.csv")}
+    with (shared.folder / "clips" / "held_out.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label"])
+        writer.writerows([path, row["true_label"]] for path, row in held_out.items())
+
+    shared.run("evaluate", "runs/first", "clips/held_out.csv", "--output", "measured")
+
+    metrics = json.loads((shared.folder / "measured" / "metrics.json").read_text())
+    assert metrics["accuracy"] == json.loads((run / "metrics.json").read_text())["accuracy"]
+    for row in rows_of(shared.folder / "measured" / "predictions.csv"):
+        assert float(row["score_walk"]) == pytest.approx(
+            float(held_out[row["path"]]["score_walk"]), abs=1e-5
+        )
+
+
+def test_predict_one_file_shows_labels_with_bars_and_imports_no_torch(shared: Workplace) -> None:
+    clip = next((shared.folder / "clips" / "walk").glob("*.mp4"))
+    script = (
+        "import sys; sys.argv = ['activity', 'predict', sys.argv[1], '--model', 'runs/first']\n"
+        "from activity_cli.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: code = stop.code\n"
+        "sys.exit(code or 7 * bool({'torch', 'torchvision', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(clip)],
+        cwd=shared.folder,
+        env=shared.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    for label in LABELS:
+        assert re.search(rf"{label} .*\d\.\d%", done.stdout)
+    assert re.search(r"knows: jump, walk, wave", done.stderr)
+    assert re.search(r"decoding \d+ ms · CNN \d+ ms · LSTM \d+ ms", done.stderr)
+
+
+def test_every_file_gets_one_row_and_no_score_is_made_up(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    footage = workplace.folder / "footage"
+    footage.mkdir()
+    names = [
+        "plain.mp4",
+        "two words.mp4",
+        "größe 日本.mp4",
+        "a [b] [/c].mp4",
+        "-dash.mp4",
+        "c:d.mp4",
+    ]
+    for number, name in enumerate(names):
+        write_video(footage / name, noise_pictures(20, seed=number), fps=10)
+    write_video(footage / "short.avi", plain_pictures(5), fps=10)
+    whole = write_video(footage / "cut.avi", noise_pictures(60), fps=10)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (footage / "text.mp4").write_text("not a video\n" * 100)
+    (footage / "empty.mkv").touch()
+    (footage / "folder.mp4").mkdir()
+    model = str(shared.folder / "runs" / "first")
+
+    done = workplace.run(
+        "predict", "footage", "gone.mp4", "--model", model, "--output", "out/rows.csv", code=3
+    )
+
+    rows = {Path(row["path"]).name: row for row in rows_of(workplace.folder / "out" / "rows.csv")}
+    assert len(rows) == len(names) + 5
+    for name in names:
+        assert rows[name]["status"] == "ok"
+        assert 1 / 3 <= float(rows[name]["score"]) <= 1
+    assert rows["short.avi"]["status"] == "short"
+    assert rows["short.avi"]["frames"] == "5"
+    assert rows["cut.avi"]["status"] == "truncated"
+    for name, status in {
+        "text.mp4": "unreadable",
+        "empty.mkv": "unreadable",
+        "gone.mp4": "missing",
+    }.items():
+        assert rows[name]["status"] == status
+        assert rows[name]["reason"]
+        assert rows[name]["label"] == rows[name]["score"] == ""
+    assert "3 files have no score" in done.stderr or "unreadable" in done.stderr
+    # The same once more: refused, then replaced on request with the same rows, now from the cache.
+    before = (workplace.folder / "out" / "rows.csv").read_bytes()
+    again = ("predict", "footage", "gone.mp4", "--model", model, "--output", "out/rows.csv")
+    assert "--overwrite" in workplace.run(*again, code=1).stderr
+    workplace.run(*again, "--overwrite", code=3)
+    assert (workplace.folder / "out" / "rows.csv").read_bytes() == before
+
+
+def test_leading_dash_comes_after_two_dashes(shared: Workplace, workplace: Workplace) -> None:
+    write_video(workplace.folder / "-odd.mp4", noise_pictures(20), fps=10)
+    model = str(shared.folder / "runs" / "first")
+
+    done = workplace.run("predict", "--model", model, "--json", "--", "-odd.mp4")
+
+    row = json.loads(done.stdout)
+    assert (row["path"], row["status"], row["frames"]) == ("-odd.mp4", "ok", 20)
+
+
+def test_a_changed_video_is_not_served_from_the_cache(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    clip = workplace.folder / "clip.mp4"
+    model = str(shared.folder / "runs" / "first")
+    scores = []
+    for seed in (1, 2, 1):
+        write_video(clip, noise_pictures(20, seed=seed), fps=10)
+        os.utime(clip, (1, 1))  # not even the time of change tells them apart
+        scores.append(
+            json.loads(workplace.run("predict", "clip.mp4", "--model", model, "--json").stdout)
+        )
+
+    assert scores[0]["score"] != scores[1]["score"]
+    assert scores[0] == scores[2]
+
+
+def test_crossval_scores_every_clip_once_and_compares_heads(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    data = str(shared.folder / "clips")
+
+    done = workplace.run(*("crossval", data, "--folds", "3", "--compare", "--output", "cv", *QUICK))
+
+    metrics = json.loads((workplace.folder / "cv" / "metrics.json").read_text())
+    rows = rows_of(workplace.folder / "cv" / "predictions.csv")
+    assert len({row["path"] for row in rows}) == len(rows) == 36
+    right = sum(row["label"] == row["true_label"] for row in rows)
+    assert metrics["accuracy"] == pytest.approx(right / 36, abs=1e-4)
+    assert sum(fold["num_clips"] for fold in metrics["folds"]) == 36
+    assert list(metrics["heads"]) == ["majority", "single frame", "mean-pool", "lstm"]
+    # Three labels of 12 clips each: whoever names only the most frequent one is right in a third.
+    assert metrics["heads"]["majority"]["accuracy"] == pytest.approx(1 / 3, abs=1e-4)
+    assert metrics["heads"]["lstm"]["accuracy"] == metrics["accuracy"] > 0.6
+    low, high = metrics["confidence_interval"]
+    assert low < metrics["accuracy"] < high
+    for text in ("mean-pool", "single frame", "95% interval", "macro F1"):
+        assert text in done.stdout
+    # One person is never on both sides.
+    people = {row["path"]: re.sub(r".*/(.+)_\d+\.mp4", r"\1", row["path"]) for row in rows}
+    assert len({(people[row["path"]], row["fold"]) for row in rows}) == 6
+
+
+@pytest.mark.parametrize("stop_with", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_training_goes_on_from_the_cache(
+    shared: Workplace, tmp_path: Path, stop_with: signal.Signals
+) -> None:
+    workplace = Workplace(tmp_path, tmp_path / "cache")
+    shutil.copytree(shared.cache / "engines", workplace.cache / "engines")
+    command = ("train", str(shared.folder / "clips"), *QUICK, "--workers", "1")
+    process = workplace.start(*command)
+    deadline = time.monotonic() + 120
+    while len(done := features_in(workplace.cache)) < 5:
+        assert process.poll() is None and time.monotonic() < deadline  # noqa: PT018
+        time.sleep(0.02)
+    process.send_signal(stop_with)
+    _, stderr = process.communicate(timeout=60)
+
+    if stop_with == signal.SIGINT:
+        assert process.returncode == 130
+        assert "goes on from there" in stderr
+        assert "Traceback" not in stderr
+        assert list((tmp_path / "runs").iterdir()) == []
+    before = {path: path.stat().st_mtime_ns for path in done}
+    workplace.run(*command)
+
+    assert len(features_in(workplace.cache)) == 36
+    assert {path: path.stat().st_mtime_ns for path in done} == before
+
+
+def features_in(cache: Path) -> list[Path]:
+    return list((cache / "features").rglob("*.features"))
+
+
+def test_cache_is_measured_and_cleared(shared: Workplace, workplace: Workplace) -> None:
+    workplace.cache = workplace.folder / "cache"
+    shutil.copytree(shared.cache, workplace.cache)
+    (workplace.cache / "mine.txt").write_text("not ours to remove")
+    workplace.environment["ACTIVITY_CACHE_DIR"] = str(workplace.cache)
+
+    shown = json.loads(workplace.run("cache", "--json").stdout)
+    workplace.run("cache", "--clear")
+
+    assert shown["features_files"] == len(features_in(shared.cache)) >= 36
+    assert json.loads(workplace.run("cache", "--json").stdout)["features_bytes"] == 0
+    assert [path.name for path in workplace.cache.iterdir()] == ["mine.txt"]
+
+
+def test_models_lists_the_bundled_cnn_and_those_of_torchvision(workplace: Workplace) -> None:
+    listed = json.loads(workplace.run("models", "--json").stdout)
+
+    assert listed["backbones"][0]["name"] == "efficientnet_lite0"
+    assert listed["backbones"][0]["is_local"] is True
+    assert {"resnet18", "mobilenet_v3_small", "convnext_tiny"} <= {
+        backbone["name"] for backbone in listed["backbones"]
+    }
+    assert [model["name"] for model in listed["models"]] == ["surveillance-fight"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "step"),
+    [
+        (["train", "nothing"], "nothing does not exist", "folder of labelled clips"),
+        (["train", "void"], "void has no videos", "Put the clips of each action"),
+        (["train", "one"], "one label only", "Add clips"),
+        (["train", "single"], "only one clip", "Add clips"),
+        (["train", "labels.csv"], "line 3", "there is no file"),
+        (["train", "single", "--dropout", "2"], "dropout must be in [0, 1), got 2.0", ""),
+        (["train", "single", "--backbone", "resnet19"], "no backbone 'resnet19'", "resnet18"),
+        (["predict", "clip.mp4", "--model", "nobody"], "no model 'nobody'", "surveillance-fight"),
+        (["predict", "void"], "void has no videos", ".mp4"),
+        (["predict", "no*.mp4"], "matches no videos", "pattern"),
+        (["predict", "clip.mp4", "--output", "x.docx"], "format .docx is not known", ".jsonl"),
+        (["predict", "clip.mp4", "--output", "clip.mp4/x.csv"], "Cannot write", "--output"),
+        (["predict", "clip.mp4", "--top-k", "0"], "top-k", ""),
+        (["crossval", "single", "--folds", "3"], "too few for 3 folds", "add clips"),
+        (["crossval", "single", "--fold-column", "site"], "no column site", "column"),
+        (["evaluate", "surveillance-fight", "one"], "does not know the label 'wave'", "fight"),
+        (["fly"], "No such command 'fly'", ""),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line_with_the_next_step(
+    workplace: Workplace, arguments: Sequence[str], message: str, step: str
+) -> None:
+    (workplace.folder / "void").mkdir()
+    for clip in ("clip.mp4", "one/wave/1.mp4", "single/wave/1.mp4", "single/walk/1.mp4"):
+        write_video(workplace.folder / clip, noise_pictures(20), fps=10)
+    write_video(workplace.folder / "single/walk/2.mp4", noise_pictures(20, seed=2), fps=10)
+    (workplace.folder / "labels.csv").write_bytes(
+        "\ufeffpath,label\r\nclip.mp4,wave\r\ngone.mp4,walk\r\n".encode()
+    )
+
+    done = workplace.run(*arguments, code=1)
+
+    said = " ".join(done.stderr.replace("│", " ").split())
+    assert message in said
+    assert step in said
+    assert not done.stdout
+    assert not (workplace.folder / "x.docx").exists()
+
+
+@pytest.mark.parametrize("damage", ["weights gone", "weights changed", "json gone", "json cut"])
+def test_a_damaged_model_folder_is_refused(
+    shared: Workplace, workplace: Workplace, damage: str
+) -> None:
+    shutil.copytree(shared.folder / "runs" / "first", workplace.folder / "run")
+    write_video(workplace.folder / "clip.mp4", noise_pictures(20), fps=10)
+    weights = workplace.folder / "run" / "model" / "weights.safetensors"
+    description = workplace.folder / "run" / "model" / "model.json"
+    match damage:
+        case "weights gone":
+            weights.unlink()
+        case "weights changed":
+            data = bytearray(weights.read_bytes())
+            data[-1] ^= 1
+            weights.write_bytes(data)
+        case "json gone":
+            description.unlink()
+        case "json cut":
+            description.write_text(description.read_text()[:200])
+
+    done = workplace.run("predict", "clip.mp4", "--model", "run", code=1)
+
+    assert done.stderr.startswith("Error: ")
+    assert "run" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    script = (
+        "import resource, sys; sys.argv = ['activity', '--help']\n"
+        "from activity_cli.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'cv2', 'openvino', 'numpy', 'sklearn', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(used.ru_utime + used.ru_stime, file=sys.stderr)\n"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        for _ in range(5)
+    ]
+
+    for run in runs:
+        loaded, _ = run.stderr.splitlines()
+        assert loaded == "[]"
+        for group in ("Use a model", "Make a model", "Measure", "Look around"):
+            assert group in run.stdout
+    # CPU time, and the best of five: other programs on the machine must not decide this.
+    assert min(float(run.stderr.splitlines()[1]) for run in runs) < 0.3
+
+
+COMMANDS = ("predict", "sample", "train", "crossval", "evaluate", "models", "cache")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_helps_with_an_example(workplace: Workplace, command: str) -> None:
+    shown = workplace.run(command, "--help").stdout
+
+    assert re.search(rf"Example: +activity {command}\b", shown)
+
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_readme_names_only_commands_and_options_that_exist(workplace: Workplace) -> None:
+    help_texts = {command: workplace.run(command, "--help").stdout for command in COMMANDS}
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    used = [line.partition("#")[0].split() for line in lines if line.startswith("activity ")]
+
+    assert len(used) >= 8
+    for _, command, *arguments in used:
+        assert command in help_texts
+        for option in (argument for argument in arguments if argument.startswith("--")):
+            assert option in help_texts[command], f"{command} has no {option}"
