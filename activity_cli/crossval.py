@@ -163,6 +163,7 @@ def cross_validate(
             train_rows=others[inner_train],
             val_rows=others[inner_val],
             num_labels=num_labels,
+            streams=data.clip.streams,
             network_settings=network,
             settings=settings,
         )

@@ -2,8 +2,7 @@
 
 A clip's features depend on the bytes of its file, on how the clip is sampled and on the CNN and
 engine that read it. The cache key is made of exactly these, so a changed video or setting is
-never served stale. Entries are written to a temporary name and renamed, carry a digest, and are
-rebuilt when they do not match it: any number of processes may share a cache.
+never served stale. Any number of processes may share a cache; a damaged entry is made again.
 """
 
 import hashlib
@@ -20,21 +19,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from activity_cli.backbones import Backbone
+from activity_cli.checked_files import CheckedFiles
 from activity_cli.clips import read_clip
 from activity_cli.dataset import Sample
 from activity_cli.engines import Extractor
 from activity_cli.errors import VideoError
-from activity_cli.files import temporary_file, write_bytes_atomically
+from activity_cli.files import temporary_file
 from activity_cli.paths import FEATURES
-from activity_cli.settings import ClipSettings, Stream
+from activity_cli.settings import STREAMS, ClipSettings, Stream
 from activity_cli.types import Clip, Decoded, OnProgress, Status, no_progress
 
 _FORMAT = 1  # raise it when sampling, motion images or the entry's layout change
-_DIGEST_BYTES = 16
 
 StreamFeatures = dict[Stream, NDArray[np.float16]]
 
@@ -81,50 +79,32 @@ class ExtractedClip:
 
 
 class FeatureCache:
-    """Features by key, one small file per clip."""
+    """Features by key, one small file per clip. Damaged entries count as absent."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._files = CheckedFiles(folder)
 
     def load(self, key: str) -> tuple[StreamFeatures, Decoded] | None:
-        """The streams stored under `key`, or None if there are none or the entry is damaged."""
-        try:
-            data = self._path(key).read_bytes()
-        except OSError:
+        """The streams stored under `key` and what decoding said, or None."""
+        content = self._files.read(_name(key))
+        if content is None:
             return None
-        digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-        if digest != _digest(payload):
-            return None
-        try:
-            tensors = load(payload)
-        except SafetensorError:
-            return None
+        tensors = load(content)
         meta = json.loads(tensors.pop("meta").tobytes())
         seconds = tensors.pop("seconds")
         decoded = Decoded(seconds=seconds, **{**meta, "status": Status(meta["status"])})
-        streams: StreamFeatures = {}
-        for stream in ("rgb", "motion"):
-            if stream in tensors:
-                streams[stream] = tensors[stream]
-        return streams, decoded
+        return {stream: tensors[stream] for stream in STREAMS if stream in tensors}, decoded
 
     def save(self, key: str, streams: StreamFeatures, decoded: Decoded) -> None:
-        """Store the streams' (T, D) features under `key`.
-
-        Raises:
-            OutputError: the cache folder cannot be written.
-        """
+        """Store the streams' (T, D) features under `key`; a disk that refuses only costs time."""
         meta = {k: v for k, v in asdict(decoded).items() if k != "seconds"}
         tensors: dict[str, NDArray[Any]] = {
             **{str(stream): values for stream, values in streams.items()},
             "seconds": decoded.seconds,
             "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
         }
-        payload = save(tensors)
-        write_bytes_atomically(self._path(key), _digest(payload) + payload)
-
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.features"
+        self._files.write(_name(key), save(tensors))
 
 
 def extract_features(
@@ -140,9 +120,6 @@ def extract_features(
 
     At most two clips per decoder are held at once, so memory does not grow with the number of
     requests. A video that gives no frames becomes an `ExtractedClip` with its error.
-
-    Raises:
-        OutputError: the cache folder cannot be written.
     """
     num_workers = num_workers or os.cpu_count() or 1
     waiting = iter(requests)
@@ -278,8 +255,8 @@ def _fingerprint(path: Path) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _digest(payload: bytes) -> bytes:
-    return hashlib.blake2b(payload, digest_size=_DIGEST_BYTES).digest()
+def _name(key: str) -> str:
+    return f"{key[:2]}/{key}.features"  # folders of a hundred thousand files are slow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

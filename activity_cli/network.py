@@ -1,107 +1,207 @@
 """The sequence classifier: CNN features of a clip -> one logit per label.
 
-    (B, S, T, D) features
-      -> per stream: normalise, project          (B, T, P) each
-      -> fuse: concatenate                       (B, T, S * P)
-      -> LSTM (Hochreiter & Schmidhuber, 1997)   (B, T, 2 * H)
-      -> attention pooling over time             (B, 2 * H)
-      -> dropout, linear                         (B, C)
+    (B, S, T, D) CNN features
+      |- summary: mean over time, standardised -> linear                      what, and how much
+      |           (B, S, D)                       (B, C)
+      '- order:   deviation from that mean -> PCA -> project -> fuse          what happens when
+                  (B, S, T, D)      (B, S, T, R)  (B, T, P) each  (B, T, S * P)
+                  -> LSTM -> attention over time -> dropout -> linear
+                     (B, T, 2 * H)  (B, 4 * H)               (B, C)
+    logits = summary + order
 
-B clips, S streams, T frames, D CNN features, P projected features, H LSTM units per direction,
-C labels. The CNN + LSTM shape follows Donahue et al., "Long-term Recurrent Convolutional
-Networks" (2015); the attention pooling follows Bahdanau et al. (2015) with a learned query.
+B clips, S streams, T frames, D CNN features, R principal components, P projected features, H LSTM
+units per direction, C labels.
+
+A clip's mean says which place and people it shows and how much moves; it is most of a CNN feature,
+and an LSTM that reads it drowns in it. What is left when it is taken away is what changes, and
+that is what the LSTM reads. The CNN + LSTM shape follows Donahue et al., "Long-term Recurrent
+Convolutional Networks" (2015); a linear path beside a deep one follows Cheng et al., "Wide & Deep
+Learning" (2016); attention that the last state asks, joined to it, follows Luong et al. (2015).
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from activity_cli.settings import NetworkSettings
 
+_ATTENTION_SIZE = 32
 
-class StreamProjection(nn.Module):
-    """One stream's CNN features to the size that the streams are fused at."""
 
-    def __init__(self, feature_size: int, projection_size: int, dropout: float) -> None:
-        super().__init__()
-        self.normalise = nn.LayerNorm(feature_size)
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(feature_size, projection_size)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureStatistics:
+    """What is known of the training clips' features before any weight is learned."""
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, P)."""
-        return torch.relu(self.linear(self.dropout(self.normalise(features))))
+    mean: Tensor
+    """(S, D) of each feature."""
+    scale: Tensor
+    """(S, D) spread of each feature, never 0."""
+    components: Tensor
+    """(S, D, R) principal directions of what changes within a clip, scaled to unit spread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """Features as the trained part of the network reads them; fixed by `FeatureStatistics`."""
+
+    summary: Tensor
+    """(B, S, D)"""
+    changes: Tensor
+    """(B, S, T, R)"""
+
+    def rows(self, index: Tensor) -> "Encoded":
+        """The clips at these positions."""
+        return Encoded(summary=self.summary[index], changes=self.changes[index])
 
 
 class AttentionPooling(nn.Module):
-    """A weighted mean over time, the weights learned from the vectors themselves."""
+    """A weighted mean over time; what the LSTM ended with asks, every frame's output answers."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(size, 64), nn.Tanh(), nn.Linear(64, 1, bias=False))
+        self.of_output = nn.Linear(size, _ATTENTION_SIZE, bias=False)
+        self.of_state = nn.Linear(size, _ATTENTION_SIZE)
+        self.score = nn.Linear(_ATTENTION_SIZE, 1, bias=False)
 
-    def weights(self, sequence: Tensor) -> Tensor:
-        """(B, T, F) -> (B, T), positive and summing to 1 over time."""
-        return torch.softmax(self.score(sequence).squeeze(-1), dim=1)
+    def weights(self, outputs: Tensor, state: Tensor) -> Tensor:
+        """(B, T, F) outputs and (B, F) state -> (B, T), positive and summing to 1 over time."""
+        asked = torch.tanh(self.of_output(outputs) + self.of_state(state).unsqueeze(1))
+        return torch.softmax(self.score(asked).squeeze(-1), dim=1)
 
-    def forward(self, sequence: Tensor) -> Tensor:
-        """(B, T, F) -> (B, F)."""
-        return torch.einsum("bt,btf->bf", self.weights(sequence), sequence)
+    def forward(self, outputs: Tensor, state: Tensor) -> Tensor:
+        """(B, T, F) and (B, F) -> (B, 2 * F): what attention found, and the state."""
+        found = torch.einsum("bt,btf->bf", self.weights(outputs, state), outputs)
+        return torch.cat([found, state], dim=-1)
 
 
-class SequenceClassifier(nn.Module):
-    """Reads a clip's features in order and gives one logit per label."""
+class ComponentDropout(nn.Module):
+    """Drops whole components of a clip, the same ones in all of its frames.
+
+    Independent dropout per frame would leave a component readable from its neighbours in time.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout1d(share)
+
+    def forward(self, changes: Tensor) -> Tensor:
+        """(B, S, T, R), each (B, S, R) kept or dropped for all T."""
+        if not self.training:
+            return changes
+        columns = changes.transpose(2, 3)  # (B, S, R, T)
+        kept: Tensor = self.dropout(columns.flatten(0, 1)).view(columns.shape)
+        return kept.transpose(2, 3)
+
+
+class OrderReader(nn.Module):
+    """Reads what changes in a clip, in the order in which it happens."""
 
     def __init__(
-        self, settings: NetworkSettings, *, num_streams: int, feature_size: int, num_labels: int
+        self, settings: NetworkSettings, *, num_streams: int, num_components: int, num_labels: int
     ) -> None:
         super().__init__()
-        self.settings = settings
-        size = settings.projection_size
-        # The single-frame baseline is an image classifier: one picture, no motion image.
-        streams_read = 1 if settings.temporal == "frame" else num_streams
+        self.pooling = settings.pooling
+        self.bidirectional = settings.bidirectional
+        self.hidden_size = settings.hidden_size
+        self.component_dropout = ComponentDropout(settings.dropout)
         self.projections = nn.ModuleList(
-            StreamProjection(feature_size, size, settings.dropout) for _ in range(streams_read)
+            nn.Linear(num_components, settings.projection_size) for _ in range(num_streams)
         )
-        size *= streams_read
-        if settings.temporal == "lstm":
-            self.lstm = nn.LSTM(
-                size,
-                settings.hidden_size,
-                num_layers=settings.num_layers,
-                bidirectional=settings.bidirectional,
-                batch_first=True,
-                dropout=settings.dropout if settings.num_layers > 1 else 0.0,
-            )
-            size = settings.hidden_size * (2 if settings.bidirectional else 1)
-            if settings.pooling == "attention":
-                self.attention = AttentionPooling(size)
+        self.lstm = nn.LSTM(
+            num_streams * settings.projection_size,
+            settings.hidden_size,
+            num_layers=settings.num_layers,
+            bidirectional=settings.bidirectional,
+            batch_first=True,
+            dropout=settings.dropout if settings.num_layers > 1 else 0.0,
+        )
+        size = settings.hidden_size * (2 if settings.bidirectional else 1)
+        if settings.pooling == "attention":
+            self.attention = AttentionPooling(size)
+            size *= 2
         self.dropout = nn.Dropout(settings.dropout)
         self.classifier = nn.Linear(size, num_labels)
+        # It begins as nothing, so that it has to earn every change to what the summary says.
+        nn.init.zeros_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, S, T, D) float features -> (B, C) logits."""
-        if self.settings.temporal == "frame":
-            middle = features.shape[2] // 2
-            features = features[:, :1, middle : middle + 1]
-        projected = [project(features[:, s]) for s, project in enumerate(self.projections)]
-        pooled = self._pool(torch.cat(projected, dim=-1))
-        logits: Tensor = self.classifier(self.dropout(pooled))
+    def forward(self, changes: Tensor) -> Tensor:
+        """(B, S, T, R) -> (B, C)."""
+        changes = self.component_dropout(changes)
+        projected = [torch.relu(p(changes[:, s])) for s, p in enumerate(self.projections)]
+        fused = self.dropout(torch.cat(projected, dim=-1))  # (B, T, S * P)
+        logits: Tensor = self.classifier(self.dropout(self._pool(fused)))
         return logits
 
     def _pool(self, sequence: Tensor) -> Tensor:
-        """(B, T, S * P) -> (B, F): what the sequence says, as one vector."""
-        if self.settings.temporal != "lstm":
-            return sequence.mean(dim=1)
-        outputs, (hidden, _) = self.lstm(sequence)  # (B, T, 2H), (layers * directions, B, H)
-        match self.settings.pooling:
+        """(B, T, S * P) -> (B, F): what the LSTM made of the sequence, as one vector."""
+        outputs, _ = self.lstm(sequence)  # (B, T, 2H)
+        # Each direction's output after it has read the whole clip, (B, 2H). It is also the LSTM's
+        # second result, but OpenVINO's converter (2026.4) crashes on that.
+        ends = [outputs[:, -1, : self.hidden_size], outputs[:, 0, self.hidden_size :]]
+        state = torch.cat(ends, dim=-1) if self.bidirectional else outputs[:, -1]
+        match self.pooling:
             case "attention":
-                pooled: Tensor = self.attention(outputs)
+                pooled: Tensor = self.attention(outputs, state)
                 return pooled
             case "mean":
                 return torch.mean(outputs, dim=1)
-            case "last":  # each direction's state after it has read the whole clip
-                directions = 2 if self.settings.bidirectional else 1
-                return torch.cat(hidden[-directions:].unbind(0), dim=-1)
+            case "last":
+                return state
+
+
+class SequenceClassifier(nn.Module):
+    """CNN features of a clip to one logit per label."""
+
+    mean: Tensor
+    scale: Tensor
+    components: Tensor
+
+    def __init__(
+        self, settings: NetworkSettings, *, num_labels: int, statistics: FeatureStatistics
+    ) -> None:
+        super().__init__()
+        num_streams, feature_size, num_components = statistics.components.shape
+        self.temporal = settings.temporal
+        self.register_buffer("mean", statistics.mean)
+        self.register_buffer("scale", statistics.scale)
+        self.register_buffer("components", statistics.components)
+        # The single-frame baseline is an image classifier: one picture, no motion image.
+        self.num_summarised = 1 if settings.temporal == "frame" else num_streams
+        self.summary = nn.Linear(self.num_summarised * feature_size, num_labels)
+        nn.init.zeros_(self.summary.weight)
+        nn.init.zeros_(self.summary.bias)
+        if settings.temporal == "lstm":
+            self.order = OrderReader(
+                settings,
+                num_streams=num_streams,
+                num_components=num_components,
+                num_labels=num_labels,
+            )
+
+    def encode(self, features: Tensor) -> Encoded:
+        """(B, S, T, D) features to what the trained part reads."""
+        mean = features.mean(dim=2)  # (B, S, D)
+        read = features[:, :, features.shape[2] // 2] if self.temporal == "frame" else mean
+        changes = (features - mean.unsqueeze(2)) @ self.components
+        return Encoded(summary=(read - self.mean) / self.scale, changes=changes)
+
+    def summary_logits(self, encoded: Encoded) -> Tensor:
+        """(B, C) logits of the summary alone."""
+        logits: Tensor = self.summary(encoded.summary[:, : self.num_summarised].flatten(1))
+        return logits
+
+    def logits(self, encoded: Encoded) -> Tensor:
+        """(B, C) logits of the whole network."""
+        logits = self.summary_logits(encoded)
+        if self.temporal == "lstm":
+            logits = logits + self.order(encoded.changes)
+        return logits
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, S, T, D) float features -> (B, C) logits."""
+        return self.logits(self.encode(features))
 
 
 class ClipScorer(nn.Module):

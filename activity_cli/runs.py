@@ -102,6 +102,7 @@ def train_model(
         train_rows=split.train,
         val_rows=split.val,
         num_labels=len(dataset.labels),
+        streams=labelled.clip.streams,
         network_settings=network,
         settings=settings,
         on_epoch=lambda epoch: on_progress("epochs", epoch.epoch, settings.epochs),

@@ -88,11 +88,13 @@ class ClipSettings(_Settings):
 class NetworkSettings(_Settings):
     """The sequence classifier that reads the CNN features of a clip."""
 
-    projection_size: int = 128
-    """Size that each stream's features are projected to before the streams are fused."""
+    num_components: int = 128
+    """Principal components of each stream's changes that the LSTM's part reads."""
+    projection_size: int = 64
+    """Size that each stream is projected to before the streams are fused."""
     temporal: Temporal = "lstm"
-    """What reads the sequence: an LSTM, plain mean pooling, or only the middle frame (baseline)."""
-    hidden_size: int = 128
+    """What is read: mean and order (LSTM), the mean alone, or only the middle frame (baseline)."""
+    hidden_size: int = 64
     """LSTM units per direction."""
     num_layers: int = 1
     bidirectional: bool = True
@@ -101,7 +103,7 @@ class NetworkSettings(_Settings):
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        self._require_at_least(1, "projection_size", "hidden_size", "num_layers")
+        self._require_at_least(1, "num_components", "projection_size", "hidden_size", "num_layers")
         self._require_one_of(get_args(Temporal), "temporal")
         self._require_one_of(get_args(Pooling), "pooling")
         if not 0 <= self.dropout < 1:
@@ -112,9 +114,9 @@ class NetworkSettings(_Settings):
 class TrainSettings(_Settings):
     """How the sequence classifier is fitted to cached features."""
 
-    epochs: int = 60
+    epochs: int = 40
     """The most passes over the training clips; early stopping usually ends sooner."""
-    batch_size: int = 32
+    batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     optimizer: Optimizer = "adamw"
@@ -124,13 +126,17 @@ class TrainSettings(_Settings):
     """Weigh the loss so that rare labels count as much as frequent ones."""
     patience: int = 15
     """Stop after so many epochs without a better validation loss; the best weights are kept."""
+    rgb_penalty: float = 10.0
+    """L2 penalty of the summary's weights on pictures. High: scenes are learned by heart early."""
+    motion_penalty: float = 0.5
+    """L2 penalty of the summary's weights on motion images."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; LSTMs need a bound."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         self._require_at_least(1, "epochs", "batch_size", "patience")
-        self._require_at_least(0, "weight_decay", "seed")
+        self._require_at_least(0, "weight_decay", "rgb_penalty", "motion_penalty", "seed")
         self._require_at_least(1e-8, "learning_rate", "gradient_clip")
         self._require_one_of(get_args(Optimizer), "optimizer")
         self._require_one_of(get_args(Schedule), "schedule")

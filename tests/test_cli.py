@@ -145,7 +145,7 @@ def test_every_file_gets_one_row_and_no_score_is_made_up(
         "plain.mp4",
         "two words.mp4",
         "größe 日本.mp4",
-        "a [b] [/c].mp4",
+        "a [b] [red].mp4",
         "-dash.mp4",
         "c:d.mp4",
     ]
@@ -179,7 +179,9 @@ def test_every_file_gets_one_row_and_no_score_is_made_up(
         assert rows[name]["status"] == status
         assert rows[name]["reason"]
         assert rows[name]["label"] == rows[name]["score"] == ""
-    assert "3 files have no score" in done.stderr or "unreadable" in done.stderr
+    assert "1 missing" in done.stderr
+    assert "2 unreadable" in done.stderr
+    assert re.search(r"No score: .*text\.mp4: .+", done.stderr)
     # The same once more: refused, then replaced on request with the same rows, now from the cache.
     before = (workplace.folder / "out" / "rows.csv").read_bytes()
     again = ("predict", "footage", "gone.mp4", "--model", model, "--output", "out/rows.csv")

@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
 from activity_cli import backbones
-from activity_cli.engines.checked_files import CheckedFiles
+from activity_cli.checked_files import CheckedFiles
 from activity_cli.engines.openvino import OpenVinoClassifier, load_classifier, load_extractor
 from activity_cli.types import Images
 

@@ -199,6 +199,14 @@ class TrainOptions:
         ClassWeights,
         _option(panel=_TRAINING_PANEL, text="Let rare labels count like frequent ones."),
     ] = _TRAIN.class_weights
+    rgb_penalty: Annotated[
+        float,
+        _option(panel=_TRAINING_PANEL, text="L2 penalty on what the clip's pictures show."),
+    ] = _TRAIN.rgb_penalty
+    motion_penalty: Annotated[
+        float,
+        _option(panel=_TRAINING_PANEL, text="L2 penalty on how much moves in the clip."),
+    ] = _TRAIN.motion_penalty
     seed: Seed = _TRAIN.seed
 
     def settings(self) -> TrainSettings:

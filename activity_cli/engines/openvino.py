@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from activity_cli import backbones
 from activity_cli.backbones import Backbone
-from activity_cli.engines.checked_files import CheckedFiles
+from activity_cli.checked_files import CheckedFiles
 from activity_cli.errors import SettingsError
 from activity_cli.guarded_imports import import_openvino
 from activity_cli.types import Images

@@ -213,13 +213,11 @@ def _pair(pair: "PairComparison") -> str:
 def show_training(run: "TrainingRun") -> RenderableType:
     """The closing summary of a training run, down to the next command to type."""
     parts: list[RenderableType] = []
-    best = run.fitted.history[run.fitted.best_epoch - 1]
     split = run.split
     parts.append(
         Text(
-            f"{len(split.train)} clips to learn from, {len(split.val)} to choose the best epoch "
-            f"({run.fitted.best_epoch} of {len(run.fitted.history)}, "
-            f"accuracy {best.val_accuracy:.3f}), {len(split.test)} held out; by {split.by}.",
+            f"{len(split.train)} clips to learn from, {len(split.val)} to choose the best epoch, "
+            f"{len(split.test)} held out; split by {split.by}.\n{_describe_fit(run)}",
             "dim",
         )
     )
@@ -236,6 +234,23 @@ def show_training(run: "TrainingRun") -> RenderableType:
         )
     )
     return Group(*parts)
+
+
+def _describe_fit(run: "TrainingRun") -> str:
+    """Which epoch was kept, and whether the order of the frames helped at all."""
+    fitted = run.fitted
+    if run.model.description.network.temporal != "lstm":
+        return "Fitted to the clips' means; no LSTM."
+    summary, best = fitted.history[0], fitted.history[fitted.best_epoch]
+    if best is summary:
+        return (
+            f"The LSTM gained less than chance would on the validation clips, so the model "
+            f"relies on the clips' means alone (loss {summary.val_loss:.2f})."
+        )
+    return (
+        f"Best of {len(fitted.history) - 1} epochs: {best.epoch}. With the LSTM the validation "
+        f"loss fell from {summary.val_loss:.2f} to {best.val_loss:.2f}."
+    )
 
 
 def show_crossval(run: "CrossvalRun", folder: Path | None) -> RenderableType:

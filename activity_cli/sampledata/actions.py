@@ -112,13 +112,6 @@ def _wave(progress: Floats, style: Style) -> Motion:
     return replace(standing, hands=sides(raised, standing.hands[:, LEFT]), twist=0.04 * swing)
 
 
-def _clap(progress: Floats, style: Style) -> Motion:
-    apart = 0.5 + 0.5 * np.cos(2 * np.pi * cycles(progress, style, 2.0))
-    # From the shoulder inward to the middle of the body it is about 0.36 arm lengths.
-    hands = vectors(0.58 - 0.05 * apart, -0.05, -0.345 + 0.42 * style.energy * apart)
-    return replace(stand(progress, style), hands=sides(hands, hands))
-
-
 def _squat(progress: Floats, style: Style) -> Motion:
     depth = 0.5 - 0.5 * np.cos(2 * np.pi * cycles(progress, style, 0.65))
     depth = depth * min(style.energy, 1.0)
@@ -130,34 +123,6 @@ def _squat(progress: Floats, style: Style) -> Motion:
         lean=0.04 + 0.72 * depth,
         hands=sides(hands, hands),
         feet=sides(feet, feet),
-    )
-
-
-def _kick(progress: Floats, style: Style) -> Motion:
-    cycle = cycles(progress, style, 0.85) % 1
-    height = 0.55 * style.energy
-    foot = glide(
-        cycle,
-        (0, (0, 0, 0)),
-        (0.28, (-0.42, 0.24, 0)),
-        (0.52, (0.82, height, 0)),
-        (0.6, (0.82, height, 0)),
-        (0.9, (0, 0, 0)),
-        (1, (0, 0, 0)),
-    )
-    swing = foot[:, 0]
-    pitch = glide(cycle, (0, 0), (0.28, -0.7), (0.52, 0.6), (0.6, 0.6), (0.9, 0), (1, 0))
-    planted = np.zeros_like(foot)
-    return replace(
-        stand(progress, style),
-        pelvis=vectors(0.0, -0.04, -0.05),
-        lean=0.05 - 0.28 * swing,
-        twist=-0.3 * swing,
-        hands=sides(
-            vectors(0.15 - 0.55 * swing, -0.75, 0.3), vectors(0.15 + 0.6 * swing, -0.6, 0.3)
-        ),
-        feet=sides(foot, planted),
-        toes=sides(pitch, np.zeros_like(pitch)),
     )
 
 
@@ -233,9 +198,7 @@ _POSES: dict[str, tuple[Callable[[Floats, Style], Motion], bool]] = {
     "run": (_run, False),
     "jump": (_jump, False),
     "wave": (_wave, False),
-    "clap": (_clap, False),
     "squat": (_squat, False),
-    "kick": (_kick, False),
     "punch": (_punch, False),
     "sit_down": (_sit, False),
     "stand_up": (_sit, True),

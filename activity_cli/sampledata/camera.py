@@ -31,8 +31,8 @@ class Camera:
         """A camera that shows a grown-up from head to foot, with room to jump."""
         distance = rng.uniform(4.2, 5.0)
         height = rng.uniform(1.15, 1.45)
-        focal = _S * rng.uniform(74, 85) * distance
-        floor_row = _S * FRAME_HEIGHT * rng.uniform(0.86, 0.91)
+        focal = _S * rng.uniform(84, 94) * distance
+        floor_row = _S * FRAME_HEIGHT * rng.uniform(0.89, 0.94)
         return cls(
             focal=focal,
             horizon=floor_row - focal * height / distance,

@@ -42,11 +42,13 @@ def main() -> None:
         )
     labels = run.data.dataset.labels
     for name, result in run.rounds.items():
-        on_pairs = "  ".join(
-            f"{a}/{b} "
-            f"{pair_accuracy(result.scores, run.data.targets, labels.index(a), labels.index(b)):.3f}"
+        told_apart = {
+            f"{a}/{b}": pair_accuracy(
+                result.scores, run.data.targets, labels.index(a), labels.index(b)
+            )
             for a, b in PAIRS
-        )
+        }
+        on_pairs = "  ".join(f"{pair} {share:.3f}" for pair, share in told_apart.items())
         print(f"{name:>12}: accuracy {result.evaluation.accuracy:.3f}  {on_pairs}")
 
 

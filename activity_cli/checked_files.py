@@ -25,14 +25,15 @@ class CheckedFiles:
 
     def write(self, name: str, content: bytes) -> None:
         """Keep `content`, if the folder lets us: a full or read-only disk only costs time."""
+        path = self.folder / name
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
                 try:
                     file.write(hashlib.sha256(content).digest())
                     file.write(content)
                     file.close()
-                    Path(file.name).replace(self.folder / name)
+                    Path(file.name).replace(path)
                 except BaseException:
                     Path(file.name).unlink(missing_ok=True)
                     raise
