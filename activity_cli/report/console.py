@@ -1,6 +1,7 @@
 """Results -> what a terminal shows. Paths and labels are text, never markup."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -71,25 +72,22 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
 
 
 def show_results(results: Sequence[FileResult]) -> RenderableType:
-    """Many videos: one line each."""
+    """Many videos: one line each, with names relative to the folder that all are in."""
+    folder = _common_folder([result.path for result in results])
     table = _table("file", "status", "label", "score", "")
     table.columns[0].overflow = "fold"
+    table.columns[1].no_wrap = table.columns[2].no_wrap = True
     table.columns[3].justify = "right"
     for result in results:
-        style = _STATUS_STYLES.get(result.status, "red")
-        status = Text(result.status.value, style)
+        name = Text(_printable(os.path.relpath(result.path, folder) if folder else result.path))
+        status = Text(result.status.value, _STATUS_STYLES.get(result.status, "red"))
         if result.prediction is None:
-            table.add_row(Text(_printable(result.path)), status, "", "", Text(result.reason, "dim"))
+            table.add_row(name, status, "", "", Text(result.reason, "dim"))
         else:
             score = result.prediction.score
-            table.add_row(
-                Text(_printable(result.path)),
-                status,
-                Text(result.prediction.label, "bold"),
-                f"{score:.1%}",
-                Text(bar(score, 12), _SCORE_STYLE),
-            )
-    return table
+            label = Text(result.prediction.label, "bold")
+            table.add_row(name, status, label, f"{score:.1%}", Text(bar(score, 12), _SCORE_STYLE))
+    return Group(Text(f"In {_printable(folder)}:", "dim"), table) if folder else table
 
 
 def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
@@ -347,6 +345,15 @@ def _status_line(result: FileResult) -> Text:
     return Text.assemble(
         (_printable(result.path), "bold"), "  ", (result.status.value, "red"), f"  {result.reason}"
     )
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The folder that all paths are in, if naming it once makes them shorter."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    except ValueError:  # some are absolute, some are not
+        return ""
+    return folder if folder not in {"", ".", "/"} else ""
 
 
 def _printable(path: str) -> str:

@@ -96,4 +96,4 @@ def _tidy(axes: "Axes") -> None:
 
 def _save(figure: "Figure", path: Path) -> None:
     with writing(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
+        figure.savefig(temporary, dpi=_DPI, format="png", bbox_inches="tight")
