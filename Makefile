@@ -18,7 +18,7 @@ help:
 
 install: $(STAMP)
 
-# Copied packages can differ from the committed list, so the stamp follows both files.
+# Installed anew when either list changes.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "activity needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -35,7 +35,7 @@ demo: $(STAMP)
 	$(BIN)/activity sample demo/new --clips-per-label 2 --seed 1 $(DEMO_LABELS) --quiet
 	@echo
 	@echo "=== The shipped model on a drawn clip"
-	$(BIN)/activity predict demo/new/wave
+	$(BIN)/activity predict demo/new/wave/person00_000.mp4
 	@echo
 	@echo "=== A model of our own, trained on the drawn clips"
 	$(BIN)/activity train demo/clips --name actions --output demo/runs

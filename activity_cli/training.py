@@ -18,6 +18,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from activity_cli.bundle import MODEL_FILE, Model, Weights
+from activity_cli.encoding import (
+    ENCODING_BATCH,
+    Features,
+    Rows,
+    encode_rows,
+    measure_features,
+)
 from activity_cli.errors import DataError, ModelError
 from activity_cli.network import (
     ClipScorer,
@@ -28,11 +35,7 @@ from activity_cli.network import (
 )
 from activity_cli.settings import NetworkSettings, Stream, TrainSettings
 
-_ENCODING_BATCH = 64
 _SUMMARY_STEPS = 60  # L-BFGS steps; it has settled by then
-
-Features = NDArray[np.float16]
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,45 +127,6 @@ def fit(
             history, best_epoch = (lesson.record(0, 0.0, summary, time.perf_counter()),), 0
         fit_summary(network, clips, labels, weights, penalties)
     return FittedNetwork(network=network.eval(), history=history, best_epoch=best_epoch)
-
-
-def measure_features(features: Features, rows: Rows, num_components: int) -> FeatureStatistics:
-    """Mean and spread of all features, and the main directions of change within a clip."""
-    num_streams, num_frames, size = features.shape[1:]
-    count = len(rows) * num_frames
-    total = torch.zeros(num_streams, size, dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    covariance = torch.zeros(num_streams, size, size)
-    for batch in _batches(rows, _ENCODING_BATCH):
-        clips = torch.from_numpy(features[batch].astype(np.float32))  # (B, S, T, D)
-        total += clips.sum(dim=(0, 2), dtype=torch.float64)
-        squares += clips.double().square().sum(dim=(0, 2))
-        changes = (clips - clips.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1, 2)
-        covariance += changes.transpose(1, 2) @ changes / count  # (S, D, D)
-    mean = total / count
-    spread = (squares / count - mean.square()).clamp(min=0).sqrt().float()
-    variances, directions = torch.linalg.eigh(covariance)  # ascending
-    kept = slice(-min(num_components, size), None)
-    # Unit spread over all components together: the main ones stay the larger ones.
-    unit = variances[:, kept].mean(dim=1).clamp(min=1e-12).sqrt()
-    return FeatureStatistics(
-        mean=mean.float(),
-        scale=spread + 0.05 * spread.mean(dim=1, keepdim=True).clamp(min=1e-6),
-        components=directions[:, :, kept] / unit[:, None, None],
-    )
-
-
-@torch.no_grad()
-def encode_rows(network: SequenceClassifier, features: Features, rows: Rows) -> Encoded:
-    """Rows of (N, S, T, D) features as the trained part reads them, a tenth of their size."""
-    encoded = [
-        network.encode(torch.from_numpy(features[batch].astype(np.float32)))
-        for batch in _batches(rows, _ENCODING_BATCH)
-    ]
-    return Encoded(
-        summary=torch.cat([part.summary for part in encoded]),
-        changes=torch.cat([part.changes for part in encoded]),
-    )
 
 
 def fit_summary(
@@ -280,7 +244,7 @@ def _fit_order(
 def _read_order(order: OrderReader, changes: Tensor) -> Tensor:
     """(N, C) logits of (N, S, T, R), without dropout."""
     order.eval()
-    return torch.cat([order(part) for part in torch.split(changes, _ENCODING_BATCH)])
+    return torch.cat([order(part) for part in torch.split(changes, ENCODING_BATCH)])
 
 
 @torch.inference_mode()
@@ -314,11 +278,6 @@ def load_scorer(model: Model) -> ClipScorer:
             hint="Restore the folder from a copy, or train again.",
         ) from error
     return ClipScorer(network).eval()
-
-
-def _batches(rows: Rows, size: int) -> Iterator[Rows]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
 
 
 def _label_weights(

@@ -7,11 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from activity_cli.encoding import Features
 from activity_cli.engines.openvino import load_classifier
 from activity_cli.errors import DataError
 from activity_cli.network import ClipScorer
 from activity_cli.settings import STREAMS, NetworkSettings, Pooling, Temporal, TrainSettings
-from activity_cli.training import Features, FittedNetwork, fit, score_rows
+from activity_cli.training import FittedNetwork, fit, score_rows
 
 NUM_CLIPS, NUM_FRAMES, SIZE = 120, 8, 48
 

@@ -52,7 +52,8 @@ def crossval(
     """
     from activity_cli.crossval import run_crossval
     from activity_cli.files import new_folder
-    from activity_cli.report.console import results_console, show_crossval
+    from activity_cli.report.console import results_console
+    from activity_cli.report.figures import show_crossval
     from activity_cli.report.run_folder import crossval_metrics, write_crossval
     from activity_cli.splits import make_folds
 

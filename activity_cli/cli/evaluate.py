@@ -39,7 +39,8 @@ def evaluate(
     from activity_cli.dataset import load_dataset
     from activity_cli.files import new_folder
     from activity_cli.prediction import Predictor, evaluate_model
-    from activity_cli.report.console import results_console, show_measurement
+    from activity_cli.report.console import results_console
+    from activity_cli.report.figures import show_measurement
     from activity_cli.report.run_folder import measurement_metrics, write_measurement
 
     chosen, dataset = load_model(model), load_dataset(data, min_labels=1)

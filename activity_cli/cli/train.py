@@ -42,7 +42,8 @@ def train(
     path,label and, if you like, group (person, camera: never split apart), split (train, val,
     test), start and end (seconds).
     """
-    from activity_cli.report.console import results_console, show_training
+    from activity_cli.report.console import results_console
+    from activity_cli.report.figures import show_training
     from activity_cli.report.run_folder import training_metrics, write_training_run
     from activity_cli.runs import run_folder, train_model
 

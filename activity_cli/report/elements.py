@@ -1,0 +1,22 @@
+"""What the terminal's tables are made of."""
+
+from rich.table import Table
+from rich.text import Text
+
+SCORE_STYLE = "cyan"
+_BAR_CELLS = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def bar(share: float, cells: int = _BAR_CELLS) -> str:
+    """A horizontal bar for a share between 0 and 1, to an eighth of a cell."""
+    eighths = round(min(max(share, 0.0), 1.0) * cells * 8)
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()).ljust(cells)
+
+
+def new_table(*columns: str) -> Table:
+    """A table without lines; the columns' titles are dim."""
+    table = Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(Text(column))
+    return table

@@ -1,0 +1,220 @@
+"""Figures -> what a terminal shows: evaluations, training runs, cross-validations."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from activity_cli.evaluation import Evaluation
+from activity_cli.report.elements import SCORE_STYLE, bar, new_table
+
+if TYPE_CHECKING:
+    from activity_cli.crossval import CrossValidation, CrossvalRun, PairComparison
+    from activity_cli.dataset import Sample
+    from activity_cli.prediction import Measurement
+    from activity_cli.report.run_folder import Outcome
+    from activity_cli.runs import TrainingRun
+
+_FEW_CLIPS_PER_LABEL = 30
+_HELD_OUT = {
+    "test": "test clips, which took no part in training",
+    "val": "validation clips, which chose the best epoch, so this flatters",
+}
+
+
+def show_evaluation(evaluation: Evaluation) -> RenderableType:
+    """Headline figures, the per-label table and the confusion matrix."""
+    parts: list[RenderableType] = [show_headline(evaluation), Text()]
+    parts.append(show_labels(evaluation))
+    if len(evaluation.labels) <= 12:
+        parts += [Text(), show_confusion(evaluation)]
+    return Group(*parts)
+
+
+def show_headline(evaluation: Evaluation) -> Text:
+    """Accuracy with its interval, and the macro means."""
+    low, high = evaluation.accuracy_interval
+    return Text.assemble(
+        "accuracy ",
+        (f"{evaluation.accuracy:.3f}", "bold cyan"),
+        (f"  (95% interval {low:.3f} to {high:.3f}, {evaluation.num_clips} clips)\n", "dim"),
+        f"macro precision {evaluation.macro_precision:.3f} · recall {evaluation.macro_recall:.3f}"
+        f" · F1 {evaluation.macro_f1:.3f}",
+    )
+
+
+def show_labels(evaluation: Evaluation) -> Table:
+    """Precision, recall and F1 of every label."""
+    table = new_table("label", "precision", "recall", "F1", "clips")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in evaluation.per_label:
+        figures = (f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}")
+        table.add_row(Text(row.label), *figures, str(row.num_clips))
+    return table
+
+
+def show_confusion(evaluation: Evaluation) -> Table:
+    """The confusion matrix: a row per true label, shaded by its share."""
+    table = new_table("true \\ predicted", *(_shorten(label) for label in evaluation.labels))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for i, label in enumerate(evaluation.labels):
+        total = max(int(evaluation.confusion[i].sum()), 1)
+        cells = [
+            Text(str(count) if count else "·", _shade(count / total, right=i == j))
+            for j, count in enumerate(evaluation.confusion[i].tolist())
+        ]
+        table.add_row(Text(label), *cells)
+    return table
+
+
+def show_worst_confusions(evaluation: Evaluation) -> str:
+    """The most frequent mistakes in words."""
+    mistakes = evaluation.worst_confusions()
+    if not mistakes:
+        return "No clip was named wrongly."
+    return "Most frequent mistakes: " + "; ".join(
+        f"{true} taken for {predicted} ({count}×)" for true, predicted, count in mistakes
+    )
+
+
+def show_comparison(
+    rounds: Mapping[str, "CrossValidation"], pairs: Sequence["PairComparison"]
+) -> RenderableType:
+    """Several heads on the same clips, one line each, with the pairs that need the time order."""
+    shown = pairs if len(next(iter(rounds.values())).evaluation.labels) > 2 else ()
+    table = new_table(
+        "head", "accuracy", "95% interval", "macro F1", "", *(_pair(p) for p in shown)
+    )
+    for column in (1, 3, *range(5, 5 + len(shown))):
+        table.columns[column].justify = "right"
+    for name, result in rounds.items():
+        low, high = result.evaluation.accuracy_interval
+        table.add_row(
+            Text(name),
+            Text(f"{result.evaluation.accuracy:.3f}", "bold"),
+            f"{low:.3f} to {high:.3f}",
+            f"{result.evaluation.macro_f1:.3f}",
+            Text(bar(result.evaluation.accuracy, 12), SCORE_STYLE),
+            *(f"{pair.accuracy[name]:.3f}" for pair in shown),
+        )
+    if not shown:
+        return table
+    note = "The columns on the right: telling apart just the two labels that a picture tells worst."
+    return Group(table, Text(note, "dim"))
+
+
+def show_training(run: "TrainingRun") -> RenderableType:
+    """The closing summary of a training run, down to the next command to type."""
+    parts: list[RenderableType] = []
+    split = run.split
+    parts.append(
+        Text(
+            f"{len(split.train)} clips to learn from, {len(split.val)} to choose the best epoch, "
+            f"{len(split.test)} held out; split by {split.by}.\n{_describe_fit(run)}",
+            "dim",
+        )
+    )
+    parts.append(Text(f"\nOn the {run.evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"))
+    parts += [show_evaluation(run.evaluation), Text(show_worst_confusions(run.evaluation))]
+    parts += _left_out(run.data.left_out)
+    if len(split.train) < _FEW_CLIPS_PER_LABEL * len(run.evaluation.labels):
+        parts.append(Text("Few clips: `activity crossval` measures on all of them.", "yellow"))
+    parts.append(Text("\n" + show_seconds(run.stage_seconds), "dim"))
+    parts.append(Text(f"Model, figures and pictures: {run.folder}"))
+    parts.append(
+        Text.assemble(
+            "Next:  ", (f"activity predict VIDEO --model {quote(str(run.folder))}", "bold")
+        )
+    )
+    return Group(*parts)
+
+
+def show_crossval(run: "CrossvalRun", folder: Path | None) -> RenderableType:
+    """What a cross-validation found out."""
+    result = run.result
+    folds = " ".join(f"{fold.name}: {fold.accuracy:.3f}" for fold in result.folds)
+    parts: list[RenderableType] = [
+        Text(f"{len(result.folds)} folds, by {run.folds.by}; every clip held out once", "dim"),
+        Text(f"accuracy per fold  {folds}\n", "dim"),
+        show_evaluation(result.evaluation),
+        Text(show_worst_confusions(result.evaluation)),
+        *_left_out(run.data.left_out),
+    ]
+    if run.rounds:
+        parts += [Text("\nThe same clips and folds, read by simpler heads:")]
+        parts += [show_comparison(run.rounds, run.hard_pairs)]
+    seconds = {**run.data.stage_seconds, "training": result.seconds}
+    parts.append(Text("\n" + show_seconds(seconds), "dim"))
+    if folder is not None:
+        parts.append(Text(f"Figures, out-of-fold predictions and pictures: {folder}"))
+    return Group(*parts)
+
+
+def show_measurement(measurement: "Measurement", folder: Path | None) -> RenderableType:
+    """What an evaluation found out."""
+    evaluation = measurement.evaluation
+    parts: list[RenderableType] = [
+        Text(f"{measurement.model.description.name} on {evaluation.num_clips} clips\n", "dim"),
+        show_evaluation(evaluation),
+        Text(show_worst_confusions(evaluation)),
+        *_left_out(measurement.left_out),
+    ]
+    if folder is not None:
+        parts.append(Text(f"Figures, predictions and pictures: {folder}"))
+    return Group(*parts)
+
+
+def show_seconds(stage_seconds: Mapping[str, float]) -> str:
+    """Time per stage of a longer job: "features 41.0 s · training 9.2 s"."""
+    return " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stage_seconds.items())
+
+
+def _describe_fit(run: "TrainingRun") -> str:
+    """Which epoch was kept, and whether the order of the frames helped at all."""
+    fitted = run.fitted
+    if run.model.description.network.temporal != "lstm":
+        return "Fitted to the clips' means; no LSTM."
+    summary, best = fitted.history[0], fitted.history[fitted.best_epoch]
+    if best is summary:
+        return (
+            f"The LSTM gained less than chance would on the validation clips, so the model "
+            f"relies on the clips' means alone (loss {summary.val_loss:.2f})."
+        )
+    return (
+        f"Best of {len(fitted.history) - 1} epochs: {best.epoch}. With the LSTM the validation "
+        f"loss fell from {summary.val_loss:.2f} to {best.val_loss:.2f}."
+    )
+
+
+def _left_out(left_out: "Sequence[tuple[Sample, Outcome]]", most: int = 5) -> list[RenderableType]:
+    """Clips that could not be used, by name; none is dropped in silence."""
+    if not left_out:
+        return []
+    count = len(left_out)
+    lines = [f"{count} clip{'s' * (count > 1)} could not be decoded and took no part:"]
+    lines += [f"  {s.name}: {clip.status}, {clip.reason}" for s, clip in left_out[:most]]
+    lines += [f"  and {count - most} more; all are in the CSV files"] * (count > most)
+    return [Text("\n".join(lines), "yellow")]
+
+
+def _pair(pair: "PairComparison") -> str:
+    return "\nor ".join(_shorten(label, 14) for label in pair.labels)
+
+
+def _shorten(label: str, length: int = 10) -> str:
+    return label if len(label) <= length else label[: length - 1] + "…"
+
+
+def _shade(share: float, *, right: bool) -> str:
+    if share == 0:
+        return "dim"
+    level = math.ceil(share * 3)  # thirds: light, medium, strong
+    colour = "green" if right else "red"
+    return {1: colour, 2: colour, 3: f"bold {colour}"}[level]
