@@ -110,7 +110,7 @@ def train_model(
     on_progress("epochs", settings.epochs, settings.epochs)  # early stopping is an end as well
 
     trained = time.perf_counter()
-    description = _describe(labelled, split, folder.name, network, settings)
+    description = _describe(labelled, split, folder.name, network, settings, fitted)
     model = save_model(folder / MODEL_SUBFOLDER, description, fitted.weights())
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
     scores = score_with_engine(model, labelled.features, rows, cache_dir=reading.cache_dir)
@@ -157,6 +157,7 @@ def _describe(
     name: str,
     network: NetworkSettings,
     settings: TrainSettings,
+    fitted: FittedNetwork,
 ) -> ModelDescription:
     """All that model.json says, except how good the model is."""
     parts = {"train": split.train, "val": split.val, "test": split.test}
@@ -174,5 +175,5 @@ def _describe(
             "num_left_out": len(data.left_out),
             "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
         },
-        training=settings.to_json(),
+        training={**settings.to_json(), "best_epoch": fitted.best_epoch},
     )

@@ -57,8 +57,8 @@ Names one of {len(description.labels)} actions in a video: {", ".join(descriptio
 ## How it works
 
 {clip.num_frames} frames spread evenly over the video, {clip.frame_size} x {clip.frame_size} \
-pixels; streams: {", ".join(clip.streams)}. Every frame goes through {description.backbone.name} \
-(pretrained on ImageNet, unchanged), and a {_describe_network(description)} reads the sequence.
+pixels; streams: {", ".join(clip.streams)}. Every frame goes through {description.backbone.name}, \
+pretrained on ImageNet and unchanged. {_describe_network(description)}
 
 ## Limits
 
@@ -112,12 +112,19 @@ def _describe_data(data: Mapping[str, Any]) -> str:
 
 def _describe_network(description: ModelDescription) -> str:
     network = description.network
-    if network.temporal != "lstm":
-        return (
-            "mean-pooling classifier" if network.temporal == "mean" else "single-frame classifier"
-        )
+    linear = "A penalised linear classifier reads the mean of the features over the clip"
+    if network.temporal == "frame":
+        return "A penalised linear classifier reads the features of the middle frame."
+    if network.temporal == "mean":
+        return f"{linear}."
     direction = "bidirectional " if network.bidirectional else ""
-    return f"{direction}LSTM with {network.hidden_size} units and {network.pooling} pooling"
+    lstm = f"{direction}LSTM with {network.hidden_size} units and {network.pooling} pooling"
+    if description.training.get("best_epoch") == 0:
+        return (
+            f"{linear}. The {lstm} beside it, which reads what changes in order, gained less than "
+            "chance would on the validation clips; it is part of the model, but says nothing."
+        )
+    return f"{linear}; a {lstm} reads what changes, in order; the two are added up."
 
 
 def _describe_versions(versions: Mapping[str, str]) -> str:
