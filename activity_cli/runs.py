@@ -110,7 +110,9 @@ def train_model(
     on_progress("epochs", settings.epochs, settings.epochs)  # early stopping is an end as well
 
     trained = time.perf_counter()
-    description = _describe(labelled, split, folder.name, network, settings, fitted)
+    description = _describe(
+        labelled, split, fitted, name=folder.name, network=network, settings=settings
+    )
     model = save_model(folder / MODEL_SUBFOLDER, description, fitted.weights())
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
     scores = score_with_engine(model, labelled.features, rows, cache_dir=reading.cache_dir)
@@ -154,10 +156,11 @@ def score_with_engine(
 def _describe(
     data: LabelledFeatures,
     split: Split,
+    fitted: FittedNetwork,
+    *,
     name: str,
     network: NetworkSettings,
     settings: TrainSettings,
-    fitted: FittedNetwork,
 ) -> ModelDescription:
     """All that model.json says, except how good the model is."""
     parts = {"train": split.train, "val": split.val, "test": split.test}

@@ -1,6 +1,7 @@
 """The model card: README.md of a model folder, written from what is known and nothing else."""
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 from activity_cli.bundle import ModelDescription
@@ -37,6 +38,12 @@ def write_model_card(
     """
     clip = description.clip
     data = "\n\n".join(part for part in (data_notes, _describe_data(description.data)) if part)
+    how_it_works = (
+        f"{clip.num_frames} frames spread evenly over the video, {clip.frame_size} x "
+        f"{clip.frame_size} pixels; streams: {', '.join(clip.streams)}. Every frame goes through "
+        f"{description.backbone.name}, pretrained on ImageNet and unchanged. "
+        f"{_describe_network(description)}"
+    )
     return f"""\
 # {description.name}
 
@@ -56,9 +63,7 @@ Names one of {len(description.labels)} actions in a video: {", ".join(descriptio
 
 ## How it works
 
-{clip.num_frames} frames spread evenly over the video, {clip.frame_size} x {clip.frame_size} \
-pixels; streams: {", ".join(clip.streams)}. Every frame goes through {description.backbone.name}, \
-pretrained on ImageNet and unchanged. {_describe_network(description)}
+{fill(how_it_works, 96)}
 
 ## Limits
 
