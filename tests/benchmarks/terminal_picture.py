@@ -45,6 +45,7 @@ def main() -> None:
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
         console.print(Text.from_ansi(run.stdout.rstrip()))
         console.print()
+    PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(console.export_svg(title="activity"), encoding="utf-8")
 
 
