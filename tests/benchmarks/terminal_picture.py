@@ -7,6 +7,8 @@ Runs two commands on what `make demo` left in demo/ and writes .github/terminal.
 
 import io
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,7 @@ COMMANDS = (
 
 def main() -> None:
     """Run the commands and write the picture."""
+    shutil.rmtree(ROOT / "demo" / "picture", ignore_errors=True)
     environment = {
         **os.environ,
         "ACTIVITY_CACHE_DIR": "demo/cache",
@@ -45,8 +48,10 @@ def main() -> None:
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
         console.print(Text.from_ansi(run.stdout.rstrip()))
         console.print()
+    svg = console.export_svg(title="activity")
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # fonts from the network
     PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text(console.export_svg(title="activity"), encoding="utf-8")
+    PICTURE.write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":
