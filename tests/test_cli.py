@@ -260,7 +260,7 @@ def test_an_interrupted_training_goes_on_from_the_cache(
 
     if stop_with == signal.SIGINT:
         assert process.returncode == 130
-        assert "goes on from there" in stderr
+        assert "features come from the cache" in stderr
         assert "Traceback" not in stderr
         assert list((tmp_path / "runs").iterdir()) == []
     before = {path: path.stat().st_mtime_ns for path in done}

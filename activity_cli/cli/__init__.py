@@ -87,7 +87,7 @@ def _run() -> int:
 
 def _interrupted() -> int:
     typer.echo(
-        "Interrupted. Features read so far stay in the cache: the same command goes on from there.",
+        "Interrupted. What was finished is kept; features come from the cache the next time.",
         err=True,
     )
     return EXIT_INTERRUPTED
