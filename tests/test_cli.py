@@ -37,6 +37,8 @@ class Workplace:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell starts background jobs deaf to Ctrl-C, and their children inherit it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
@@ -327,7 +329,9 @@ def test_what_cannot_work_is_said_in_one_line_with_the_next_step(
     (workplace.folder / "void").mkdir()
     for clip in ("clip.mp4", "one/wave/1.mp4", "single/wave/1.mp4", "single/walk/1.mp4"):
         write_video(workplace.folder / clip, noise_pictures(20), fps=10)
-    write_video(workplace.folder / "single/walk/2.mp4", noise_pictures(20, seed=2), fps=10)
+    for number in (2, 3):
+        again = workplace.folder / f"single/walk/{number}.mp4"
+        write_video(again, noise_pictures(20, seed=number), fps=10)
     (workplace.folder / "labels.csv").write_bytes(
         "\ufeffpath,label\r\nclip.mp4,wave\r\ngone.mp4,walk\r\n".encode()
     )
