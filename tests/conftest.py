@@ -1,11 +1,18 @@
 """Fixtures that several test modules share."""
 
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.media import DrawClip, Picture, plain_pictures, write_video
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hear_ctrl_c() -> None:
+    """A shell starts background jobs deaf to Ctrl-C, and their children inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -37,8 +37,6 @@ class Workplace:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell starts background jobs deaf to Ctrl-C, and their children inherit it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
