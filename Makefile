@@ -1,4 +1,4 @@
-# make demo   set up, then show the whole job on drawn clips (about 3 minutes)
+# make demo   set up, then show the whole job on drawn clips (about 2 minutes)
 # make test   set up, then lint, type-check and test
 #
 # Both need nothing but Python 3.11 or newer; everything is installed into .venv.

@@ -28,6 +28,12 @@ app = typer.Typer(
     epilog="Start with:  activity predict video.mp4",
 )
 
+
+def _unwrap(docstring: str) -> str:
+    """Paragraphs on one line each: the terminal's width breaks them, not the source's."""
+    return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))
+
+
 for panel, commands in {
     "Use a model": (predict,),
     "Make a model": (sample, train),
@@ -36,9 +42,13 @@ for panel, commands in {
 }.items():
     for module in commands:
         name = module.__name__.rpartition(".")[2]
-        app.command(name, rich_help_panel=panel, epilog=f"Example:  {module.EXAMPLE}")(
-            getattr(module, name)
-        )
+        command = getattr(module, name)
+        app.command(
+            name,
+            help=_unwrap(command.__doc__),
+            rich_help_panel=panel,
+            epilog=f"Example:  {module.EXAMPLE}",
+        )(command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -16,7 +16,8 @@ EXAMPLE = "activity crossval clips --folds 5 --compare"
 @options.with_option_groups
 def crossval(
     data: Annotated[
-        Path, typer.Argument(help="Folder with one folder of clips per label, or a CSV.")
+        Path,
+        typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
     ],
     *,
     machine: options.MachineOptions,

@@ -17,10 +17,14 @@ EXAMPLE = "activity evaluate runs/gym new_clips --output results"
 @options.with_option_groups
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="Run folder, model folder, or a shipped model's name.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Run folder, model folder, or a shipped model's name."
+        ),
     ],
     data: Annotated[
-        Path, typer.Argument(help="Folder with one folder of clips per label, or a CSV.")
+        Path,
+        typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
     ],
     *,
     machine: options.MachineOptions,

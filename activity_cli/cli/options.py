@@ -38,7 +38,9 @@ def _option(*names: str, panel: str, text: str, **details: Any) -> Any:
 
 
 _OUTPUT = "Output"
-Overwrite = Annotated[bool, _option(panel=_OUTPUT, text="Replace an existing output.")]
+Overwrite = Annotated[
+    bool, _option("--overwrite", panel=_OUTPUT, text="Replace an existing output.")
+]
 Json = Annotated[bool, _option("--json", panel=_OUTPUT, text="Print the result as JSON.")]
 Quiet = Annotated[bool, _option("--quiet", "-q", panel=_OUTPUT, text="No progress, no notes.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0)]

@@ -21,7 +21,7 @@ EXIT_SOME_WITHOUT_SCORE = 3
 def predict(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Videos, folders, globs, or a list (.txt, .csv)."),
+        typer.Argument(metavar="SOURCE", help="Videos, folders, globs, or a list (.txt, .csv)."),
     ],
     *,
     machine: options.MachineOptions,

@@ -12,7 +12,7 @@ EXAMPLE = "activity sample clips --clips-per-label 12"
 
 
 def sample(
-    output: Annotated[Path, typer.Argument(help="A new folder for the clips.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the clips.")],
     clips_per_label: Annotated[int, typer.Option(help="Clips of each action.", min=1)] = 12,
     seed: options.Seed = 0,
     label: Annotated[

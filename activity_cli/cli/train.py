@@ -16,7 +16,8 @@ EXAMPLE = "activity train clips --name gym"
 @options.with_option_groups
 def train(
     data: Annotated[
-        Path, typer.Argument(help="Folder with one folder of clips per label, or a CSV.")
+        Path,
+        typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
     ],
     *,
     machine: options.MachineOptions,
