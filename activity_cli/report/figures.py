@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from activity_cli.evaluation import Evaluation
-from activity_cli.report.elements import SCORE_STYLE, bar, new_table
+from activity_cli.report.elements import new_table
 
 if TYPE_CHECKING:
     from activity_cli.crossval import CrossValidation, CrossvalRun, PairComparison
@@ -89,24 +89,23 @@ def show_comparison(
 ) -> RenderableType:
     """Several heads on the same clips, one line each, with the pairs that need the time order."""
     shown = pairs if len(next(iter(rounds.values())).evaluation.labels) > 2 else ()
-    table = new_table(
-        "head", "accuracy", "95% interval", "macro F1", "", *(_pair(p) for p in shown)
-    )
-    for column in (1, 3, *range(5, 5 + len(shown))):
-        table.columns[column].justify = "right"
+    table = new_table("head", "accuracy", "interval", "macro F1", *(_pair(p) for p in shown))
+    for column in table.columns:
+        column.no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
     for name, result in rounds.items():
         low, high = result.evaluation.accuracy_interval
         table.add_row(
             Text(name),
             Text(f"{result.evaluation.accuracy:.3f}", "bold"),
-            f"{low:.3f} to {high:.3f}",
+            f"{low:.2f}-{high:.2f}",
             f"{result.evaluation.macro_f1:.3f}",
-            Text(bar(result.evaluation.accuracy, 12), SCORE_STYLE),
             *(f"{pair.accuracy[name]:.3f}" for pair in shown),
         )
     if not shown:
         return table
-    note = "The columns on the right: telling apart just the two labels that a picture tells worst."
+    note = "Right: two-way choices between the labels that a picture tells apart worst."
     return Group(table, Text(note, "dim"))
 
 
@@ -205,7 +204,7 @@ def _left_out(left_out: "Sequence[tuple[Sample, Outcome]]", most: int = 5) -> li
 
 
 def _pair(pair: "PairComparison") -> str:
-    return "\nor ".join(_shorten(label, 14) for label in pair.labels)
+    return " or\n".join(_shorten(label) for label in pair.labels)
 
 
 def _shorten(label: str, length: int = 10) -> str:
