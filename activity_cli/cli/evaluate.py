@@ -18,14 +18,9 @@ EXAMPLE = "activity evaluate runs/gym new_clips --output results"
 def evaluate(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL", help="Run folder, model folder, or a shipped model's name."
-        ),
+        typer.Argument(metavar="MODEL", help=options.MODEL_HELP),
     ],
-    data: Annotated[
-        Path,
-        typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
-    ],
+    data: options.Data,
     *,
     machine: options.MachineOptions,
     output: Annotated[

@@ -37,6 +37,12 @@ def _option(*names: str, panel: str, text: str, **details: Any) -> Any:
     return typer.Option(*names, rich_help_panel=panel, help=text, **details)
 
 
+Data = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
+]
+MODEL_HELP = "Run folder, model folder, or a shipped model's name."
+
 _OUTPUT = "Output"
 Overwrite = Annotated[
     bool, _option("--overwrite", panel=_OUTPUT, text="Replace an existing output.")

@@ -25,9 +25,7 @@ def predict(
     ],
     *,
     machine: options.MachineOptions,
-    model: Annotated[
-        str, typer.Option(help="Run folder, model folder, or a shipped model's name.")
-    ] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
     top_k: Annotated[int, typer.Option(help="Labels to give per video.", min=1)] = 3,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither look features up nor keep them.")

@@ -15,10 +15,7 @@ EXAMPLE = "activity train clips --name gym"
 
 @options.with_option_groups
 def train(
-    data: Annotated[
-        Path,
-        typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
-    ],
+    data: options.Data,
     *,
     machine: options.MachineOptions,
     clip: options.ClipOptions,
