@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from activity_cli.bundle import Model
 from activity_cli.dataset import Dataset, Sample
+from activity_cli.engines import Classifier, Extractor
 from activity_cli.engines.openvino import Precision, load_classifier, load_extractor
 from activity_cli.errors import DataError
 from activity_cli.evaluation import Evaluation, evaluate_scores
@@ -55,14 +56,14 @@ class Predictor:
         description = model.description
         self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
         self._num_workers = num_workers
-        self._extractor = load_extractor(
+        self._extractor: Extractor = load_extractor(
             description.backbone,
             cache_dir=cache_dir,
             precision=precision,
             frame_size=description.clip.frame_size,
             on_prepare=on_prepare,
         )
-        self._classifier = load_classifier(
+        self._classifier: Classifier = load_classifier(
             lambda: _load_scorer(model),
             key=model.identity,
             cache_dir=cache_dir,
@@ -71,11 +72,7 @@ class Predictor:
         )
 
     def predict(self, requests: Iterable[ClipRequest]) -> Iterator[FileResult]:
-        """One result per request, in order; a video that gives no frames says so in its status.
-
-        Raises:
-            OutputError: the cache folder cannot be written.
-        """
+        """One result per request, in order; a video that gives no frames says so in its status."""
         description = self.model.description
         for clip in extract_features(
             requests,

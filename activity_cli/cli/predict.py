@@ -55,7 +55,7 @@ def predict(
     tally = Tally()
     shown = []
     rows = open_writer(output, top_k=top_k, overwrite=overwrite) if output else nullcontext()
-    with rows as writer, progress_report(quiet=quiet) as report:
+    with progress_report(quiet=quiet) as report:
         predictor = Predictor(
             chosen,
             cache_dir=machine.cache,
@@ -64,16 +64,17 @@ def predict(
             num_workers=machine.workers,
             on_prepare=report.note,
         )
-        for result in predictor.predict(ClipRequest(path=path) for path in paths):
-            tally.add(result)
-            if writer is not None:
-                writer.write(result)
-            if json:
-                typer.echo(jsonlib.dumps(result_row(result, top_k)))
-            elif writer is None:
-                shown.append(result)
-            if len(paths) > 1:
-                report("predict", tally.num_files, len(paths))
+        with rows as writer:  # only now, so that no old rows are replaced for nothing
+            for result in predictor.predict(ClipRequest(path=path) for path in paths):
+                tally.add(result)
+                if writer is not None:
+                    writer.write(result)
+                if json:
+                    typer.echo(jsonlib.dumps(result_row(result, top_k)))
+                elif writer is None:
+                    shown.append(result)
+                if len(paths) > 1:
+                    report("predict", tally.num_files, len(paths))
 
     if shown:
         out = console.results_console()
