@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from activity_cli.errors import VideoError
 from activity_cli.settings import ClipSettings, Stream
-from activity_cli.types import Clip, Decoded, Images, Status
+from activity_cli.types import Clip, ClipFrames, Decoded, FrameRole, Images, Status
 from activity_cli.video import Frame, VideoInfo, VideoReader, frame_interval_seconds
 
 Indices = NDArray[np.intp]
@@ -30,15 +30,15 @@ _TIE_SECONDS = 0.001
 _MAX_PLANNED_FRAMES = 2**21
 
 
-def read_clip(
+def read_frames(
     path: str | PathLike[str],
     settings: ClipSettings,
     *,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
     num_threads: int = 0,
-) -> Clip:
-    """Sample a video, or a piece of it, to T frames.
+) -> ClipFrames:
+    """Sample a video, or a piece of it, to T frames, with what its motion images are made of.
 
     The clip spans [start, end): by default the whole video, to one typical frame interval after
     its last frame. It is cut into T equal parts, and the frame on screen at the middle of each
@@ -80,8 +80,8 @@ def read_clip(
     if choice.needed - frames.keys():
         raise VideoError("It gave fewer frames when read again: the file is being changed.")
     status, reason = _judge(info, decoded, choice, settings.num_frames)
-    return Clip(
-        images=_stack_images(frames, choice, settings),
+    return ClipFrames(
+        images=_stack_frames(frames, choice, settings),
         decoded=Decoded(
             seconds=decoded.seconds[choice.samples],
             num_frames=choice.num_frames,
@@ -90,6 +90,39 @@ def read_clip(
             reason=reason,
         ),
     )
+
+
+def read_clip(
+    path: str | PathLike[str],
+    settings: ClipSettings,
+    *,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+    num_threads: int = 0,
+) -> Clip:
+    """Sample a video, or a piece of it, to the T pictures per stream that the CNN sees.
+
+    Arguments and errors are those of `read_frames`.
+    """
+    sampled = read_frames(
+        path,
+        settings,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        num_threads=num_threads,
+    )
+    return make_streams(sampled, settings)
+
+
+def make_streams(sampled: ClipFrames, settings: ClipSettings) -> Clip:
+    """The pictures of each stream from a clip's frames: (T, H, W, 3) uint8 RGB each."""
+    images: dict[Stream, Images] = {}
+    if "rgb" in settings.streams:
+        images["rgb"] = sampled.images["frames"]
+    if "motion" in settings.streams:
+        later, earlier = sampled.images["later"], sampled.images["earlier"]
+        images["motion"] = motion_image(later, earlier, settings.motion_gain)
+    return Clip(images=images, decoded=sampled.decoded)
 
 
 def sample_indices(
@@ -305,16 +338,15 @@ def _judge(info: VideoInfo, decoded: _Pass, choice: _Choice, num_frames: int) ->
     return Status.OK, ""
 
 
-def _stack_images(
+def _stack_frames(
     frames: dict[int, Frame], choice: _Choice, settings: ClipSettings
-) -> dict[Stream, Images]:
+) -> dict[FrameRole, Images]:
     def stack(indices: Indices) -> Images:
         return np.stack([frames[index] for index in indices.tolist()])  # (T, H, W, 3)
 
-    images: dict[Stream, Images] = {}
+    images: dict[FrameRole, Images] = {}
     if "rgb" in settings.streams:
-        images["rgb"] = stack(choice.samples)
+        images["frames"] = stack(choice.samples)
     if "motion" in settings.streams:
-        later, earlier = stack(choice.later), stack(choice.earlier)
-        images["motion"] = motion_image(later, earlier, settings.motion_gain)
+        images |= {"earlier": stack(choice.earlier), "later": stack(choice.later)}
     return images

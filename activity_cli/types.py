@@ -6,6 +6,7 @@ T is frames per clip, S streams, D the CNN's feature size, C labels; H and W are
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from activity_cli.settings import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3) RGB
+
+FrameRole = Literal["frames", "earlier", "later"]
+"""What a frame is taken for: the picture itself, or one of the two that show its motion."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (stage, done, total) as work goes on; a total of 0 means that it is not known."""
@@ -64,6 +68,22 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFrames:
+    """A video sampled to T frames, as they are in the video.
+
+    `frames` are the sampled ones. A motion image shows how `earlier` became `later`, which is
+    the sampled frame itself, except that the video's very first frame is followed, not preceded.
+    """
+
+    images: Mapping[FrameRole, Images]
+    """(T, H, W, 3) RGB uint8 per role: `frames` for the rgb stream, the others for motion."""
+    decoded: Decoded
+
+    def __post_init__(self) -> None:
+        _check_images(self.images, len(self.decoded.seconds))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
     """A video sampled to T frames, as pictures for the CNN."""
 
@@ -72,11 +92,7 @@ class Clip:
     decoded: Decoded
 
     def __post_init__(self) -> None:
-        num_frames = len(self.decoded.seconds)
-        for stream, images in self.images.items():
-            right = images.ndim == 4 and images.shape[0] == num_frames and images.shape[3] == 3
-            _check(right, f"{stream} must be ({num_frames}, H, W, 3), got {images.shape}")
-            _check(images.dtype == np.uint8, f"{stream} must be uint8, got {images.dtype}")
+        _check_images(self.images, len(self.decoded.seconds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +142,13 @@ class FileResult:
             (self.prediction is not None) == self.status.has_score,
             f"status {self.status} and a prediction of {self.prediction} do not go together",
         )
+
+
+def _check_images(images: Mapping[Any, Images], num_frames: int) -> None:
+    for name, stack in images.items():
+        right = stack.ndim == 4 and stack.shape[0] == num_frames and stack.shape[3] == 3
+        _check(right, f"{name} must be ({num_frames}, H, W, 3), got {stack.shape}")
+        _check(stack.dtype == np.uint8, f"{name} must be uint8, got {stack.dtype}")
 
 
 def _check(condition: bool, message: str) -> None:
