@@ -48,5 +48,15 @@ class BackboneError(ActivityError):
     """A CNN is unknown, or its weights are not on this machine and cannot be fetched."""
 
 
+class MissingExtraError(ActivityError):
+    """Something needs a package that is not part of the basic installation."""
+
+    def __init__(self, what: str, *, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs {package}, which is not installed.",
+            hint=f"pip install 'activity-cli[{extra}]'",
+        )
+
+
 class OutputError(ActivityError):
     """A result cannot be written where it was asked for."""

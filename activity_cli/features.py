@@ -9,11 +9,9 @@ import hashlib
 import json
 import os
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +23,10 @@ from activity_cli.backbones import Backbone
 from activity_cli.checked_files import CheckedFiles
 from activity_cli.clips import read_clip
 from activity_cli.dataset import Sample
-from activity_cli.engines import Extractor
+from activity_cli.engines.protocol import Extractor
 from activity_cli.errors import VideoError
 from activity_cli.files import temporary_file
+from activity_cli.overlap import overlap
 from activity_cli.paths import FEATURES
 from activity_cli.settings import STREAMS, ClipSettings, Stream
 from activity_cli.types import Clip, Decoded, OnProgress, Status, no_progress
@@ -78,6 +77,26 @@ class ExtractedClip:
         return self.decoded.reason if self.decoded else str(self.error)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoders:
+    """How many videos are decoded at a time, and with how many threads each."""
+
+    num_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    num_threads: int | None = None
+    """None: one thread per video, which is cheapest, and all cores for a video that is alone."""
+
+    def threads_for(self, requests: Iterable[ClipRequest]) -> tuple[Iterable[ClipRequest], int]:
+        """The same requests, and the threads for each; 0 leaves the number to OpenCV."""
+        if self.num_threads is not None:
+            return requests, self.num_threads
+        waiting = iter(requests)
+        first = list(islice(waiting, 2))
+        return chain(first, waiting), 0 if len(first) == 1 else 1
+
+
+AUTO_DECODERS = Decoders()
+
+
 class FeatureCache:
     """Features by key, one small file per clip. Damaged entries count as absent."""
 
@@ -114,49 +133,53 @@ def extract_features(
     extractor: Extractor,
     backbone: Backbone,
     cache: FeatureCache | None = None,
-    num_workers: int | None = None,
+    decoders: Decoders = AUTO_DECODERS,
 ) -> Iterator[ExtractedClip]:
-    """Features of each request, in order: decoders run ahead in threads, the CNN in this one.
+    """Features of each request, in order: decoders run ahead, the CNN takes what is ready.
 
-    At most two clips per decoder are held at once, so memory does not grow with the number of
-    requests. A video that gives no frames becomes an `ExtractedClip` with its error.
+    Memory does not grow with the number of requests. A video that gives no frames becomes an
+    `ExtractedClip` with its error.
     """
-    num_workers = num_workers or os.cpu_count() or 1
-    waiting = iter(requests)
-    pending: deque[Future[_Prepared]] = deque()
-    with ThreadPoolExecutor(num_workers, thread_name_prefix="decode") as pool:
-        key_parts = _key_parts(settings, backbone, extractor)
-
-        def submit(count: int) -> None:
-            for request in islice(waiting, count):
-                pending.append(pool.submit(_prepare, request, settings, cache, key_parts))
-
-        try:
-            submit(2 * num_workers)
-            while pending:
-                prepared = pending.popleft().result()
-                submit(1)
-                yield _finish(prepared, settings, extractor, cache)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    key_parts = _key_parts(settings, backbone, extractor)
+    requests, num_threads = decoders.threads_for(requests)
+    finished = overlap(
+        requests,
+        prepare=lambda request: _prepare(request, settings, cache, key_parts, num_threads),
+        compute=lambda batch: _run_cnn(batch, settings, extractor),
+        size_of=lambda prepared: prepared.num_images,
+        batch_size=extractor.batch_size,
+        num_workers=decoders.num_workers,
+    )
+    for prepared in finished:
+        yield _finish(prepared, settings, cache)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    """A request on its way to the CNN: what the cache had, and the decoded rest."""
+    """A request on its way: what the cache had, then the decoded rest, then its features."""
 
     request: ClipRequest
     key: str = ""
-    cached: StreamFeatures = field(default_factory=dict)
+    streams: StreamFeatures = field(default_factory=dict)
     decoded: Decoded | None = None
     clip: Clip | None = None
     error: VideoError | None = None
     decode_seconds: float = 0.0
+    cnn_seconds: float = 0.0
     may_cache: bool = False
+
+    @property
+    def num_images(self) -> int:
+        """How many images the CNN has to see."""
+        return sum(len(images) for images in self.clip.images.values()) if self.clip else 0
 
 
 def _prepare(
-    request: ClipRequest, settings: ClipSettings, cache: FeatureCache | None, key_parts: str
+    request: ClipRequest,
+    settings: ClipSettings,
+    cache: FeatureCache | None,
+    key_parts: str,
+    num_threads: int,
 ) -> _Prepared:
     """Look the clip up, decode what is missing. Runs in a decoder thread."""
     started = time.perf_counter()
@@ -175,6 +198,7 @@ def _prepare(
                 replace(settings, streams=missing),
                 start_seconds=request.start_seconds,
                 end_seconds=request.end_seconds,
+                num_threads=num_threads,
             )
             decoded = clip.decoded
         # A file that changed while it was read is scored, but not remembered under either hash.
@@ -184,43 +208,52 @@ def _prepare(
     return _Prepared(
         request=request,
         key=key,
-        cached=cached,
+        streams=cached,
         decoded=decoded,
         clip=clip,
         decode_seconds=time.perf_counter() - started,
-        may_cache=may_cache,
+        may_cache=may_cache and clip is not None,
     )
+
+
+def _run_cnn(
+    batch: Sequence[_Prepared], settings: ClipSettings, extractor: Extractor
+) -> list[_Prepared]:
+    """Run the CNN once over the images of several clips; gives the clips back with features."""
+    images = [i for item in batch if item.clip for i in item.clip.images.values()]
+    if not images:
+        return list(batch)
+    started = time.perf_counter()
+    rows = extractor.extract(np.concatenate(images)).astype(np.float16)  # (N, D)
+    seconds_per_image = (time.perf_counter() - started) / len(rows)
+    parts = iter(np.split(rows, len(rows) // settings.num_frames))  # (T, D) each
+    return [
+        replace(
+            item,
+            clip=None,
+            streams=item.streams | {stream: next(parts) for stream in item.clip.images},
+            cnn_seconds=seconds_per_image * item.num_images,
+        )
+        if item.clip
+        else item
+        for item in batch
+    ]
 
 
 def _finish(
-    prepared: _Prepared, settings: ClipSettings, extractor: Extractor, cache: FeatureCache | None
+    prepared: _Prepared, settings: ClipSettings, cache: FeatureCache | None
 ) -> ExtractedClip:
-    """Run the CNN on what was decoded and remember it."""
-    if prepared.error is not None or prepared.decoded is None:
+    """Remember what is new and put the streams together."""
+    if prepared.decoded is None:
         return ExtractedClip(request=prepared.request, error=prepared.error)
-    started = time.perf_counter()
-    streams = dict(prepared.cached)
-    if prepared.clip is not None:
-        streams |= _run_cnn(prepared.clip, extractor)
-        if cache is not None and prepared.may_cache:
-            cache.save(prepared.key, streams, prepared.decoded)
-    values = np.stack([streams[stream] for stream in settings.streams])  # (S, T, D)
+    if cache is not None and prepared.may_cache:
+        cache.save(prepared.key, prepared.streams, prepared.decoded)
     return ExtractedClip(
         request=prepared.request,
         decoded=prepared.decoded,
-        values=values,
-        stage_seconds={
-            "decode": prepared.decode_seconds,
-            "cnn": time.perf_counter() - started,
-        },
+        values=np.stack([prepared.streams[stream] for stream in settings.streams]),  # (S, T, D)
+        stage_seconds={"decode": prepared.decode_seconds, "cnn": prepared.cnn_seconds},
     )
-
-
-def _run_cnn(clip: Clip, extractor: Extractor) -> StreamFeatures:
-    """All streams of a clip in one batch: (T, H, W, 3) each -> (T, D) each."""
-    images = np.concatenate(list(clip.images.values()))
-    features = extractor.extract(images).astype(np.float16)
-    return dict(zip(clip.images, np.split(features, len(clip.images)), strict=True))
 
 
 def _key_parts(settings: ClipSettings, backbone: Backbone, extractor: Extractor) -> str:
@@ -278,7 +311,7 @@ def gather_features(
     extractor: Extractor,
     backbone: Backbone,
     cache: FeatureCache,
-    num_workers: int | None = None,
+    decoders: Decoders = AUTO_DECODERS,
     on_progress: OnProgress = no_progress,
 ) -> FeatureTable:
     """Features of all requests as one array, for training and cross-validation.
@@ -297,7 +330,7 @@ def gather_features(
         extractor=extractor,
         backbone=backbone,
         cache=cache,
-        num_workers=num_workers,
+        decoders=decoders,
     )
     on_progress("features", 0, len(requests))
     for index, clip in enumerate(clips):

@@ -1,13 +1,16 @@
-"""Two libraries that must not be imported before something else is settled. Import them here.
+"""Libraries that must not be imported before something else is settled. Import them here.
 
-torchvision dies beside a CPU-only torch; OpenVINO reports its use to its maker.
+torchvision dies beside a CPU-only torch; OpenVINO and ONNX Runtime report to their makers.
 """
 
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from functools import cache
 from typing import Any
+
+from activity_cli.errors import MissingExtraError
 
 
 def import_openvino() -> Any:
@@ -21,6 +24,23 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime so that it talks to no network and leaves no file in the home folder.
+
+    Recent wheels (1.32) send usage events also on Linux, and keep an identifier of the machine.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the library is loaded
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("This", package="onnxruntime", extra="onnx") from error
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 @cache

@@ -5,7 +5,7 @@ Clips that give no frames are left out of the learning, but never out of the rep
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 
 from activity_cli.backbones import Backbone
 from activity_cli.dataset import Dataset, Sample
-from activity_cli.engines import Extractor
-from activity_cli.engines.openvino import Precision, load_extractor
+from activity_cli.engines.choice import Engine, choose_engine
+from activity_cli.engines.loading import load_extractor
+from activity_cli.engines.protocol import Extractor
 from activity_cli.errors import DataError
-from activity_cli.features import ExtractedClip, clip_request, feature_cache, gather_features
+from activity_cli.features import (
+    AUTO_DECODERS,
+    Decoders,
+    ExtractedClip,
+    clip_request,
+    feature_cache,
+    gather_features,
+)
 from activity_cli.settings import ClipSettings
 from activity_cli.types import OnProgress, no_progress
 
@@ -28,8 +36,8 @@ class Reading:
     backbone: Backbone
     clip: ClipSettings
     cache_dir: Path
-    precision: Precision = "auto"
-    num_workers: int | None = None
+    engine: Engine = field(default_factory=choose_engine)
+    decoders: Decoders = AUTO_DECODERS
     on_progress: OnProgress = no_progress
     on_prepare: Callable[[str], None] = lambda _: None
 
@@ -65,8 +73,8 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
     started = time.perf_counter()
     extractor = load_extractor(
         reading.backbone,
+        reading.engine,
         cache_dir=reading.cache_dir,
-        precision=reading.precision,
         frame_size=reading.clip.frame_size,
         on_prepare=reading.on_prepare,
     )
@@ -77,7 +85,7 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
         extractor=extractor,
         backbone=reading.backbone,
         cache=feature_cache(reading.cache_dir),
-        num_workers=reading.num_workers,
+        decoders=reading.decoders,
         on_progress=reading.on_progress,
     )
     kept = set(table.rows.tolist())

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from activity_cli.bundle import Model
 from activity_cli.dataset import Dataset, Sample
-from activity_cli.engines import Classifier, Extractor
-from activity_cli.engines.openvino import Precision, load_classifier, load_extractor
+from activity_cli.engines.choice import Engine, choose_engine
+from activity_cli.engines.loading import load_classifier, load_extractor
+from activity_cli.engines.protocol import Classifier, Extractor
 from activity_cli.errors import DataError
 from activity_cli.evaluation import Evaluation, evaluate_scores
 from activity_cli.features import (
+    AUTO_DECODERS,
     ClipRequest,
+    Decoders,
     ExtractedClip,
     FeatureCache,
     clip_request,
@@ -36,9 +39,9 @@ class Predictor:
     Args:
         model: what to predict with.
         cache_dir: folder of prepared networks and cached features.
-        precision: of the CNN; `auto` takes the fastest that this CPU has.
+        engine: what computes; None takes the fastest that this machine has.
         remember: whether features are looked up in the cache and kept there.
-        num_workers: decoder threads; by default one per core.
+        decoders: how many videos are decoded at a time.
         on_prepare: told in one line when something is prepared that later runs find ready.
     """
 
@@ -47,24 +50,26 @@ class Predictor:
         model: Model,
         *,
         cache_dir: Path,
-        precision: Precision = "auto",
+        engine: Engine | None = None,
         remember: bool = True,
-        num_workers: int | None = None,
+        decoders: Decoders = AUTO_DECODERS,
         on_prepare: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model = model
         description = model.description
         self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
-        self._num_workers = num_workers
+        self._decoders = decoders
+        engine = engine or choose_engine()
         self._extractor: Extractor = load_extractor(
             description.backbone,
+            engine,
             cache_dir=cache_dir,
-            precision=precision,
             frame_size=description.clip.frame_size,
             on_prepare=on_prepare,
         )
         self._classifier: Classifier = load_classifier(
             lambda: _load_scorer(model),
+            engine,
             key=model.identity,
             cache_dir=cache_dir,
             example_shape=(1, *description.feature_shape),
@@ -80,7 +85,7 @@ class Predictor:
             extractor=self._extractor,
             backbone=description.backbone,
             cache=self._cache,
-            num_workers=self._num_workers,
+            decoders=self._decoders,
         ):
             yield self._score(clip)
 

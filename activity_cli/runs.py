@@ -17,7 +17,8 @@ from activity_cli.bundle import (
     write_description,
 )
 from activity_cli.dataset import load_dataset
-from activity_cli.engines.openvino import load_classifier
+from activity_cli.engines.choice import Engine
+from activity_cli.engines.loading import load_classifier
 from activity_cli.errors import SettingsError
 from activity_cli.evaluation import Evaluation, evaluate_scores
 from activity_cli.files import numbered_folder
@@ -115,7 +116,9 @@ def train_model(
     )
     model = save_model(folder / MODEL_SUBFOLDER, description, fitted.weights())
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
-    scores = score_with_engine(model, labelled.features, rows, cache_dir=reading.cache_dir)
+    scores = score_with_engine(
+        model, reading.engine, labelled.features[rows], cache_dir=reading.cache_dir
+    )
     evaluation = evaluate_scores(scores, labelled.targets[rows], dataset.labels)
     metrics = {"measured_on": measured_on, **evaluation.to_json()}
     model = replace(model, description=replace(description, metrics=metrics))
@@ -140,17 +143,18 @@ def train_model(
 
 
 def score_with_engine(
-    model: Model, features: NDArray[np.float16], rows: NDArray[np.int64], *, cache_dir: Path
+    model: Model, engine: Engine, features: NDArray[np.float16], *, cache_dir: Path
 ) -> NDArray[np.float32]:
-    """Scores (len(rows), C) of rows of (N, S, T, D) features, by the engine that predicts."""
+    """Scores (N, C) of (N, S, T, D) features, by the engine that predicts."""
     classifier = load_classifier(
         lambda: load_scorer(model),
+        engine,
         key=model.identity,
         cache_dir=cache_dir,
         example_shape=(1, *model.description.feature_shape),
     )
-    batches = [rows[i : i + _SCORING_BATCH] for i in range(0, len(rows), _SCORING_BATCH)]
-    return np.concatenate([classifier.classify(features[batch]) for batch in batches])
+    starts = range(0, len(features), _SCORING_BATCH)
+    return np.concatenate([classifier.classify(features[i : i + _SCORING_BATCH]) for i in starts])
 
 
 def _describe(

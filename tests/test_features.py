@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from activity_cli.backbones import Backbone, find_backbone
-from activity_cli.engines import Extractor
-from activity_cli.engines.openvino import load_extractor
+from activity_cli.engines.choice import Engine
+from activity_cli.engines.loading import load_extractor
+from activity_cli.engines.protocol import Extractor
 from activity_cli.features import (
     ClipRequest,
     ExtractedClip,
@@ -30,7 +31,8 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def extractor(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Extractor:
-    return load_extractor(backbone, cache_dir=tmp_path_factory.mktemp("engines"))
+    engine = Engine(name="openvino", device="cpu")
+    return load_extractor(backbone, engine, cache_dir=tmp_path_factory.mktemp("engines"))
 
 
 class Reader:

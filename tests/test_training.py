@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from activity_cli.encoding import Features
-from activity_cli.engines.openvino import load_classifier
+from activity_cli.engines.choice import Engine
+from activity_cli.engines.loading import load_classifier
 from activity_cli.errors import DataError
 from activity_cli.network import ClipScorer
 from activity_cli.settings import STREAMS, NetworkSettings, Pooling, Temporal, TrainSettings
@@ -155,7 +156,11 @@ def test_the_engine_scores_as_torch_does(
         torch.nn.init.normal_(parameter, std=0.1)
     scorer = ClipScorer(network).eval()
     classifier = load_classifier(
-        lambda: scorer, key="test", cache_dir=tmp_path, example_shape=(1, *features.shape[1:])
+        lambda: scorer,
+        Engine(name="openvino", device="cpu"),
+        key="test",
+        cache_dir=tmp_path,
+        example_shape=(1, *features.shape[1:]),
     )
     for num_clips, num_frames in ((1, 8), (5, 8), (3, 5)):
         clips = features[:num_clips, :, :num_frames].astype(np.float32)

@@ -49,8 +49,8 @@ def evaluate(
         predictor = Predictor(
             chosen,
             cache_dir=machine.cache,
-            precision=machine.precision,
-            num_workers=machine.workers,
+            engine=machine.choose_engine(),
+            decoders=machine.decoders(),
             on_prepare=report.note,
         )
         measurement = evaluate_model(predictor, dataset, on_progress=report)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from activity_cli.engines.choice import Engine, Precision, choose_engine
 from activity_cli.paths import default_cache_dir
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
@@ -28,6 +29,7 @@ from activity_cli.settings import (
 
 if TYPE_CHECKING:
     from activity_cli.cli.progress import ProgressReport
+    from activity_cli.features import Decoders
     from activity_cli.labelled import Reading
 
 _CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
@@ -58,13 +60,31 @@ _READING = "Reading videos"
 class MachineOptions:
     """How this machine reads videos: no effect on what a model is."""
 
+    engine: Annotated[
+        Literal["auto", "openvino", "onnx", "torch"],
+        _option(panel=_READING, text="What computes; auto: torch on a GPU, else OpenVINO."),
+    ] = "auto"
+    device: Annotated[
+        str, _option(panel=_READING, text="auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")
+    ] = "auto"
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"],
-        _option(panel=_READING, text="Of the CNN; auto takes the fastest that this CPU has."),
+        Precision,
+        _option(panel=_READING, text="Of the CNN; auto takes the fastest that is safe here."),
     ] = "auto"
     workers: Annotated[
         int | None,
-        _option(panel=_READING, text="Decoder threads.", min=1, show_default="one per core"),
+        _option(
+            panel=_READING, text="Videos decoded at a time.", min=1, show_default="one per core"
+        ),
+    ] = None
+    decoder_threads: Annotated[
+        int | None,
+        _option(
+            panel=_READING,
+            text="Decoder threads per video.",
+            min=1,
+            show_default="1, and all cores for a single video",
+        ),
     ] = None
     cache_dir: Annotated[
         Path | None,
@@ -80,6 +100,21 @@ class MachineOptions:
     def cache(self) -> Path:
         """The cache folder to use."""
         return self.cache_dir or default_cache_dir()
+
+    def choose_engine(self) -> Engine:
+        """The engine to use.
+
+        Raises:
+            SettingsError: the wishes do not go together, or there is no such device.
+        """
+        return choose_engine(self.engine, device=self.device, precision=self.precision)
+
+    def decoders(self) -> "Decoders":
+        """How videos are decoded."""
+        from activity_cli.features import Decoders
+
+        own = {} if self.workers is None else {"num_workers": self.workers}
+        return Decoders(**own, num_threads=self.decoder_threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +158,8 @@ class ClipOptions:
                 streams=STREAMS if self.streams == "both" else (self.streams,),
             ),
             cache_dir=machine.cache,
-            precision=machine.precision,
-            num_workers=machine.workers,
+            engine=machine.choose_engine(),
+            decoders=machine.decoders(),
             on_progress=report,
             on_prepare=report.note,
         )

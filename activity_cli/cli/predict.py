@@ -59,9 +59,9 @@ def predict(
         predictor = Predictor(
             chosen,
             cache_dir=machine.cache,
-            precision=machine.precision,
+            engine=machine.choose_engine(),
             remember=not no_cache,
-            num_workers=machine.workers,
+            decoders=machine.decoders(),
             on_prepare=report.note,
         )
         with rows as writer:  # only now, so that no old rows are replaced for nothing

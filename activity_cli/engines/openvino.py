@@ -5,13 +5,11 @@ versions) and what OpenVINO compiled from it (for this CPU, precision and shape)
 is needed: a file that is missing or damaged is made again.
 """
 
-import hashlib
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +17,16 @@ from numpy.typing import NDArray
 from activity_cli import backbones
 from activity_cli.backbones import Backbone
 from activity_cli.checked_files import CheckedFiles
+from activity_cli.engines.choice import Precision
+from activity_cli.engines.prepared import check_frames, prepared_name
+from activity_cli.engines.protocol import OnPrepare
 from activity_cli.errors import SettingsError
 from activity_cli.guarded_imports import import_openvino
+from activity_cli.paths import ENGINES
 from activity_cli.types import Images
 
 if TYPE_CHECKING:
     from torch import nn
-
-Precision = Literal["auto", "fp32", "bf16"]
-OnPrepare = Callable[[str], None]
 
 _FORMAT = "1"
 """Part of all keys. Raise it when a network is converted or compiled in another way."""
@@ -35,15 +34,16 @@ _BATCH = 4
 """Frames per inference. A fixed number is 1.4 times as fast as a free one; 1 to 4 are level for
 small CNNs, and larger ones (VGG) read their weights from memory once per batch."""
 
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+"""OpenVINO's names of the precisions."""
+
 ov: Any = import_openvino()
 
 
-def _say_nothing(message: str) -> None:
-    del message
-
-
 class OpenVinoExtractor:
-    """Frames to CNN features on a CPU. Not for calls from several threads at once."""
+    """Frames to CNN features on a CPU."""
+
+    batch_size = 64
 
     def __init__(self, compiled: Any, *, backbone: Backbone, precision: str) -> None:
         self.identity = f"openvino-{precision}"
@@ -52,16 +52,8 @@ class OpenVinoExtractor:
         self._queue = ov.AsyncInferQueue(compiled)  # as many requests as suit the CPU's cores
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, 3), RGB uint8. A frame's neighbours do not matter.
-
-        Raises:
-            ValueError: the frames are not of the size that the extractor was loaded for.
-        """
-        if frames.shape[1:] != self._frame_shape or frames.dtype != np.uint8:
-            expected = ", ".join(map(str, self._frame_shape))
-            raise ValueError(
-                f"frames must be (N, {expected}) uint8, got {frames.shape} {frames.dtype}"
-            )
+        """Compute (N, D) from (N, H, W, 3), RGB uint8. A frame's neighbours do not matter."""
+        check_frames(frames, self._frame_shape)
         features = np.empty((len(frames), self.feature_size), np.float32)
 
         def keep(request: Any, rows: slice) -> None:
@@ -80,7 +72,7 @@ class OpenVinoExtractor:
 
 
 class OpenVinoClassifier:
-    """Features of clips to scores on a CPU. Not for calls from several threads at once."""
+    """Features of clips to scores on a CPU."""
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
@@ -96,26 +88,16 @@ def load_extractor(
     backbone: Backbone,
     *,
     cache_dir: Path,
-    precision: Precision = "auto",
-    frame_size: int | None = None,
-    on_prepare: OnPrepare = _say_nothing,
+    precision: Precision,
+    frame_size: int,
+    on_prepare: OnPrepare,
 ) -> OpenVinoExtractor:
-    """Load a CNN for frames of one size.
+    """Load a CNN for frames of one size, as `loading.load_extractor` says.
 
-    Args:
-        backbone: the CNN; its weights must be here only if it was not prepared before.
-        cache_dir: where prepared networks are kept.
-        precision: "auto" is bf16 where the CPU computes that in hardware tiles, else fp32.
-        frame_size: side of the square frames in pixels; the backbone's own if None.
-        on_prepare: told when the CNN is converted, which takes seconds.
-
-    Raises:
-        BackboneError: the weights are missing, changed or damaged, and are needed.
-        SettingsError: this CPU does not compute in that precision.
+    `auto` is bf16 where the CPU computes that in hardware tiles, else fp32.
     """
     core = ov.Core()
     chosen = _choose_precision(core, precision)
-    side = frame_size or backbone.frame_size
 
     def convert() -> Any:
         on_prepare(f"Preparing {backbone.name} for OpenVINO, once")
@@ -126,10 +108,10 @@ def load_extractor(
         core,
         convert,
         key=f"{backbone.name} {backbone.weights_sha256}",
-        files=CheckedFiles(cache_dir / "engines"),
-        shape=(_BATCH, side, side, 3),
+        files=CheckedFiles(cache_dir / ENGINES),
+        shape=(_BATCH, frame_size, frame_size, 3),
         properties={
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[chosen],
+            "INFERENCE_PRECISION_HINT": _HINTS[chosen],
             "PERFORMANCE_HINT": "THROUGHPUT",
         },
     )
@@ -142,18 +124,9 @@ def load_classifier(
     key: str,
     cache_dir: Path,
     example_shape: tuple[int, int, int, int],
-    on_prepare: OnPrepare = _say_nothing,
+    on_prepare: OnPrepare,
 ) -> OpenVinoClassifier:
-    """Load a sequence classifier, always in fp32.
-
-    Args:
-        build: makes the torch module: float32 (B, S, T, D) to probabilities (B, C). Called only
-            if the classifier was not prepared before.
-        key: names the module's structure and weights, e.g. the hash of a model folder.
-        cache_dir: where prepared networks are kept.
-        example_shape: some (B, S, T, D). S and D are fixed by it, B and T stay free.
-        on_prepare: told when the classifier is converted.
-    """
+    """Load a sequence classifier, as `loading.load_classifier` says."""
     _, streams, _, features = example_shape
 
     shape = (-1, streams, -1, features)
@@ -166,7 +139,7 @@ def load_classifier(
         ov.Core(),
         convert,
         key=f"classifier {key}",
-        files=CheckedFiles(cache_dir / "engines"),
+        files=CheckedFiles(cache_dir / ENGINES),
         shape=shape,
         properties={"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"},
     )
@@ -174,11 +147,10 @@ def load_classifier(
 
 
 def _choose_precision(core: Any, precision: Precision) -> str:
-    can_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "bf16" and not can_bf16:
-        raise SettingsError("This CPU does not compute in bf16.", hint="Use auto or fp32.")
     if precision == "auto":
-        return "bf16" if can_bf16 and _has_bf16_tiles() else "fp32"
+        return "bf16" if _has_bf16_tiles() else "fp32"
+    if precision.upper() not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise SettingsError(f"This CPU does not compute in {precision}.", hint="Use auto or fp32.")
     return precision
 
 
@@ -224,9 +196,9 @@ def _compile(
         shape: of the network's only input, -1 for what stays free.
         properties: OpenVINO's, to compile with.
     """
-    network_key = _digest(_FORMAT, key, ov.__version__, version("torch"), version("torchvision"))
+    network_key = prepared_name(_FORMAT, key, ov.__version__)
     cpu = core.get_property("CPU", "FULL_DEVICE_NAME")
-    compiled_key = _digest(network_key, cpu, str(shape), str(sorted(properties.items())))
+    compiled_key = prepared_name(network_key, cpu, str(shape), str(sorted(properties.items())))
 
     if blob := files.read(f"{compiled_key}.blob"):
         try:
@@ -258,7 +230,3 @@ def _pack(network: Any) -> bytes:
         ov.serialize(network, xml, weights)
         structure = xml.read_bytes()
         return len(structure).to_bytes(8, "little") + structure + weights.read_bytes()
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,126 @@
+"""Two stages that overlap: many threads prepare, one computes. Order kept, memory bounded.
+
+For decoding and the CNN: decoders (which leave Python while they work) run ahead, and what one
+inference takes at once may come from several videos.
+"""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+Request = TypeVar("Request")
+Prepared = TypeVar("Prepared")
+Result = TypeVar("Result")
+
+_WINDOW_PER_WORKER = 32
+"""How far a worker may be ahead of the oldest unfinished request: a long video holds up only the
+results behind it, not the work, and a result that waits is small."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready(Generic[Prepared, Result]):
+    prepared: Prepared
+    promise: "Future[Result]"
+
+
+def overlap(
+    requests: Iterable[Request],
+    *,
+    prepare: Callable[[Request], Prepared],
+    compute: Callable[[Sequence[Prepared]], Sequence[Result]],
+    size_of: Callable[[Prepared], int],
+    batch_size: int,
+    num_workers: int,
+) -> Iterator[Result]:
+    """Results of `compute` for all requests, in their order.
+
+    Args:
+        requests: read as they are needed.
+        prepare: called in `num_workers` threads at once.
+        compute: called in one thread of its own, with as many as are ready; one result each.
+        size_of: how much of a batch something prepared fills.
+        batch_size: the most that `compute` gets at once, unless one alone is larger.
+        num_workers: threads that prepare. At most twice as many prepared values are held.
+
+    Raises:
+        Exception: whatever `prepare` or `compute` raised, where its result would have come.
+    """
+    ready: queue.Queue[_Ready[Prepared, Result] | None] = queue.Queue(maxsize=num_workers)
+    stopped = threading.Event()
+
+    def work(request: Request, promise: "Future[Result]") -> None:
+        try:
+            ready.put(_Ready(prepare(request), promise))
+        except BaseException as error:  # raised again by whoever asks for the result
+            promise.set_exception(error)
+
+    def consume() -> None:
+        for batch in _batches(ready, size_of, batch_size):
+            if not stopped.is_set():
+                _fulfil(batch, compute)
+
+    waiting = iter(requests)
+    promises: deque[Future[Result]] = deque()
+    consumer = threading.Thread(target=consume, name="compute", daemon=True)
+    consumer.start()
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="prepare") as pool:
+
+        def start(count: int) -> None:
+            for request in islice(waiting, count):
+                promise: Future[Result] = Future()
+                promises.append(promise)
+                pool.submit(work, request, promise)
+
+        try:
+            start(_WINDOW_PER_WORKER * num_workers)
+            while promises:
+                result = promises.popleft().result()
+                start(1)
+                yield result
+        finally:
+            stopped.set()  # what is still prepared is taken from the queue and dropped
+            pool.shutdown(cancel_futures=True)
+            ready.put(None)
+            consumer.join()
+
+
+def _batches(
+    ready: "queue.Queue[_Ready[Prepared, Result] | None]",
+    size_of: Callable[[Prepared], int],
+    batch_size: int,
+) -> Iterator[list[_Ready[Prepared, Result]]]:
+    """What is ready, in runs that fit into a batch; never waits to fill one. None is the end."""
+    carried: _Ready[Prepared, Result] | None = None
+    while (first := carried or ready.get()) is not None:
+        batch, carried = [first], None
+        room = batch_size - size_of(first.prepared)
+        while room > 0 and not ready.empty():  # nobody else takes from it
+            following = ready.get()
+            if following is None:
+                yield batch
+                return
+            room -= size_of(following.prepared)
+            if room < 0:
+                carried = following
+            else:
+                batch.append(following)
+        yield batch
+
+
+def _fulfil(
+    batch: Sequence[_Ready[Prepared, Result]],
+    compute: Callable[[Sequence[Prepared]], Sequence[Result]],
+) -> None:
+    try:
+        results = compute([item.prepared for item in batch])
+        for item, result in zip(batch, results, strict=True):
+            item.promise.set_result(result)
+    except BaseException as error:  # raised again by whoever asks for the result
+        for item in batch:
+            if not item.promise.done():
+                item.promise.set_exception(error)
