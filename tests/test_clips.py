@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from activity_cli.clips import motion_image, partner_indices, read_clip, sample_indices
+from activity_cli.clips import motion_image, read_clip
 from activity_cli.errors import VideoError
+from activity_cli.sampling import partner_indices, sample_indices
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Status
 from activity_cli.video import VideoReader, iter_frames
