@@ -5,14 +5,14 @@ What a clip holds is a function of decoded timestamps alone. The header only pre
 will be needed, which saves a second pass over the file when it is right.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import cast
 
 import cv2
 import numpy as np
 
+from activity_cli.decoding import Pass, decode_all, decode_by_seeking, plan_seeks
 from activity_cli.errors import VideoError
 from activity_cli.sampling import Choice, Indices, Piece, Seconds, choose_frames
 from activity_cli.settings import ClipSettings, Stream
@@ -55,10 +55,7 @@ def read_frames(
             hint="Its end must come after its start.",
         )
     piece = Piece(start_seconds=start_seconds, end_seconds=end_seconds)
-    with VideoReader(path, num_threads=num_threads) as reader:
-        info = reader.info
-        planned = _predict_indices(info, settings, piece)
-        decoded = _decode(reader, settings.frame_size, planned, until_seconds=end_seconds)
+    info, decoded = _decode(path, settings, piece, num_threads)
     choice = choose_frames(decoded.seconds, settings, piece, frame_interval_seconds(info))
     if choice is None:
         raise VideoError(
@@ -68,7 +65,8 @@ def read_frames(
     frames = decoded.frames
     if missing := choice.needed - frames.keys():
         with VideoReader(path, num_threads=num_threads) as reader:
-            again = _decode(reader, settings.frame_size, missing, last_index=max(missing))
+            shrink = partial(_to_square_rgb, frame_size=settings.frame_size)
+            again = decode_all(reader, missing, shrink, last_index=max(missing))
         frames = frames | again.frames
     if choice.needed - frames.keys():
         raise VideoError("It gave fewer frames when read again: the file is being changed.")
@@ -134,13 +132,26 @@ def motion_image(later: Images, earlier: Images, gain: float) -> Images:
     return cast(Images, flat.reshape(later.shape))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pass:
-    """What one pass over a file gave."""
+def _decode(
+    path: str | PathLike[str], settings: ClipSettings, piece: Piece, num_threads: int
+) -> tuple[VideoInfo, Pass]:
+    """The frames that the clip needs, as far as they can be foreseen."""
+    shrink = partial(_to_square_rgb, frame_size=settings.frame_size)
+    with VideoReader(path, num_threads=num_threads) as reader:
+        info = reader.info
 
-    seconds: Seconds  # (N,)
-    frames: dict[int, Frame]  # (H, W, 3), of the wanted indices that exist
-    reached_end: bool
+        def needed(seconds: Seconds) -> frozenset[int]:
+            choice = choose_frames(seconds, settings, piece, frame_interval_seconds(info))
+            return choice.needed if choice else frozenset()
+
+        planned = _predict_indices(info, settings, piece)
+        plan = plan_seeks(info, needed, until_seconds=piece.end_seconds)
+        if plan is None:
+            return info, decode_all(reader, planned, shrink, until_seconds=piece.end_seconds)
+        if decoded := decode_by_seeking(reader, plan, shrink):
+            return info, decoded
+    with VideoReader(path, num_threads=num_threads) as reader:
+        return info, decode_all(reader, planned, shrink, until_seconds=piece.end_seconds)
 
 
 def _predict_indices(info: VideoInfo, settings: ClipSettings, piece: Piece) -> frozenset[int]:
@@ -155,32 +166,6 @@ def _predict_indices(info: VideoInfo, settings: ClipSettings, piece: Piece) -> f
         if choice := choose_frames(seconds, settings, piece, interval):
             needed |= choice.needed
     return needed
-
-
-def _decode(
-    reader: VideoReader,
-    frame_size: int,
-    wanted: Collection[int],
-    *,
-    until_seconds: float | None = None,
-    last_index: int | None = None,
-) -> _Pass:
-    """Go through a video and keep the wanted frames, resized at once so that memory stays flat.
-
-    Stops after the first frame at or after `until_seconds`, or after `last_index`.
-    """
-    all_seconds: list[float] = []
-    frames: dict[int, Frame] = {}
-    reached_end = True
-    while (seconds := reader.grab()) is not None:
-        index = len(all_seconds)
-        all_seconds.append(seconds)
-        if index in wanted:
-            frames[index] = _to_square_rgb(reader.retrieve_bgr(), frame_size)
-        if index == last_index or (until_seconds is not None and seconds >= until_seconds):
-            reached_end = False
-            break
-    return _Pass(seconds=np.array(all_seconds), frames=frames, reached_end=reached_end)
 
 
 def _to_square_rgb(bgr: Frame, frame_size: int) -> Frame:
@@ -202,7 +187,7 @@ def _to_square_rgb(bgr: Frame, frame_size: int) -> Frame:
     return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
-def _judge(info: VideoInfo, decoded: _Pass, choice: Choice, num_frames: int) -> tuple[Status, str]:
+def _judge(info: VideoInfo, decoded: Pass, choice: Choice, num_frames: int) -> tuple[Status, str]:
     """Tell a file that broke off, by header against frames, and one with too few frames."""
     promised, count = info.num_frames_from_header or 0, len(decoded.seconds)
     duration = decoded.seconds[-1] - decoded.seconds[0] + frame_interval_seconds(info)
