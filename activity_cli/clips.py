@@ -1,30 +1,23 @@
-"""Video -> clip: which frames to take, how they are resized, and motion images.
+"""Video -> clip: the sampled frames, how they are resized, and motion images.
 
 T is frames per clip, N frames of the video, H = W the frame size in pixels; times are seconds.
 What a clip holds is a function of decoded timestamps alone. The header only predicts which frames
 will be needed, which saves a second pass over the file when it is right.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from activity_cli.decoding import Pass, decode_all, decode_by_seeking, plan_seeks
 from activity_cli.errors import VideoError
+from activity_cli.sampling import Choice, Indices, Piece, Seconds, choose_frames
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import Clip, ClipFrames, Decoded, FrameRole, Images, Status
 from activity_cli.video import Frame, VideoInfo, VideoReader, frame_interval_seconds
-
-Indices = NDArray[np.intp]
-Seconds = NDArray[np.float64]
-
-# Times that differ by less count as equal, lest rounding decide which of two frames is taken: in
-# sampling and, twice as much because two differences are compared, in pairing for motion.
-_TIE_SECONDS = 0.001
 
 # Beyond this many frames (19 hours at 30 fps) a header's count is not worth planning with.
 _MAX_PLANNED_FRAMES = 2**21
@@ -61,12 +54,9 @@ def read_frames(
             f"The piece from {start_seconds or 0:g} s to {end_seconds:g} s is empty.",
             hint="Its end must come after its start.",
         )
-    piece = _Piece(start_seconds=start_seconds, end_seconds=end_seconds)
-    with VideoReader(path, num_threads=num_threads) as reader:
-        info = reader.info
-        planned = _predict_indices(info, settings, piece)
-        decoded = _decode(reader, settings.frame_size, planned, until_seconds=end_seconds)
-    choice = _choose(decoded.seconds, settings, piece, frame_interval_seconds(info))
+    piece = Piece(start_seconds=start_seconds, end_seconds=end_seconds)
+    info, decoded = _decode(path, settings, piece, num_threads)
+    choice = choose_frames(decoded.seconds, settings, piece, frame_interval_seconds(info))
     if choice is None:
         raise VideoError(
             f"The piece starts at {start_seconds:g} s, but the video's last frame is at "
@@ -75,7 +65,8 @@ def read_frames(
     frames = decoded.frames
     if missing := choice.needed - frames.keys():
         with VideoReader(path, num_threads=num_threads) as reader:
-            again = _decode(reader, settings.frame_size, missing, last_index=max(missing))
+            shrink = partial(_to_square_rgb, frame_size=settings.frame_size)
+            again = decode_all(reader, missing, shrink, last_index=max(missing))
         frames = frames | again.frames
     if choice.needed - frames.keys():
         raise VideoError("It gave fewer frames when read again: the file is being changed.")
@@ -125,60 +116,6 @@ def make_streams(sampled: ClipFrames, settings: ClipSettings) -> Clip:
     return Clip(images=images, decoded=sampled.decoded)
 
 
-def sample_indices(
-    seconds: Seconds,
-    end_seconds: float,
-    num_frames: int,
-    *,
-    start_seconds: float | None = None,
-) -> Indices:
-    """The frames on screen at the middles of T equal parts of [start, end).
-
-    Args:
-        seconds: (N,) times of the video's frames, not decreasing.
-        end_seconds: end of the span.
-        num_frames: T.
-        start_seconds: start of the span; None is the first frame.
-
-    Returns:
-        (T,) indices into `seconds`, not decreasing. Frames outside the span are never taken,
-        unless it lies between two frames: then it is the earlier of the two.
-    """
-    start = float(seconds[0]) if start_seconds is None else start_seconds
-    first, stop = _span_indices(seconds, start, end_seconds)
-    middles = start + (np.arange(num_frames) + 0.5) * ((end_seconds - start) / num_frames)
-    tie = min(_TIE_SECONDS, (end_seconds - start) / (stop - first) / 40)
-    on_screen = np.searchsorted(seconds, middles + tie, side="right") - 1
-    return cast(Indices, np.clip(on_screen, first, stop - 1))
-
-
-def partner_indices(
-    seconds: Seconds, indices: Indices, step_seconds: float
-) -> tuple[Indices, Indices]:
-    """The pairs of frames whose difference makes the motion images of the given frames.
-
-    A frame is paired with the one nearest to a step earlier, at least one frame earlier (the
-    later of two that are equally near). The video's first frame is paired with the one after it.
-
-    Args:
-        seconds: (N,) times of the video's frames, not decreasing.
-        indices: (T,) frames whose motion is asked for.
-        step_seconds: time between the two frames of a pair.
-
-    Returns:
-        The earlier and the later frames, (T,) indices each. They are equal where N is 1.
-    """
-    wanted = seconds[indices] - step_seconds
-    after = np.clip(np.searchsorted(seconds, wanted), 1, max(1, indices.max(initial=0)))
-    after = np.minimum(after, len(seconds) - 1)
-    before = np.maximum(after - 1, 0)
-    tie = np.minimum(2 * _TIE_SECONDS, (seconds[after] - seconds[before]) / 8)
-    after_is_nearer = seconds[after] - wanted <= wanted - seconds[before] + tie
-    earlier = np.minimum(np.where(after_is_nearer, after, before), np.maximum(indices - 1, 0))
-    later = np.where(indices == 0, min(1, len(seconds) - 1), indices)
-    return earlier, later
-
-
 def motion_image(later: Images, earlier: Images, gain: float) -> Images:
     """What moved between two frames: their difference, amplified around mid-grey.
 
@@ -195,72 +132,29 @@ def motion_image(later: Images, earlier: Images, gain: float) -> Images:
     return cast(Images, flat.reshape(later.shape))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Piece:
-    """The span that was asked for; None is the start or the end of the video."""
+def _decode(
+    path: str | PathLike[str], settings: ClipSettings, piece: Piece, num_threads: int
+) -> tuple[VideoInfo, Pass]:
+    """The frames that the clip needs, as far as they can be foreseen."""
+    shrink = partial(_to_square_rgb, frame_size=settings.frame_size)
+    with VideoReader(path, num_threads=num_threads) as reader:
+        info = reader.info
 
-    start_seconds: float | None
-    end_seconds: float | None
+        def needed(seconds: Seconds) -> frozenset[int]:
+            choice = choose_frames(seconds, settings, piece, frame_interval_seconds(info))
+            return choice.needed if choice else frozenset()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    """The frames that make up a clip, as indices into the video."""
-
-    samples: Indices  # (T,)
-    earlier: Indices  # (T,) or (0,) without motion
-    later: Indices  # as earlier
-    needed: frozenset[int]
-    num_frames: int
-    duration_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pass:
-    """What one pass over a file gave."""
-
-    seconds: Seconds  # (N,)
-    frames: dict[int, Frame]  # (H, W, 3), of the wanted indices that exist
-    reached_end: bool
+        planned = _predict_indices(info, settings, piece)
+        plan = plan_seeks(info, needed, until_seconds=piece.end_seconds)
+        if plan is None:
+            return info, decode_all(reader, planned, shrink, until_seconds=piece.end_seconds)
+        if decoded := decode_by_seeking(reader, plan, shrink):
+            return info, decoded
+    with VideoReader(path, num_threads=num_threads) as reader:
+        return info, decode_all(reader, planned, shrink, until_seconds=piece.end_seconds)
 
 
-def _span_indices(seconds: Seconds, start: float, end: float) -> tuple[int, int]:
-    """The half-open range of frames in [start, end); never empty."""
-    first, stop = np.searchsorted(seconds, (start, end))
-    if first == stop:  # between two frames: the one on screen is the earlier
-        first = max(0, stop - 1)
-        stop = first + 1
-    return int(first), int(stop)
-
-
-def _choose(
-    seconds: Seconds, settings: ClipSettings, piece: _Piece, interval_from_header: float
-) -> _Choice | None:
-    """Choose the clip's frames by their times; None when the piece starts after the video."""
-    gaps = np.diff(seconds)
-    gaps = gaps[gaps > 0]
-    video_end = float(seconds[-1] + (np.median(gaps) if gaps.size else interval_from_header))
-    start = float(seconds[0]) if piece.start_seconds is None else piece.start_seconds
-    end = video_end if piece.end_seconds is None else min(video_end, piece.end_seconds)
-    if end - start < 1e-6:  # not 0: the end was computed
-        return None
-    first, stop = _span_indices(seconds, start, end)
-    samples = sample_indices(seconds, end, settings.num_frames, start_seconds=start)
-    earlier = later = samples[:0]
-    if "motion" in settings.streams:
-        earlier, later = partner_indices(seconds, samples, settings.motion_step_seconds)
-    taken = np.concatenate([samples if "rgb" in settings.streams else later, earlier, later])
-    return _Choice(
-        samples=samples,
-        earlier=earlier,
-        later=later,
-        needed=frozenset(np.unique(taken).tolist()),
-        num_frames=stop - first,
-        duration_seconds=end - start,
-    )
-
-
-def _predict_indices(info: VideoInfo, settings: ClipSettings, piece: _Piece) -> frozenset[int]:
+def _predict_indices(info: VideoInfo, settings: ClipSettings, piece: Piece) -> frozenset[int]:
     """The frames that would be chosen if the header told the truth."""
     count = info.num_frames_from_header
     if count is None or count > _MAX_PLANNED_FRAMES:
@@ -269,35 +163,9 @@ def _predict_indices(info: VideoInfo, settings: ClipSettings, piece: _Piece) -> 
     exact = np.arange(count, dtype=np.float64) * interval
     needed: frozenset[int] = frozenset()
     for seconds in (exact, np.round(exact, 3)):  # Matroska and others round timestamps to 1 ms
-        if choice := _choose(seconds, settings, piece, interval):
+        if choice := choose_frames(seconds, settings, piece, interval):
             needed |= choice.needed
     return needed
-
-
-def _decode(
-    reader: VideoReader,
-    frame_size: int,
-    wanted: Collection[int],
-    *,
-    until_seconds: float | None = None,
-    last_index: int | None = None,
-) -> _Pass:
-    """Go through a video and keep the wanted frames, resized at once so that memory stays flat.
-
-    Stops after the first frame at or after `until_seconds`, or after `last_index`.
-    """
-    all_seconds: list[float] = []
-    frames: dict[int, Frame] = {}
-    reached_end = True
-    while (seconds := reader.grab()) is not None:
-        index = len(all_seconds)
-        all_seconds.append(seconds)
-        if index in wanted:
-            frames[index] = _to_square_rgb(reader.retrieve_bgr(), frame_size)
-        if index == last_index or (until_seconds is not None and seconds >= until_seconds):
-            reached_end = False
-            break
-    return _Pass(seconds=np.array(all_seconds), frames=frames, reached_end=reached_end)
 
 
 def _to_square_rgb(bgr: Frame, frame_size: int) -> Frame:
@@ -319,7 +187,7 @@ def _to_square_rgb(bgr: Frame, frame_size: int) -> Frame:
     return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
-def _judge(info: VideoInfo, decoded: _Pass, choice: _Choice, num_frames: int) -> tuple[Status, str]:
+def _judge(info: VideoInfo, decoded: Pass, choice: Choice, num_frames: int) -> tuple[Status, str]:
     """Tell a file that broke off, by header against frames, and one with too few frames."""
     promised, count = info.num_frames_from_header or 0, len(decoded.seconds)
     duration = decoded.seconds[-1] - decoded.seconds[0] + frame_interval_seconds(info)
@@ -339,7 +207,7 @@ def _judge(info: VideoInfo, decoded: _Pass, choice: _Choice, num_frames: int) ->
 
 
 def _stack_frames(
-    frames: dict[int, Frame], choice: _Choice, settings: ClipSettings
+    frames: dict[int, Frame], choice: Choice, settings: ClipSettings
 ) -> dict[FrameRole, Images]:
     def stack(indices: Indices) -> Images:
         return np.stack([frames[index] for index in indices.tolist()])  # (T, H, W, 3)

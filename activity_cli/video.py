@@ -41,10 +41,15 @@ _CODEC_NAMES = {"AV01": "AV1", "VVC1": "H.266", "H266": "H.266"}
 
 # What pictures begin with. FFmpeg opens them as videos of one frame.
 _PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # bytes 4 to 8; also MOV
+_MATROSKA_START = b"\x1a\x45\xdf\xa3"  # also WebM
 _PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"mif1")  # bytes 8 to 12, after "ftyp"
 _TEXT_BYTES = bytes([*b"\t\n\f\r\x1b", *range(32, 256)])
 _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
 _COVER_PICTURE_FPS = 90000.0  # FFmpeg's rate for the cover picture inside an audio file
+
+# Sent to frame k, OpenCV starts at the last key frame that is at least so many frames earlier.
+_SEEK_LEAD_FRAMES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +67,21 @@ class VideoInfo:
     num_frames_from_header: int | None
     """None when the header gives no count, or an impossible one."""
     duration_seconds_from_header: float | None
+    has_stored_times: bool
+    """Whether it is an MP4, MOV, Matroska or WebM file. In others times are counted on in reading,
+    and may differ after a seek."""
     rotation_degrees: int
     """The rotation tag. Frames are delivered upright, the rotation applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketTimes:
+    """What the packets of a video say about its frames, read without decoding any."""
+
+    seconds: NDArray[np.float64]
+    """(N,) times of the frames, in the order in which they are shown."""
+    is_key: NDArray[np.bool_]
+    """(N,) whether decoding may start at the frame, by the container's word."""
 
 
 class VideoReader:
@@ -87,7 +105,7 @@ class VideoReader:
         path = Path(path)
         head = _read_head(path)
         self._capture = _open(path, num_threads)
-        self.info = _read_info(path, self._capture)
+        self.info = _read_info(path, head, self._capture)
         self._num_grabbed = 0
         self._seconds = 0.0
         self._anchor = (0, 0.0)  # index and time of the last frame whose timestamp was usable
@@ -128,6 +146,24 @@ class VideoReader:
         self._num_grabbed += 1
         return self._seconds
 
+    def seek(self, seconds: float) -> None:
+        """Jump to the last key frame at or before a time, and up to 17 frames on from there.
+
+        Where a jump ends depends on the file; the time that `grab` gives next tells. Until a key
+        frame has passed the pictures may be garbage. Frames without a timestamp count on from 0,
+        as at the start of a file.
+        """
+        self._first_is_pending = False
+        # Half a frame more, lest rounding leads to the key frame before.
+        lead = (_SEEK_LEAD_FRAMES + 0.5) * frame_interval_seconds(self.info)
+        self._capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * (seconds + lead))
+        self._anchor = (self._num_grabbed, 0.0)
+        self._seconds = 0.0
+
+    def is_intra(self) -> bool:
+        """Whether the frame that `grab` went to was coded by itself, not as a change of others."""
+        return self._capture.get(cv2.CAP_PROP_FRAME_TYPE) == ord("I")
+
     def retrieve(self) -> Frame:
         """The frame that `grab` went to, as (H, W, 3) RGB.
 
@@ -166,6 +202,37 @@ def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[float, Frame]]:
             yield seconds, reader.retrieve()
 
 
+def read_packet_times(
+    path: str | os.PathLike[str], *, until_seconds: float | None = None
+) -> PacketTimes:
+    """The times of a video's frames by its packets, at 2 to 8 µs per frame.
+
+    They are what decoding gives, to the last bit, where each packet holds a frame and its time.
+    Damaged packets are listed too, and AVI and MPEG files give other times than frames have.
+
+    Args:
+        path: the video file.
+        until_seconds: stop when all frames before it, and one at or after it, have come.
+
+    Raises:
+        MissingVideoError: there is no such file.
+        VideoError: the file cannot be opened.
+    """
+    capture = _open(Path(path), raw_packets=True)
+    seconds: list[float] = []
+    is_key: list[bool] = []
+    keys_to_go = 2  # frames may come after a key frame and be shown before it, but only before one
+    while keys_to_go and capture.grab():
+        seconds.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        is_key.append(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME) > 0)
+        keys_to_go -= is_key[-1] and until_seconds is not None and seconds[-1] >= until_seconds
+    capture.release()
+    order = np.argsort(seconds, kind="stable")  # packets come in the order of decoding
+    return PacketTimes(
+        seconds=np.array(seconds, dtype=np.float64)[order], is_key=np.array(is_key, bool)[order]
+    )
+
+
 def frame_interval_seconds(info: VideoInfo) -> float:
     """Time per frame by the header; 1/25 s where the header's rate is no frame rate."""
     return 1 / info.fps_from_header if 0.001 < info.fps_from_header <= 1000 else 1 / 25
@@ -197,7 +264,7 @@ def _read_head(path: Path) -> bytes:
     return head
 
 
-def _open(path: Path, num_threads: int) -> cv2.VideoCapture:
+def _open(path: Path, num_threads: int = 0, *, raw_packets: bool = False) -> cv2.VideoCapture:
     # Absolute, because FFmpeg reads "a:b.mp4" as protocol a. As bytes where the name is no valid
     # Unicode, because OpenCV crashes on the surrogates that Python puts there.
     name = str(path.absolute())
@@ -206,6 +273,7 @@ def _open(path: Path, num_threads: int) -> cv2.VideoCapture:
     except UnicodeEncodeError:
         name = cast(str, os.fsencode(name))
     parameters = [cv2.CAP_PROP_N_THREADS, num_threads] if num_threads else []
+    parameters += [cv2.CAP_PROP_FORMAT, -1] if raw_packets else []
     try:
         capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, parameters)
     except cv2.error as error:
@@ -215,7 +283,7 @@ def _open(path: Path, num_threads: int) -> cv2.VideoCapture:
     return capture
 
 
-def _read_info(path: Path, capture: cv2.VideoCapture) -> VideoInfo:
+def _read_info(path: Path, head: bytes, capture: cv2.VideoCapture) -> VideoInfo:
     fps = capture.get(cv2.CAP_PROP_FPS)
     fps = fps if math.isfinite(fps) and fps > 0 else 0.0
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -230,6 +298,7 @@ def _read_info(path: Path, capture: cv2.VideoCapture) -> VideoInfo:
         fps_from_header=fps,
         num_frames_from_header=num_frames,
         duration_seconds_from_header=num_frames / fps if num_frames and fps else None,
+        has_stored_times=head[4:8] in _MP4_STARTS or head.startswith(_MATROSKA_START),
         rotation_degrees=int(capture.get(cv2.CAP_PROP_ORIENTATION_META)),
     )
 

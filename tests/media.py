@@ -55,3 +55,13 @@ def noise_pictures(count: int, size: tuple[int, int] = (64, 48), seed: int = 0) 
     width, height = size
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 3, 4, 3), dtype=np.uint8)
     return [np.kron(c, np.ones((height // 3, width // 4, 1), dtype=np.uint8)) for c in coarse]
+
+
+def drifting_pictures(count: int, size: tuple[int, int] = (64, 48)) -> list[Picture]:
+    """One coarse picture that drifts. Codecs need a key frame only now and then, unlike for noise.
+
+    No two of the first 3072 pictures are equal.
+    """
+    width, height = size
+    base = noise_pictures(1, size)[0]
+    return [np.roll(base, (i // width % height, i % width), axis=(0, 1)) for i in range(count)]

@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from activity_cli.clips import motion_image, partner_indices, read_clip, sample_indices
+from activity_cli import decoding
+from activity_cli.clips import motion_image, read_clip, read_frames
 from activity_cli.errors import VideoError
+from activity_cli.sampling import partner_indices, sample_indices
 from activity_cli.settings import ClipSettings
-from activity_cli.types import Status
-from activity_cli.video import VideoReader, iter_frames
-from tests.media import DrawClip, noise_pictures
+from activity_cli.types import ClipFrames, Status
+from activity_cli.video import PacketTimes, VideoReader, iter_frames, read_packet_times
+from tests.media import DrawClip, drifting_pictures, noise_pictures
 
 SMALL = ClipSettings(num_frames=8, frame_size=32)
+SPARSE = ClipSettings(num_frames=2, frame_size=32)  # far enough apart in 200 frames to seek
 Seconds = NDArray[np.float64]
 
 
@@ -56,6 +59,42 @@ def expected_images(
     motion = [128 + settings.motion_gain * (small[b] - small[a]) for a, b in pairs]
     rgb = np.array([small[i] for i in samples])
     return rgb.astype(np.uint8), np.clip(motion, 0, 255).astype(np.uint8), times[samples]
+
+
+@pytest.fixture
+def grabs(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """The times of all frames that readers go to."""
+    times: list[float | None] = []
+    grab = VideoReader.grab
+
+    def watched_grab(reader: VideoReader) -> float | None:
+        times.append(grab(reader))
+        return times[-1]
+
+    monkeypatch.setattr(VideoReader, "grab", watched_grab)
+    return times
+
+
+@pytest.fixture
+def seek_in_short_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_MIN_FRAMES", 2)
+
+
+def read_all_decoded(
+    path: Path, settings: ClipSettings, start: float | None = None, end: float | None = None
+) -> ClipFrames:
+    """As `read_frames`, by decoding everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "_MIN_FRAMES", 10**9)
+        return read_frames(path, settings, start_seconds=start, end_seconds=end)
+
+
+def assert_same_frames(actual: ClipFrames, expected: ClipFrames) -> None:
+    assert actual.images.keys() == expected.images.keys()
+    for role, images in expected.images.items():
+        np.testing.assert_array_equal(actual.images[role], images)
+    np.testing.assert_array_equal(actual.decoded.seconds, expected.decoded.seconds)
+    assert replace(actual.decoded, seconds=expected.decoded.seconds) == expected.decoded
 
 
 def patch_avi_frame_count(path: Path, count: int) -> Path:
@@ -277,3 +316,99 @@ def test_a_piece_that_does_not_exist_is_an_error(
 ) -> None:
     with pytest.raises(VideoError, match=message):
         read_clip(draw_clip(frames=30), SMALL, start_seconds=start, end_seconds=end)
+
+
+@pytest.mark.usefixtures("seek_in_short_videos")
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+@pytest.mark.parametrize("fps", [25, 30000 / 1001])
+def test_seeking_gives_what_decoding_everything_gives(
+    suffix: str, fps: float, draw_clip: DrawClip, grabs: list[float | None]
+) -> None:
+    # MPEG-4 as drawn here has a key frame every 12 frames.
+    path = draw_clip(f"a.{suffix}", fps=fps, pictures=drifting_pictures(200))
+    spans = ((None, None), (1.03, 7.2), (6.4, None), (6.01, 6.02), (None, 5.5), (3.0, 99.0))
+    for settings in (SPARSE, replace(SPARSE, num_frames=1), replace(SMALL, streams=("motion",))):
+        for start, end in spans:
+            expected = read_all_decoded(path, settings, start, end)
+            del grabs[:]
+            actual = read_frames(path, settings, start_seconds=start, end_seconds=end)
+
+            assert_same_frames(actual, expected)
+            if settings.num_frames <= 2:
+                frames_before_the_end = 200 if end is None else min(200, end * fps)
+                assert len(grabs) < frames_before_the_end
+
+
+def test_only_long_videos_that_store_times_are_sought_in(
+    draw_clip: DrawClip, grabs: list[float | None]
+) -> None:
+    long = draw_clip("long.mp4", fps=25, pictures=drifting_pictures(1200))
+    short = draw_clip("short.mp4", fps=25, pictures=drifting_pictures(900))
+    avi = draw_clip("long.avi", fps=25, pictures=drifting_pictures(1200))
+
+    read_frames(long, SPARSE)
+    assert len(grabs) < 200
+    for path, num_frames in ((short, 900), (avi, 1200)):
+        del grabs[:]
+        read_frames(path, SPARSE)
+        assert len(grabs) == num_frames + 1  # once through, and the end
+
+
+@pytest.mark.usefixtures("seek_in_short_videos")
+def test_seeking_finds_the_end_of_a_file_that_breaks_off(
+    draw_clip: DrawClip, grabs: list[float | None]
+) -> None:
+    path = draw_clip("a.mkv", fps=25, pictures=drifting_pictures(400))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    expected = read_all_decoded(path, SPARSE)
+    num_grabs = len(grabs)
+    actual = read_frames(path, SPARSE)
+
+    assert expected.decoded.status is Status.TRUNCATED
+    assert_same_frames(actual, expected)
+    assert len(grabs) < 1.8 * num_grabs  # less than as many again
+    assert_same_frames(
+        read_frames(path, SPARSE, start_seconds=5.0, end_seconds=15.0),
+        read_all_decoded(path, SPARSE, 5.0, 15.0),
+    )
+
+
+@pytest.mark.usefixtures("seek_in_short_videos")
+@pytest.mark.parametrize("lie", ["no key frames", "one frame more", "one frame fewer"])
+def test_a_frame_out_of_place_ends_seeking(
+    lie: str, draw_clip: DrawClip, monkeypatch: pytest.MonkeyPatch, grabs: list[float | None]
+) -> None:
+    path = draw_clip("a.mp4", fps=25, pictures=drifting_pictures(200))
+    expected = read_all_decoded(path, SPARSE)
+    truth = read_packet_times(path)
+    told = {
+        "no key frames": replace(truth, is_key=np.ones(200, dtype=bool)),
+        "one frame more": PacketTimes(  # as a packet would that holds no picture
+            seconds=np.insert(truth.seconds, 50, truth.seconds[49:51].mean()),
+            is_key=np.insert(truth.is_key, 50, False),
+        ),
+        "one frame fewer": PacketTimes(seconds=truth.seconds[:-1], is_key=truth.is_key[:-1]),
+    }
+    monkeypatch.setattr(decoding, "read_packet_times", lambda *_, **__: told[lie])
+    del grabs[:]
+    actual = read_frames(path, SPARSE)
+
+    assert_same_frames(actual, expected)
+    assert len(grabs) > 200  # everything was decoded after all
+
+
+@pytest.mark.usefixtures("seek_in_short_videos")
+def test_damage_where_a_frame_is_wanted_ends_seeking(
+    draw_clip: DrawClip, grabs: list[float | None]
+) -> None:
+    path = draw_clip("a.mp4", fps=25, pictures=drifting_pictures(200))
+    content = bytearray(path.read_bytes())
+    start, length = len(content) // 4 - 3000, 6000  # SPARSE takes frames 50 and 150 of 200
+    content[start : start + length] = bytes(length)
+    path.write_bytes(content)
+    expected = read_all_decoded(path, SPARSE)
+    num_grabs = len(grabs)
+
+    assert_same_frames(read_frames(path, SPARSE), expected)
+    assert len(grabs) > 2 * num_grabs

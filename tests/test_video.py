@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import MissingVideoError, UnsupportedVideoError, VideoError
-from activity_cli.video import VideoReader, iter_frames
-from tests.media import DrawClip, noise_pictures
+from activity_cli.video import VideoReader, iter_frames, read_packet_times
+from tests.media import DrawClip, drifting_pictures, noise_pictures
 
 
 def reason_for(path: Path) -> str:
@@ -91,6 +91,40 @@ def test_rotation_tags_are_honoured(draw_clip: DrawClip) -> None:
     assert frame.shape == (64, 48, 3)
     corners = frame[[16, 16, 48, 48], [12, 36, 12, 36]].mean(axis=1)
     np.testing.assert_allclose(corners, [0, 255, 0, 0], atol=25)  # a turn puts it top right
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_packets_tell_the_times_of_frames(suffix: str, draw_clip: DrawClip) -> None:
+    path = draw_clip(f"a.{suffix}", fps=23.976, pictures=drifting_pictures(60))
+    seconds = [t for t, _ in iter_frames(path)]
+    packets = read_packet_times(path)
+
+    assert packets.seconds.tolist() == seconds
+    with VideoReader(path) as reader:
+        for is_key in packets.is_key:
+            reader.grab()
+            assert reader.is_intra() == is_key
+    until = read_packet_times(path, until_seconds=1.0).seconds.tolist()
+    assert until == seconds[: len(until)]
+    assert 1.0 <= until[-1] < seconds[-1]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+def test_a_seek_goes_to_a_frame_not_far_after_the_key_frame(
+    suffix: str, draw_clip: DrawClip
+) -> None:
+    path = draw_clip(f"a.{suffix}", fps=25, pictures=drifting_pictures(120))
+    seconds, frames = zip(*iter_frames(path), strict=True)
+    keys = np.flatnonzero(read_packet_times(path).is_key[:100])
+    with VideoReader(path) as reader:
+        for key in (keys[-3], keys[1], keys[len(keys) // 2]):  # onwards and back
+            reader.seek(seconds[key])
+            for offset in range(3):
+                time = reader.grab()
+                assert time is not None
+                index = seconds.index(time)
+                assert 16 <= index - key - offset <= 17
+                np.testing.assert_array_equal(reader.retrieve(), frames[index])
 
 
 @pytest.mark.parametrize(

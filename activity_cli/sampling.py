@@ -1,0 +1,130 @@
+"""Frame times -> which frames make up a clip. Nothing here touches a video.
+
+T is frames per clip, N frames of the video; times are seconds. What a clip holds is a function of
+decoded timestamps alone, and of the settings.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.settings import ClipSettings
+
+Indices = NDArray[np.intp]
+Seconds = NDArray[np.float64]
+
+# Times that differ by less count as equal, lest rounding decide which of two frames is taken: in
+# sampling and, twice as much because two differences are compared, in pairing for motion.
+_TIE_SECONDS = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """The span that was asked for; None is the start or the end of the video."""
+
+    start_seconds: float | None
+    end_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The frames that make up a clip, as indices into the video."""
+
+    samples: Indices  # (T,)
+    earlier: Indices  # (T,) or (0,) without motion
+    later: Indices  # as earlier
+    needed: frozenset[int]
+    num_frames: int
+    duration_seconds: float
+
+
+def choose_frames(
+    seconds: Seconds, settings: ClipSettings, piece: Piece, interval_from_header: float
+) -> Choice | None:
+    """Choose the clip's frames by their times; None when the piece starts after the video."""
+    gaps = np.diff(seconds)
+    gaps = gaps[gaps > 0]
+    video_end = float(seconds[-1] + (np.median(gaps) if gaps.size else interval_from_header))
+    start = float(seconds[0]) if piece.start_seconds is None else piece.start_seconds
+    end = video_end if piece.end_seconds is None else min(video_end, piece.end_seconds)
+    if end - start < 1e-6:  # not 0: the end was computed
+        return None
+    first, stop = _span_indices(seconds, start, end)
+    samples = sample_indices(seconds, end, settings.num_frames, start_seconds=start)
+    earlier = later = samples[:0]
+    if "motion" in settings.streams:
+        earlier, later = partner_indices(seconds, samples, settings.motion_step_seconds)
+    taken = np.concatenate([samples if "rgb" in settings.streams else later, earlier, later])
+    return Choice(
+        samples=samples,
+        earlier=earlier,
+        later=later,
+        needed=frozenset(np.unique(taken).tolist()),
+        num_frames=stop - first,
+        duration_seconds=end - start,
+    )
+
+
+def sample_indices(
+    seconds: Seconds,
+    end_seconds: float,
+    num_frames: int,
+    *,
+    start_seconds: float | None = None,
+) -> Indices:
+    """The frames on screen at the middles of T equal parts of [start, end).
+
+    Args:
+        seconds: (N,) times of the video's frames, not decreasing.
+        end_seconds: end of the span.
+        num_frames: T.
+        start_seconds: start of the span; None is the first frame.
+
+    Returns:
+        (T,) indices into `seconds`, not decreasing. Frames outside the span are never taken,
+        unless it lies between two frames: then it is the earlier of the two.
+    """
+    start = float(seconds[0]) if start_seconds is None else start_seconds
+    first, stop = _span_indices(seconds, start, end_seconds)
+    middles = start + (np.arange(num_frames) + 0.5) * ((end_seconds - start) / num_frames)
+    tie = min(_TIE_SECONDS, (end_seconds - start) / (stop - first) / 40)
+    on_screen = np.searchsorted(seconds, middles + tie, side="right") - 1
+    return cast(Indices, np.clip(on_screen, first, stop - 1))
+
+
+def partner_indices(
+    seconds: Seconds, indices: Indices, step_seconds: float
+) -> tuple[Indices, Indices]:
+    """The pairs of frames whose difference makes the motion images of the given frames.
+
+    A frame is paired with the one nearest to a step earlier, at least one frame earlier (the
+    later of two that are equally near). The video's first frame is paired with the one after it.
+
+    Args:
+        seconds: (N,) times of the video's frames, not decreasing.
+        indices: (T,) frames whose motion is asked for.
+        step_seconds: time between the two frames of a pair.
+
+    Returns:
+        The earlier and the later frames, (T,) indices each. They are equal where N is 1.
+    """
+    wanted = seconds[indices] - step_seconds
+    after = np.clip(np.searchsorted(seconds, wanted), 1, max(1, indices.max(initial=0)))
+    after = np.minimum(after, len(seconds) - 1)
+    before = np.maximum(after - 1, 0)
+    tie = np.minimum(2 * _TIE_SECONDS, (seconds[after] - seconds[before]) / 8)
+    after_is_nearer = seconds[after] - wanted <= wanted - seconds[before] + tie
+    earlier = np.minimum(np.where(after_is_nearer, after, before), np.maximum(indices - 1, 0))
+    later = np.where(indices == 0, min(1, len(seconds) - 1), indices)
+    return earlier, later
+
+
+def _span_indices(seconds: Seconds, start: float, end: float) -> tuple[int, int]:
+    """The half-open range of frames in [start, end); never empty."""
+    first, stop = np.searchsorted(seconds, (start, end))
+    if first == stop:  # between two frames: the one on screen is the earlier
+        first = max(0, stop - 1)
+        stop = first + 1
+    return int(first), int(stop)
