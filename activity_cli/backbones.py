@@ -92,10 +92,7 @@ def build(backbone: Backbone) -> "FrameFeatures":
     Raises:
         BackboneError: the weights cannot be fetched or read, or are not those of `backbone`.
     """
-    if backbone.name == DEFAULT_BACKBONE:
-        file = _lite0_file()
-    else:
-        file = _fetch(backbone.name, _torchvision_weights(backbone.name))
+    file = weights_file(backbone)
     if _sha256(file) != backbone.weights_sha256:
         raise BackboneError(
             f"The weights of {backbone.name} in {file} are not those that the model was "
@@ -103,6 +100,17 @@ def build(backbone: Backbone) -> "FrameFeatures":
             hint=f"Put back the file with SHA-256 {backbone.weights_sha256}, or train again.",
         )
     return _load(backbone.name, file)
+
+
+def weights_file(backbone: Backbone) -> Path:
+    """Where the weights of a CNN lie; those of torchvision are downloaded on first use.
+
+    Raises:
+        BackboneError: the weights cannot be fetched.
+    """
+    if backbone.name == DEFAULT_BACKBONE:
+        return _lite0_file()
+    return _fetch(backbone.name, _torchvision_weights(backbone.name))
 
 
 def list_backbones() -> list[BackboneListing]:

@@ -126,6 +126,14 @@ class Model:
         network = json.dumps(self.description.network.to_json(), sort_keys=True)
         return hashlib.sha256((self.weights_sha256 + network).encode()).hexdigest()
 
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that scores depend on, labels, CNN and clip settings included."""
+        whole = self.description.to_json()
+        parts = {name: whole[name] for name in ("labels", "clip", "backbone")}
+        text = json.dumps(parts, sort_keys=True) + self.identity
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def weights(self) -> Weights:
         """The classifier's tensors by name.
 

@@ -48,6 +48,10 @@ class BackboneError(ActivityError):
     """A CNN is unknown, or its weights are not on this machine and cannot be fetched."""
 
 
+class ExportError(ActivityError):
+    """A model cannot be exported as asked, or the export does not compute what the model does."""
+
+
 class MissingExtraError(ActivityError):
     """Something needs a package that is not part of the basic installation."""
 

@@ -8,6 +8,7 @@ never served stale. Any number of processes may share a cache; a damaged entry i
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -134,11 +135,12 @@ def extract_features(
     backbone: Backbone,
     cache: FeatureCache | None = None,
     decoders: Decoders = AUTO_DECODERS,
+    stop: threading.Event | None = None,
 ) -> Iterator[ExtractedClip]:
     """Features of each request, in order: decoders run ahead, the CNN takes what is ready.
 
     Memory does not grow with the number of requests. A video that gives no frames becomes an
-    `ExtractedClip` with its error.
+    `ExtractedClip` with its error. Once `stop` is set, requests that are not begun are left out.
     """
     key_parts = _key_parts(settings, backbone, extractor)
     requests, num_threads = decoders.threads_for(requests)
@@ -149,6 +151,7 @@ def extract_features(
         size_of=lambda prepared: prepared.num_images,
         batch_size=extractor.batch_size,
         num_workers=decoders.num_workers,
+        stop=stop,
     )
     for prepared in finished:
         yield _finish(prepared, settings, cache)

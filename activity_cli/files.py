@@ -1,5 +1,6 @@
 """Finding video files, and writing results so that nothing half-written or overwritten is left."""
 
+import io
 import json
 import math
 import os
@@ -7,9 +8,9 @@ import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from activity_cli.errors import OutputError
 
@@ -128,6 +129,52 @@ def write_text_atomically(path: Path, text: str) -> None:
         OutputError: the file cannot be written; an older one is still as it was.
     """
     write_bytes_atomically(path, encode_text(text))
+
+
+class LineFile:
+    """A file that whole lines are added to: each reaches the system at once, or not at all."""
+
+    def __init__(self, path: Path, mode: Literal["a", "w", "x"] = "a") -> None:
+        """Open it, as `open` does: at its end, emptied, or only if it is new.
+
+        Missing parent folders are made.
+
+        Raises:
+            FileExistsError: it must be new, and is not.
+            OutputError: it cannot be written.
+        """
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(path, error) from error
+        try:
+            self._file = io.FileIO(path, mode)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise output_error(path, error) from error
+
+    def write(self, lines: bytes) -> None:
+        """Add lines.
+
+        Raises:
+            OutputError: the disk is full or gone. All lines before are in the file.
+        """
+        content = memoryview(lines)
+        begin = self._file.seek(0, os.SEEK_END) if self._file.seekable() else 0
+        try:
+            while content:  # the system may take less than the whole
+                content = content[self._file.write(content) :]
+        except OSError as error:
+            with suppress(OSError):  # a device cannot be cut
+                self._file.truncate(begin)
+                self._file.seek(begin)
+            raise output_error(self._path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -36,6 +36,7 @@ def overlap(
     size_of: Callable[[Prepared], int],
     batch_size: int,
     num_workers: int,
+    stop: threading.Event | None = None,
 ) -> Iterator[Result]:
     """Results of `compute` for all requests, in their order.
 
@@ -46,14 +47,19 @@ def overlap(
         size_of: how much of a batch something prepared fills.
         batch_size: the most that `compute` gets at once, unless one alone is larger.
         num_workers: threads that prepare. At most twice as many prepared values are held.
+        stop: once it is set, requests that are not begun are left out; the others are finished.
 
     Raises:
         Exception: whatever `prepare` or `compute` raised, where its result would have come.
     """
     ready: queue.Queue[_Ready[Prepared, Result] | None] = queue.Queue(maxsize=num_workers)
     stopped = threading.Event()
+    stop = stop or threading.Event()
 
     def work(request: Request, promise: "Future[Result]") -> None:
+        if stop.is_set():
+            promise.cancel()
+            return
         try:
             ready.put(_Ready(prepare(request), promise))
         except BaseException as error:  # raised again by whoever asks for the result
@@ -71,7 +77,7 @@ def overlap(
     with ThreadPoolExecutor(num_workers, thread_name_prefix="prepare") as pool:
 
         def start(count: int) -> None:
-            for request in islice(waiting, count):
+            for request in islice(waiting, 0 if stop.is_set() else count):
                 promise: Future[Result] = Future()
                 promises.append(promise)
                 pool.submit(work, request, promise)
@@ -79,7 +85,11 @@ def overlap(
         try:
             start(_WINDOW_PER_WORKER * num_workers)
             while promises:
-                result = promises.popleft().result()
+                promise = promises.popleft()
+                try:
+                    result = promise.result()
+                except CancelledError:
+                    continue
                 start(1)
                 yield result
         finally:

@@ -1,70 +1,128 @@
 """Videos + model -> one result per file. No torch once the CNN and the model are prepared."""
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.bundle import Model
-from activity_cli.dataset import Dataset, Sample
+from activity_cli.bundle import Model, ModelDescription, load_model
+from activity_cli.clips import read_frames
 from activity_cli.engines.choice import Engine, choose_engine
 from activity_cli.engines.loading import load_classifier, load_extractor
-from activity_cli.engines.protocol import Classifier, Extractor
-from activity_cli.errors import DataError
-from activity_cli.evaluation import Evaluation, evaluate_scores
+from activity_cli.engines.protocol import Classifier, Extractor, OnPrepare
+from activity_cli.errors import SettingsError, VideoError
+from activity_cli.export.exported import ExportedModel, is_exported, open_exported, read_exported
 from activity_cli.features import (
     AUTO_DECODERS,
     ClipRequest,
     Decoders,
     ExtractedClip,
     FeatureCache,
-    clip_request,
     extract_features,
     feature_cache,
 )
-from activity_cli.types import FileResult, OnProgress, Prediction, Status, no_progress
+from activity_cli.overlap import overlap
+from activity_cli.types import (
+    ClipFrames,
+    Decoded,
+    FileResult,
+    Prediction,
+    Status,
+)
 
 if TYPE_CHECKING:
     from activity_cli.network import ClipScorer
 
 
-class Predictor:
-    """A model ready to score videos: the CNN and the sequence classifier, loaded once.
+class Predictor(Protocol):
+    """A model ready to score videos. Made by `load_predictor`."""
+
+    description: ModelDescription
+    made_with: Mapping[str, str]
+    """What its scores depend on: the model, and what computes it."""
+
+    def predict(
+        self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
+    ) -> Iterator[FileResult]:
+        """One result per request, in order; a video that gives no frames says so in its status.
+
+        Args:
+            requests: read as they are needed.
+            stop: once it is set, requests that are not begun are left out.
+        """
+        ...
+
+
+def load_predictor(
+    name: str | Path,
+    *,
+    cache_dir: Path,
+    engine: Engine | None = None,
+    remember: bool = True,
+    decoders: Decoders = AUTO_DECODERS,
+    on_prepare: OnPrepare = lambda _: None,
+) -> Predictor:
+    """Load a model with what computes it.
 
     Args:
-        model: what to predict with.
+        name: a shipped model's name, a run folder, a model folder, an exported file or its folder.
         cache_dir: folder of prepared networks and cached features.
         engine: what computes; None takes the fastest that this machine has.
         remember: whether features are looked up in the cache and kept there.
         decoders: how many videos are decoded at a time.
         on_prepare: told in one line when something is prepared that later runs find ready.
+
+    Raises:
+        ModelError: there is no such model, or it is damaged.
+        BackboneError: the CNN's weights are not to be had, and it was not prepared before.
+        SettingsError: the engine does not compute that here, or not this model.
+        MissingExtraError: what computes is not installed.
     """
+    path = Path(name)
+    if is_exported(path):
+        if engine is not None:
+            raise SettingsError(
+                f"{path} is an export: it computes in its own runtime and precision.",
+                hint="Leave --engine, --device and --precision away.",
+            )
+        return ExportPredictor(read_exported(path), decoders=decoders)
+    return ModelPredictor(
+        load_model(name),
+        engine or choose_engine(),
+        cache_dir=cache_dir,
+        remember=remember,
+        decoders=decoders,
+        on_prepare=on_prepare,
+    )
+
+
+class ModelPredictor:
+    """Scores with a model folder: an engine runs the CNN, then the sequence classifier."""
 
     def __init__(
         self,
         model: Model,
+        engine: Engine,
         *,
         cache_dir: Path,
-        engine: Engine | None = None,
         remember: bool = True,
         decoders: Decoders = AUTO_DECODERS,
-        on_prepare: Callable[[str], None] = lambda _: None,
+        on_prepare: OnPrepare = lambda _: None,
     ) -> None:
-        self.model = model
-        description = model.description
+        self.description = model.description
         self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
         self._decoders = decoders
-        engine = engine or choose_engine()
         self._extractor: Extractor = load_extractor(
-            description.backbone,
+            self.description.backbone,
             engine,
             cache_dir=cache_dir,
-            frame_size=description.clip.frame_size,
+            frame_size=self.description.clip.frame_size,
             on_prepare=on_prepare,
         )
         self._classifier: Classifier = load_classifier(
@@ -72,39 +130,125 @@ class Predictor:
             engine,
             key=model.identity,
             cache_dir=cache_dir,
-            example_shape=(1, *description.feature_shape),
+            example_shape=(1, *self.description.feature_shape),
             on_prepare=on_prepare,
         )
+        self.made_with: Mapping[str, str] = {
+            "model": f"{self.description.name} {model.fingerprint[:16]}",
+            "engine": self._extractor.identity,
+        }
 
-    def predict(self, requests: Iterable[ClipRequest]) -> Iterator[FileResult]:
-        """One result per request, in order; a video that gives no frames says so in its status."""
-        description = self.model.description
+    def predict(
+        self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
+    ) -> Iterator[FileResult]:
+        """One result per request, in order."""
         for clip in extract_features(
             requests,
-            description.clip,
+            self.description.clip,
             extractor=self._extractor,
-            backbone=description.backbone,
+            backbone=self.description.backbone,
             cache=self._cache,
             decoders=self._decoders,
+            stop=stop,
         ):
             yield self._score(clip)
 
     def _score(self, clip: ExtractedClip) -> FileResult:
-        name, path = self.model.description.name, str(clip.request.path)
         if clip.values is None or clip.decoded is None:
-            return FileResult(path=path, status=clip.status, reason=clip.reason, model=name)
+            return _unscored(clip.request, clip.error, self.description)
         started = time.perf_counter()
         scores = self._classifier.classify(clip.values[None])[0]
-        return FileResult(
-            path=path,
-            status=clip.status,
-            reason=clip.reason,
-            prediction=Prediction(labels=self.model.description.labels, scores=scores),
-            duration_seconds=clip.decoded.duration_seconds,
-            num_frames=clip.decoded.num_frames,
-            model=name,
-            stage_seconds={**clip.stage_seconds, "lstm": time.perf_counter() - started},
+        seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}
+        return _scored(clip.request, clip.decoded, scores, self.description, seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DecodedRequest:
+    request: ClipRequest
+    frames: ClipFrames | None = None
+    error: VideoError | None = None
+    seconds: float = 0.0
+
+
+class ExportPredictor:
+    """Scores with an exported model, in the runtime that it was exported for."""
+
+    def __init__(self, model: ExportedModel, *, decoders: Decoders = AUTO_DECODERS) -> None:
+        self.description = model.description
+        self._decoders = decoders
+        self._runner = open_exported(model)
+        self.made_with: Mapping[str, str] = {
+            "model": f"{model.description.name} {model.identity[:16]}",
+            "engine": f"{model.format}-{model.precision}",
+        }
+
+    def predict(
+        self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
+    ) -> Iterator[FileResult]:
+        """One result per request, in order."""
+        requests, num_threads = self._decoders.threads_for(requests)
+        return overlap(
+            requests,
+            prepare=lambda request: self._decode(request, num_threads),
+            compute=lambda batch: [self._score(clip) for clip in batch],
+            size_of=lambda _: 1,
+            batch_size=1,
+            num_workers=self._decoders.num_workers,
+            stop=stop,
         )
+
+    def _decode(self, request: ClipRequest, num_threads: int) -> _DecodedRequest:
+        started = time.perf_counter()
+        try:
+            frames = read_frames(
+                request.path,
+                self.description.clip,
+                start_seconds=request.start_seconds,
+                end_seconds=request.end_seconds,
+                num_threads=num_threads,
+            )
+        except VideoError as error:
+            return _DecodedRequest(request=request, error=error)
+        return _DecodedRequest(
+            request=request, frames=frames, seconds=time.perf_counter() - started
+        )
+
+    def _score(self, clip: _DecodedRequest) -> FileResult:
+        if clip.frames is None:
+            return _unscored(clip.request, clip.error, self.description)
+        started = time.perf_counter()
+        images = {role: stack[None] for role, stack in clip.frames.images.items()}
+        scores = self._runner.score(images)[0]
+        seconds = {"decode": clip.seconds, "network": time.perf_counter() - started}
+        return _scored(clip.request, clip.frames.decoded, scores, self.description, seconds)
+
+
+def _scored(
+    request: ClipRequest,
+    decoded: Decoded,
+    scores: NDArray[np.float32],
+    description: ModelDescription,
+    stage_seconds: Mapping[str, float],
+) -> FileResult:
+    return FileResult(
+        path=str(request.path),
+        status=decoded.status,
+        reason=decoded.reason,
+        prediction=Prediction(labels=description.labels, scores=scores),
+        duration_seconds=decoded.duration_seconds,
+        num_frames=decoded.num_frames,
+        model=description.name,
+        stage_seconds=stage_seconds,
+    )
+
+
+def _unscored(
+    request: ClipRequest, error: VideoError | None, description: ModelDescription
+) -> FileResult:
+    status = Status(error.status) if error else Status.UNREADABLE
+    return FileResult(
+        path=str(request.path), status=status, reason=str(error), model=description.name
+    )
 
 
 def _load_scorer(model: Model) -> "ClipScorer":
@@ -140,57 +284,3 @@ class Tally:
     def num_without_score(self) -> int:
         """Results without a prediction."""
         return sum(n for status, n in self.by_status.items() if not status.has_score)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """A model's scores on labelled clips, each clip accounted for."""
-
-    model: Model
-    samples: tuple[Sample, ...]
-    """The N clips that have a score."""
-    results: tuple[FileResult, ...]
-    """(N,) what became of them."""
-    scores: NDArray[np.float32]
-    """(N, C)"""
-    left_out: tuple[tuple[Sample, FileResult], ...]
-    """Clips without a decoded frame, and why."""
-    evaluation: Evaluation
-
-
-def evaluate_model(
-    predictor: Predictor, dataset: Dataset, *, on_progress: OnProgress = no_progress
-) -> Measurement:
-    """Score labelled clips and compare with their labels.
-
-    Raises:
-        DataError: a label that the model does not know, or not a single clip that decodes.
-    """
-    labels = predictor.model.description.labels
-    if unknown := [label for label in dataset.labels if label not in labels]:
-        raise DataError(
-            f"The model does not know the label {unknown[0]!r}; it knows {', '.join(labels)}.",
-            hint="Use the model's names for the labels, or leave these clips out.",
-        )
-    total = len(dataset.samples)
-    results = []
-    for result in predictor.predict(clip_request(sample) for sample in dataset.samples):
-        results.append(result)
-        on_progress("predict", len(results), total)
-    pairs = list(zip(dataset.samples, results, strict=True))
-    scored = [(s, r, r.prediction) for s, r in pairs if r.prediction is not None]
-    if not scored:
-        raise DataError(
-            f"None of the {total} clips can be decoded; {pairs[0][0].name}: {pairs[0][1].reason}",
-            hint="Check that the files are videos that a player can show.",
-        )
-    scores = np.stack([prediction.scores for _, _, prediction in scored])
-    targets = np.array([labels.index(sample.label) for sample, _, _ in scored], np.int64)
-    return Measurement(
-        model=predictor.model,
-        samples=tuple(sample for sample, _, _ in scored),
-        results=tuple(result for _, result, _ in scored),
-        scores=scores,
-        left_out=tuple((s, r) for s, r in pairs if r.prediction is None),
-        evaluation=evaluate_scores(scores, targets, labels),
-    )

@@ -1,12 +1,15 @@
 """What the user asked to score -> the list of videos, in order and without duplicates.
 
-A source is a file, a folder, a pattern such as `*.mp4`, or a list (`.txt`, `.csv`).
+A source is a file, a folder, a pattern such as `*.mp4`, a list (`.txt`, `.csv`), or `-`, a list on
+stdin.
 """
 
 import glob
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -21,8 +24,25 @@ from activity_cli.files import (
 )
 from activity_cli.tables import TABLE_SUFFIXES, read_table, read_text
 
+STDIN = "-"
+"""The source that is a list on stdin, one path per line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that a source stands for."""
+
+    path: Path
+    name: str
+    """As it is called within its source: relative to the folder, or as the list has it."""
+
 
 def expand_sources(sources: Sequence[str]) -> list[Path]:
+    """List the videos that the sources stand for, as `find_sources` does."""
+    return [found.path for found in find_sources(sources)]
+
+
+def find_sources(sources: Sequence[str]) -> list[Found]:
     """List the videos that the sources stand for.
 
     Folders are searched with all below them, by the videos' suffixes, without hidden files.
@@ -38,11 +58,14 @@ def expand_sources(sources: Sequence[str]) -> list[Path]:
     Raises:
         DataError: a folder or list without videos, a pattern without matches, no list there.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, Found] = {}
     identify = _identifier()
     for source in sources:
+        base = Path(source) if is_folder(Path(source)) else None
         for video in _expand(source):
-            found.setdefault(identify(video), video)
+            # Both are made of the same text, so that what is relative is a matter of text as well.
+            name = str(video.relative_to(base)) if base else str(video)
+            found.setdefault(identify(video), Found(video, name))
     return list(found.values())
 
 
@@ -50,7 +73,9 @@ def _expand(source: str) -> Iterator[Path]:
     path = Path(source)
     if not source.strip():
         raise DataError("A source is empty.", hint="Name a video, a folder, a pattern or a list.")
-    if is_folder(path):
+    if source == STDIN:
+        yield from _videos_of_stdin()
+    elif is_folder(path):
         yield from _videos_of_folder(path)
     elif path.suffix.lower() in (".txt", *TABLE_SUFFIXES) and not _is_pattern(source):
         yield from _videos_of_list(path)
@@ -109,6 +134,22 @@ def _videos_of_list(path: Path) -> Iterator[Path]:
             yield from _videos_of_folder(file)
         else:
             yield file
+
+
+def _videos_of_stdin() -> Iterator[Path]:
+    """One path per line, relative to the working folder."""
+    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    entries = [line for line in text.splitlines() if line.strip()]
+    if not entries:
+        raise DataError("The list on stdin is empty.", hint="find footage -name '*.mp4' | ... -")
+    for entry in entries:
+        path = Path(entry)
+        if "://" in entry:
+            raise _no_addresses(entry)
+        if is_folder(path):
+            yield from _videos_of_folder(path)
+        else:
+            yield path
 
 
 def _no_addresses(source: str) -> DataError:

@@ -135,7 +135,7 @@ class FileResult:
     num_frames: int | None = None
     model: str = ""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time spent per stage: decode, cnn, lstm."""
+    """Time spent per stage: decode, cnn, lstm; an export computes both in one, network."""
 
     def __post_init__(self) -> None:
         _check(

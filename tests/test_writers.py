@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import OutputError
-from activity_cli.report.writers import open_rows, open_writer, result_columns, result_row
+from activity_cli.report.writers import RowWriter, open_rows, result_columns, result_row
 from activity_cli.types import FileResult, Prediction, Status
 
 SCORED = FileResult(
@@ -52,6 +53,22 @@ EXPECTED: list[dict[str, object]] = [
         "model": "",
     },
 ]
+
+
+class Writer:
+    """Writes results as rows."""
+
+    def __init__(self, rows: RowWriter, top_k: int) -> None:
+        self.rows, self.top_k = rows, top_k
+
+    def write(self, result: FileResult) -> None:
+        self.rows.write(result_row(result, self.top_k))
+
+
+@contextmanager
+def open_writer(path: Path, *, top_k: int, overwrite: bool) -> Iterator[Writer]:
+    with open_rows(path, result_columns(top_k), overwrite=overwrite) as rows:
+        yield Writer(rows, top_k)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

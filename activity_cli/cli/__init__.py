@@ -12,7 +12,17 @@ from typing import Annotated, NoReturn
 import typer
 
 from activity_cli import __version__
-from activity_cli.cli import cache, crossval, evaluate, models, predict, sample, train
+from activity_cli.cli import (
+    benchmark,
+    cache,
+    crossval,
+    evaluate,
+    export,
+    models,
+    predict,
+    sample,
+    train,
+)
 from activity_cli.errors import ActivityError
 
 EXIT_ERROR = 1
@@ -37,7 +47,8 @@ def _unwrap(docstring: str) -> str:
 for panel, commands in {
     "Use a model": (predict,),
     "Make a model": (sample, train),
-    "Measure": (crossval, evaluate),
+    "Measure": (crossval, evaluate, benchmark),
+    "Ship a model": (export,),
     "Look around": (models, cache),
 }.items():
     for module in commands:

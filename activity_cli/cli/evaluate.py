@@ -34,22 +34,22 @@ def evaluate(
 
     The figures mean something only for clips that the model was not trained on.
     """
-    from activity_cli.bundle import load_model
     from activity_cli.dataset import load_dataset
     from activity_cli.files import new_folder
-    from activity_cli.prediction import Predictor, evaluate_model
+    from activity_cli.measurement import evaluate_model
+    from activity_cli.prediction import load_predictor
     from activity_cli.report.console import results_console
     from activity_cli.report.figures import show_measurement
     from activity_cli.report.run_folder import measurement_metrics, write_measurement
 
-    chosen, dataset = load_model(model), load_dataset(data, min_labels=1)
+    dataset = load_dataset(data, min_labels=1)
     if output is not None:
         new_folder(output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report:
-        predictor = Predictor(
-            chosen,
+        predictor = load_predictor(
+            model,
             cache_dir=machine.cache,
-            engine=machine.choose_engine(),
+            engine=machine.asked_engine(),
             decoders=machine.decoders(),
             on_prepare=report.note,
         )

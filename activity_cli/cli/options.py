@@ -28,9 +28,12 @@ from activity_cli.settings import (
 )
 
 if TYPE_CHECKING:
+    from activity_cli.batch import FailureLimit
     from activity_cli.cli.progress import ProgressReport
     from activity_cli.features import Decoders
     from activity_cli.labelled import Reading
+    from activity_cli.report.result_file import GoingOn
+    from activity_cli.sources import Found
 
 _CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
 
@@ -43,7 +46,7 @@ Data = Annotated[
     Path,
     typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
 ]
-MODEL_HELP = "Run folder, model folder, or a shipped model's name."
+MODEL_HELP = "Run folder, model folder, exported file, or a shipped model's name."
 
 _OUTPUT = "Output"
 Overwrite = Annotated[
@@ -109,12 +112,98 @@ class MachineOptions:
         """
         return choose_engine(self.engine, device=self.device, precision=self.precision)
 
+    def asked_engine(self) -> Engine | None:
+        """The engine to use, or None where no option asks for anything.
+
+        Raises:
+            SettingsError: as `choose_engine`.
+        """
+        wishes = (self.engine, self.device, self.precision)
+        return None if set(wishes) == {"auto"} else self.choose_engine()
+
     def decoders(self) -> "Decoders":
         """How videos are decoded."""
         from activity_cli.features import Decoders
 
         own = {} if self.workers is None else {"num_workers": self.workers}
         return Decoders(**own, num_threads=self.decoder_threads)
+
+
+_BATCH = "Many files"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """Which files, and what becomes of those that are done or fail."""
+
+    pattern: Annotated[
+        list[str] | None,
+        _option(panel=_BATCH, text="Only files that match, e.g. '*.mp4'; several may be given."),
+    ] = None
+    exclude: Annotated[
+        list[str] | None, _option(panel=_BATCH, text="Leave out files that match, e.g. '*/old/*'.")
+    ] = None
+    shard: Annotated[
+        str | None,
+        _option(panel=_BATCH, text="One machine's part of the files, e.g. 2/3.", metavar="I/N"),
+    ] = None
+    dry_run: Annotated[
+        bool, _option("--dry-run", panel=_BATCH, text="Show what would be done, and stop.")
+    ] = False
+    retry_failed: Annotated[
+        bool, _option("--retry-failed", panel=_BATCH, text="Do files without a score again.")
+    ] = False
+    verify_content: Annotated[
+        bool,
+        _option(
+            "--verify-content",
+            panel=_BATCH,
+            text="Tell changed files by their content, not by size and time.",
+        ),
+    ] = False
+    max_failures: Annotated[
+        str | None,
+        _option(panel=_BATCH, text="Stop after more without a score: 10, or 5%.", metavar="N|P%"),
+    ] = None
+    timeout: Annotated[
+        float, _option(panel=_BATCH, text="Seconds that decoding a file may take.", min=0.1)
+    ] = 600.0
+
+    def select(self, found: "list[Found]") -> list[Path]:
+        """The files to score.
+
+        Raises:
+            DataError: the patterns leave nothing.
+            SettingsError: the shard is none.
+        """
+        from activity_cli.batch import Shard, select
+
+        return select(
+            found,
+            patterns=self.pattern or (),
+            exclude=self.exclude or (),
+            shard=Shard.parse(self.shard) if self.shard else None,
+        )
+
+    def going_on(self, *, overwrite: bool) -> "GoingOn":
+        """When a file that has a row is done again."""
+        from activity_cli.report.result_file import GoingOn
+
+        return GoingOn(
+            overwrite=overwrite,
+            retry_failed=self.retry_failed,
+            verify_content=self.verify_content,
+        )
+
+    def failure_limit(self) -> "FailureLimit | None":
+        """How many files without a score are too many.
+
+        Raises:
+            SettingsError: it is no number.
+        """
+        from activity_cli.batch import FailureLimit
+
+        return FailureLimit.parse(self.max_failures) if self.max_failures else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +346,7 @@ class TrainOptions:
         return TrainSettings(**vars(self))
 
 
-_GROUPS = (MachineOptions, ClipOptions, NetworkOptions, TrainOptions)
+_GROUPS = (MachineOptions, BatchOptions, ClipOptions, NetworkOptions, TrainOptions)
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -19,6 +20,8 @@ STAGE_NAMES = {
     "epochs": "Training",
     "predict": "Scoring",
     "train": "Training folds",
+    "benchmark": "Measuring",
+    "export": "Exporting",
 }
 
 
@@ -29,22 +32,45 @@ class ProgressReport:
         self._console = console
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
-        self._last_line = time.monotonic()
+        self._detail = ""
+        self._started = self._last_line = time.monotonic()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that `done` of `total` steps of a stage are over."""
         name = STAGE_NAMES.get(stage, stage)
         if self._bars is not None:
             if stage not in self._tasks:
-                self._tasks[stage] = self._bars.add_task(name, total=total or None)
+                self._tasks[stage] = self._bars.add_task(
+                    name, total=total or None, detail=self._detail
+                )
             self._bars.update(self._tasks[stage], completed=done, total=total or None)
-        elif done and (time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES):
-            self._last_line = time.monotonic()
-            print(f"{name}: {done} of {total}", file=sys.stderr, flush=True)
+        elif done and (now := time.monotonic()) - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            rate = done / (now - self._started)
+            left = f", {describe_seconds((total - done) / rate)} left" if total > done else ""
+            detail = f", {self._detail}" if self._detail else ""
+            speed = f", {rate:.1f}/s" if rate >= 0.1 else ""
+            line = f"{name}: {done} of {total}{speed}{left}{detail}"
+            print(line, file=sys.stderr, flush=True)
+
+    def detail(self, text: str) -> None:
+        """Say something beside the progress, such as how many failed so far."""
+        self._detail = text
+        if self._bars is not None:
+            for task in self._tasks.values():
+                self._bars.update(task, detail=text)
 
     def note(self, line: str) -> None:
         """Say what is going on in one line."""
         self._console.print(line, style="dim", markup=False, highlight=False)
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration as people say it: 40 s, 12 min, 3 h 5 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 class SilentReport(ProgressReport):
@@ -71,10 +97,19 @@ def progress_report(*, quiet: bool) -> Iterator[ProgressReport]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+
+    class _RateColumn(ProgressColumn):
+        """Steps per second, as of the last while."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"· {speed:.1f}/s" if speed else "", "dim")
 
     columns = (
         TextColumn("{task.description:<18}", markup=False),
@@ -84,6 +119,8 @@ def progress_report(*, quiet: bool) -> Iterator[ProgressReport]:
         TimeElapsedColumn(),
         TextColumn("left", style="dim"),
         TimeRemainingColumn(),
+        _RateColumn(),
+        TextColumn("{task.fields[detail]}", style="yellow", markup=False),
     )
     with Progress(*columns, console=console) as bars:
         yield ProgressReport(console, bars)

@@ -1,6 +1,7 @@
 """Results -> what a terminal shows. Paths and labels are text, never markup."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from activity_cli.files import is_file
+from activity_cli.journal import journal_path
 from activity_cli.report.elements import SCORE_STYLE, bar, new_table
 from activity_cli.types import FileResult, Status
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from activity_cli.bundle import ModelDescription
     from activity_cli.prediction import Tally
 
-_STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "LSTM"}
+_STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "LSTM", "network": "CNN + LSTM"}
 _STATUS_STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: "yellow"}
 
 
@@ -81,9 +84,37 @@ def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
     )
 
 
-def show_tally(tally: "Tally", seconds: float, output: Path | None) -> Text:
+def describe_plan(num_files: int, num_kept: int) -> str:
+    """What a batch is about to do, in one line."""
+    if not num_kept:
+        return f"{num_files} files to score."
+    return f"{num_files} files, {num_kept} of them done before: {num_files - num_kept} to score."
+
+
+def describe_failures(tally: "Tally") -> str:
+    """Failures so far, beside the progress; nothing while there are none."""
+    return f"{tally.num_without_score} without a score" if tally.num_without_score else ""
+
+
+def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
+    """What `--dry-run` says: how many files, how large, of which kinds, and the first few."""
+    sizes = [path.stat().st_size if is_file(path) else 0 for path in paths]
+    endings = Counter(path.suffix.lower() or "no ending" for path in paths)
+    kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+    lines = [f"{len(paths)} files, {sum(sizes) / 1e9:.2f} GB: {kinds or 'none'}."]
+    lines += [f"  {_printable(str(path))}" for path in paths[:5]]
+    lines += [f"  ... and {len(paths) - 5} more"] if len(paths) > 5 else []
+    if output is not None:
+        goes_on = journal_path(output).exists()
+        lines.append(f"Rows: {output}{' (goes on with the one that is there)' * goes_on}")
+    return Text("\n".join(lines))
+
+
+def show_tally(tally: "Tally", seconds: float, output: Path | None, num_kept: int = 0) -> Text:
     """The closing lines of a prediction: statuses, first failures, time per stage."""
     lines = []
+    if num_kept:
+        lines.append(f"{num_kept} files were done before.")
     num_scored = tally.num_files - tally.num_without_score
     if tally.num_files > 1:
         counts = ", ".join(f"{count} {status}" for status, count in tally.by_status.items())

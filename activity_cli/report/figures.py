@@ -16,7 +16,7 @@ from activity_cli.report.elements import new_table
 if TYPE_CHECKING:
     from activity_cli.crossval import CrossValidation, CrossvalRun, PairComparison
     from activity_cli.dataset import Sample
-    from activity_cli.prediction import Measurement
+    from activity_cli.measurement import Measurement
     from activity_cli.report.run_folder import Outcome
     from activity_cli.runs import TrainingRun
 
@@ -160,7 +160,7 @@ def show_measurement(measurement: "Measurement", folder: Path | None) -> Rendera
     """What an evaluation found out."""
     evaluation = measurement.evaluation
     parts: list[RenderableType] = [
-        Text(f"{measurement.model.description.name} on {evaluation.num_clips} clips\n", "dim"),
+        Text(f"{measurement.description.name} on {evaluation.num_clips} clips\n", "dim"),
         show_evaluation(evaluation),
         Text(show_worst_confusions(evaluation)),
         *_left_out(measurement.left_out),

@@ -26,7 +26,7 @@ def plot_curves(history: Sequence["Epoch"], best_epoch: int, path: Path) -> None
     Raises:
         OutputError: the picture cannot be written.
     """
-    figure = _new_figure(9, 3.6)
+    figure = new_figure(9, 3.6)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
     for axes, what in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
@@ -47,7 +47,7 @@ def plot_curves(history: Sequence["Epoch"], best_epoch: int, path: Path) -> None
         color=_GREY,
         fontsize=8,
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
@@ -59,7 +59,7 @@ def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
     labels, counts = evaluation.labels, evaluation.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(3.6, 1.6 + 0.5 * len(labels))
-    figure = _new_figure(side + 0.8, side)
+    figure = new_figure(side + 0.8, side)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
@@ -75,13 +75,14 @@ def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
     bar = figure.colorbar(image, fraction=0.046, pad=0.04)
     bar.set_label("share of the true label", color=_GREY)
     bar.outline.set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 _PARTS = {"train": "training clips", "val": "validation clips"}
 
 
-def _new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of a size in inches."""
     # Figure without pyplot: no window system is asked for, and nothing stays in memory.
     from matplotlib.figure import Figure
 
@@ -94,6 +95,11 @@ def _tidy(axes: "Axes") -> None:
     axes.set_axisbelow(True)
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=_DPI, format="png", bbox_inches="tight")

@@ -19,7 +19,7 @@ from activity_cli.types import Status
 
 if TYPE_CHECKING:
     from activity_cli.crossval import CrossvalRun
-    from activity_cli.prediction import Measurement
+    from activity_cli.measurement import Measurement
     from activity_cli.runs import TrainingRun
 
 _SCORE_DIGITS = 6
@@ -130,7 +130,7 @@ def measurement_metrics(measurement: "Measurement", *, command: str) -> dict[str
     """The content of an evaluation's metrics.json, which `--json` prints as well."""
     return {
         **measurement.evaluation.to_json(),
-        "model": measurement.model.description.name,
+        "model": measurement.description.name,
         "num_left_out": len(measurement.left_out),
         "command": command,
     }
@@ -151,7 +151,7 @@ def write_measurement(measurement: "Measurement", folder: Path, metrics: Mapping
         measurement.evaluation.labels,
         left_out=measurement.left_out,
     )
-    name = measurement.model.description.name
+    name = measurement.description.name
     title = f"{name}: {measurement.evaluation.num_clips} clips"
     plot_confusion(measurement.evaluation, folder / CONFUSION_FILE, title=title)
 

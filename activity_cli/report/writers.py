@@ -8,12 +8,12 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from activity_cli.errors import OutputError
-from activity_cli.files import encode_text, output_error
+from activity_cli.files import LineFile, encode_text
 from activity_cli.types import FileResult
 
 SCORE_DIGITS = 6
@@ -66,14 +66,18 @@ FORMATS: Mapping[str, type[RowFormat]] = {".csv": CsvFormat, ".jsonl": JsonlForm
 class RowWriter:
     """Writes rows with the given columns to a file that is open for it. Made by `open_rows`."""
 
-    def __init__(
-        self, path: Path, file: io.FileIO, columns: Sequence[str], row_format: RowFormat
-    ) -> None:
-        self._path = path
+    def __init__(self, file: LineFile, columns: Sequence[str], row_format: RowFormat) -> None:
         self._file = file
         self._columns = tuple(columns)
         self._format = row_format
-        self._append(row_format.header(columns))
+
+    def write_header(self) -> None:
+        """Add what stands before the first row.
+
+        Raises:
+            OutputError: the disk is full or gone.
+        """
+        self._file.write(encode_text(self._format.header(self._columns)))
 
     def write(self, row: Mapping[str, object]) -> None:
         """Add a row.
@@ -84,59 +88,66 @@ class RowWriter:
         Raises:
             OutputError: the disk is full or gone. All rows before are in the file.
         """
-        self._append(self._format.line({column: row[column] for column in self._columns}))
-
-    def _append(self, text: str) -> None:
-        content = memoryview(encode_text(text))
-        begin = self._file.tell()
-        try:
-            while content:  # the system may take less than the whole
-                content = content[self._file.write(content) :]
-        except OSError as error:
-            with suppress(OSError):  # a device cannot be cut
-                self._file.truncate(begin)
-                self._file.seek(begin)
-            raise output_error(self._path, error) from error
+        self._file.write(encode_text(self._format.line({c: row[c] for c in self._columns})))
 
 
-class ResultWriter:
-    """Writes results as rows. Made by `open_writer`."""
+def result_columns(top_k: int, labels: Sequence[str] = ()) -> tuple[str, ...]:
+    """Columns of result rows.
 
-    def __init__(self, rows: RowWriter, top_k: int) -> None:
-        self._rows = rows
-        self._top_k = top_k
-
-    def write(self, result: FileResult) -> None:
-        """Add the row of a result.
-
-        Raises:
-            OutputError: the disk is full or gone. All rows before are in the file.
-        """
-        self._rows.write(result_row(result, self._top_k))
-
-
-def result_columns(top_k: int) -> tuple[str, ...]:
-    """Columns of result rows: the best label, then further ones up to the k-th."""
+    Args:
+        top_k: labels that a row names, best first; at least 1.
+        labels: labels that have a column with their score.
+    """
     further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"score_{rank}")]
-    return ("path", "status", "reason", "label", "score", *further, "seconds", "frames", "model")
+    scores = [f"score:{label}" for label in labels]
+    return (
+        *("path", "status", "reason", "label", "score", *further, *scores),
+        *("seconds", "frames", "model"),
+    )
 
 
-def result_row(result: FileResult, top_k: int) -> dict[str, object]:
+def result_row(
+    result: FileResult, top_k: int, labels: Sequence[str] = ()
+) -> dict[str, str | float | int | None]:
     """A result as a row, with None where there is no value.
 
     Args:
         result: What became of a file.
         top_k: How many labels to give, best first; at least 1.
+        labels: labels whose scores are given one by one.
     """
-    top = result.prediction.top(top_k) if result.prediction is not None else []
-    row: dict[str, object] = dict.fromkeys(result_columns(top_k))
+    row: dict[str, str | float | int | None] = dict.fromkeys(result_columns(top_k, labels))
     row |= {"path": result.path, "status": result.status.value, "reason": result.reason}
-    for rank, (label, score) in enumerate(top, start=1):
-        suffix = f"_{rank}" if rank > 1 else ""
-        row |= {f"label{suffix}": label, f"score{suffix}": round(score, SCORE_DIGITS)}
+    if (prediction := result.prediction) is not None:
+        for rank, (label, score) in enumerate(prediction.top(top_k), start=1):
+            suffix = f"_{rank}" if rank > 1 else ""
+            row |= {f"label{suffix}": label, f"score{suffix}": round(score, SCORE_DIGITS)}
+        each = dict(zip(prediction.labels, prediction.scores.tolist(), strict=True))
+        row |= {f"score:{label}": round(each[label], SCORE_DIGITS) for label in labels}
     if result.duration_seconds is not None:
         row["seconds"] = round(result.duration_seconds, SECONDS_DIGITS)
     return row | {"frames": result.num_frames, "model": result.model}
+
+
+def row_format_of(path: Path, *more: str) -> RowFormat | None:
+    """The format that a file's suffix stands for, or None for those of `more`.
+
+    Args:
+        path: the file.
+        more: further suffixes that the caller knows.
+
+    Raises:
+        OutputError: the suffix is not known.
+    """
+    suffix = path.suffix.lower()
+    if suffix in more:
+        return None
+    if suffix not in FORMATS:
+        raise OutputError(
+            f"Cannot write {path}: the format {path.suffix or '(no suffix)'} is not known.",
+            hint=f"Use a file that ends in {' or '.join([*FORMATS, *more])}.",
+        )
+    return FORMATS[suffix]()
 
 
 @contextmanager
@@ -151,43 +162,17 @@ def open_rows(path: Path, columns: Sequence[str], *, overwrite: bool) -> Iterato
     Raises:
         OutputError: the suffix is not known, the file exists, or it cannot be written.
     """
-    row_format = FORMATS.get(path.suffix.lower())
-    if row_format is None:
-        raise OutputError(
-            f"Cannot write {path}: the format {path.suffix or '(no suffix)'} is not known.",
-            hint=f"Use a file that ends in {' or '.join(FORMATS)}.",
-        )
-    with _open_new(path, overwrite) as file:
-        yield RowWriter(path, file, columns, row_format())
-
-
-def _open_new(path: Path, overwrite: bool) -> io.FileIO:
-    """Open for writing without a buffer, so that each row reaches the system."""
+    row_format = row_format_of(path)
+    assert row_format is not None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(path, error) from error
-    try:
-        return io.FileIO(path, "w" if overwrite else "x")
+        file = LineFile(path, "w" if overwrite else "x")
     except FileExistsError as error:
         raise OutputError(
             f"{path} exists already.", hint="Choose another file, or add --overwrite."
         ) from error
-    except OSError as error:
-        raise output_error(path, error) from error
-
-
-@contextmanager
-def open_writer(path: Path, *, top_k: int, overwrite: bool) -> Iterator[ResultWriter]:
-    """Open a new file for result rows, as `open_rows` does.
-
-    Args:
-        path: The file. Its suffix chooses the format, `.csv` or `.jsonl`.
-        top_k: How many labels a row gives, best first; at least 1.
-        overwrite: Replace a file that exists.
-
-    Raises:
-        OutputError: the suffix is not known, the file exists, or it cannot be written.
-    """
-    with open_rows(path, result_columns(top_k), overwrite=overwrite) as rows:
-        yield ResultWriter(rows, top_k)
+    try:
+        rows = RowWriter(file, columns, row_format)
+        rows.write_header()
+        yield rows
+    finally:
+        file.close()

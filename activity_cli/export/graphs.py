@@ -1,0 +1,184 @@
+"""A model as one torch module from frames to scores, and as programs that can be written.
+
+B clips, S streams, T frames per clip, H = W pixels, D CNN features, C labels.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C import DispatchKey
+from torch._decomp import decomposition_table
+
+from activity_cli import backbones
+from activity_cli.bundle import Model
+from activity_cli.cnn import FrameFeatures
+from activity_cli.export.runners.torch import ignore_jit_deprecation
+from activity_cli.export.signature import Part, Signature, signature_of
+from activity_cli.network import ClipScorer
+from activity_cli.settings import ClipSettings
+from activity_cli.training import load_scorer
+
+
+class PictureMaker(nn.Module):
+    """A clip's frames -> the pictures that the CNN sees of them, one stack per stream."""
+
+    def __init__(self, clip: ClipSettings) -> None:
+        super().__init__()
+        self.streams = clip.streams
+        self.motion_gain = clip.motion_gain
+
+    def forward(self, *images: Tensor) -> Tensor:
+        """uint8 (B, T, H, W, 3) per role, in the order of `frame_roles` -> (B, S, T, H, W, 3)."""
+        streams = [images[0]] if "rgb" in self.streams else []
+        if "motion" in self.streams:
+            earlier, later = images[-2:]
+            streams.append(motion_image(later, earlier, self.motion_gain))
+        return torch.stack(streams, dim=1)
+
+
+class ClipNetwork(nn.Module):
+    """Everything between a clip's frames and its scores: what `predict` does, in one module."""
+
+    def __init__(self, cnn: FrameFeatures, scorer: ClipScorer, clip: ClipSettings) -> None:
+        super().__init__()
+        self.pictures = PictureMaker(clip)
+        self.cnn = cnn
+        self.scorer = scorer
+
+    def forward(self, *images: Tensor) -> Tensor:
+        """Score clips.
+
+        Args:
+            images: uint8 RGB (B, T, H, W, 3) per role, in the order of `frame_roles`: the sampled
+                frames if the model sees pictures, earlier and later ones if it sees motion.
+
+        Returns:
+            (B, C), each row with the sum 1.
+        """
+        pictures = self.pictures(*images)  # (B, S, T, H, W, 3)
+        features = self.cnn(pictures.flatten(0, 2))  # (B * S * T, D)
+        sequence = features.view(*pictures.shape[:3], features.shape[-1])
+        scores: Tensor = self.scorer(sequence)
+        return scores
+
+
+def motion_image(later: Tensor, earlier: Tensor, gain: float) -> Tensor:
+    """The same as `clips.motion_image`, which rounds half to even as torch does: (..., 3) uint8."""
+    difference = later.float() - earlier.float()
+    return (gain * difference + 128).round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """One graph to export: a module in eval mode and what it takes and gives."""
+
+    part: Part
+    module: nn.Module
+    signature: Signature
+
+    def examples(self) -> tuple[Tensor, ...]:
+        """Inputs to trace the module with. A free size of 1 would be taken for a fixed one."""
+        sizes = {"clips": 2, "num_frames": 3, "images": 4}
+        return tuple(
+            torch.zeros(
+                [sizes[axis] if isinstance(axis, str) else axis for axis in spec.axes],
+                dtype=getattr(torch, spec.dtype),
+            )
+            for spec in self.signature.inputs
+        )
+
+    @cached_property
+    def script(self) -> torch.jit.ScriptModule:
+        """As TorchScript. Whether it computes the same is for the parity gate to say."""
+        with warnings.catch_warnings():
+            ignore_jit_deprecation()
+            # nn.LSTM compares the size of its input with its own, which a trace cannot record.
+            traced = torch.jit.TracerWarning  # type: ignore[attr-defined]
+            warnings.filterwarnings("ignore", category=traced, module=r"torch\.nn\.modules\.rnn")
+            script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
+                self.module, self.examples(), check_trace=False
+            )
+            return script
+
+    @cached_property
+    def program(self) -> torch.export.ExportedProgram:
+        """As torch.export's program, with every free size left free."""
+        free = torch.export.Dim.DYNAMIC
+        shapes: tuple[Any, ...] = tuple(
+            {i: free for i, axis in enumerate(spec.axes) if isinstance(axis, str)}
+            for spec in self.signature.inputs
+        )
+        if self.part in {"whole", "pictures"}:  # their inputs are one parameter, *images
+            shapes = (shapes,)
+        with warnings.catch_warnings(), lstm_of_any_length():
+            # nn.LSTM keeps a second list of its weights, which is no part of the program.
+            warnings.filterwarnings(
+                "ignore", r"The tensor attributes? .*_flat_weights", UserWarning
+            )
+            return torch.export.export(self.module, self.examples(), dynamic_shapes=shapes)
+
+
+def build_network(model: Model) -> ClipNetwork:
+    """The model as one module, in eval mode.
+
+    Raises:
+        BackboneError: the CNN's weights are missing, changed or damaged.
+        ModelError: the classifier's are.
+    """
+    description = model.description
+    cnn = backbones.build(description.backbone)
+    return ClipNetwork(cnn, load_scorer(model), description.clip).eval().requires_grad_(False)
+
+
+def graph_of(network: ClipNetwork, part: Part, model: Model, *, dynamic: bool) -> Graph:
+    """One graph of the network; `dynamic` as for `signature_of`."""
+    modules: dict[Part, nn.Module] = {
+        "whole": network,
+        "pictures": network.pictures,
+        "cnn": network.cnn,
+        "classifier": network.scorer,
+    }
+    signature = signature_of(part, model.description, dynamic=dynamic)
+    return Graph(part=part, module=modules[part], signature=signature)
+
+
+@contextmanager
+def lstm_of_any_length() -> Iterator[None]:
+    """Let torch.export keep an LSTM as one operation, for sequences of any length.
+
+    By itself (2.13) it finds the shape of an LSTM's output by unrolling it step by step, which
+    fixes the length to the example's (pytorch/pytorch issue 115092). All it needs is the shape.
+    """
+    lstm = torch.ops.aten.lstm.input
+    kernels, unrolled = lstm.py_kernels.copy(), decomposition_table[lstm]
+    for key in (DispatchKey.Autograd, DispatchKey.CompositeImplicitAutograd):
+        lstm.py_kernels[key] = _lstm_shapes
+    decomposition_table[lstm] = _lstm_shapes
+    lstm._dispatch_cache.clear()
+    try:
+        yield
+    finally:
+        lstm.py_kernels.clear()
+        lstm.py_kernels.update(kernels)
+        decomposition_table[lstm] = unrolled
+        lstm._dispatch_cache.clear()
+
+
+def _lstm_shapes(
+    sequence: Tensor, state: list[Tensor], *settings: object
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Empty tensors of the shapes of torch.ops.aten.lstm's results, batch first."""
+    hidden, cell = state
+    directions = 2 if settings[-2] else 1  # the last two are bidirectional and batch_first
+    size = directions * hidden.shape[2]
+    return (
+        sequence.new_empty(*sequence.shape[:2], size),
+        torch.empty_like(hidden),
+        torch.empty_like(cell),
+    )

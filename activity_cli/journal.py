@@ -1,0 +1,185 @@
+"""What a batch remembers, so that the same command goes on where it ended.
+
+A file of JSON lines beside the results, `scores.csv.journal`: first what the rows were made with,
+then one line per finished file, with what the file was like and its whole row. A line is written
+before its row, and both at once or not at all, so that neither kill -9 nor a full disk leaves
+anything that cannot be gone on from: the results are made anew from the journal first.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from activity_cli.errors import OutputError
+from activity_cli.files import LineFile, writing
+
+FORMAT_VERSION = 1
+SUFFIX = ".journal"
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells a file from a later version of it; None where there was none to look at."""
+
+    num_bytes: int | None
+    mtime_ns: int | None
+    sha256: str | None = None
+    """Of the content, where that was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A finished file: as it was when it was read, and what became of it."""
+
+    path: str
+    state: FileState
+    row: Mapping[str, Any]
+
+
+def look_at(path: Path, *, hash_content: bool = False) -> FileState:
+    """The state of a file now. One that cannot be looked at is a state as well."""
+    try:
+        stat = path.stat()
+        digest = None
+        if hash_content and path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return FileState(None, None)
+    return FileState(stat.st_size, stat.st_mtime_ns, digest)
+
+
+def journal_path(output: Path) -> Path:
+    """The journal that belongs to a file of results."""
+    return output.with_name(output.name + SUFFIX)
+
+
+class Journal:
+    """The journal of one file of results, open to be added to. Made by `new` or `go_on`."""
+
+    def __init__(self, path: Path, lines: LineFile) -> None:
+        self.path = path
+        self._lines = lines
+
+    @classmethod
+    def new(cls, path: Path, made_with: Mapping[str, Any]) -> "Journal":
+        """Start a journal in place of any that is there.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with writing(path) as temporary:
+            temporary.write_bytes(_line({"format": FORMAT_VERSION, "made_with": dict(made_with)}))
+        return cls(path, LineFile(path))
+
+    @classmethod
+    def go_on(
+        cls, path: Path, made_with: Mapping[str, Any], *, keep: Callable[[Entry], bool]
+    ) -> "Journal":
+        """Open a journal that is there, without the entries that are not worth keeping.
+
+        Of several entries for one path the last one counts.
+
+        Args:
+            path: the journal.
+            made_with: what new rows will be made with; it has to be the same as before.
+            keep: whether a file need not be done again.
+
+        Raises:
+            OutputError: it was made with something else, is damaged, or cannot be written.
+        """
+        _check_made_with(path, made_with)
+        last = {entry.path: number for number, entry in enumerate(read_entries(path))}
+        with writing(path) as temporary, temporary.open("wb") as file:
+            file.write(_line({"format": FORMAT_VERSION, "made_with": dict(made_with)}))
+            for number, entry in enumerate(read_entries(path)):
+                if last[entry.path] == number and keep(entry):
+                    file.write(_entry_line(entry))
+        return cls(path, LineFile(path))
+
+    def add(self, entry: Entry) -> None:
+        """Write an entry.
+
+        Raises:
+            OutputError: the disk is full or gone; what was there before is whole.
+        """
+        self._lines.write(_entry_line(entry))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._lines.close()
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The entries of a journal, in order. A last line that was torn by a crash is left out.
+
+    Raises:
+        OutputError: it cannot be read, or a line before the last is damaged.
+    """
+    for number, line in _read_lines(path):
+        if number == 1:
+            continue
+        try:
+            values = json.loads(line)
+            state = FileState(*values["file"])
+            yield Entry(path=values["row"]["path"], state=state, row=values["row"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(path, f"line {number} cannot be read") from error
+
+
+def read_made_with(path: Path) -> dict[str, Any]:
+    """What the rows of a journal were made with.
+
+    Raises:
+        OutputError: it is not a journal, or of a newer format.
+    """
+    first = next(_read_lines(path), None)
+    try:
+        values = json.loads(first[1]) if first else {}
+        made_with, version = dict(values["made_with"]), values["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, "it does not begin like one") from error
+    if version != FORMAT_VERSION:
+        raise _damaged(path, f"it has format {version}, and this version knows {FORMAT_VERSION}")
+    return made_with
+
+
+def _check_made_with(path: Path, made_with: Mapping[str, Any]) -> None:
+    before = read_made_with(path)
+    for name in sorted({*before, *made_with}):
+        if before.get(name) != made_with.get(name):
+            raise OutputError(
+                f"{path.name.removesuffix(SUFFIX)} was made with another {name}: "
+                f"{before.get(name)}, not {made_with.get(name)}.",
+                hint="Add --overwrite to start over, or choose another file with --output.",
+            )
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Whole lines with their numbers, from 1."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    yield number, line
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, allow_nan=False).encode() + b"\n"
+
+
+def _entry_line(entry: Entry) -> bytes:
+    state = entry.state
+    return _line({"file": [state.num_bytes, state.mtime_ns, state.sha256], "row": dict(entry.row)})
+
+
+def _damaged(path: Path, why: str) -> OutputError:
+    return OutputError(
+        f"{path} cannot be gone on from: {why}.",
+        hint="Add --overwrite to start over, or choose another file with --output.",
+    )

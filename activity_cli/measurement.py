@@ -1,0 +1,69 @@
+"""A model's scores on labelled clips, compared with their labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.bundle import ModelDescription
+from activity_cli.dataset import Dataset, Sample
+from activity_cli.errors import DataError
+from activity_cli.evaluation import Evaluation, evaluate_scores
+from activity_cli.features import clip_request
+from activity_cli.prediction import Predictor
+from activity_cli.types import FileResult, OnProgress, no_progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A model's scores on labelled clips, each clip accounted for."""
+
+    description: ModelDescription
+    """Of the model."""
+    samples: tuple[Sample, ...]
+    """The N clips that have a score."""
+    results: tuple[FileResult, ...]
+    """(N,) what became of them."""
+    scores: NDArray[np.float32]
+    """(N, C)"""
+    left_out: tuple[tuple[Sample, FileResult], ...]
+    """Clips without a decoded frame, and why."""
+    evaluation: Evaluation
+
+
+def evaluate_model(
+    predictor: Predictor, dataset: Dataset, *, on_progress: OnProgress = no_progress
+) -> Measurement:
+    """Score labelled clips and compare with their labels.
+
+    Raises:
+        DataError: a label that the model does not know, or not a single clip that decodes.
+    """
+    labels = predictor.description.labels
+    if unknown := [label for label in dataset.labels if label not in labels]:
+        raise DataError(
+            f"The model does not know the label {unknown[0]!r}; it knows {', '.join(labels)}.",
+            hint="Use the model's names for the labels, or leave these clips out.",
+        )
+    total = len(dataset.samples)
+    results = []
+    for result in predictor.predict(clip_request(sample) for sample in dataset.samples):
+        results.append(result)
+        on_progress("predict", len(results), total)
+    pairs = list(zip(dataset.samples, results, strict=True))
+    scored = [(s, r, r.prediction) for s, r in pairs if r.prediction is not None]
+    if not scored:
+        raise DataError(
+            f"None of the {total} clips can be decoded; {pairs[0][0].name}: {pairs[0][1].reason}",
+            hint="Check that the files are videos that a player can show.",
+        )
+    scores = np.stack([prediction.scores for _, _, prediction in scored])
+    targets = np.array([labels.index(sample.label) for sample, _, _ in scored], np.int64)
+    return Measurement(
+        description=predictor.description,
+        samples=tuple(sample for sample, _, _ in scored),
+        results=tuple(result for _, result, _ in scored),
+        scores=scores,
+        left_out=tuple((s, r) for s, r in pairs if r.prediction is None),
+        evaluation=evaluate_scores(scores, targets, labels),
+    )

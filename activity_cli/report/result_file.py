@@ -1,0 +1,229 @@
+"""The rows of a batch in a file, with the journal beside it that lets the next run go on.
+
+`.csv` and `.jsonl` grow row by row. `.parquet` cannot be added to: it is written from the journal
+whenever a run ends, also by Ctrl-C.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from activity_cli.errors import MissingExtraError, OutputError
+from activity_cli.features import ClipRequest
+from activity_cli.files import LineFile, writing
+from activity_cli.journal import (
+    Entry,
+    FileState,
+    Journal,
+    journal_path,
+    look_at,
+    read_entries,
+)
+from activity_cli.report.writers import (
+    RowFormat,
+    RowWriter,
+    result_columns,
+    result_row,
+    row_format_of,
+)
+from activity_cli.types import FileResult, Status
+
+PARQUET = ".parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowShape:
+    """What a row of results holds."""
+
+    top_k: int = 3
+    labels: tuple[str, ...] = ()
+    """Labels with a column for their score."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the values, in order."""
+        return result_columns(self.top_k, self.labels)
+
+    def row(self, result: FileResult) -> dict[str, Any]:
+        """A result as a row."""
+        return dict(result_row(result, self.top_k, self.labels))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoingOn:
+    """When a file that has a row is done again."""
+
+    overwrite: bool = False
+    """Start over: forget the rows that are there."""
+    retry_failed: bool = False
+    """Do files without a score again."""
+    verify_content: bool = False
+    """Tell changed files by their content, not only by size and time of change."""
+
+
+class ResultFile:
+    """Rows on disk. Made by `open_results`."""
+
+    def __init__(
+        self, journal: Journal, rows: RowWriter | None, shape: RowShape, *, verify_content: bool
+    ) -> None:
+        self.num_kept_without_score = 0
+        self._journal = journal
+        self._rows = rows
+        self._shape = shape
+        self._verify_content = verify_content
+        self._done: set[str] = set()
+        self._begun: dict[str, FileState] = {}
+
+    def keep(self, entry: Entry) -> None:
+        """Count a row of an earlier run as done."""
+        self._done.add(entry.path)
+        self.num_kept_without_score += not Status(entry.row["status"]).has_score
+
+    def count_kept(self, paths: Iterable[Path]) -> int:
+        """How many of the files have a row already."""
+        return sum(str(path) in self._done for path in paths)
+
+    def requests(self, paths: Iterable[Path]) -> Iterator[ClipRequest]:
+        """Those of the files that are not done yet, looked at when they are asked for."""
+        for path in paths:
+            if str(path) not in self._done:
+                self._begun[str(path)] = look_at(path, hash_content=self._verify_content)
+                yield ClipRequest(path=path)
+
+    def write(self, result: FileResult) -> None:
+        """Add the row of a file that `requests` gave.
+
+        Raises:
+            OutputError: the disk is full or gone. All rows before are safe.
+        """
+        row = self._shape.row(result)
+        state = self._begun.pop(result.path)
+        self._journal.add(Entry(path=result.path, state=state, row=row))
+        if self._rows is not None:
+            self._rows.write(row)
+
+
+@contextmanager
+def open_results(
+    path: Path, shape: RowShape, made_with: Mapping[str, Any], going_on: GoingOn
+) -> Iterator[ResultFile]:
+    """Open a file for results: a new one, or one that an earlier run of the same began.
+
+    Args:
+        path: `.csv`, `.jsonl` or `.parquet`.
+        shape: of the rows.
+        made_with: what scores depend on; rows made with something else are never mixed.
+        going_on: when a file that has a row is done again.
+
+    Raises:
+        OutputError: the format is not known; there is a file that no such run began, or that was
+            made with something else; or it cannot be written.
+        MissingExtraError: .parquet needs a package that is not installed.
+    """
+    row_format = row_format_of(path, PARQUET)
+    if row_format is None:
+        _import_parquet()
+    made_with = {**made_with, "columns": list(shape.columns)}
+    place = journal_path(path)
+    if going_on.overwrite or (not path.exists() and not place.exists()):
+        journal = Journal.new(place, made_with)
+    elif place.exists():
+        journal = Journal.go_on(place, made_with, keep=_keeper(going_on))
+    else:
+        raise OutputError(
+            f"{path} exists already, and has no {place.name} to go on from.",
+            hint="Choose another file, or add --overwrite to replace it.",
+        )
+    lines = rows = None
+    if row_format is not None:
+        _write_anew(path, shape, row_format, read_entries(place))
+        lines = LineFile(path)
+        rows = RowWriter(lines, shape.columns, row_format)
+    results = ResultFile(journal, rows, shape, verify_content=going_on.verify_content)
+    for entry in read_entries(place):
+        results.keep(entry)
+    try:
+        yield results
+    finally:
+        journal.close()
+        if lines is not None:
+            lines.close()
+        else:
+            write_parquet(path, shape.columns, (entry.row for entry in read_entries(place)))
+
+
+def _write_anew(
+    path: Path, shape: RowShape, row_format: RowFormat, entries: Iterable[Entry]
+) -> None:
+    """Write the rows of a journal: a crash may have come between an entry and its row."""
+    with writing(path) as temporary:
+        lines = LineFile(temporary)
+        try:
+            rows = RowWriter(lines, shape.columns, row_format)
+            rows.write_header()
+            for entry in entries:
+                rows.write(entry.row)
+        finally:
+            lines.close()
+
+
+def _keeper(going_on: GoingOn) -> Callable[[Entry], bool]:
+    """Whether a file need not be done again."""
+
+    def keep(entry: Entry) -> bool:
+        if going_on.retry_failed and not Status(entry.row["status"]).has_score:
+            return False
+        now = look_at(Path(entry.path), hash_content=going_on.verify_content)
+        if going_on.verify_content:
+            return now == entry.state
+        return (now.num_bytes, now.mtime_ns) == (entry.state.num_bytes, entry.state.mtime_ns)
+
+    return keep
+
+
+_ROWS_PER_GROUP = 50_000
+
+
+def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as Parquet, a group of rows at a time.
+
+    Raises:
+        OutputError: it cannot be written; an older file is still as it was.
+        MissingExtraError: pyarrow is not installed.
+    """
+    pyarrow, parquet = _import_parquet()
+    schema = pyarrow.schema([(name, _parquet_type(pyarrow, name)) for name in columns])
+    with writing(path) as temporary, parquet.ParquetWriter(temporary, schema) as file:
+        group: list[Mapping[str, Any]] = []
+        for row in rows:
+            group.append({name: _text(row[name]) for name in columns})
+            if len(group) == _ROWS_PER_GROUP:
+                file.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+                group.clear()
+        file.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+
+
+def _parquet_type(pyarrow: Any, column: str) -> Any:
+    if column == "frames":
+        return pyarrow.int64()
+    is_number = column == "seconds" or column.startswith("score")
+    return pyarrow.float64() if is_number else pyarrow.string()
+
+
+def _text(value: Any) -> Any:
+    """Parquet holds valid text only; bytes of a name that are none become escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
+
+
+def _import_parquet() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("A .parquet file", package="pyarrow", extra="parquet") from error
+    return pyarrow, parquet
