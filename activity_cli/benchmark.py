@@ -70,13 +70,18 @@ class BenchmarkRow:
 
 
 def run_benchmark(
-    model: str, clips: Sequence[Path], *, on_progress: OnProgress = no_progress
+    model: str,
+    clips: Sequence[Path],
+    *,
+    precisions: Sequence[str] = ("fp32", "fp16", "bf16", "int8"),
+    on_progress: OnProgress = no_progress,
 ) -> list[BenchmarkRow]:
     """Measure a model with everything that this machine has; torch in fp32 is the reference.
 
     Args:
         model: a shipped model's name or a folder.
         clips: videos to score; also what int8 is calibrated on.
+        precisions: those to measure. The reference is measured in any case.
         on_progress: told after each setup.
 
     Raises:
@@ -89,7 +94,7 @@ def run_benchmark(
             hint="Give the model that it was made of.",
         )
     load_model(model)
-    setups = list(_setups())
+    setups = [one for one in _setups() if one is _REFERENCE or one.precision in precisions]
     rows = []
     reference = None
     on_progress("benchmark", 0, len(setups))

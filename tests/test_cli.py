@@ -182,12 +182,143 @@ def test_every_file_gets_one_row_and_no_score_is_made_up(
     assert "1 missing" in done.stderr
     assert "2 unreadable" in done.stderr
     assert re.search(r"No score: .*text\.mp4: .+", done.stderr)
-    # The same once more: refused, then replaced on request with the same rows, now from the cache.
+    # The same once more does nothing, or what failed, or all of it; the rows stay the same.
     before = (workplace.folder / "out" / "rows.csv").read_bytes()
     again = ("predict", "footage", "gone.mp4", "--model", model, "--output", "out/rows.csv")
-    assert "--overwrite" in workplace.run(*again, code=1).stderr
-    workplace.run(*again, "--overwrite", code=3)
-    assert (workplace.folder / "out" / "rows.csv").read_bytes() == before
+    for options, said in (
+        ((), "11 of them done before: 0 to score"),
+        (("--retry-failed",), "8 of them done before: 3 to score"),
+        (("--overwrite",), "11 files to score"),
+    ):
+        assert said in workplace.run(*again, *options, code=3).stderr
+        after = (workplace.folder / "out" / "rows.csv").read_bytes()
+        assert sorted(after.splitlines()) == sorted(before.splitlines())
+    # Rows of another kind are never mixed with them.
+    refused = workplace.run(*again, "--engine", "torch", code=1).stderr
+    assert "made with another engine" in refused
+    assert "--overwrite" in refused
+
+
+def test_kill_and_go_on_gives_the_rows_of_an_unbroken_run(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    for number in range(40):
+        path = workplace.folder / "footage" / f"{number}.mp4"
+        write_video(path, noise_pictures(20, seed=number), fps=10)
+    command = ("predict", "footage", "--model", str(shared.folder / "runs" / "first"), "--no-cache")
+    workplace.run(*command, "--output", "whole.csv")
+    output = workplace.folder / "rows.csv"
+
+    for least, stop_with in ((3, signal.SIGKILL), (10, signal.SIGINT), (20, signal.SIGKILL)):
+        process = workplace.start(*command, "--output", "rows.csv")
+        while not output.exists() or len(output.read_bytes().splitlines()) <= least:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(stop_with)
+        _, stderr = process.communicate(timeout=60)
+        assert "Traceback" not in stderr
+        if stop_with == signal.SIGINT:
+            assert process.returncode == 130
+            assert "The same command goes on" in stderr
+        assert len(rows_of(output)) < 40  # it was really cut short
+    workplace.run(*command, "--output", "rows.csv")
+
+    whole = (workplace.folder / "whole.csv").read_bytes().splitlines()
+    assert sorted(output.read_bytes().splitlines()) == sorted(whole)
+
+
+def test_shards_and_patterns_share_the_files(shared: Workplace, workplace: Workplace) -> None:
+    for number in range(12):
+        write_video(workplace.folder / "in" / f"{number}.mp4", noise_pictures(20), fps=10)
+    (workplace.folder / "in" / "broken.mp4").write_text("no video")
+    model = ("--model", str(shared.folder / "runs" / "first"))
+
+    seen = []
+    for shard in ("1/2", "2/2"):
+        command = ("predict", "in", *model, "--shard", shard, "--exclude", "broken*", "--json")
+        done = workplace.run(*command)
+        seen += [json.loads(line)["path"] for line in done.stdout.splitlines()]
+
+    assert sorted(seen) == sorted(f"in/{number}.mp4" for number in range(12))
+    planned = workplace.run("predict", "in", *model, "--pattern", "1*.mp4", "--dry-run").stdout
+    assert planned.startswith("3 files")  # 1, 10, 11
+    stopped = workplace.run("predict", "in", *model, "--max-failures", "0", code=1).stderr
+    assert "1 of 13 files have no score" in stopped
+
+
+def test_a_list_on_stdin_is_a_source(shared: Workplace, workplace: Workplace) -> None:
+    write_video(workplace.folder / "a b.mp4", noise_pictures(20), fps=10)
+    command = [sys.executable, "-m", "activity_cli", "predict", "-", "--json"]
+
+    done = subprocess.run(
+        [*command, "--model", str(shared.folder / "runs" / "first")],
+        input="a b.mp4\ngone.mp4\n",
+        cwd=workplace.folder,
+        env=workplace.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["path"], row["status"]) for row in rows] == [
+        ("a b.mp4", "ok"),
+        ("gone.mp4", "missing"),
+    ]
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_every_engine_says_the_same(engine: str, shared: Workplace, workplace: Workplace) -> None:
+    clip = str(next((shared.folder / "clips" / "walk").glob("*.mp4")))
+    command = ("predict", clip, "--model", str(shared.folder / "runs" / "first"))
+    precise = ("--precision", "fp32", "--all-scores", "--json")
+
+    expected = json.loads(workplace.run(*command, *precise, "--engine", "openvino").stdout)
+    got = json.loads(workplace.run(*command, *precise, "--engine", engine).stdout)
+
+    for label in LABELS:
+        name = f"score:{label}"
+        assert got[name] == pytest.approx(expected[name], abs=1e-3)
+
+
+def test_an_export_is_a_model_for_predict_and_evaluate(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    model, clips = str(shared.folder / "runs" / "first"), str(shared.folder / "clips")
+
+    clip = str(next((shared.folder / "clips" / "walk").glob("*.mp4")))
+    to_onnx = ("export", model, "--format", "onnx", "--output", "out", "--verify", clip)
+
+    done = workplace.run(*to_onnx)
+    again = workplace.run(*to_onnx, code=1)
+    measured = json.loads(workplace.run("evaluate", "out/onnx", clips, "--json").stdout)
+
+    assert "passed" in done.stdout
+    assert "--overwrite" in again.stderr
+    expected = workplace.run("evaluate", model, clips, "--json", "--precision", "fp32").stdout
+    assert measured["confusion"] == json.loads(expected)["confusion"]
+    refused = workplace.run("predict", clips, "--model", "out/onnx", "--engine", "torch", code=1)
+    assert "Leave --engine" in refused.stderr
+    refused = workplace.run("export", "out/onnx", code=1)
+    assert "exported model already" in refused.stderr
+
+
+def test_benchmark_measures_every_engine(shared: Workplace, workplace: Workplace) -> None:
+    model = str(shared.folder / "runs" / "first")
+    clip = str(next((shared.folder / "clips" / "walk").glob("*.mp4")))
+
+    workplace.run("benchmark", model, clip, "--output", "speed", "--precision", "fp32")
+
+    rows = json.loads((workplace.folder / "speed" / "benchmark.json").read_text())
+    assert (workplace.folder / "speed" / "benchmark.png").stat().st_size > 10_000
+    measured = {(row["engine"], row["precision"]): row for row in rows if not row["failure"]}
+    assert {("torch", "fp32"), ("onnx", "fp32"), ("openvino", "fp32")} <= set(measured)
+    for row in measured.values():
+        assert row["frames_per_second"] > 0
+        assert row["cold_start_seconds"] > 0
+        assert row["peak_mib"] > 50
+    assert measured["onnx", "fp32"]["max_difference"] < 1e-3
 
 
 def test_leading_dash_comes_after_two_dashes(shared: Workplace, workplace: Workplace) -> None:
@@ -315,6 +446,11 @@ def test_models_lists_the_bundled_cnn_and_those_of_torchvision(workplace: Workpl
         (["predict", "clip.mp4", "--output", "x.docx"], "format .docx is not known", ".jsonl"),
         (["predict", "clip.mp4", "--output", "clip.mp4/x.csv"], "Cannot write", "--output"),
         (["predict", "clip.mp4", "--top-k", "0"], "top-k", ""),
+        (["predict", "clip.mp4", "--device", "tpu"], "no device 'tpu'", "cuda"),
+        (["predict", "clip.mp4", "--precision", "int8"], "int8 needs", "activity export"),
+        (["predict", "clip.mp4", "--shard", "3/2"], "no shard", "1/3"),
+        (["export", "nobody"], "no model 'nobody'", "surveillance-fight"),
+        (["export", "surveillance-fight", "--precision", "bf16"], "bf16", "predict --precision"),
         (["crossval", "single", "--folds", "3"], "too few for 3 folds", "add clips"),
         (["crossval", "single", "--fold-column", "site"], "no column site", "column"),
         (["evaluate", "surveillance-fight", "one"], "does not know the label 'wave'", "fight"),
@@ -395,7 +531,10 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     assert min(float(run.stderr.splitlines()[1]) for run in runs) < 0.3
 
 
-COMMANDS = ("predict", "sample", "train", "crossval", "evaluate", "models", "cache")
+COMMANDS = (
+    *("predict", "sample", "train", "crossval", "evaluate", "benchmark", "export"),
+    *("models", "cache"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

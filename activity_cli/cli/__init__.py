@@ -108,7 +108,8 @@ def _run() -> int:
 
 def _interrupted() -> int:
     typer.echo(
-        "Interrupted. What was finished is kept; features come from the cache the next time.",
+        "Interrupted. What was finished is kept: features come from the cache the next time, rows "
+        "from the file. The same command goes on.",
         err=True,
     )
     return EXIT_INTERRUPTED

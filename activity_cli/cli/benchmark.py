@@ -2,6 +2,7 @@
 
 import json as jsonlib
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -17,6 +18,15 @@ EXAMPLE = "activity benchmark runs/gym clips/ --output speed"
 _MOST_CLIPS = 16
 
 
+class PrecisionChoice(StrEnum):
+    """Precisions as Typer takes several of: a list of literals it does not know."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 def benchmark(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="Run folder, model folder, or shipped model.")
@@ -28,6 +38,12 @@ def benchmark(
         ),
     ] = None,
     *,
+    precisions: Annotated[
+        list[PrecisionChoice] | None,
+        typer.Option(
+            "--precision", help="Only these; may be given several times.", show_default="all"
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for benchmark.json and benchmark.png.")
     ] = None,
@@ -54,7 +70,12 @@ def benchmark(
             draw_dataset(Path(folder, "clips"), clips_per_label=1, on_progress=report)
         paths = expand_sources(clips or [folder])
         step = max(1, len(paths) // _MOST_CLIPS)
-        rows = run_benchmark(model, paths[::step][:_MOST_CLIPS], on_progress=report)
+        rows = run_benchmark(
+            model,
+            paths[::step][:_MOST_CLIPS],
+            precisions=[one.value for one in precisions or PrecisionChoice],
+            on_progress=report,
+        )
     values = [asdict(row) for row in rows]
     if output is not None:
         write_json(output / "benchmark.json", values)

@@ -165,9 +165,6 @@ class BatchOptions:
         str | None,
         _option(panel=_BATCH, text="Stop after more without a score: 10, or 5%.", metavar="N|P%"),
     ] = None
-    timeout: Annotated[
-        float, _option(panel=_BATCH, text="Seconds that decoding a file may take.", min=0.1)
-    ] = 600.0
 
     def select(self, found: "list[Found]") -> list[Path]:
         """The files to score.
