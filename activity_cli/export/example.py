@@ -24,9 +24,7 @@ def write_example(
 ) -> str:
     """The program's text; its argument is a video. It runs in the folder of the files."""
     clip = description.clip
-    stacks: dict[str, str] = {
-        role: f"np.array(frames)[{_INDICES[role]}]" for role in frame_roles(clip)
-    }
+    stacks: dict[str, str] = {role: f"frames[{_INDICES[role]}]" for role in frame_roles(clip)}
     if "whole" in files:
         inputs = {name: f"{stack}[None]" for name, stack in stacks.items()}
         score = f"scores = {_call(format, 'whole', inputs)}\n"
@@ -74,8 +72,11 @@ def _read_frames(clip: ClipSettings) -> str:
     return dedent(f"""\
         video, frames = cv2.VideoCapture(sys.argv[1]), []
         while (image := video.read()[1]) is not None:
+            while min(image.shape[:2]) >= {2 * side}:  # large ones are halved first
+                image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
             image = cv2.resize(image, ({side}, {side}), interpolation=cv2.INTER_AREA)
             frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        frames = np.array(frames)
         chosen = ((np.arange({count}) + 0.5) * len(frames) / {count}).astype(int)
         """)
 

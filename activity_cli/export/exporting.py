@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from activity_cli.bundle import Model
 from activity_cli.clips import make_streams
-from activity_cli.errors import ExportError
+from activity_cli.errors import ExportError, ModelError
 from activity_cli.export.exported import open_exported, read_exported
 from activity_cli.export.gate import Case, Parity, compare, make_cases, read_clips
 from activity_cli.export.packages import require_nncf, require_onnx
@@ -191,8 +191,14 @@ def _export_format(
         files = converter.write(format, folder)
     except OSError as error:
         raise output_error(folder, error) from error
-    exported = read_exported(folder)
-    parity = compare(cases, open_exported(exported), exported, files=list(folder.iterdir()))
+    try:
+        exported = read_exported(folder)
+        parity = compare(cases, open_exported(exported), exported, files=list(folder.iterdir()))
+    except ModelError as error:
+        raise ExportError(
+            f"The file for {format} was written, but cannot be read back. Nothing was kept.",
+            hint="Leave this format out, and report it with the versions of torch and its runtime.",
+        ) from error
     part = next(iter(files))
     names = {part: file.name for part, file in files.items()}
     readme = write_readme(converter.metadata(part, format), names, parity)

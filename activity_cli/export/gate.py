@@ -31,14 +31,14 @@ Score = Callable[[Batch], NDArray[np.float32]]
 MOST_CLIPS = 16
 """Clips that the gate takes. At 32 images each they are some seconds of CNN per format."""
 
-LARGEST_DIFFERENCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 1e-1}
-"""The most that any score may differ from torch's. Rounding to 8 bits moved the scores of 300 real
-clips by 0.008 on average and by up to 0.05: a bound on each is there to catch what is broken."""
+LARGEST_DIFFERENCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2}
+"""The most that any score may differ from torch's. For int8 there is no such bound: it moved the
+scores of 300 real clips by up to 0.05, those of single frames by up to 0.07."""
 INT8_MEAN_DIFFERENCE = 2e-2
-"""The most that int8 scores may differ on average; what is promised of every score otherwise."""
-INT8_UNDECIDED = 0.1
-"""A label may only change where torch's own two best scores are closer than this: each of the two
-moves by up to 0.05."""
+"""The most that int8 scores may differ on average; 0.008 on the same clips."""
+INT8_UNDECIDED = 0.15
+"""A label may change where torch's own two best scores are closer than this, twice 0.07: both move.
+On the same clips 1 of 300 labels changed, where they were 0.02 apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +117,14 @@ class Parity:
     @property
     def failure(self) -> str:
         """What is beyond tolerance, in words; empty when nothing is."""
-        largest = LARGEST_DIFFERENCE[self.precision]
-        # Not "more than", because a score that is not a number is more than nothing.
-        if not self.largest_difference <= largest:
-            return f"a score differs by {self.largest_difference:.1e}, allowed are {largest:g}"
-        if self.precision == "int8" and not self.mean_difference <= INT8_MEAN_DIFFERENCE:
-            return (
-                f"scores differ by {self.mean_difference:.1e} on average, allowed are "
-                f"{INT8_MEAN_DIFFERENCE:g}"
-            )
+        if self.precision == "int8":
+            what, found = "scores differ by {} on average", self.mean_difference
+            allowed = INT8_MEAN_DIFFERENCE
+        else:
+            what, found = "a score differs by {}", self.largest_difference
+            allowed = LARGEST_DIFFERENCE[self.precision]
+        if not found <= allowed:  # not "more than": a score that is no number is neither
+            return f"{what.format(f'{found:.1e}')}, allowed are {allowed:g}"
         if self.num_wrong_label:
             return f"{self.num_wrong_label} of {self.num_clips} clips get another label"
         return ""

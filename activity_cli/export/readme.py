@@ -26,8 +26,8 @@ def write_readme(metadata: GraphMetadata, files: Mapping[Part, str], parity: Par
 # {description.name} for {package}
 
 Names one of {len(description.labels)} actions in a video: {", ".join(description.labels)}.
-Format {metadata.format}, precision {metadata.precision}. `activity predict VIDEO --model .` in this
-folder runs it as well.
+Format {metadata.format}, precision {metadata.precision}.
+`activity predict VIDEO --model .` in this folder runs it as well.
 
 ## Input and output
 
@@ -81,10 +81,8 @@ def _describe_tensor(role: str, spec: TensorSpec) -> str:
 
 
 def _describe_sizes(*, dynamic: bool) -> str:
-    order = "Inputs are given by name, in torch's formats in this order."
-    if not dynamic:
-        return f"All sizes are fixed. {order}"
-    return f"Sizes that are words are free in every call. {order}"
+    sizes = "Sizes that are words are free in every call." if dynamic else "All sizes are fixed."
+    return f"{sizes}\nInputs go by name; torch's formats take them in this order."
 
 
 def _describe_split(clip: ClipSettings) -> str:
