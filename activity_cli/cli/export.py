@@ -27,7 +27,10 @@ class FormatChoice(StrEnum):
 
 
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Run folder, model folder, or shipped model."),
+    ],
     *,
     formats: Annotated[
         list[FormatChoice] | None,

@@ -101,7 +101,17 @@ def predict(
     if not quiet:
         notes = console.messages_console()
         notes.print(console.show_model(predictor.description, is_default=model == DEFAULT_MODEL))
-        notes.print(console.show_tally(tally, time.perf_counter() - started, output, num_kept))
+        failed_before = results.num_kept_without_score if results else 0
+        seconds = time.perf_counter() - started
+        notes.print(
+            console.show_tally(
+                tally,
+                seconds,
+                output,
+                num_kept=num_kept,
+                num_kept_without_score=failed_before,
+            )
+        )
     if stop.is_set():
         raise KeyboardInterrupt
     if tally.num_without_score or (results and results.num_kept_without_score):

@@ -110,11 +110,19 @@ def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def show_tally(tally: "Tally", seconds: float, output: Path | None, num_kept: int = 0) -> Text:
+def show_tally(
+    tally: "Tally",
+    seconds: float,
+    output: Path | None,
+    *,
+    num_kept: int = 0,
+    num_kept_without_score: int = 0,
+) -> Text:
     """The closing lines of a prediction: statuses, first failures, time per stage."""
     lines = []
     if num_kept:
-        lines.append(f"{num_kept} files were done before.")
+        failed = f", {num_kept_without_score} without a score (--retry-failed does these again)"
+        lines.append(f"{num_kept} done before{failed if num_kept_without_score else ''}.")
     num_scored = tally.num_files - tally.num_without_score
     if tally.num_files > 1:
         counts = ", ".join(f"{count} {status}" for status, count in tally.by_status.items())
