@@ -46,8 +46,8 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
     features = np.random.default_rng(0).random((6, 2, 5, 1280)).astype(np.float16)
     statistics = measure_features(features, np.arange(6), 8)
     network = SequenceClassifier(settings, num_labels=3, statistics=statistics)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.02)
+    for name, parameter in network.named_parameters():
+        torch.nn.init.normal_(parameter, std=0.002 if name.startswith("summary") else 0.03)
     description = ModelDescription(
         name="lively",
         labels=("walk", "wave", "jump"),
