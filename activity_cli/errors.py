@@ -1,8 +1,11 @@
 """The error tree. Every error a user can cause says in one line what, and in one what to do next.
 
 The command line prints both and exits with code 1; anything that is not an ActivityError is a bug
-and keeps its traceback.
+and keeps its traceback. Errors can be pickled: those of worker processes are raised again here.
 """
+
+import copyreg
+from typing import Any
 
 
 class ActivityError(Exception):
@@ -12,6 +15,10 @@ class ActivityError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it says, not what its constructor was given, which differs by class."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class SettingsError(ActivityError):
@@ -38,6 +45,18 @@ class UnsupportedVideoError(VideoError):
     """The file is a video, but this OpenCV has no decoder for its codec."""
 
     status = "unsupported"
+
+
+class WorkerCrashError(VideoError):
+    """The process that decoded the video died of it."""
+
+    status = "crashed"
+
+
+class WorkerTimeoutError(VideoError):
+    """Decoding took longer than it may."""
+
+    status = "timeout"
 
 
 class ModelError(ActivityError):
