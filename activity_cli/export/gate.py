@@ -32,14 +32,13 @@ MOST_CLIPS = 16
 """Clips that the gate takes. At 32 images each they are some seconds of CNN per format."""
 
 LARGEST_DIFFERENCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2}
-"""The most that any score may differ from torch's. For int8 there is no such bound: calibrated on
-64 clips like them, it moved the scores of 300 real clips by up to 0.053 in OpenVINO and 0.073 in
-ONNX Runtime."""
+"""The most that any score may differ from torch's. For int8 there is no such bound: it moved the
+scores of 300 real clips by up to 0.05, those of single frames by up to 0.07."""
 INT8_MEAN_DIFFERENCE = 2e-2
-"""The most that int8 scores may differ on average; 0.008 and 0.009 on the same clips."""
+"""The most that int8 scores may differ on average; 0.008 on the same clips."""
 INT8_UNDECIDED = 0.15
-"""A label may change where torch's own two best scores are closer than this, twice 0.073: both
-move. On the same clips 1 of 300 labels changed, where they were 0.02 apart."""
+"""A label may change where torch's own two best scores are closer than this, twice 0.07: both move.
+On the same clips 1 of 300 labels changed, where they were 0.02 apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
