@@ -27,6 +27,7 @@ from activity_cli.errors import (
     WorkerCrashError,
     WorkerTimeoutError,
 )
+from activity_cli.export.exporting import ExportReport, ParityError
 from activity_cli.settings import ClipSettings
 from activity_cli.tables import RowError
 from activity_cli.workers import WorkerPool
@@ -165,6 +166,18 @@ def all_errors() -> list[ActivityError]:
     special: list[ActivityError] = [
         MissingExtraError("INT8", package="nncf", extra="int8"),
         RowError(Path("rows.csv"), 7, "label", "is empty", hint="Give it a label."),
+        ParityError(
+            ExportReport(
+                folder=Path("exports"),
+                model="gym",
+                precision="fp32",
+                dynamic=True,
+                split=False,
+                num_clips=1,
+                verified_on="clips",
+                parities=(),
+            )
+        ),
     ]
     classes: list[type[ActivityError]] = [ActivityError]
     for error_class in classes:  # grows as it is gone through
