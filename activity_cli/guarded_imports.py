@@ -5,6 +5,7 @@ torchvision dies beside a CPU-only torch; OpenVINO and ONNX Runtime report to th
 
 import importlib.machinery
 import importlib.util
+import logging
 import os
 import sys
 from functools import cache
@@ -38,9 +39,38 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError("This", package="onnxruntime", extra="onnx") from error
+        raise MissingExtraError("ONNX", package="onnxruntime", extra="onnx") from error
     onnxruntime.disable_telemetry_events()
     return onnxruntime
+
+
+def require_onnx() -> None:
+    """See that networks can be converted to ONNX here, before minutes of work.
+
+    Raises:
+        MissingExtraError: a package is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("ONNX", package="onnx", extra="onnx") from error
+    import_onnxruntime()
+
+
+def import_nncf() -> Any:
+    """Import NNCF so that it talks to no network: its reporting is OpenVINO's.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    import_openvino()
+    try:
+        import nncf
+    except ImportError as error:
+        raise MissingExtraError("The precision int8", package="nncf", extra="int8") from error
+    nncf.set_log_level(logging.ERROR)
+    return nncf
 
 
 @cache

@@ -4,10 +4,7 @@ What is converted lies under cache_dir/engines; a file that is missing or damage
 """
 
 import os
-import tempfile
-import warnings
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +17,12 @@ from activity_cli.checked_files import CheckedFiles
 from activity_cli.engines.choice import Precision
 from activity_cli.engines.prepared import check_frames, prepared_name
 from activity_cli.engines.protocol import OnPrepare
-from activity_cli.errors import MissingExtraError, SettingsError
-from activity_cli.guarded_imports import import_onnxruntime
+from activity_cli.errors import SettingsError
+from activity_cli.guarded_imports import import_onnxruntime, require_onnx
 from activity_cli.paths import ENGINES
 from activity_cli.types import Images
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import nn
 
 _FORMAT = "1"
@@ -36,6 +31,9 @@ _BATCH = 4
 """Frames per inference: 1 to 16 are level, and small ones stay in the CPU's cache."""
 
 onnxruntime: Any = import_onnxruntime()
+_failures: Any = onnxruntime.capi.onnxruntime_pybind11_state
+UNREADABLE = (_failures.InvalidProtobuf, _failures.InvalidGraph, _failures.Fail)
+"""What `open_session` raises of a network that is damaged or none."""
 
 
 class OnnxExtractor:
@@ -89,12 +87,15 @@ def load_extractor(
     def convert() -> bytes:
         on_prepare(f"Preparing {backbone.name} for ONNX Runtime, once")
         example = np.zeros((2, frame_size, frame_size, 3), np.uint8)
-        return convert_module(
-            backbones.build(backbone), example, inputs="frames", outputs="features", free={0: "N"}
+        return _convert(
+            backbones.build(backbone),
+            example,
+            names=("frames", "features"),
+            free=({0: "N"}, {0: "N"}),
         )
 
     name = f"{backbone.name} {backbone.weights_sha256} {frame_size}"
-    session = _open(convert, name, CheckedFiles(cache_dir / ENGINES))
+    session = _prepare(convert, name, CheckedFiles(cache_dir / ENGINES))
     return OnnxExtractor(session, backbone=backbone, frame_size=frame_size)
 
 
@@ -113,77 +114,61 @@ def load_classifier(
         _, streams, length, size = example_shape
         # A dimension of 1 would be taken as fixed.
         example = np.zeros((2, streams, max(2, length), size), np.float32)
-        return convert_module(
-            build().eval(), example, inputs="features", outputs="scores", free={0: "B", 2: "T"}
+        return _convert(
+            build().eval(),
+            example,
+            names=("features", "scores"),
+            free=({0: "B", 2: "T"}, {0: "B"}),
         )
 
-    return OnnxClassifier(_open(convert, f"classifier {key}", CheckedFiles(cache_dir / ENGINES)))
+    return OnnxClassifier(_prepare(convert, f"classifier {key}", CheckedFiles(cache_dir / ENGINES)))
 
 
-def convert_module(
+def _convert(
     module: "nn.Module",
     example: NDArray[Any],
     *,
-    inputs: str,
-    outputs: str,
-    free: dict[int, str],
+    names: Sequence[str],
+    free: Sequence[Mapping[int, str]],
 ) -> bytes:
-    """A torch module of one input and one output as ONNX.
-
-    Args:
-        module: in eval mode.
-        example: some input; no free dimension of it may be 1.
-        inputs: name of the input.
-        outputs: name of the output.
-        free: the input's dimensions that are not fixed to those of the example, with names.
-    """
+    """A torch module of one input as ONNX; see `conversion.to_onnx`."""
+    require_onnx()
     import torch
 
-    try:
-        import onnxscript  # noqa: F401  # what torch converts with
-    except ImportError as error:
-        raise MissingExtraError("Preparing for ONNX", package="onnx", extra="onnx") from error
-    dimensions = {axis: torch.export.Dim(name) for axis, name in free.items()}
-    with tempfile.TemporaryDirectory() as folder, _quiet_converter():
-        program: Any = torch.onnx.export(
-            module,
-            (torch.from_numpy(example),),
-            input_names=[inputs],
-            output_names=[outputs],
-            dynamic_shapes=(dimensions,),
-            dynamo=True,
-            verbose=False,
-        )
-        shape = program.model.graph.inputs[0].shape
-        # Where torch cannot keep a dimension free it fixes it, and says nothing.
-        if fixed := [name for axis, name in free.items() if isinstance(shape[axis], int)]:
-            raise RuntimeError(f"torch has fixed the dimension {fixed[0]} of {inputs}")
-        file = Path(folder, "network.onnx")
-        program.save(file, external_data=False)
-        return file.read_bytes()
+    from activity_cli import conversion
+
+    program = conversion.export_program(
+        module, [torch.from_numpy(example)], (conversion.free_sizes(free[0]),)
+    )
+    converted: bytes = conversion.to_onnx(program, names=names, free=free).SerializeToString()
+    return converted
 
 
-@contextmanager
-def _quiet_converter() -> "Iterator[None]":
-    """Let torch convert without its warnings of its own use of what it deprecates."""
-    import torch
-
-    # What torch 2.13 remembers of an LSTM from one conversion fixes the length in the next one.
-    torch.ops.aten.lstm.input._dispatch_cache.clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _open(convert: Callable[[], bytes], key: str, files: CheckedFiles) -> Any:
+def _prepare(convert: Callable[[], bytes], key: str, files: CheckedFiles) -> Any:
+    """A session for a network from the cache, or else converted."""
     name = f"{prepared_name(_FORMAT, key, onnxruntime.__version__)}.onnx"
     network = files.read(name)
     if network is None:
         network = convert()
         files.write(name, network)
+    return open_session(network)
+
+
+def open_session(
+    network: bytes | str, *, num_threads: int | None = None, optimise: bool = True
+) -> Any:
+    """An onnxruntime.InferenceSession on the CPU.
+
+    Args:
+        network: an ONNX file's content, or its name.
+        num_threads: None is one per core.
+        optimise: False where it is not to run, but to tell what it is.
+    """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.log_severity_level = 3  # errors: they come as exceptions as well
+    options.intra_op_num_threads = num_threads or os.cpu_count() or 1
     # Threads that wait by spinning take the cores from the decoders.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])

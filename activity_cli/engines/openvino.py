@@ -6,7 +6,6 @@ is needed: a file that is missing or damaged is made again.
 """
 
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,12 +165,9 @@ def _convert(module: "nn.Module", example: NDArray[Any], shape: Sequence[int]) -
     """Convert a torch module of one input of this shape, -1 for what stays free."""
     import torch
 
-    with warnings.catch_warnings():
-        # torch asks for torch.export instead; OpenVINO's converter is what calls torch.jit.
-        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
-        # nn.LSTM compares the size of its input with its own, which a trace cannot record.
-        traced = torch.jit.TracerWarning  # type: ignore[attr-defined]
-        warnings.filterwarnings("ignore", category=traced, module=r"torch\.nn\.modules\.rnn")
+    from activity_cli.conversion import quiet_jit
+
+    with quiet_jit():
         return ov.convert_model(
             module, example_input=torch.from_numpy(example), input=[tuple(shape)]
         )

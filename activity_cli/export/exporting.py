@@ -12,11 +12,11 @@ from activity_cli.clips import make_streams
 from activity_cli.errors import ExportError, ModelError
 from activity_cli.export.exported import open_exported, read_exported
 from activity_cli.export.gate import Case, Parity, compare, make_cases, read_clips
-from activity_cli.export.packages import require_nncf, require_onnx
 from activity_cli.export.quantize import pick_images
 from activity_cli.export.readme import write_readme
 from activity_cli.export.signature import Format, Precision
 from activity_cli.files import new_folder, output_error, write_json, write_text_atomically
+from activity_cli.guarded_imports import import_nncf, require_onnx
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ClipSettings
 from activity_cli.sources import expand_sources
@@ -176,7 +176,7 @@ def _check_request(formats: Sequence[Format], precision: Precision) -> None:
     if "onnx" in formats:
         require_onnx()
     if precision == "int8":
-        require_nncf()
+        import_nncf()
 
 
 def _export_format(

@@ -1,18 +1,15 @@
 """Graphs as files: each format's own way to store one, with what it says of itself inside."""
 
-import contextlib
-import io
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from activity_cli.export.graphs import Graph, lstm_of_any_length
+from activity_cli.conversion import quiet_jit, to_onnx
+from activity_cli.export.graphs import Graph
 from activity_cli.export.metadata import DOCUMENT_KEY
-from activity_cli.export.runners.torch import DOCUMENT_FILE, ignore_jit_deprecation
-from activity_cli.export.signature import TensorSpec
+from activity_cli.export.runners.torch import DOCUMENT_FILE
 from activity_cli.guarded_imports import import_openvino
 
 _LARGEST_HALF = 65504.0
@@ -22,8 +19,7 @@ _FEWEST_HALVED = 256
 
 def write_torchscript(graph: Graph, path: Path, texts: dict[str, str]) -> None:
     """Write TorchScript; the texts are extra files in it."""
-    with warnings.catch_warnings():
-        ignore_jit_deprecation()
+    with quiet_jit():
         torch.jit.save(graph.script, path, _extra_files=_as_files(texts))
 
 
@@ -36,24 +32,11 @@ def write_torch_export(graph: Graph, path: Path, texts: dict[str, str]) -> None:
 def onnx_model(graph: Graph) -> Any:
     """The graph as onnx.ModelProto, with the names and free sizes of its signature."""
     specs = (*graph.signature.inputs, graph.signature.output)
-    names = [spec.name for spec in specs]
-    with warnings.catch_warnings(), lstm_of_any_length(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-        program = torch.onnx.export(
-            graph.program,
-            (),
-            dynamo=True,
-            input_names=names[:-1],
-            output_names=names[-1:],
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
-    model = program.model_proto
-    for spec, value in zip(specs, (*model.graph.input, *model.graph.output), strict=True):
-        _name_free_sizes(spec, value)
-    del model.graph.value_info[:]  # shapes in between, in names of sizes that are no more
-    return model
+    return to_onnx(
+        graph.program,
+        names=[spec.name for spec in specs],
+        free=[spec.free_sizes for spec in specs],
+    )
 
 
 def write_onnx(model: Any, path: Path, texts: dict[str, str]) -> None:
@@ -112,9 +95,3 @@ def _as_files(texts: dict[str, str]) -> dict[str, Any]:
     """Names of files for the texts. The document and the labels are JSON."""
     names = {DOCUMENT_KEY: DOCUMENT_FILE, "labels": "labels.json"}
     return {names.get(key, f"{key}.txt"): text for key, text in texts.items()}
-
-
-def _name_free_sizes(spec: TensorSpec, value: Any) -> None:
-    for axis, dimension in zip(spec.axes, value.type.tensor_type.shape.dim, strict=True):
-        if isinstance(axis, str):
-            dimension.dim_param = axis

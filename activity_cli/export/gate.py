@@ -6,7 +6,7 @@ The reference is the model as one torch module in fp32; an export is run by what
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Batch = Mapping[FrameRole, NDArray[np.uint8]]
 """(B, T, H, W, 3) RGB uint8 per role."""
-Score = Callable[[Batch], NDArray[np.float32]]
 
 MOST_CLIPS = 16
 """Clips that the gate takes. At 32 images each they are some seconds of CNN per format."""

@@ -3,22 +3,17 @@
 B clips, S streams, T frames per clip, H = W pixels, D CNN features, C labels.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C import DispatchKey
-from torch._decomp import decomposition_table
 
 from activity_cli import backbones
 from activity_cli.bundle import Model
 from activity_cli.cnn import FrameFeatures
-from activity_cli.export.runners.torch import ignore_jit_deprecation
+from activity_cli.conversion import export_program, free_sizes, quiet_jit
 from activity_cli.export.signature import Part, Signature, signature_of
 from activity_cli.network import ClipScorer
 from activity_cli.settings import ClipSettings
@@ -96,11 +91,7 @@ class Graph:
     @cached_property
     def script(self) -> torch.jit.ScriptModule:
         """As TorchScript. Whether it computes the same is for the parity gate to say."""
-        with warnings.catch_warnings():
-            ignore_jit_deprecation()
-            # nn.LSTM compares the size of its input with its own, which a trace cannot record.
-            traced = torch.jit.TracerWarning  # type: ignore[attr-defined]
-            warnings.filterwarnings("ignore", category=traced, module=r"torch\.nn\.modules\.rnn")
+        with quiet_jit():
             script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
                 self.module, self.examples(), check_trace=False
             )
@@ -109,19 +100,12 @@ class Graph:
     @cached_property
     def program(self) -> torch.export.ExportedProgram:
         """As torch.export's program, with every free size left free."""
-        free = torch.export.Dim.DYNAMIC
         shapes: tuple[Any, ...] = tuple(
-            {i: free for i, axis in enumerate(spec.axes) if isinstance(axis, str)}
-            for spec in self.signature.inputs
+            free_sizes(spec.free_sizes) for spec in self.signature.inputs
         )
         if self.part in {"whole", "pictures"}:  # their inputs are one parameter, *images
             shapes = (shapes,)
-        with warnings.catch_warnings(), lstm_of_any_length():
-            # nn.LSTM keeps a second list of its weights, which is no part of the program.
-            warnings.filterwarnings(
-                "ignore", r"The tensor attributes? .*_flat_weights", UserWarning
-            )
-            return torch.export.export(self.module, self.examples(), dynamic_shapes=shapes)
+        return export_program(self.module, self.examples(), shapes)
 
 
 def build_network(model: Model) -> ClipNetwork:
@@ -146,39 +130,3 @@ def graph_of(network: ClipNetwork, part: Part, model: Model, *, dynamic: bool) -
     }
     signature = signature_of(part, model.description, dynamic=dynamic)
     return Graph(part=part, module=modules[part], signature=signature)
-
-
-@contextmanager
-def lstm_of_any_length() -> Iterator[None]:
-    """Let torch.export keep an LSTM as one operation, for sequences of any length.
-
-    By itself (2.13) it finds the shape of an LSTM's output by unrolling it step by step, which
-    fixes the length to the example's (pytorch/pytorch issue 115092). All it needs is the shape.
-    """
-    lstm = torch.ops.aten.lstm.input
-    kernels, unrolled = lstm.py_kernels.copy(), decomposition_table[lstm]
-    for key in (DispatchKey.Autograd, DispatchKey.CompositeImplicitAutograd):
-        lstm.py_kernels[key] = _lstm_shapes
-    decomposition_table[lstm] = _lstm_shapes
-    lstm._dispatch_cache.clear()
-    try:
-        yield
-    finally:
-        lstm.py_kernels.clear()
-        lstm.py_kernels.update(kernels)
-        decomposition_table[lstm] = unrolled
-        lstm._dispatch_cache.clear()
-
-
-def _lstm_shapes(
-    sequence: Tensor, state: list[Tensor], *settings: object
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Empty tensors of the shapes of torch.ops.aten.lstm's results, batch first."""
-    hidden, cell = state
-    directions = 2 if settings[-2] else 1  # the last two are bidirectional and batch_first
-    size = directions * hidden.shape[2]
-    return (
-        sequence.new_empty(*sequence.shape[:2], size),
-        torch.empty_like(hidden),
-        torch.empty_like(cell),
-    )

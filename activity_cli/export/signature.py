@@ -26,6 +26,11 @@ class TensorSpec:
     axes: tuple[int | str, ...]
     """Sizes; a word stands for a size that each call is free to choose."""
 
+    @property
+    def free_sizes(self) -> dict[int, str]:
+        """Names of the sizes that each call is free to choose, by axis."""
+        return {i: axis for i, axis in enumerate(self.axes) if isinstance(axis, str)}
+
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype} ({', '.join(map(str, self.axes))})"
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.export.metadata import DOCUMENT_KEY, damaged
-from activity_cli.guarded_imports import import_onnxruntime
 
 
 class OnnxRunner:
@@ -36,15 +35,9 @@ def read_document(path: Path) -> str | None:
 
 
 def _open_session(path: Path, *, num_threads: int | None = None, optimise: bool = True) -> Any:
-    onnxruntime = import_onnxruntime()
-    from onnxruntime.capi import onnxruntime_pybind11_state as failures
+    from activity_cli.engines.onnx import UNREADABLE, open_session
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: they come as exceptions as well
-    options.intra_op_num_threads = num_threads or 0
-    if not optimise:  # to read metadata, not to run
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (failures.InvalidProtobuf, failures.InvalidGraph, failures.Fail) as error:
+        return open_session(str(path), num_threads=num_threads, optimise=optimise)
+    except UNREADABLE as error:
         raise damaged(path, "it is damaged or no ONNX file") from error

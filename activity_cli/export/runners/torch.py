@@ -1,6 +1,5 @@
 """TorchScript files and torch.export's .pt2 files, in torch on the CPU."""
 
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -58,21 +57,17 @@ def read_document(path: Path) -> str | None:
     return None
 
 
-def ignore_jit_deprecation() -> None:
-    """TorchScript is asked for by name, so that torch calls it deprecated is no news."""
-    warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
-
-
 def _load(path: Path) -> Callable[..., Any]:
     """A file that `read_document` found whole as something to call with tensors."""
     import torch
+
+    from activity_cli.conversion import quiet_jit
 
     try:
         if path.suffix == ".pt2":
             program: Callable[..., Any] = torch.export.load(path).module()
             return program
-        with warnings.catch_warnings():
-            ignore_jit_deprecation()
+        with quiet_jit():
             script: Callable[..., Any] = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
             return script
     except (RuntimeError, ValueError, KeyError) as error:

@@ -1,0 +1,117 @@
+"""torch modules -> programs that other runtimes take. What torch needs to be told is told here."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C import DispatchKey
+from torch._decomp import decomposition_table
+
+
+@contextlib.contextmanager
+def quiet_jit() -> Iterator[None]:
+    """Let TorchScript be used without what torch says of it.
+
+    It is asked for by name, here or by OpenVINO's converter, so that it is deprecated is no news.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        # nn.LSTM compares the size of its input with its own, which a trace cannot record.
+        traced = torch.jit.TracerWarning  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", category=traced, module=r"torch\.nn\.modules\.rnn")
+        yield
+
+
+def export_program(
+    module: nn.Module, examples: Sequence[Tensor], dynamic_shapes: tuple[Any, ...]
+) -> torch.export.ExportedProgram:
+    """A module as torch.export's program, LSTMs as one operation each.
+
+    Args:
+        module: in eval mode.
+        examples: some inputs; no free size may be 1 in them.
+        dynamic_shapes: as for torch.export. It fails where a size that is to be free is not.
+    """
+    with warnings.catch_warnings(), _lstm_of_any_length():
+        # nn.LSTM keeps a second list of its weights, which is no part of the program.
+        warnings.filterwarnings("ignore", r"The tensor attributes? .*_flat_weights", UserWarning)
+        return torch.export.export(module, tuple(examples), dynamic_shapes=dynamic_shapes)
+
+
+def free_sizes(names: Mapping[int, str]) -> dict[int, Any]:
+    """Sizes of an input that stay free, by axis, as torch.export takes them."""
+    return dict.fromkeys(names, torch.export.Dim.DYNAMIC)
+
+
+def to_onnx(
+    program: torch.export.ExportedProgram,
+    *,
+    names: Sequence[str],
+    free: Sequence[Mapping[int, str]],
+) -> Any:
+    """A program as onnx.ModelProto.
+
+    Args:
+        program: from `export_program`.
+        names: of its inputs in order, then of its only output.
+        free: names of the free sizes of each of these, by axis.
+    """
+    quiet = contextlib.redirect_stdout(io.StringIO())  # it reports its steps there
+    with warnings.catch_warnings(), _lstm_of_any_length(), quiet:
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        converted = torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            input_names=list(names[:-1]),
+            output_names=list(names[-1:]),
+            verbose=False,
+        )
+    if converted is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    model = converted.model_proto
+    for sizes, value in zip(free, (*model.graph.input, *model.graph.output), strict=True):
+        for axis, name in sizes.items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    del model.graph.value_info[:]  # shapes in between, in names of sizes that are no more
+    return model
+
+
+@contextlib.contextmanager
+def _lstm_of_any_length() -> Iterator[None]:
+    """Let torch.export keep an LSTM as one operation, for sequences of any length.
+
+    By itself (2.13) it finds the shape of an LSTM's output by unrolling it step by step, which
+    fixes the length to the example's (pytorch/pytorch issue 115092). All it needs is the shape.
+    """
+    lstm = torch.ops.aten.lstm.input
+    kernels, unrolled = lstm.py_kernels.copy(), decomposition_table[lstm]
+    for key in (DispatchKey.Autograd, DispatchKey.CompositeImplicitAutograd):
+        lstm.py_kernels[key] = _lstm_shapes
+    decomposition_table[lstm] = _lstm_shapes
+    lstm._dispatch_cache.clear()
+    try:
+        yield
+    finally:
+        lstm.py_kernels.clear()
+        lstm.py_kernels.update(kernels)
+        decomposition_table[lstm] = unrolled
+        lstm._dispatch_cache.clear()
+
+
+def _lstm_shapes(
+    sequence: Tensor, state: list[Tensor], *settings: object
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Empty tensors of the shapes of torch.ops.aten.lstm's results, batch first."""
+    hidden, cell = state
+    directions = 2 if settings[-2] else 1  # the last two are bidirectional and batch_first
+    size = directions * hidden.shape[2]
+    return (
+        sequence.new_empty(*sequence.shape[:2], size),
+        torch.empty_like(hidden),
+        torch.empty_like(cell),
+    )
