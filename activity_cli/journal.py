@@ -72,7 +72,7 @@ class Journal:
             OutputError: it cannot be written.
         """
         with writing(path) as temporary:
-            temporary.write_bytes(_line({"format": FORMAT_VERSION, "made_with": dict(made_with)}))
+            temporary.write_bytes(_first_line(made_with))
         return cls(path, LineFile(path))
 
     @classmethod
@@ -94,7 +94,7 @@ class Journal:
         _check_made_with(path, made_with)
         last = {entry.path: number for number, entry in enumerate(read_entries(path))}
         with writing(path) as temporary, temporary.open("wb") as file:
-            file.write(_line({"format": FORMAT_VERSION, "made_with": dict(made_with)}))
+            file.write(_first_line(made_with))
             for number, entry in enumerate(read_entries(path)):
                 if last[entry.path] == number and keep(entry):
                     file.write(_entry_line(entry))
@@ -171,6 +171,10 @@ def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _line(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, allow_nan=False).encode() + b"\n"
+
+
+def _first_line(made_with: Mapping[str, Any]) -> bytes:
+    return _line({"format": FORMAT_VERSION, "made_with": dict(made_with)})
 
 
 def _entry_line(entry: Entry) -> bytes:

@@ -155,7 +155,7 @@ class ModelPredictor:
 
     def _score(self, clip: ExtractedClip) -> FileResult:
         if clip.values is None or clip.decoded is None:
-            return _unscored(clip.request, clip.error, self.description)
+            return _unscored(clip.request, clip.status, clip.reason, self.description)
         started = time.perf_counter()
         scores = self._classifier.classify(clip.values[None])[0]
         seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}
@@ -165,9 +165,9 @@ class ModelPredictor:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DecodedRequest:
     request: ClipRequest
-    frames: ClipFrames | None = None
-    error: VideoError | None = None
-    seconds: float = 0.0
+    frames: ClipFrames | VideoError
+    """Or why there are none."""
+    seconds: float
 
 
 class ExportPredictor:
@@ -199,6 +199,7 @@ class ExportPredictor:
 
     def _decode(self, request: ClipRequest, num_threads: int) -> _DecodedRequest:
         started = time.perf_counter()
+        frames: ClipFrames | VideoError
         try:
             frames = read_frames(
                 request.path,
@@ -208,14 +209,15 @@ class ExportPredictor:
                 num_threads=num_threads,
             )
         except VideoError as error:
-            return _DecodedRequest(request=request, error=error)
+            frames = error
         return _DecodedRequest(
             request=request, frames=frames, seconds=time.perf_counter() - started
         )
 
     def _score(self, clip: _DecodedRequest) -> FileResult:
-        if clip.frames is None:
-            return _unscored(clip.request, clip.error, self.description)
+        if isinstance(clip.frames, VideoError):
+            status, reason = Status(clip.frames.status), str(clip.frames)
+            return _unscored(clip.request, status, reason, self.description)
         started = time.perf_counter()
         images = {role: stack[None] for role, stack in clip.frames.images.items()}
         scores = self._runner.score(images)[0]
@@ -243,12 +245,9 @@ def _scored(
 
 
 def _unscored(
-    request: ClipRequest, error: VideoError | None, description: ModelDescription
+    request: ClipRequest, status: Status, reason: str, description: ModelDescription
 ) -> FileResult:
-    status = Status(error.status) if error else Status.UNREADABLE
-    return FileResult(
-        path=str(request.path), status=status, reason=str(error), model=description.name
-    )
+    return FileResult(path=str(request.path), status=status, reason=reason, model=description.name)
 
 
 def _load_scorer(model: Model) -> "ClipScorer":

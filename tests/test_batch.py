@@ -34,7 +34,8 @@ def result_of(path: Path) -> FileResult:
 def run(output: Path, files: Sequence[Path], *, stop_after: int = 10**6, **again: bool) -> int:
     """One run of a batch; returns how many files it did."""
     done = 0
-    with open_results(output, SHAPE, MADE_WITH, GoingOn(**again)) as results:
+    going_on = GoingOn(**again)
+    with open_results(output, files, SHAPE, made_with=MADE_WITH, going_on=going_on) as results:
         for request in results.requests(files):
             if done == stop_after:
                 break
@@ -98,6 +99,19 @@ def test_only_what_changed_or_failed_is_done_again(files: list[Path], tmp_path: 
     assert {row["path"]: row["status"] for row in rows_of(output)}[str(files[3])] == "ok"
 
 
+def test_rows_of_files_that_are_not_asked_for_again_stay(files: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "rows.csv"
+    run(output, files[:5])
+    before = rows_of(output)
+    for path in files[:4]:
+        path.unlink()  # scored, then archived
+
+    assert run(output, files[5:], retry_failed=True) == 5
+
+    assert rows_of(output)[:5] == before
+    assert len(rows_of(output)) == 10
+
+
 def test_content_tells_where_size_and_time_do_not(files: list[Path], tmp_path: Path) -> None:
     import os
 
@@ -119,12 +133,13 @@ def test_other_models_are_never_mixed(files: list[Path], tmp_path: Path) -> None
 
     with (
         pytest.raises(OutputError, match="another model: gym 1234, not gym 5678") as error,
-        open_results(output, SHAPE, other, GoingOn()),
+        open_results(output, files, SHAPE, made_with=other, going_on=GoingOn()),
     ):
         pass
     assert "--overwrite" in error.value.hint
     assert output.read_bytes() == before
-    with open_results(output, SHAPE, other, GoingOn(overwrite=True)) as results:
+    over = GoingOn(overwrite=True)
+    with open_results(output, files, SHAPE, made_with=other, going_on=over) as results:
         assert results.count_kept(files) == 0
 
 

@@ -73,9 +73,16 @@ def predict(
         )
         labels = predictor.description.labels
         shape = RowShape(top_k=top_k, labels=labels if all_scores else ())
-        going_on = batch.going_on(overwrite=overwrite)
         with (
-            open_results(output, shape, predictor.made_with, going_on) if output else nullcontext()
+            open_results(
+                output,
+                paths,
+                shape,
+                made_with=predictor.made_with,
+                going_on=batch.going_on(overwrite=overwrite),
+            )
+            if output
+            else nullcontext()
         ) as results:
             num_kept = results.count_kept(paths) if results else 0
             if len(paths) > 1:

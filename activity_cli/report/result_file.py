@@ -48,7 +48,7 @@ class RowShape:
 
     def row(self, result: FileResult) -> dict[str, Any]:
         """A result as a row."""
-        return dict(result_row(result, self.top_k, self.labels))
+        return result_row(result, self.top_k, self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +108,18 @@ class ResultFile:
 
 @contextmanager
 def open_results(
-    path: Path, shape: RowShape, made_with: Mapping[str, Any], going_on: GoingOn
+    path: Path,
+    asked: Iterable[Path],
+    shape: RowShape,
+    *,
+    made_with: Mapping[str, Any],
+    going_on: GoingOn,
 ) -> Iterator[ResultFile]:
     """Open a file for results: a new one, or one that an earlier run of the same began.
 
     Args:
         path: `.csv`, `.jsonl` or `.parquet`.
+        asked: the files that rows are asked for. Rows of others stay as they are.
         shape: of the rows.
         made_with: what scores depend on; rows made with something else are never mixed.
         going_on: when a file that has a row is done again.
@@ -131,7 +137,7 @@ def open_results(
     if going_on.overwrite or (not path.exists() and not place.exists()):
         journal = Journal.new(place, made_with)
     elif place.exists():
-        journal = Journal.go_on(place, made_with, keep=_keeper(going_on))
+        journal = Journal.go_on(place, made_with, keep=_keeper(going_on, asked))
     else:
         raise OutputError(
             f"{path} exists already, and has no {place.name} to go on from.",
@@ -170,10 +176,13 @@ def _write_anew(
             lines.close()
 
 
-def _keeper(going_on: GoingOn) -> Callable[[Entry], bool]:
-    """Whether a file need not be done again."""
+def _keeper(going_on: GoingOn, asked: Iterable[Path]) -> Callable[[Entry], bool]:
+    """Whether a file need not be done again. What is not asked for may be gone by now."""
+    names = {str(path) for path in asked}
 
     def keep(entry: Entry) -> bool:
+        if entry.path not in names:
+            return True
         if going_on.retry_failed and not Status(entry.row["status"]).has_score:
             return False
         now = look_at(Path(entry.path), hash_content=going_on.verify_content)

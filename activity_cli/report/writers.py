@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from activity_cli.errors import OutputError
 from activity_cli.files import LineFile, encode_text
@@ -106,9 +106,7 @@ def result_columns(top_k: int, labels: Sequence[str] = ()) -> tuple[str, ...]:
     )
 
 
-def result_row(
-    result: FileResult, top_k: int, labels: Sequence[str] = ()
-) -> dict[str, str | float | int | None]:
+def result_row(result: FileResult, top_k: int, labels: Sequence[str] = ()) -> dict[str, Any]:
     """A result as a row, with None where there is no value.
 
     Args:
@@ -116,7 +114,7 @@ def result_row(
         top_k: How many labels to give, best first; at least 1.
         labels: labels whose scores are given one by one.
     """
-    row: dict[str, str | float | int | None] = dict.fromkeys(result_columns(top_k, labels))
+    row: dict[str, Any] = dict.fromkeys(result_columns(top_k, labels))
     row |= {"path": result.path, "status": result.status.value, "reason": result.reason}
     if (prediction := result.prediction) is not None:
         for rank, (label, score) in enumerate(prediction.top(top_k), start=1):
