@@ -27,6 +27,17 @@ def import_openvino() -> Any:
     return openvino
 
 
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's Core, one for the whole process.
+
+    On CPUs with AMX each Core gives the thread a stack to handle signals on, and takes it back when
+    it goes. With two of them that go in the order in which they came, what is left is the stack of
+    the first one, which is gone: the next Ctrl-C is a segmentation fault (OpenVINO 2026.4).
+    """
+    return import_openvino().Core()
+
+
 def import_onnxruntime() -> Any:
     """Import ONNX Runtime so that it talks to no network and leaves no file in the home folder.
 

@@ -247,6 +247,36 @@ def test_compiled_network_of_another_openvino_is_compiled_again(tmp_path: Path) 
     assert not prepared  # the converted network was still there
 
 
+GO_AND_INTERRUPT = """
+import faulthandler, gc, os, signal, sys, threading
+from pathlib import Path
+from tests.test_engines import load_toy
+
+faulthandler.enable()
+classifiers = [load_toy(Path(sys.argv[1])) for _ in range(2)]
+while classifiers:
+    classifiers.pop(0)
+    gc.collect()
+main_thread = threading.main_thread().ident
+threading.Timer(0.2, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    os.read(os.pipe()[0], 1)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_ctrl_c_is_heard_after_engines_have_come_and_gone(tmp_path: Path) -> None:
+    # On CPUs with AMX this was a segmentation fault: see `openvino_core`.
+    program = [sys.executable, "-c", GO_AND_INTERRUPT, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    said = subprocess.check_output(program, env=environment, text=True)
+
+    assert said.splitlines()[-1] == "heard"
+
+
 def test_cache_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
     (tmp_path / "engines").write_text("a file where the folder should be")
 

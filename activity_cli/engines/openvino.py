@@ -20,7 +20,7 @@ from activity_cli.engines.choice import Precision
 from activity_cli.engines.prepared import check_frames, prepared_name
 from activity_cli.engines.protocol import OnPrepare
 from activity_cli.errors import SettingsError
-from activity_cli.guarded_imports import import_openvino
+from activity_cli.guarded_imports import import_openvino, openvino_core
 from activity_cli.paths import ENGINES
 from activity_cli.types import Images
 
@@ -95,7 +95,7 @@ def load_extractor(
 
     `auto` is bf16 where the CPU computes that in hardware tiles, else fp32.
     """
-    core = ov.Core()
+    core = openvino_core()
     chosen = _choose_precision(core, precision)
 
     def convert() -> Any:
@@ -135,7 +135,7 @@ def load_classifier(
         return _convert(build().eval(), np.zeros(example_shape, np.float32), shape)
 
     compiled = _compile(
-        ov.Core(),
+        openvino_core(),
         convert,
         key=f"classifier {key}",
         files=CheckedFiles(cache_dir / ENGINES),

@@ -26,7 +26,7 @@ from activity_cli.errors import SettingsError
 from activity_cli.export.formats import openvino_model
 from activity_cli.export.graphs import build_network, graph_of
 from activity_cli.export.quantize import pick_images, quantize_openvino
-from activity_cli.guarded_imports import import_openvino
+from activity_cli.guarded_imports import openvino_core
 from activity_cli.settings import DEFAULT_MODEL, NetworkSettings, TrainSettings
 from activity_cli.splits import inner_split, make_folds
 from activity_cli.training import fit, score_rows
@@ -41,7 +41,7 @@ class Int8Extractor:
         graph = graph_of(build_network(model), "cnn", model, dynamic=True)
         cnn = quantize_openvino(openvino_model(graph), images)
         hint = {"INFERENCE_PRECISION_HINT": "f32"}
-        self._compiled = import_openvino().Core().compile_model(cnn, "CPU", hint)
+        self._compiled = openvino_core().compile_model(cnn, "CPU", hint)
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
         """(N, D) of (N, H, W, 3)."""

@@ -9,20 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.export.metadata import DOCUMENT_KEY, damaged
-from activity_cli.guarded_imports import import_openvino
+from activity_cli.guarded_imports import openvino_core
 
 
 class OpenVinoRunner:
     """A graph in an .xml file, with its weights in the .bin file beside it."""
 
     def __init__(self, path: Path, *, num_threads: int | None = None) -> None:
-        ov = import_openvino()
         # A CPU with bf16 would round to it unless told otherwise.
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if num_threads is not None:
             properties["INFERENCE_NUM_THREADS"] = num_threads
         try:
-            core = ov.Core()
+            core = openvino_core()
             compiled = core.compile_model(core.read_model(path), "CPU", properties)
         except RuntimeError as error:
             raise damaged(path, "it or its .bin file is damaged") from error
