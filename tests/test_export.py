@@ -1,6 +1,7 @@
 """Exports say what the model says, in every format; a damaged one is never kept."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -166,7 +167,7 @@ def test_a_damaged_export_is_caught_and_leaves_nothing(
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "torchscript"])
 def test_the_example_in_the_readme_runs_without_activity(
-    format: Format, exports: Path, clips: Path
+    format: Format, exports: Path, clips: Path, tmp_path: Path
 ) -> None:
     folder = exports / format
     [example] = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
@@ -176,6 +177,7 @@ def test_the_example_in_the_readme_runs_without_activity(
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", block + example, str(clip)],
         cwd=folder,
+        env={**os.environ, "HOME": str(tmp_path)},  # where a plain runtime reports its use
         capture_output=True,
         text=True,
         check=True,
