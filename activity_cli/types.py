@@ -144,6 +144,48 @@ class FileResult:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """What a model says of each of the W windows that were slid over a video."""
+
+    labels: tuple[str, ...]
+    starts_seconds: NDArray[np.float64]
+    """(W,) increasing, from the start of the file."""
+    window_seconds: float
+    """Length of a window. One that reaches beyond the end of the video ends there."""
+    end_seconds: float
+    """Where the video ends."""
+    scores: NDArray[np.float32]
+    """(W, C), each row sums to 1."""
+
+    def __post_init__(self) -> None:
+        count = len(self.starts_seconds)
+        _check(count >= 1, "a timeline needs at least one window")
+        right = self.scores.shape == (count, len(self.labels))
+        _check(right, f"scores must be ({count}, {len(self.labels)}), got {self.scores.shape}")
+        increasing = bool((np.diff(self.starts_seconds) > 0).all())
+        _check(increasing, "windows must start one after the other")
+        inside = self.window_seconds > 0 and self.starts_seconds[-1] < self.end_seconds
+        _check(inside, "windows must start before the video ends")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """An action in a video, and when it happens."""
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    mean_score: float
+    """Mean of the label's score over the segment."""
+    peak_score: float
+    """The label's highest score in the segment."""
+
+    def __post_init__(self) -> None:
+        right = 0 <= self.start_seconds < self.end_seconds
+        _check(right, f"a segment cannot span {self.start_seconds} to {self.end_seconds} s")
+
+
 def _check_images(images: Mapping[Any, Images], num_frames: int) -> None:
     for name, stack in images.items():
         right = stack.ndim == 4 and stack.shape[0] == num_frames and stack.shape[3] == 3
