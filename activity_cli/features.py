@@ -7,7 +7,6 @@ never served stale. Any number of processes may share a cache; a damaged entry i
 
 import hashlib
 import json
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,8 +21,8 @@ from safetensors.numpy import load, save
 
 from activity_cli.backbones import Backbone
 from activity_cli.checked_files import CheckedFiles
-from activity_cli.clips import read_clip
 from activity_cli.dataset import Sample
+from activity_cli.decoder_pool import ClipReader, DecoderPool, Decoders
 from activity_cli.engines.protocol import Extractor
 from activity_cli.errors import VideoError
 from activity_cli.files import temporary_file
@@ -78,24 +77,15 @@ class ExtractedClip:
         return self.decoded.reason if self.decoded else str(self.error)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decoders:
-    """How many videos are decoded at a time, and with how many threads each."""
-
-    num_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    num_threads: int | None = None
-    """None: one thread per video, which is cheapest, and all cores for a video that is alone."""
-
-    def threads_for(self, requests: Iterable[ClipRequest]) -> tuple[Iterable[ClipRequest], int]:
-        """The same requests, and the threads for each; 0 leaves the number to OpenCV."""
-        if self.num_threads is not None:
-            return requests, self.num_threads
-        waiting = iter(requests)
-        first = list(islice(waiting, 2))
-        return chain(first, waiting), 0 if len(first) == 1 else 1
-
-
-AUTO_DECODERS = Decoders()
+def threads_for(
+    requests: Iterable[ClipRequest], decoders: Decoders
+) -> tuple[Iterable[ClipRequest], int]:
+    """The same requests, and the decoder threads for each; 0 leaves the number to OpenCV."""
+    if decoders.num_threads is not None:
+        return requests, decoders.num_threads
+    waiting = iter(requests)
+    first = list(islice(waiting, 2))
+    return chain(first, waiting), 0 if len(first) == 1 else 1
 
 
 class FeatureCache:
@@ -133,8 +123,8 @@ def extract_features(
     *,
     extractor: Extractor,
     backbone: Backbone,
+    pool: DecoderPool,
     cache: FeatureCache | None = None,
-    decoders: Decoders = AUTO_DECODERS,
     stop: threading.Event | None = None,
 ) -> Iterator[ExtractedClip]:
     """Features of each request, in order: decoders run ahead, the CNN takes what is ready.
@@ -142,16 +132,23 @@ def extract_features(
     Memory does not grow with the number of requests. A video that gives no frames becomes an
     `ExtractedClip` with its error. Once `stop` is set, requests that are not begun are left out.
     """
-    key_parts = _key_parts(settings, backbone, extractor)
-    requests, num_threads = decoders.threads_for(requests)
+    requests, num_threads = threads_for(requests, pool.decoders)
+    preparer = _Preparer(
+        settings=settings,
+        reader=pool.reader(),
+        cache=cache,
+        key_parts=_key_parts(settings, backbone, extractor),
+        num_threads=num_threads,
+    )
     finished = overlap(
         requests,
-        prepare=lambda request: _prepare(request, settings, cache, key_parts, num_threads),
+        prepare=preparer.prepare,
         compute=lambda batch: _run_cnn(batch, settings, extractor),
         size_of=lambda prepared: prepared.num_images,
         batch_size=extractor.batch_size,
-        num_workers=decoders.num_workers,
+        num_workers=pool.decoders.num_workers,
         stop=stop,
+        interrupt=preparer.reader.interrupt,
     )
     for prepared in finished:
         yield _finish(prepared, settings, cache)
@@ -177,46 +174,50 @@ class _Prepared:
         return sum(len(images) for images in self.clip.images.values()) if self.clip else 0
 
 
-def _prepare(
-    request: ClipRequest,
-    settings: ClipSettings,
-    cache: FeatureCache | None,
-    key_parts: str,
-    num_threads: int,
-) -> _Prepared:
-    """Look the clip up, decode what is missing. Runs in a decoder thread."""
-    started = time.perf_counter()
-    key, cached, decoded = "", dict[Stream, NDArray[np.float16]](), None
-    try:
-        before = _fingerprint(request.path)
-        if cache is not None and before is not None:
-            key = _key(request, key_parts)
-            if entry := cache.load(key):
-                cached, decoded = entry
-        missing = tuple(stream for stream in settings.streams if stream not in cached)
-        clip = None
-        if missing:
-            clip = read_clip(
-                request.path,
-                replace(settings, streams=missing),
-                start_seconds=request.start_seconds,
-                end_seconds=request.end_seconds,
-                num_threads=num_threads,
-            )
-            decoded = clip.decoded
-        # A file that changed while it was read is scored, but not remembered under either hash.
-        may_cache = bool(key) and _fingerprint(request.path) == before
-    except VideoError as error:
-        return _Prepared(request=request, error=error)
-    return _Prepared(
-        request=request,
-        key=key,
-        streams=cached,
-        decoded=decoded,
-        clip=clip,
-        decode_seconds=time.perf_counter() - started,
-        may_cache=may_cache and clip is not None,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Preparer:
+    """Looks clips up and decodes what is missing."""
+
+    settings: ClipSettings
+    reader: ClipReader
+    cache: FeatureCache | None
+    key_parts: str
+    num_threads: int
+
+    def prepare(self, request: ClipRequest) -> _Prepared:
+        """Runs in a thread of its own, and waits there for the worker that decodes."""
+        started = time.perf_counter()
+        key, cached, decoded = "", dict[Stream, NDArray[np.float16]](), None
+        try:
+            before = _fingerprint(request.path)
+            if self.cache is not None and before is not None:
+                key = _key(request, self.key_parts)
+                if entry := self.cache.load(key):
+                    cached, decoded = entry
+            missing = tuple(stream for stream in self.settings.streams if stream not in cached)
+            clip = None
+            if missing:
+                clip = self.reader.read_clip(
+                    request.path,
+                    replace(self.settings, streams=missing),
+                    start_seconds=request.start_seconds,
+                    end_seconds=request.end_seconds,
+                    num_threads=self.num_threads,
+                )
+                decoded = clip.decoded
+            # A file that changed while it was read is scored, but not remembered.
+            may_cache = bool(key) and _fingerprint(request.path) == before
+        except VideoError as error:
+            return _Prepared(request=request, error=error)
+        return _Prepared(
+            request=request,
+            key=key,
+            streams=cached,
+            decoded=decoded,
+            clip=clip,
+            decode_seconds=time.perf_counter() - started,
+            may_cache=may_cache and clip is not None,
+        )
 
 
 def _run_cnn(
@@ -313,8 +314,8 @@ def gather_features(
     *,
     extractor: Extractor,
     backbone: Backbone,
+    pool: DecoderPool,
     cache: FeatureCache,
-    decoders: Decoders = AUTO_DECODERS,
     on_progress: OnProgress = no_progress,
 ) -> FeatureTable:
     """Features of all requests as one array, for training and cross-validation.
@@ -333,7 +334,7 @@ def gather_features(
         extractor=extractor,
         backbone=backbone,
         cache=cache,
-        decoders=decoders,
+        pool=pool,
     )
     on_progress("features", 0, len(requests))
     for index, clip in enumerate(clips):

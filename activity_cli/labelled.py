@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from activity_cli.backbones import Backbone
 from activity_cli.dataset import Dataset, Sample
+from activity_cli.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
 from activity_cli.engines.choice import Engine, choose_engine
 from activity_cli.engines.loading import load_extractor
 from activity_cli.engines.protocol import Extractor
 from activity_cli.errors import DataError
 from activity_cli.features import (
-    AUTO_DECODERS,
-    Decoders,
     ExtractedClip,
     clip_request,
     feature_cache,
@@ -71,23 +70,24 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
         OutputError: the cache folder cannot be written.
     """
     started = time.perf_counter()
-    extractor = load_extractor(
-        reading.backbone,
-        reading.engine,
-        cache_dir=reading.cache_dir,
-        frame_size=reading.clip.frame_size,
-        on_prepare=reading.on_prepare,
-    )
-    prepared = time.perf_counter()
-    table = gather_features(
-        [clip_request(sample) for sample in dataset.samples],
-        reading.clip,
-        extractor=extractor,
-        backbone=reading.backbone,
-        cache=feature_cache(reading.cache_dir),
-        decoders=reading.decoders,
-        on_progress=reading.on_progress,
-    )
+    with DecoderPool(reading.decoders) as pool:  # its first worker starts while the CNN is loaded
+        extractor = load_extractor(
+            reading.backbone,
+            reading.engine,
+            cache_dir=reading.cache_dir,
+            frame_size=reading.clip.frame_size,
+            on_prepare=reading.on_prepare,
+        )
+        prepared = time.perf_counter()
+        table = gather_features(
+            [clip_request(sample) for sample in dataset.samples],
+            reading.clip,
+            extractor=extractor,
+            backbone=reading.backbone,
+            pool=pool,
+            cache=feature_cache(reading.cache_dir),
+            on_progress=reading.on_progress,
+        )
     kept = set(table.rows.tolist())
     pairs = list(zip(dataset.samples, table.extracted, strict=True))
     left_out = tuple(pair for index, pair in enumerate(pairs) if index not in kept)

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -37,6 +37,7 @@ def overlap(
     batch_size: int,
     num_workers: int,
     stop: threading.Event | None = None,
+    interrupt: Callable[[], None] = lambda: None,
 ) -> Iterator[Result]:
     """Results of `compute` for all requests, in their order.
 
@@ -48,6 +49,7 @@ def overlap(
         batch_size: the most that `compute` gets at once, unless one alone is larger.
         num_workers: threads that prepare. At most twice as many prepared values are held.
         stop: once it is set, requests that are not begun are left out; the others are finished.
+        interrupt: called when nobody wants the rest, to cut short what `prepare` is doing.
 
     Raises:
         Exception: whatever `prepare` or `compute` raised, where its result would have come.
@@ -57,7 +59,7 @@ def overlap(
     stop = stop or threading.Event()
 
     def work(request: Request, promise: "Future[Result]") -> None:
-        if stop.is_set():
+        if stop.is_set() or stopped.is_set():
             promise.cancel()
             return
         try:
@@ -72,6 +74,7 @@ def overlap(
 
     waiting = iter(requests)
     promises: deque[Future[Result]] = deque()
+    running: set[Future[None]] = set()
     consumer = threading.Thread(target=consume, name="compute", daemon=True)
     consumer.start()
     with ThreadPoolExecutor(num_workers, thread_name_prefix="prepare") as pool:
@@ -80,7 +83,9 @@ def overlap(
             for request in islice(waiting, 0 if stop.is_set() else count):
                 promise: Future[Result] = Future()
                 promises.append(promise)
-                pool.submit(work, request, promise)
+                task = pool.submit(work, request, promise)
+                running.add(task)
+                task.add_done_callback(running.discard)
 
         try:
             start(_WINDOW_PER_WORKER * num_workers)
@@ -94,7 +99,10 @@ def overlap(
                 yield result
         finally:
             stopped.set()  # what is still prepared is taken from the queue and dropped
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            while running:  # again, for one that was about to begin
+                interrupt()
+                wait(tuple(running), timeout=0.1)
             ready.put(None)
             consumer.join()
 

@@ -1,5 +1,6 @@
 """Where things are kept for the user, and how much they take."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,11 @@ ENGINES = "engines"
 
 
 def default_cache_dir() -> Path:
-    """The user's cache folder for features and prepared networks."""
+    """The folder for features and prepared networks: ACTIVITY_CACHE_DIR, or the user's own."""
     import platformdirs
+
+    if chosen := os.environ.get("ACTIVITY_CACHE_DIR"):
+        return Path(chosen)
 
     return Path(platformdirs.user_cache_dir("activity-cli", appauthor=False))
 

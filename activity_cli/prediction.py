@@ -12,20 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.bundle import Model, ModelDescription, load_model
-from activity_cli.clips import read_frames
+from activity_cli.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 from activity_cli.engines.choice import Engine, choose_engine
 from activity_cli.engines.loading import load_classifier, load_extractor
 from activity_cli.engines.protocol import Classifier, Extractor, OnPrepare
 from activity_cli.errors import SettingsError, VideoError
 from activity_cli.export.exported import ExportedModel, is_exported, open_exported, read_exported
 from activity_cli.features import (
-    AUTO_DECODERS,
     ClipRequest,
-    Decoders,
     ExtractedClip,
     FeatureCache,
     extract_features,
     feature_cache,
+    threads_for,
 )
 from activity_cli.overlap import overlap
 from activity_cli.types import (
@@ -56,6 +55,10 @@ class Predictor(Protocol):
             requests: read as they are needed.
             stop: once it is set, requests that are not begun are left out.
         """
+        ...
+
+    def close(self) -> None:
+        """End the processes that decode."""
         ...
 
 
@@ -117,7 +120,7 @@ class ModelPredictor:
     ) -> None:
         self.description = model.description
         self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
-        self._decoders = decoders
+        self._pool = DecoderPool(decoders)  # its first worker starts while the CNN is loaded
         self._extractor: Extractor = load_extractor(
             self.description.backbone,
             engine,
@@ -147,11 +150,15 @@ class ModelPredictor:
             self.description.clip,
             extractor=self._extractor,
             backbone=self.description.backbone,
+            pool=self._pool,
             cache=self._cache,
-            decoders=self._decoders,
             stop=stop,
         ):
             yield self._score(clip)
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        self._pool.close()
 
     def _score(self, clip: ExtractedClip) -> FileResult:
         if clip.values is None or clip.decoded is None:
@@ -175,7 +182,7 @@ class ExportPredictor:
 
     def __init__(self, model: ExportedModel, *, decoders: Decoders = AUTO_DECODERS) -> None:
         self.description = model.description
-        self._decoders = decoders
+        self._pool = DecoderPool(decoders)
         self._runner = open_exported(model)
         self.made_with: Mapping[str, str] = {
             "model": f"{model.description.name} {model.identity[:16]}",
@@ -186,22 +193,30 @@ class ExportPredictor:
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
     ) -> Iterator[FileResult]:
         """One result per request, in order."""
-        requests, num_threads = self._decoders.threads_for(requests)
+        requests, num_threads = threads_for(requests, self._pool.decoders)
+        reader = self._pool.reader()
         return overlap(
             requests,
-            prepare=lambda request: self._decode(request, num_threads),
+            prepare=lambda request: self._decode(request, reader, num_threads),
             compute=lambda batch: [self._score(clip) for clip in batch],
             size_of=lambda _: 1,
             batch_size=1,
-            num_workers=self._decoders.num_workers,
+            num_workers=self._pool.decoders.num_workers,
             stop=stop,
+            interrupt=reader.interrupt,
         )
 
-    def _decode(self, request: ClipRequest, num_threads: int) -> _DecodedRequest:
+    def close(self) -> None:
+        """End the processes that decode."""
+        self._pool.close()
+
+    def _decode(
+        self, request: ClipRequest, reader: ClipReader, num_threads: int
+    ) -> _DecodedRequest:
         started = time.perf_counter()
         frames: ClipFrames | VideoError
         try:
-            frames = read_frames(
+            frames = reader.read_frames(
                 request.path,
                 self.description.clip,
                 start_seconds=request.start_seconds,

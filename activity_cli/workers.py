@@ -6,7 +6,7 @@ hand their calls to a pool of workers and wait, outside Python, for the answers.
 
 import atexit
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
 
@@ -80,9 +80,20 @@ class WorkerPool:
             ActivityError: no worker can be started.
             RuntimeError: the pool is closed, or was while this call waited.
         """
+        return self.call_within(self._timeout_seconds, function, *args, **kwargs)
+
+    def call_within(
+        self,
+        timeout_seconds: float | None,
+        function: Callable[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """As `call`, with a timeout of its own."""
         request = encode((function, args, kwargs))
         try:
-            answer = self._ask(request)
+            answer = self._ask(request, timeout_seconds)
         finally:
             self._release()
         result, error, where = decode(answer)
@@ -90,6 +101,17 @@ class WorkerPool:
             return cast(R, result)
         error.add_note(f"In a worker process:\n{where}")
         raise error
+
+    def interrupt(self, threads: Collection[int]) -> None:
+        """End the workers that serve these threads now: their calls raise WorkerCrashError.
+
+        Args:
+            threads: their identifiers, `threading.get_ident()`.
+        """
+        with self._changed:
+            for worker in self._workers:
+                if worker.owner in threads:
+                    worker.kill()
 
     def close(self) -> None:
         """End all workers, busy or not. Calls that wait in other threads raise RuntimeError."""
@@ -105,7 +127,7 @@ class WorkerPool:
             worker.clear_away()
         atexit.unregister(self.close)
 
-    def _ask(self, request: Message) -> Message:
+    def _ask(self, request: Message, timeout_seconds: float | None) -> Message:
         worker = self._acquire()
         while not worker.wait_until_ready():
             self._release()
@@ -119,12 +141,12 @@ class WorkerPool:
                     )
             worker = self._acquire()
         self._num_failed_starts = 0
-        answer = worker.ask(request, self._timeout_seconds)
+        answer = worker.ask(request, timeout_seconds)
         if answer is not None:
             return answer
         with self._changed:
             self._check_open()
-        raise worker.failure(self._timeout_seconds)
+        raise worker.failure(timeout_seconds)
 
     def _acquire(self) -> Worker:
         """An idle worker, or a new one, for this thread; waits while all are busy.

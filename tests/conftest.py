@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from activity_cli.sampledata import draw_dataset
 from tests.media import DrawClip, Picture, plain_pictures, write_video
+from tests.workplace import LABELS, QUICK, Workplace
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,3 +34,19 @@ def draw_clip(tmp_path: Path) -> DrawClip:
         return write_video(tmp_path / name, pictures, fps)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A workplace with `clips` (3 actions, 6 persons) and `runs/first`, trained on them."""
+    folder = tmp_path_factory.mktemp("shared")
+    draw_dataset(folder / "clips", clips_per_label=12, labels=LABELS)
+    workplace = Workplace(folder, folder / "cache")
+    workplace.run("train", "clips", "--name", "first", *QUICK)
+    return workplace
+
+
+@pytest.fixture
+def workplace(shared: Workplace, tmp_path: Path) -> Workplace:
+    """An empty folder that shares the prepared CNN and features."""
+    return Workplace(tmp_path, shared.cache)

@@ -14,58 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from activity_cli.sampledata import draw_dataset
 from tests.media import noise_pictures, plain_pictures, write_video
-
-LABELS = ("walk", "wave", "jump")
-QUICK = ("--epochs", "12", "--patience", "12")
-
-
-class Workplace:
-    """A folder to run commands in, with a feature cache of its own."""
-
-    def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "ACTIVITY_CACHE_DIR": str(cache), "COLUMNS": "100"}
-        self.cache = cache
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "activity_cli", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments)
-        stdout, stderr = process.communicate(timeout=240)
-        assert process.returncode == code, f"{arguments}: {process.returncode}\n{stdout}\n{stderr}"
-        assert "Traceback" not in stderr
-        return subprocess.CompletedProcess(arguments, code, stdout, stderr)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A workplace with `clips` (3 actions, 6 persons) and `runs/first`, trained on them."""
-    folder = tmp_path_factory.mktemp("shared")
-    draw_dataset(folder / "clips", clips_per_label=12, labels=LABELS)
-    workplace = Workplace(folder, folder / "cache")
-    workplace.run("train", "clips", "--name", "first", *QUICK)
-    return workplace
-
-
-@pytest.fixture
-def workplace(shared: Workplace, tmp_path: Path) -> Workplace:
-    """An empty folder that shares the prepared CNN and features."""
-    return Workplace(tmp_path, shared.cache)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+from tests.workplace import LABELS, QUICK, Workplace, rows_of
 
 
 def test_a_run_folder_tells_all_and_is_never_overwritten(shared: Workplace) -> None:

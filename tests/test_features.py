@@ -1,5 +1,6 @@
 """Features from the real CNN, and the cache that must never change them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from activity_cli.backbones import Backbone, find_backbone
+from activity_cli.decoder_pool import DecoderPool
 from activity_cli.engines.choice import Engine
 from activity_cli.engines.loading import load_extractor
 from activity_cli.engines.protocol import Extractor
@@ -35,11 +37,20 @@ def extractor(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> E
     return load_extractor(backbone, engine, cache_dir=tmp_path_factory.mktemp("engines"))
 
 
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecoderPool]:
+    with DecoderPool() as pool:
+        yield pool
+
+
 class Reader:
     """Extracts one clip, with and without its cache."""
 
-    def __init__(self, clip: Path, backbone: Backbone, extractor: Extractor) -> None:
+    def __init__(
+        self, clip: Path, backbone: Backbone, extractor: Extractor, pool: DecoderPool
+    ) -> None:
         self.clip, self.backbone, self.extractor = clip, backbone, extractor
+        self.pool = pool
         self.cache = FeatureCache(clip.parent / "features")
 
     def read(
@@ -50,6 +61,7 @@ class Reader:
             settings,
             extractor=self.extractor,
             backbone=self.backbone,
+            pool=self.pool,
             cache=self.cache if cached else None,
         )
         return clip
@@ -59,9 +71,9 @@ class Reader:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, backbone: Backbone, extractor: Extractor) -> Reader:
+def reader(tmp_path: Path, backbone: Backbone, extractor: Extractor, pool: DecoderPool) -> Reader:
     clip = write_video(tmp_path / "clip.mp4", noise_pictures(20), fps=10)
-    return Reader(clip, backbone, extractor)
+    return Reader(clip, backbone, extractor, pool)
 
 
 def test_the_cache_gives_back_what_was_extracted(reader: Reader) -> None:
@@ -124,6 +136,7 @@ def test_every_request_is_accounted_for_in_order(
         SETTINGS,
         extractor=extractor,
         backbone=backbone,
+        pool=reader.pool,
         cache=reader.cache,
     )
 

@@ -30,7 +30,7 @@ from activity_cli.settings import (
 if TYPE_CHECKING:
     from activity_cli.batch import FailureLimit
     from activity_cli.cli.progress import ProgressReport
-    from activity_cli.features import Decoders
+    from activity_cli.decoder_pool import Decoders
     from activity_cli.labelled import Reading
     from activity_cli.report.result_file import GoingOn
     from activity_cli.sources import Found
@@ -89,6 +89,14 @@ class MachineOptions:
             show_default="1, and all cores for a single video",
         ),
     ] = None
+    timeout: Annotated[
+        float | None,
+        _option(
+            panel=_READING,
+            text="Seconds that the decoding of one file may take.",
+            show_default="600, and 4 per MB",
+        ),
+    ] = None
     cache_dir: Annotated[
         Path | None,
         _option(
@@ -123,10 +131,10 @@ class MachineOptions:
 
     def decoders(self) -> "Decoders":
         """How videos are decoded."""
-        from activity_cli.features import Decoders
+        from activity_cli.decoder_pool import Decoders
 
         own = {} if self.workers is None else {"num_workers": self.workers}
-        return Decoders(**own, num_threads=self.decoder_threads)
+        return Decoders(**own, num_threads=self.decoder_threads, timeout_seconds=self.timeout)
 
 
 _BATCH = "Many files"

@@ -2,7 +2,7 @@
 
 import json as jsonlib
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -62,15 +62,20 @@ def predict(
         console.results_console().print(console.show_plan(paths, output))
         return
     tally, shown = Tally(), []
-    with progress_report(quiet=quiet) as report, finish_on_interrupt(report.note) as stop:
-        predictor = load_predictor(
-            model,
-            cache_dir=machine.cache,
-            engine=machine.asked_engine(),
-            remember=not no_cache,
-            decoders=machine.decoders(),
-            on_prepare=report.note,
-        )
+    with (
+        progress_report(quiet=quiet) as report,
+        finish_on_interrupt(report.note) as stop,
+        closing(
+            load_predictor(
+                model,
+                cache_dir=machine.cache,
+                engine=machine.asked_engine(),
+                remember=not no_cache,
+                decoders=machine.decoders(),
+                on_prepare=report.note,
+            )
+        ) as predictor,
+    ):
         labels = predictor.description.labels
         shape = RowShape(top_k=top_k, labels=labels if all_scores else ())
         with (

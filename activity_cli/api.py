@@ -1,0 +1,127 @@
+"""The same jobs from Python: `from activity_cli import load_model`.
+
+Nothing heavy is imported before a model is loaded, and no torch where OpenVINO computes.
+"""
+
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from activity_cli.settings import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from activity_cli.engines.choice import Precision
+    from activity_cli.prediction import Predictor
+    from activity_cli.types import FileResult
+
+
+class ActionModel:
+    """A model ready to name actions. Made by `load_model`; a context manager.
+
+    Worker processes decode for it until it is closed, or the program ends. For calls from one
+    thread at a time.
+    """
+
+    def __init__(self, predictor: "Predictor") -> None:
+        self._predictor = predictor
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self._predictor.description.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The actions that it knows, in the order of `Prediction.scores`."""
+        return self._predictor.description.labels
+
+    def predict(self, path: str | PathLike[str]) -> "FileResult":
+        """Name the action in a video.
+
+        A file that cannot be read raises nothing: its result has a status, a reason and no
+        prediction, as in a batch.
+
+        Args:
+            path: the video.
+
+        Returns:
+            `status`, `prediction` (`label`, `score`, `scores` (C,), `top(k)`) or None,
+            `duration_seconds` and `num_frames` as decoded.
+        """
+        [result] = self.predict_many([path])
+        return result
+
+    def predict_many(self, paths: Iterable[str | PathLike[str]]) -> Iterator["FileResult"]:
+        """Name the actions in many videos, in flat memory, several decoded at a time.
+
+        Args:
+            paths: the videos, read as they are needed.
+
+        Returns:
+            One result per path, in order, as soon as it is there.
+        """
+        from activity_cli.features import ClipRequest
+
+        return self._predictor.predict(ClipRequest(path=Path(path)) for path in paths)
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        self._predictor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def load_model(
+    model: str | PathLike[str] = DEFAULT_MODEL,
+    *,
+    engine: Literal["auto", "openvino", "onnx", "torch"] = "auto",
+    device: str = "auto",
+    precision: "Precision" = "auto",
+    workers: int | None = None,
+    timeout_seconds: float | None = None,
+    remember: bool = True,
+    cache_dir: str | PathLike[str] | None = None,
+) -> ActionModel:
+    """Load a model with what computes it.
+
+    Args:
+        model: a shipped model's name, a run folder, a model folder or an exported file.
+        engine: what computes; auto is torch on a GPU, else OpenVINO.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        precision: of the CNN; auto is the fastest that is safe here.
+        workers: videos decoded at a time; None is one per core.
+        timeout_seconds: the most that decoding a file may take; None is 600, and 4 per MB.
+        remember: whether features are looked up in the cache and kept there.
+        cache_dir: where features and prepared networks are kept; None is the user's cache folder.
+
+    Raises:
+        ActivityError: there is no such model, or it cannot be computed here as asked; `message`
+            says why and `hint` what to do.
+    """
+    from activity_cli.decoder_pool import Decoders
+    from activity_cli.engines.choice import choose_engine
+    from activity_cli.paths import default_cache_dir
+    from activity_cli.prediction import load_predictor
+
+    is_free = (engine, device, precision) == ("auto", "auto", "auto")
+    own = {} if workers is None else {"num_workers": workers}
+    return ActionModel(
+        load_predictor(
+            model if isinstance(model, str) else Path(model),
+            cache_dir=Path(cache_dir) if cache_dir is not None else default_cache_dir(),
+            engine=None if is_free else choose_engine(engine, device=device, precision=precision),
+            remember=remember,
+            decoders=Decoders(**own, timeout_seconds=timeout_seconds),
+        )
+    )

@@ -1,0 +1,76 @@
+"""The README's Python example, and what it promises."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import activity_cli
+from activity_cli import load_model
+from activity_cli.errors import ModelError
+from activity_cli.types import Status
+from tests.workplace import Workplace, rows_of
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_python_says_what_the_command_says(shared: Workplace, workplace: Workplace) -> None:
+    clips = sorted((shared.folder / "clips").glob("*/*.mp4"))[::6]
+    run = shared.folder / "runs" / "first"
+    (workplace.folder / "text.mp4").write_text("no video")
+    files = [*clips, workplace.folder / "text.mp4", workplace.folder / "gone.mp4"]
+    workplace.run("predict", *map(str, files), "--model", str(run), "--output", "a.csv", code=3)
+    expected = rows_of(workplace.folder / "a.csv")
+
+    with load_model(run, cache_dir=shared.cache) as model:
+        assert set(model.labels) == {"walk", "wave", "jump"}
+        results = list(model.predict_many(files))
+        alone = model.predict(str(clips[0]))
+
+    assert [result.path for result in results] == [row["path"] for row in expected]
+    assert [result.status for result in results] == [row["status"] for row in expected]
+    for result, row in zip(results[:-2], expected, strict=False):
+        assert result.prediction is not None
+        assert result.prediction.label == row["label"]
+        assert result.prediction.score == pytest.approx(float(row["score"]), abs=1e-6)
+    assert results[-1].status is Status.MISSING
+    assert results[-1].prediction is None
+    assert alone.prediction is not None
+    assert alone.prediction.label == expected[0]["label"]
+
+
+def test_the_readme_example_runs(shared: Workplace, workplace: Workplace) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    clip = next((shared.folder / "clips" / "wave").glob("*.mp4"))
+    (workplace.folder / "footage").mkdir()
+    for name in ("video.mp4", "footage/1.mp4", "footage/2.mp4"):
+        (workplace.folder / name).symlink_to(clip)
+    (workplace.folder / "footage" / "bad.mp4").write_text("no video")
+
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=workplace.folder,
+        env={**workplace.environment, "PYTHONPATH": str(README.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "unreadable" in done.stdout
+    assert done.stdout.count("\n") == 4
+
+
+def test_loading_is_light_until_a_model_is_asked_for(tmp_path: Path) -> None:
+    script = "import activity_cli, sys; print(*({'numpy', 'cv2', 'openvino'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == ""
+    with pytest.raises(ModelError) as error:
+        load_model(tmp_path)
+    assert error.value.hint
+    assert activity_cli.__version__
