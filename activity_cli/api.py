@@ -90,6 +90,9 @@ def load_model(
     precision: "Precision" = "auto",
     workers: int | None = None,
     timeout_seconds: float | None = None,
+    whole: bool = False,
+    window_seconds: float | None = None,
+    stride_seconds: float | None = None,
     remember: bool = True,
     cache_dir: str | PathLike[str] | None = None,
 ) -> ActionModel:
@@ -102,6 +105,10 @@ def load_model(
         precision: of the CNN; auto is the fastest that is safe here.
         workers: videos decoded at a time; None is one per core.
         timeout_seconds: the most that decoding a file may take; None is 600, and 4 per MB.
+        whole: take every video as one clip, however long it is.
+        window_seconds: length of the windows that slide over longer videos; None is that of the
+            clips that the model learned from.
+        stride_seconds: from one window to the next; None is a quarter of a window.
         remember: whether features are looked up in the cache and kept there.
         cache_dir: where features and prepared networks are kept; None is the user's cache folder.
 
@@ -113,7 +120,9 @@ def load_model(
     from activity_cli.engines.choice import choose_engine
     from activity_cli.paths import default_cache_dir
     from activity_cli.prediction import load_predictor
+    from activity_cli.predictors.sliding import Sliding
 
+    sliding = Sliding(window_seconds=window_seconds, stride_seconds=stride_seconds)
     is_free = (engine, device, precision) == ("auto", "auto", "auto")
     own = {} if workers is None else {"num_workers": workers}
     return ActionModel(
@@ -123,5 +132,6 @@ def load_model(
             engine=None if is_free else choose_engine(engine, device=device, precision=precision),
             remember=remember,
             decoders=Decoders(**own, timeout_seconds=timeout_seconds),
+            sliding=None if whole else sliding,
         )
     )

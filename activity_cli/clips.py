@@ -5,6 +5,7 @@ What a clip holds is a function of decoded timestamps alone. The header only pre
 will be needed, which saves a second pass over the file when it is right.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from typing import cast
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 
 from activity_cli.decoding import Pass, decode_all, decode_by_seeking, plan_seeks
-from activity_cli.errors import VideoError
+from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.sampling import Choice, Indices, Piece, Seconds, choose_frames
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import Clip, ClipFrames, Decoded, FrameRole, Images, Status
@@ -29,6 +30,7 @@ def read_frames(
     *,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    max_seconds: float | None = None,
     num_threads: int = 0,
 ) -> ClipFrames:
     """Sample a video, or a piece of it, to T frames, with what its motion images are made of.
@@ -42,11 +44,13 @@ def read_frames(
         settings: T, frame size, streams and how motion images are made.
         start_seconds: where the piece starts; None is the first frame.
         end_seconds: where the piece ends; None, or a time beyond it, is the end of the video.
+        max_seconds: a longer clip is refused, before it is decoded where its header says so.
         num_threads: decoder threads, as for `VideoReader`.
 
     Raises:
         MissingVideoError: there is no such file.
         UnsupportedVideoError: a video, but no decoder for its codec.
+        LongVideoError: the clip is longer than `max_seconds`.
         VideoError: no frame can be decoded, or the video ends before the piece starts.
     """
     if end_seconds is not None and not end_seconds > (start_seconds or 0):
@@ -55,17 +59,19 @@ def read_frames(
             hint="Its end must come after its start.",
         )
     piece = Piece(start_seconds=start_seconds, end_seconds=end_seconds)
-    info, decoded = _decode(path, settings, piece, num_threads)
+    info, decoded = _decode(path, settings, piece, max_seconds, num_threads)
     choice = choose_frames(decoded.seconds, settings, piece, frame_interval_seconds(info))
     if choice is None:
         raise VideoError(
             f"The piece starts at {start_seconds:g} s, but the video's last frame is at "
             f"{decoded.seconds[-1]:.2f} s."
         )
+    if max_seconds is not None and choice.duration_seconds > max_seconds:
+        raise LongVideoError(choice.duration_seconds)
     frames = decoded.frames
     if missing := choice.needed - frames.keys():
         with VideoReader(path, num_threads=num_threads) as reader:
-            shrink = partial(_to_square_rgb, frame_size=settings.frame_size)
+            shrink = partial(to_square_rgb, frame_size=settings.frame_size)
             again = decode_all(reader, missing, shrink, last_index=max(missing))
         frames = frames | again.frames
     if choice.needed - frames.keys():
@@ -89,6 +95,7 @@ def read_clip(
     *,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    max_seconds: float | None = None,
     num_threads: int = 0,
 ) -> Clip:
     """Sample a video, or a piece of it, to the T pictures per stream that the CNN sees.
@@ -100,6 +107,7 @@ def read_clip(
         settings,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
+        max_seconds=max_seconds,
         num_threads=num_threads,
     )
     return make_streams(sampled, settings)
@@ -107,13 +115,19 @@ def read_clip(
 
 def make_streams(sampled: ClipFrames, settings: ClipSettings) -> Clip:
     """The pictures of each stream from a clip's frames: (T, H, W, 3) uint8 RGB each."""
+    return Clip(images=images_by_stream(sampled.images, settings), decoded=sampled.decoded)
+
+
+def images_by_stream(
+    frames: Mapping[FrameRole, Images], settings: ClipSettings
+) -> dict[Stream, Images]:
+    """The pictures of each stream, (N, H, W, 3) uint8 RGB, from (N, H, W, 3) frames by role."""
     images: dict[Stream, Images] = {}
     if "rgb" in settings.streams:
-        images["rgb"] = sampled.images["frames"]
+        images["rgb"] = frames["frames"]
     if "motion" in settings.streams:
-        later, earlier = sampled.images["later"], sampled.images["earlier"]
-        images["motion"] = motion_image(later, earlier, settings.motion_gain)
-    return Clip(images=images, decoded=sampled.decoded)
+        images["motion"] = motion_image(frames["later"], frames["earlier"], settings.motion_gain)
+    return images
 
 
 def motion_image(later: Images, earlier: Images, gain: float) -> Images:
@@ -133,12 +147,18 @@ def motion_image(later: Images, earlier: Images, gain: float) -> Images:
 
 
 def _decode(
-    path: str | PathLike[str], settings: ClipSettings, piece: Piece, num_threads: int
+    path: str | PathLike[str],
+    settings: ClipSettings,
+    piece: Piece,
+    max_seconds: float | None,
+    num_threads: int,
 ) -> tuple[VideoInfo, Pass]:
     """The frames that the clip needs, as far as they can be foreseen."""
-    shrink = partial(_to_square_rgb, frame_size=settings.frame_size)
+    shrink = partial(to_square_rgb, frame_size=settings.frame_size)
     with VideoReader(path, num_threads=num_threads) as reader:
         info = reader.info
+        if max_seconds is not None and (info.duration_seconds_from_header or 0) > max_seconds:
+            raise LongVideoError(info.duration_seconds_from_header or 0)
 
         def needed(seconds: Seconds) -> frozenset[int]:
             choice = choose_frames(seconds, settings, piece, frame_interval_seconds(info))
@@ -168,8 +188,10 @@ def _predict_indices(info: VideoInfo, settings: ClipSettings, piece: Piece) -> f
     return needed
 
 
-def _to_square_rgb(bgr: Frame, frame_size: int) -> Frame:
-    """Squash to a square. Each side shrinks by area, which keeps detail, or grows linearly.
+def to_square_rgb(bgr: Frame, frame_size: int) -> Frame:
+    """Squash a decoder's frame to a square.
+
+    Each side shrinks by area, which keeps detail, or grows linearly.
 
     OpenCV averages 2 x 2 pixels several times faster than other areas, so large frames are halved
     first: 1.4 instead of 3.3 ms from 1280 x 720 to 224 x 224.
@@ -187,16 +209,29 @@ def _to_square_rgb(bgr: Frame, frame_size: int) -> Frame:
     return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
+def judge_end(info: VideoInfo, num_frames: int, duration_seconds: float) -> tuple[Status, str]:
+    """Tell a file that broke off, by what its header promises against what was decoded to the end.
+
+    Args:
+        info: the header.
+        num_frames: frames decoded.
+        duration_seconds: from the first frame to the end.
+    """
+    promised = info.num_frames_from_header or 0
+    is_short = duration_seconds < 0.95 * (info.duration_seconds_from_header or 0)
+    if is_short and promised - num_frames > max(2, 0.05 * promised):
+        reason = f"header promises {promised} frames, {num_frames} could be decoded"
+        return Status.TRUNCATED, reason
+    return Status.OK, ""
+
+
 def _judge(info: VideoInfo, decoded: Pass, choice: Choice, num_frames: int) -> tuple[Status, str]:
-    """Tell a file that broke off, by header against frames, and one with too few frames."""
-    promised, count = info.num_frames_from_header or 0, len(decoded.seconds)
-    duration = decoded.seconds[-1] - decoded.seconds[0] + frame_interval_seconds(info)
-    if (
-        decoded.reached_end
-        and promised - count > max(2, 0.05 * promised)
-        and duration < 0.95 * (info.duration_seconds_from_header or 0)
-    ):
-        return Status.TRUNCATED, f"header promises {promised} frames, {count} could be decoded"
+    """Tell a file that broke off, and one with too few frames."""
+    if decoded.reached_end:
+        duration = decoded.seconds[-1] - decoded.seconds[0] + frame_interval_seconds(info)
+        status, reason = judge_end(info, len(decoded.seconds), duration)
+        if status is not Status.OK:
+            return status, reason
     if choice.num_frames < num_frames:
         plural = "" if choice.num_frames == 1 else "s"
         return Status.SHORT, (

@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from activity_cli.clips import read_clip, read_frames
 from activity_cli.errors import SettingsError
+from activity_cli.grid import GridChunk, open_grid, read_grid
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Clip, ClipFrames
 from activity_cli.workers import WorkerPool
@@ -94,6 +95,69 @@ class DecoderPool:
         return ClipReader(self._workers, self.decoders)
 
 
+class GridSession:
+    """A long video that a worker process of its own reads. A context manager.
+
+    Args:
+        path: the video file.
+        decoders: how many threads decode it, and how long a step may take.
+        settings: frame size, streams and how motion images are made.
+        step_seconds: time between two points of the grid.
+        as_streams: give what the CNN sees, not the frames that it is made of.
+
+    Raises:
+        VideoError: as `VideoReader`; also WorkerCrashError and WorkerTimeoutError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        decoders: Decoders,
+        settings: ClipSettings,
+        *,
+        step_seconds: float,
+        as_streams: bool,
+    ) -> None:
+        self._timeout_seconds = decoders.timeout_for(path)
+        self._workers = WorkerPool(1, imports=[open_grid.__module__])
+        try:
+            self.info = self._workers.call_within(
+                self._timeout_seconds,
+                open_grid,
+                path,
+                settings,
+                step_seconds=step_seconds,
+                num_threads=decoders.num_threads or 0,
+                as_streams=as_streams,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def read(self, max_points: int) -> GridChunk:
+        """The next points of the grid, at most so many.
+
+        Raises:
+            VideoError: a frame cannot be converted; also as above.
+        """
+        return self._workers.call_within(self._timeout_seconds, read_grid, max_points)
+
+    def close(self) -> None:
+        """End the worker, whatever it is doing."""
+        self._workers.close()
+
+
 class ClipReader:
     """Reads clips in workers, for any number of threads, until it is interrupted."""
 
@@ -109,6 +173,7 @@ class ClipReader:
         *,
         start_seconds: float | None = None,
         end_seconds: float | None = None,
+        max_seconds: float | None = None,
         num_threads: int = 0,
     ) -> Clip:
         """As `clips.read_clip`.
@@ -122,6 +187,7 @@ class ClipReader:
             settings,
             start_seconds=start_seconds,
             end_seconds=end_seconds,
+            max_seconds=max_seconds,
             num_threads=num_threads,
         )
 
@@ -132,6 +198,7 @@ class ClipReader:
         *,
         start_seconds: float | None = None,
         end_seconds: float | None = None,
+        max_seconds: float | None = None,
         num_threads: int = 0,
     ) -> ClipFrames:
         """As `clips.read_frames`.
@@ -145,6 +212,7 @@ class ClipReader:
             settings,
             start_seconds=start_seconds,
             end_seconds=end_seconds,
+            max_seconds=max_seconds,
             num_threads=num_threads,
         )
 

@@ -104,6 +104,11 @@ def decode_all(
     return Pass(seconds=np.array(all_seconds), frames=frames, reached_end=reached_end)
 
 
+def is_proven(info: VideoInfo) -> bool:
+    """Whether a file is of a kind whose packets tell the times that its frames will have."""
+    return info.has_stored_times and info.codec.upper() in _PROVEN_CODECS.split()
+
+
 def plan_seeks(
     info: VideoInfo,
     choose: Callable[[Seconds], Collection[int]],
@@ -123,8 +128,7 @@ def plan_seeks(
     num_frames = info.num_frames_from_header or 0
     if until_seconds is not None:
         num_frames = min(num_frames, int(until_seconds / frame_interval_seconds(info)))
-    is_proven = info.has_stored_times and info.codec.upper() in _PROVEN_CODECS.split()
-    if num_frames < _MIN_FRAMES or not is_proven:
+    if num_frames < _MIN_FRAMES or not is_proven(info):
         return None
     try:
         packets = read_packet_times(info.path, until_seconds=until_seconds)

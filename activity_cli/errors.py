@@ -47,6 +47,13 @@ class UnsupportedVideoError(VideoError):
     status = "unsupported"
 
 
+class LongVideoError(VideoError):
+    """The video is too long to be taken as one clip. Whoever set the limit knows what to do."""
+
+    def __init__(self, duration_seconds: float) -> None:
+        super().__init__(f"It is {duration_seconds:g} s long, more than one clip.")
+
+
 class WorkerCrashError(VideoError):
     """The process that decoded the video died of it."""
 

@@ -24,7 +24,7 @@ from activity_cli.checked_files import CheckedFiles
 from activity_cli.dataset import Sample
 from activity_cli.decoder_pool import ClipReader, DecoderPool, Decoders
 from activity_cli.engines.protocol import Extractor
-from activity_cli.errors import VideoError
+from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.files import temporary_file
 from activity_cli.overlap import overlap
 from activity_cli.paths import FEATURES
@@ -125,12 +125,14 @@ def extract_features(
     backbone: Backbone,
     pool: DecoderPool,
     cache: FeatureCache | None = None,
+    max_seconds: float | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[ExtractedClip]:
     """Features of each request, in order: decoders run ahead, the CNN takes what is ready.
 
     Memory does not grow with the number of requests. A video that gives no frames becomes an
-    `ExtractedClip` with its error. Once `stop` is set, requests that are not begun are left out.
+    `ExtractedClip` with its error, a LongVideoError if it is longer than `max_seconds`. Once
+    `stop` is set, requests that are not begun are left out.
     """
     requests, num_threads = threads_for(requests, pool.decoders)
     preparer = _Preparer(
@@ -139,6 +141,7 @@ def extract_features(
         cache=cache,
         key_parts=_key_parts(settings, backbone, extractor),
         num_threads=num_threads,
+        max_seconds=max_seconds,
     )
     finished = overlap(
         requests,
@@ -183,6 +186,7 @@ class _Preparer:
     cache: FeatureCache | None
     key_parts: str
     num_threads: int
+    max_seconds: float | None
 
     def prepare(self, request: ClipRequest) -> _Prepared:
         """Runs in a thread of its own, and waits there for the worker that decodes."""
@@ -194,6 +198,7 @@ class _Preparer:
                 key = _key(request, self.key_parts)
                 if entry := self.cache.load(key):
                     cached, decoded = entry
+                    self._check_length(decoded)
             missing = tuple(stream for stream in self.settings.streams if stream not in cached)
             clip = None
             if missing:
@@ -202,6 +207,7 @@ class _Preparer:
                     replace(self.settings, streams=missing),
                     start_seconds=request.start_seconds,
                     end_seconds=request.end_seconds,
+                    max_seconds=self.max_seconds,
                     num_threads=self.num_threads,
                 )
                 decoded = clip.decoded
@@ -218,6 +224,11 @@ class _Preparer:
             decode_seconds=time.perf_counter() - started,
             may_cache=may_cache and clip is not None,
         )
+
+    def _check_length(self, decoded: Decoded) -> None:
+        """What was taken as one clip before need not be one now."""
+        if self.max_seconds is not None and decoded.duration_seconds > self.max_seconds:
+            raise LongVideoError(decoded.duration_seconds)
 
 
 def _run_cnn(

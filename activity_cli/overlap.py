@@ -7,7 +7,7 @@ inference takes at once may come from several videos.
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -38,7 +38,7 @@ def overlap(
     num_workers: int,
     stop: threading.Event | None = None,
     interrupt: Callable[[], None] = lambda: None,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Results of `compute` for all requests, in their order.
 
     Args:

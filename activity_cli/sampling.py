@@ -17,7 +17,7 @@ Seconds = NDArray[np.float64]
 
 # Times that differ by less count as equal, lest rounding decide which of two frames is taken: in
 # sampling and, twice as much because two differences are compared, in pairing for motion.
-_TIE_SECONDS = 0.001
+TIE_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,7 @@ def choose_frames(
     seconds: Seconds, settings: ClipSettings, piece: Piece, interval_from_header: float
 ) -> Choice | None:
     """Choose the clip's frames by their times; None when the piece starts after the video."""
-    gaps = np.diff(seconds)
-    gaps = gaps[gaps > 0]
-    video_end = float(seconds[-1] + (np.median(gaps) if gaps.size else interval_from_header))
+    video_end = end_of_video(seconds, interval_from_header)
     start = float(seconds[0]) if piece.start_seconds is None else piece.start_seconds
     end = video_end if piece.end_seconds is None else min(video_end, piece.end_seconds)
     if end - start < 1e-6:  # not 0: the end was computed
@@ -65,6 +63,18 @@ def choose_frames(
         num_frames=stop - first,
         duration_seconds=end - start,
     )
+
+
+def end_of_video(seconds: Seconds, interval_from_header: float) -> float:
+    """One typical frame interval after the last frame; the header's where there is one frame.
+
+    Args:
+        seconds: (N,) times of the video's frames, not decreasing.
+        interval_from_header: time per frame.
+    """
+    gaps = np.diff(seconds)
+    gaps = gaps[gaps > 0]
+    return float(seconds[-1] + (np.median(gaps) if gaps.size else interval_from_header))
 
 
 def sample_indices(
@@ -89,7 +99,7 @@ def sample_indices(
     start = float(seconds[0]) if start_seconds is None else start_seconds
     first, stop = _span_indices(seconds, start, end_seconds)
     middles = start + (np.arange(num_frames) + 0.5) * ((end_seconds - start) / num_frames)
-    tie = min(_TIE_SECONDS, (end_seconds - start) / (stop - first) / 40)
+    tie = min(TIE_SECONDS, (end_seconds - start) / (stop - first) / 40)
     on_screen = np.searchsorted(seconds, middles + tie, side="right") - 1
     return cast(Indices, np.clip(on_screen, first, stop - 1))
 
@@ -114,7 +124,7 @@ def partner_indices(
     after = np.clip(np.searchsorted(seconds, wanted), 1, max(1, indices.max(initial=0)))
     after = np.minimum(after, len(seconds) - 1)
     before = np.maximum(after - 1, 0)
-    tie = np.minimum(2 * _TIE_SECONDS, (seconds[after] - seconds[before]) / 8)
+    tie = np.minimum(2 * TIE_SECONDS, (seconds[after] - seconds[before]) / 8)
     after_is_nearer = seconds[after] - wanted <= wanted - seconds[before] + tie
     earlier = np.minimum(np.where(after_is_nearer, after, before), np.maximum(indices - 1, 0))
     later = np.where(indices == 0, min(1, len(seconds) - 1), indices)

@@ -124,27 +124,6 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileResult:
-    """One row per file that was asked for. No prediction unless frames were decoded."""
-
-    path: str
-    status: Status
-    reason: str = ""
-    prediction: Prediction | None = None
-    duration_seconds: float | None = None
-    num_frames: int | None = None
-    model: str = ""
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time spent per stage: decode, cnn, lstm; an export computes both in one, network."""
-
-    def __post_init__(self) -> None:
-        _check(
-            (self.prediction is not None) == self.status.has_score,
-            f"status {self.status} and a prediction of {self.prediction} do not go together",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
     """What a model says of each of the W windows that were slid over a video."""
 
@@ -167,6 +146,30 @@ class Timeline:
         _check(increasing, "windows must start one after the other")
         inside = self.window_seconds > 0 and self.starts_seconds[-1] < self.end_seconds
         _check(inside, "windows must start before the video ends")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult:
+    """One row per file that was asked for. No prediction unless frames were decoded."""
+
+    path: str
+    status: Status
+    reason: str = ""
+    prediction: Prediction | None = None
+    duration_seconds: float | None = None
+    num_frames: int | None = None
+    model: str = ""
+    timeline: Timeline | None = None
+    """Scores of sliding windows, where the video is longer than a clip: the prediction is then
+    their mean."""
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time spent per stage: decode, cnn, lstm; an export computes both in one, network."""
+
+    def __post_init__(self) -> None:
+        _check(
+            (self.prediction is not None) == self.status.has_score,
+            f"status {self.status} and a prediction of {self.prediction} do not go together",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ import pytest
 from activity_cli.clips import read_clip
 from activity_cli.errors import (
     ActivityError,
+    LongVideoError,
     MissingExtraError,
     MissingVideoError,
     SettingsError,
@@ -165,6 +166,7 @@ def all_errors() -> list[ActivityError]:
     """One of each class of the tree."""
     special: list[ActivityError] = [
         MissingExtraError("INT8", package="nncf", extra="int8"),
+        LongVideoError(60.0),
         RowError(Path("rows.csv"), 7, "label", "is empty", hint="Give it a label."),
         ParityError(
             ExportReport(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from activity_cli.engines.choice import Engine, Precision, choose_engine
+from activity_cli.errors import SettingsError
 from activity_cli.paths import default_cache_dir
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from activity_cli.cli.progress import ProgressReport
     from activity_cli.decoder_pool import Decoders
     from activity_cli.labelled import Reading
+    from activity_cli.long_video import OnSeconds
+    from activity_cli.predictors.sliding import Sliding
     from activity_cli.report.result_file import GoingOn
     from activity_cli.sources import Found
 
@@ -211,6 +214,54 @@ class BatchOptions:
         return FailureLimit.parse(self.max_failures) if self.max_failures else None
 
 
+_WINDOWS = "Long videos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowOptions:
+    """How windows slide over videos that are longer than a clip."""
+
+    window: Annotated[
+        float | None,
+        _option(
+            panel=_WINDOWS,
+            text="Seconds that a window spans.",
+            show_default="as long as the clips that the model learned from",
+        ),
+    ] = None
+    stride: Annotated[
+        float | None,
+        _option(
+            panel=_WINDOWS,
+            text="Seconds from one window to the next.",
+            show_default="a quarter of a window",
+        ),
+    ] = None
+    whole: Annotated[
+        bool,
+        _option("--whole", panel=_WINDOWS, text="No windows: every video is one clip."),
+    ] = False
+
+    def sliding(self, on_seconds: "OnSeconds") -> "Sliding | None":
+        """How windows slide, or None where they are not wanted.
+
+        Raises:
+            SettingsError: wishes that do not go together.
+        """
+        from activity_cli.predictors.sliding import Sliding
+
+        if not self.whole:
+            return Sliding(
+                window_seconds=self.window, stride_seconds=self.stride, on_seconds=on_seconds
+            )
+        if self.window or self.stride:
+            raise SettingsError(
+                "--whole takes a video as one clip: there is nothing that --window could say.",
+                hint="Leave --whole, or --window and --stride, away.",
+            )
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClipOptions:
     """How a video becomes a clip, and which CNN reads it."""
@@ -351,7 +402,7 @@ class TrainOptions:
         return TrainSettings(**vars(self))
 
 
-_GROUPS = (MachineOptions, BatchOptions, ClipOptions, NetworkOptions, TrainOptions)
+_GROUPS = (MachineOptions, BatchOptions, WindowOptions, ClipOptions, NetworkOptions, TrainOptions)
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

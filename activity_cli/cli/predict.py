@@ -29,6 +29,7 @@ def predict(
     *,
     machine: options.MachineOptions,
     batch: options.BatchOptions,
+    windows: options.WindowOptions,
     model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
     top_k: Annotated[int, typer.Option(help="Labels to give per video.", min=1)] = 3,
     all_scores: Annotated[
@@ -62,6 +63,13 @@ def predict(
         console.results_console().print(console.show_plan(paths, output))
         return
     tally, shown = Tally(), []
+
+    def on_seconds(path: Path, done: float, total: float) -> None:
+        if len(paths) == 1:
+            report("video", round(done), round(total))
+        else:
+            report.detail(console.describe_long_video(path, done, total))
+
     with (
         progress_report(quiet=quiet) as report,
         finish_on_interrupt(report.note) as stop,
@@ -72,6 +80,7 @@ def predict(
                 engine=machine.asked_engine(),
                 remember=not no_cache,
                 decoders=machine.decoders(),
+                sliding=windows.sliding(on_seconds),
                 on_prepare=report.note,
             )
         ) as predictor,

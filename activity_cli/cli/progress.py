@@ -19,6 +19,7 @@ STAGE_NAMES = {
     "features": "Decoding and CNN",
     "epochs": "Training",
     "predict": "Scoring",
+    "video": "Seconds scored",
     "train": "Training folds",
     "benchmark": "Measuring",
     "export": "Exporting",

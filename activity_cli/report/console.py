@@ -96,6 +96,12 @@ def describe_failures(tally: "Tally") -> str:
     return f"{tally.num_without_score} without a score" if tally.num_without_score else ""
 
 
+def describe_long_video(path: Path, done_seconds: float, total_seconds: float) -> str:
+    """How far a long video has come, beside the progress of a batch."""
+    share = f"{done_seconds / total_seconds:.0%}" if total_seconds else f"{done_seconds:.0f} s"
+    return f"{_printable(path.name)}: {share}"
+
+
 def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
     """What `--dry-run` says: how many files, how large, of which kinds, and the first few."""
     sizes = [path.stat().st_size if is_file(path) else 0 for path in paths]

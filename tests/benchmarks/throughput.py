@@ -25,7 +25,7 @@ from activity_cli.engines.loading import load_extractor
 from activity_cli.features import ClipRequest
 from activity_cli.files import is_video, walk_files
 from activity_cli.paths import default_cache_dir
-from activity_cli.prediction import ModelPredictor
+from activity_cli.predictors.model import ModelPredictor
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import Images
 

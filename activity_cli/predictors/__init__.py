@@ -1,0 +1,1 @@
+"""What scores videos: a model folder in an engine, or an exported file in its runtime."""

@@ -1,0 +1,154 @@
+"""An exported model, in the runtime that it was exported for.
+
+R is roles of frames, N points in time, T frames per clip, C labels.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
+from activity_cli.errors import LongVideoError, VideoError
+from activity_cli.export.exported import ExportedModel, open_exported
+from activity_cli.export.signature import frame_roles
+from activity_cli.features import ClipRequest, threads_for
+from activity_cli.grid import GridChunk
+from activity_cli.long_video import Scan
+from activity_cli.overlap import overlap
+from activity_cli.predictors.results import scored, unscored
+from activity_cli.predictors.sliding import Sliding, make_slider
+from activity_cli.types import ClipFrames, FileResult, FrameRole, Images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DecodedRequest:
+    request: ClipRequest
+    frames: ClipFrames | VideoError
+    """Or why there are none."""
+    seconds: float
+
+
+class ExportPredictor:
+    """Scores with an exported model, in the runtime that it was exported for."""
+
+    def __init__(
+        self,
+        model: ExportedModel,
+        *,
+        decoders: Decoders = AUTO_DECODERS,
+        sliding: Sliding | None = None,
+    ) -> None:
+        self.description = model.description
+        self._slider = make_slider(sliding, self.description, decoders)
+        self._pool = DecoderPool(decoders)
+        self._runner = open_exported(model)
+        self._lock = threading.Lock()  # the runner is for one thread at a time
+        self.made_with: Mapping[str, str] = {
+            "model": f"{model.description.name} {model.identity[:16]}",
+            "engine": f"{model.format}-{model.precision}",
+            **(self._slider.made_with if self._slider else {}),
+        }
+
+    def predict(
+        self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
+    ) -> Iterator[FileResult]:
+        """One result per request, in order."""
+        requests, num_threads = threads_for(requests, self._pool.decoders)
+        reader = self._pool.reader()
+        max_seconds = self._slider.max_clip_seconds if self._slider else None
+        results = overlap(
+            requests,
+            prepare=lambda request: self._decode(
+                request, reader, num_threads, max_seconds=max_seconds
+            ),
+            compute=lambda batch: [self._score(clip) for clip in batch],
+            size_of=lambda _: 1,
+            batch_size=1,
+            num_workers=self._pool.decoders.num_workers,
+            stop=stop,
+            interrupt=reader.interrupt,
+        )
+        with closing(results):
+            for result in results:
+                if isinstance(result, FileResult):
+                    yield result
+                else:
+                    yield self._slide(result)
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        self._pool.close()
+
+    def _decode(
+        self,
+        request: ClipRequest,
+        reader: ClipReader,
+        num_threads: int,
+        *,
+        max_seconds: float | None,
+    ) -> _DecodedRequest:
+        started = time.perf_counter()
+        frames: ClipFrames | VideoError
+        try:
+            frames = reader.read_frames(
+                request.path,
+                self.description.clip,
+                start_seconds=request.start_seconds,
+                end_seconds=request.end_seconds,
+                max_seconds=max_seconds,
+                num_threads=num_threads,
+            )
+        except VideoError as error:
+            frames = error
+        return _DecodedRequest(
+            request=request, frames=frames, seconds=time.perf_counter() - started
+        )
+
+    def _score(self, clip: _DecodedRequest) -> FileResult | ClipRequest:
+        """What became of a clip, or the request itself where windows have to slide over it."""
+        if isinstance(clip.frames, LongVideoError):
+            return clip.request
+        if isinstance(clip.frames, VideoError):
+            return unscored(clip.request, clip.frames, self.description)
+        started = time.perf_counter()
+        images = {role: stack[None] for role, stack in clip.frames.images.items()}
+        scores = self._run(images)[0]
+        seconds = {"decode": clip.seconds, "network": time.perf_counter() - started}
+        return scored(clip.request, clip.frames.decoded, scores, self.description, seconds)
+
+    def _slide(self, request: ClipRequest) -> FileResult:
+        """Windows over a long video. The export's CNN sees shared frames once per window."""
+        assert self._slider is not None
+        roles = frame_roles(self.description.clip)
+
+        def see(chunk: GridChunk) -> NDArray[np.uint8]:
+            return np.stack([chunk.frames[role] for role in roles])  # (R, N, H, W, 3)
+
+        def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, 3)
+            each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]
+            return np.concatenate([self._run(images) for images in each])
+
+        scan = Scan(
+            see=see,
+            score=score,
+            as_streams=False,
+            see_stage="decode",
+            score_stage="network",
+            labels=self.description.labels,
+        )
+        return self._slider.score(request, scan) or self._whole(request)
+
+    def _whole(self, request: ClipRequest) -> FileResult:
+        """As one clip, however long its header says it is."""
+        result = self._score(self._decode(request, self._pool.reader(), 0, max_seconds=None))
+        assert isinstance(result, FileResult)
+        return result
+
+    def _run(self, images: Mapping[FrameRole, Images]) -> NDArray[np.float32]:
+        with self._lock:
+            return self._runner.score(images)

@@ -1,0 +1,159 @@
+"""A model folder: an engine runs the CNN, then the sequence classifier.
+
+N is points in time, S streams, T frames per clip, D the CNN's feature size, C labels.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.bundle import Model
+from activity_cli.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
+from activity_cli.engines.choice import Engine
+from activity_cli.engines.loading import load_classifier, load_extractor
+from activity_cli.engines.protocol import Classifier, Extractor, OnPrepare
+from activity_cli.errors import LongVideoError
+from activity_cli.features import (
+    ClipRequest,
+    ExtractedClip,
+    FeatureCache,
+    extract_features,
+    feature_cache,
+)
+from activity_cli.grid import GridChunk
+from activity_cli.long_video import Scan
+from activity_cli.predictors.results import scored, unscored
+from activity_cli.predictors.sliding import Slider, Sliding, make_slider
+from activity_cli.types import FileResult, Images
+
+if TYPE_CHECKING:
+    from activity_cli.network import ClipScorer
+
+
+class ModelPredictor:
+    """Scores with a model folder: an engine runs the CNN, then the sequence classifier."""
+
+    def __init__(
+        self,
+        model: Model,
+        engine: Engine,
+        *,
+        cache_dir: Path,
+        remember: bool = True,
+        decoders: Decoders = AUTO_DECODERS,
+        sliding: Sliding | None = None,
+        on_prepare: OnPrepare = lambda _: None,
+    ) -> None:
+        self.description = model.description
+        self._slider = make_slider(sliding, self.description, decoders)
+        self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
+        self._pool = DecoderPool(decoders)  # its first worker starts while the CNN is loaded
+        self._extractor: Extractor = OneAtATime(
+            load_extractor(
+                self.description.backbone,
+                engine,
+                cache_dir=cache_dir,
+                frame_size=self.description.clip.frame_size,
+                on_prepare=on_prepare,
+            )
+        )
+        self._classifier: Classifier = load_classifier(
+            lambda: _load_scorer(model),
+            engine,
+            key=model.identity,
+            cache_dir=cache_dir,
+            example_shape=(1, *self.description.feature_shape),
+            on_prepare=on_prepare,
+        )
+        self.made_with: Mapping[str, str] = {
+            "model": f"{self.description.name} {model.fingerprint[:16]}",
+            "engine": self._extractor.identity,
+            **(self._slider.made_with if self._slider else {}),
+        }
+
+    def predict(
+        self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
+    ) -> Iterator[FileResult]:
+        """One result per request, in order."""
+        for clip in extract_features(
+            requests,
+            self.description.clip,
+            extractor=self._extractor,
+            backbone=self.description.backbone,
+            pool=self._pool,
+            cache=self._cache,
+            max_seconds=self._slider.max_clip_seconds if self._slider else None,
+            stop=stop,
+        ):
+            if self._slider and isinstance(clip.error, LongVideoError):
+                yield self._slide(self._slider, clip.request)
+            else:
+                yield self._score(clip)
+
+    def _slide(self, slider: Slider, request: ClipRequest) -> FileResult:
+        def see(chunk: GridChunk) -> NDArray[np.float16]:
+            rows = self._extractor.extract(np.concatenate(list(chunk.streams.values())))
+            return rows.astype(np.float16).reshape(
+                len(chunk.streams), chunk.num_points, -1
+            )  # (S, N, D)
+
+        scan = Scan(
+            see=see,
+            score=self._classifier.classify,
+            as_streams=True,
+            see_stage="cnn",
+            score_stage="lstm",
+            labels=self.description.labels,
+        )
+        return slider.score(request, scan) or next(self._whole(request))
+
+    def _whole(self, request: ClipRequest) -> Iterator[FileResult]:
+        """As one clip, however long its header says it is."""
+        for clip in extract_features(
+            [request],
+            self.description.clip,
+            extractor=self._extractor,
+            backbone=self.description.backbone,
+            pool=self._pool,
+        ):
+            yield self._score(clip)
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        self._pool.close()
+
+    def _score(self, clip: ExtractedClip) -> FileResult:
+        if clip.values is None or clip.decoded is None:
+            assert clip.error is not None
+            return unscored(clip.request, clip.error, self.description)
+        started = time.perf_counter()
+        scores = self._classifier.classify(clip.values[None])[0]
+        seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}
+        return scored(clip.request, clip.decoded, scores, self.description, seconds)
+
+
+def _load_scorer(model: Model) -> "ClipScorer":
+    from activity_cli.training import load_scorer
+
+    return load_scorer(model)
+
+
+class OneAtATime:
+    """An extractor for calls from several threads: a long video's and those of clips."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self.identity = extractor.identity
+        self.feature_size = extractor.feature_size
+        self.batch_size = extractor.batch_size
+        self._extractor = extractor
+        self._lock = threading.Lock()
+
+    def extract(self, frames: Images) -> NDArray[np.float32]:
+        """As the extractor's, one call after the other."""
+        with self._lock:
+            return self._extractor.extract(frames)

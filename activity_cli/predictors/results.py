@@ -1,0 +1,61 @@
+"""What became of a file, from what its decoding and its scores say."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.bundle import ModelDescription
+from activity_cli.errors import VideoError
+from activity_cli.features import ClipRequest
+from activity_cli.long_video import LongResult
+from activity_cli.types import Decoded, FileResult, Prediction, Status
+
+
+def scored(
+    request: ClipRequest,
+    decoded: Decoded,
+    scores: NDArray[np.float32],
+    description: ModelDescription,
+    stage_seconds: Mapping[str, float],
+) -> FileResult:
+    """A clip with its scores (C,)."""
+    return FileResult(
+        path=str(request.path),
+        status=decoded.status,
+        reason=decoded.reason,
+        prediction=Prediction(labels=description.labels, scores=scores),
+        duration_seconds=decoded.duration_seconds,
+        num_frames=decoded.num_frames,
+        model=description.name,
+        stage_seconds=stage_seconds,
+    )
+
+
+def scored_in_windows(
+    request: ClipRequest, result: LongResult, description: ModelDescription
+) -> FileResult:
+    """A long video: its scores are the mean of its windows', so what shows longest comes first."""
+    return FileResult(
+        path=str(request.path),
+        status=result.status,
+        reason=result.reason,
+        prediction=Prediction(
+            labels=description.labels, scores=result.timeline.scores.mean(axis=0)
+        ),
+        duration_seconds=result.duration_seconds,
+        num_frames=result.num_frames,
+        model=description.name,
+        timeline=result.timeline,
+        stage_seconds=result.stage_seconds,
+    )
+
+
+def unscored(request: ClipRequest, error: VideoError, description: ModelDescription) -> FileResult:
+    """A file without frames, and why."""
+    return FileResult(
+        path=str(request.path),
+        status=Status(error.status),
+        reason=str(error),
+        model=description.name,
+    )
