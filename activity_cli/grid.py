@@ -84,6 +84,8 @@ class GridReader:
         self._num_threads = num_threads
         self._as_streams = as_streams
         self._next_point = 0
+        self.num_passes = 0
+        """How often the video was begun: twice where its times were not foreseen."""
         self._start()
         self.info = self._reader.info
         self._tie = min(TIE_SECONDS, frame_interval_seconds(self.info) / 40)
@@ -110,12 +112,18 @@ class GridReader:
             self._forget()
         return self._chunk(roles, count, is_last=count < max_points)
 
+    @property
+    def num_held(self) -> int:
+        """Frames in memory now."""
+        return len(self._kept)
+
     def close(self) -> None:
         """Free the decoder."""
         self._reader.close()
 
     def _start(self) -> None:
         self._reader = VideoReader(self._path, num_threads=self._num_threads)
+        self.num_passes += 1
         self._times = array("d")
         self._kept: dict[int, Frame] = {}
         self._has_ended = False
