@@ -213,7 +213,10 @@ def _videos(folder: Path) -> list[Path]:
     others = [path for path in files if not is_video(path)]
     for path in files:
         if is_folder(path):
-            raise _unreadable_folder(path)
+            raise DataError(
+                f"{path} is a folder that is empty or cannot be read.",
+                hint="Remove it, or check its permissions.",
+            )
     if not videos:
         raise DataError(
             f"{folder} has no videos; {describe_other_files(others)}.",

@@ -49,7 +49,8 @@ def walk_files(folder: Path) -> Iterator[Path]:
     """All files below a folder in the order of their names, without hidden ones.
 
     Links to folders are followed, each folder once, so that loops of links end. A folder
-    that cannot be read is given itself, in place of its files, so that it is not lost.
+    that cannot be read is given itself, in place of its files, so that it is not lost; so is one
+    that is named like a video and empty.
     """
     pending = [(folder, True)]
     seen: set[tuple[int, int]] = set()
@@ -68,6 +69,8 @@ def walk_files(folder: Path) -> Iterator[Path]:
         if (identity.st_dev, identity.st_ino) not in seen:
             seen.add((identity.st_dev, identity.st_ino))
             visible = [entry for entry in entries if not entry[0].startswith(".")]
+            if not visible and path != folder and is_video(path):
+                yield path
             pending += [(path / name, is_dir) for name, is_dir in reversed(visible)]
 
 

@@ -142,3 +142,15 @@ def test_a_folder_that_cannot_be_read_is_not_lost(footage: Path) -> None:
         assert "footage/a" in names("footage")
     finally:
         (footage / "a").chmod(0o755)
+
+
+def test_an_empty_folder_that_is_named_like_a_video_is_not_lost(footage: Path) -> None:
+    (footage / "folder.mp4").mkdir()
+    (footage / "album.mp4").mkdir()
+    (footage / "album.mp4" / "1.mp4").touch()
+
+    found = [path.relative_to(footage).as_posix() for path in expand_sources([str(footage)])]
+
+    assert "folder.mp4" in found
+    assert "album.mp4/1.mp4" in found
+    assert "album.mp4" not in found
