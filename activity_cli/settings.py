@@ -152,7 +152,7 @@ class SegmentSettings(_Settings):
     smoothing_seconds: float | None = None
     """An action that lasts this long is told from what surrounds it when its scores are e (2.7)
     times as high; one half as long needs e squared, one twice as long the root of e.
-    0 takes the best label of every moment. None: 1.5 windows."""
+    0 takes the best label of every moment. None: one window."""
     min_seconds: float | None = None
     """Shorter segments become part of the better neighbour. None: half a window."""
     gap_seconds: float | None = None

@@ -272,9 +272,9 @@ def test_label_studio_tasks_fit_their_configuration(
     assert tasks[2]["predictions"][0]["result"][0]["value"]["ranges"] == [{"start": 1, "end": 10}]
 
 
-@pytest.mark.parametrize("fps", [10, 24, 25, 30000 / 1001])
+@pytest.mark.parametrize("fps", [10, 24, 25, 30000 / 1001, 100])
 def test_frames_of_a_segment_are_those_shown_while_it_lasts(fps: float) -> None:
-    cuts = [0, 1.5, 2.25, 2.3, 7 / 3, 3, 4]
+    cuts = [0, 0.07, 1.5, 2.25, 2.3, 7 / 3, 3, 4]
     pieces = [segment(start, end, "run") for start, end in pairwise(cuts)]
     whole = VideoSegments(path="a", duration_seconds=4, fps=fps, segments=tuple(pieces))
 
@@ -285,7 +285,7 @@ def test_frames_of_a_segment_are_those_shown_while_it_lasts(fps: float) -> None:
             if piece.start_seconds <= number / fps + 1e-9 < piece.end_seconds
         ]
         first, last = frame_range(piece, whole)
-        # One that is shorter than a frame still has the next one.
+        # One that is shorter than a frame still has the next one. 0.07 * 100 is a little above 7.
         assert [first, last] == ([shown[0], shown[-1]] if shown else [first, first])
 
 

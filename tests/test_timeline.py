@@ -103,6 +103,7 @@ def test_no_segments_and_odd_labels() -> None:
 
     shown = lines(scores(60, odd), segments, 100)
 
+    assert r"\udcff 0:10.0" in " ".join(shown[3:-6])
     assert "[bold]" in shown[-6]
     assert "two lines" in shown[-5]
     assert "走る" in shown[-4]
