@@ -143,3 +143,29 @@ class TrainSettings(_Settings):
         self._require_one_of(get_args(ClassWeights), "class_weights")
         if not 0 <= self.label_smoothing < 1:
             raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSettings(_Settings):
+    """How scores of sliding windows become segments. None derives a time from the window length."""
+
+    smoothing_seconds: float | None = None
+    """An action that lasts this long is told from what surrounds it when its scores are e (2.7)
+    times as high; one half as long needs e squared, one twice as long the root of e.
+    0 takes the best label of every moment. None: one window."""
+    min_seconds: float | None = None
+    """Shorter segments become part of the better neighbour. None: half a window."""
+    gap_seconds: float | None = None
+    """Shorter unknown gaps between two segments of one label are closed. None: half a window."""
+    reject_below: float | None = None
+    """Score that a label needs; what has less is unknown and in no segment. None: the best label
+    always stands."""
+    labels: tuple[str, ...] = ()
+    """Labels whose segments are wanted; the others still compete. Empty: all."""
+
+    def __post_init__(self) -> None:
+        for name in ("smoothing_seconds", "min_seconds", "gap_seconds"):
+            if getattr(self, name) is not None:
+                self._require_at_least(0, name)
+        if self.reject_below is not None and not 0 <= self.reject_below <= 1:
+            raise SettingsError(f"reject_below must be from 0 to 1, got {self.reject_below}.")

@@ -189,6 +189,26 @@ class Segment:
         _check(right, f"a segment cannot span {self.start_seconds} to {self.end_seconds} s")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSegments:
+    """The segments that were found in a video, and what it takes to count them in frames."""
+
+    path: str
+    """As it was asked for: a file, or an address with `://`."""
+    duration_seconds: float
+    fps: float
+    """Frames per second, on average."""
+    segments: tuple[Segment, ...]
+    """In order and apart; maybe none."""
+
+    def __post_init__(self) -> None:
+        _check(self.fps > 0, f"{self.path}: fps must be above 0, got {self.fps}")
+        _check(self.duration_seconds > 0, f"{self.path}: a video cannot last 0 s")
+        for segment in self.segments:
+            inside = segment.start_seconds < self.duration_seconds
+            _check(inside, f"{self.path}: a segment starts after the end")
+
+
 def _check_images(images: Mapping[Any, Images], num_frames: int) -> None:
     for name, stack in images.items():
         right = stack.ndim == 4 and stack.shape[0] == num_frames and stack.shape[3] == 3

@@ -20,3 +20,22 @@ def new_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(Text(column))
     return table
+
+
+LABEL_COLOURS = (
+    *("#56b4e9", "#e69f00", "#009e73", "#cc79a7"),
+    *("#d55e00", "#f0e442", "#7a7ae6", "#b0b0b0"),
+)
+"""Colours that people who see few can tell apart too (Okabe and Ito, 2008; its blue and black
+made lighter), on dark and on light ground."""
+
+
+def clock(seconds: float, *, tenths: bool = True) -> str:
+    """A time in a video: 0:12.4, and from one hour on 1:02:03."""
+    if round(seconds, 1) >= 3600:
+        minutes, whole = divmod(round(seconds), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{whole:02}"
+    if not tenths:
+        return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
+    in_tenths = round(seconds * 10)
+    return f"{in_tenths // 600}:{in_tenths % 600 // 10:02}.{in_tenths % 10}"

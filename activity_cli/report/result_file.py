@@ -27,6 +27,7 @@ from activity_cli.report.writers import (
     result_columns,
     result_row,
     row_format_of,
+    write_rows,
 )
 from activity_cli.types import FileResult, Status
 
@@ -131,7 +132,7 @@ def open_results(
     """
     row_format = row_format_of(path, PARQUET)
     if row_format is None:
-        _import_parquet()
+        import_parquet()
     made_with = {**made_with, "columns": list(shape.columns)}
     place = journal_path(path)
     if going_on.overwrite or (not path.exists() and not place.exists()):
@@ -166,14 +167,7 @@ def _write_anew(
 ) -> None:
     """Write the rows of a journal: a crash may have come between an entry and its row."""
     with writing(path) as temporary:
-        lines = LineFile(temporary)
-        try:
-            rows = RowWriter(lines, shape.columns, row_format)
-            rows.write_header()
-            for entry in entries:
-                rows.write(entry.row)
-        finally:
-            lines.close()
+        write_rows(temporary, shape.columns, row_format, (entry.row for entry in entries))
 
 
 def _keeper(going_on: GoingOn, asked: Iterable[Path]) -> Callable[[Entry], bool]:
@@ -194,6 +188,7 @@ def _keeper(going_on: GoingOn, asked: Iterable[Path]) -> Callable[[Entry], bool]
 
 
 _ROWS_PER_GROUP = 50_000
+_NUMBERS = {"seconds", "start", "end", "peak"}
 
 
 def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -203,7 +198,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str
         OutputError: it cannot be written; an older file is still as it was.
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow, parquet = _import_parquet()
+    pyarrow, parquet = import_parquet()
     schema = pyarrow.schema([(name, _parquet_type(pyarrow, name)) for name in columns])
     with writing(path) as temporary, parquet.ParquetWriter(temporary, schema) as file:
         group: list[Mapping[str, Any]] = []
@@ -218,7 +213,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str
 def _parquet_type(pyarrow: Any, column: str) -> Any:
     if column == "frames":
         return pyarrow.int64()
-    is_number = column == "seconds" or column.startswith("score")
+    is_number = column in _NUMBERS or column.startswith("score")
     return pyarrow.float64() if is_number else pyarrow.string()
 
 
@@ -229,7 +224,12 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _import_parquet() -> tuple[Any, Any]:
+def import_parquet() -> tuple[Any, Any]:
+    """What reads and writes Parquet: the modules pyarrow and pyarrow.parquet.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
     try:
         import pyarrow
         from pyarrow import parquet

@@ -7,7 +7,7 @@ is there after a power cut or on a full disk can be trusted.
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,6 +146,27 @@ def row_format_of(path: Path, *more: str) -> RowFormat | None:
             hint=f"Use a file that ends in {' or '.join([*FORMATS, *more])}.",
         )
     return FORMATS[suffix]()
+
+
+def write_rows(
+    path: Path,
+    columns: Sequence[str],
+    row_format: RowFormat,
+    rows: Iterable[Mapping[str, object]],
+) -> None:
+    """Write a whole file of rows; one that is there is replaced.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    file = LineFile(path, "w")
+    try:
+        writer = RowWriter(file, columns, row_format)
+        writer.write_header()
+        for row in rows:
+            writer.write(row)
+    finally:
+        file.close()
 
 
 @contextmanager
