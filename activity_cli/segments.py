@@ -18,7 +18,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.errors import SettingsError
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment, Timeline
 
@@ -72,11 +71,7 @@ def find_segments(
         SettingsError: a wanted label is none of the timeline's.
     """
     settings = settings or SegmentSettings()
-    if unknown := sorted(set(settings.labels) - set(timeline.labels)):
-        raise SettingsError(
-            f"The model does not know {', '.join(unknown)}.",
-            hint=f"It knows {', '.join(timeline.labels)}.",
-        )
+    settings.check_labels(timeline.labels)
     cells = cell_scores(timeline)
     scores = cells.scores
     if settings.reject_below is not None:

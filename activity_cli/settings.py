@@ -169,3 +169,20 @@ class SegmentSettings(_Settings):
                 self._require_at_least(0, name)
         if self.reject_below is not None and not 0 <= self.reject_below <= 1:
             raise SettingsError(f"reject_below must be from 0 to 1, got {self.reject_below}.")
+
+    def check_labels(self, known: tuple[str, ...]) -> None:
+        """See that wanted labels are some that a model knows.
+
+        Raises:
+            SettingsError: one is not.
+        """
+        if unknown := sorted(set(self.labels) - set(known)):
+            raise SettingsError(
+                f"The model does not know {', '.join(unknown)}.",
+                hint=f"It knows {', '.join(known)}.",
+            )
+
+    def describe(self) -> str:
+        """What is not left to the window length, in words."""
+        told = {k: v for k, v in self.to_json().items() if v is not None and v != ()}
+        return ", ".join(f"{k} {v}" for k, v in told.items()) or "by the windows"

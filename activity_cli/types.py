@@ -149,30 +149,6 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileResult:
-    """One row per file that was asked for. No prediction unless frames were decoded."""
-
-    path: str
-    status: Status
-    reason: str = ""
-    prediction: Prediction | None = None
-    duration_seconds: float | None = None
-    num_frames: int | None = None
-    model: str = ""
-    timeline: Timeline | None = None
-    """Scores of sliding windows, where the video is longer than a clip: the prediction is then
-    their mean."""
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time spent per stage: decode, cnn, lstm; an export computes both in one, network."""
-
-    def __post_init__(self) -> None:
-        _check(
-            (self.prediction is not None) == self.status.has_score,
-            f"status {self.status} and a prediction of {self.prediction} do not go together",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """An action in a video, and when it happens."""
 
@@ -187,6 +163,32 @@ class Segment:
     def __post_init__(self) -> None:
         right = 0 <= self.start_seconds < self.end_seconds
         _check(right, f"a segment cannot span {self.start_seconds} to {self.end_seconds} s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult:
+    """One row per file that was asked for. No prediction unless frames were decoded."""
+
+    path: str
+    status: Status
+    reason: str = ""
+    prediction: Prediction | None = None
+    duration_seconds: float | None = None
+    num_frames: int | None = None
+    model: str = ""
+    timeline: Timeline | None = None
+    """Scores of sliding windows, where the video is longer than a clip: the prediction is then
+    their mean."""
+    segments: tuple[Segment, ...] = ()
+    """What happens when, in order and apart."""
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Time spent per stage: decode, cnn, lstm; an export computes both in one, network."""
+
+    def __post_init__(self) -> None:
+        _check(
+            (self.prediction is not None) == self.status.has_score,
+            f"status {self.status} and a prediction of {self.prediction} do not go together",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from activity_cli.long_video import Scan
 from activity_cli.overlap import overlap
 from activity_cli.predictors.results import scored, unscored
 from activity_cli.predictors.sliding import Sliding, make_slider
+from activity_cli.settings import SegmentSettings
 from activity_cli.types import ClipFrames, FileResult, FrameRole, Images
 
 
@@ -45,6 +46,7 @@ class ExportPredictor:
     ) -> None:
         self.description = model.description
         self._slider = make_slider(sliding, self.description, decoders)
+        self._segments = sliding.segments if sliding else SegmentSettings()
         self._pool = DecoderPool(decoders)
         self._runner = open_exported(model)
         self._lock = threading.Lock()  # the runner is for one thread at a time
@@ -119,7 +121,14 @@ class ExportPredictor:
         images = {role: stack[None] for role, stack in clip.frames.images.items()}
         scores = self._run(images)[0]
         seconds = {"decode": clip.seconds, "network": time.perf_counter() - started}
-        return scored(clip.request, clip.frames.decoded, scores, self.description, seconds)
+        return scored(
+            clip.request,
+            clip.frames.decoded,
+            scores,
+            self.description,
+            segments=self._segments,
+            stage_seconds=seconds,
+        )
 
     def _slide(self, request: ClipRequest) -> FileResult:
         """Windows over a long video. The export's CNN sees shared frames once per window."""

@@ -29,6 +29,7 @@ from activity_cli.grid import GridChunk
 from activity_cli.long_video import Scan
 from activity_cli.predictors.results import scored, unscored
 from activity_cli.predictors.sliding import Slider, Sliding, make_slider
+from activity_cli.settings import SegmentSettings
 from activity_cli.types import FileResult, Images
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class ModelPredictor:
     ) -> None:
         self.description = model.description
         self._slider = make_slider(sliding, self.description, decoders)
+        self._segments = sliding.segments if sliding else SegmentSettings()
         self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
         self._pool = DecoderPool(decoders)  # its first worker starts while the CNN is loaded
         self._extractor: Extractor = OneAtATime(
@@ -134,7 +136,14 @@ class ModelPredictor:
         started = time.perf_counter()
         scores = self._classifier.classify(clip.values[None])[0]
         seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}
-        return scored(clip.request, clip.decoded, scores, self.description, seconds)
+        return scored(
+            clip.request,
+            clip.decoded,
+            scores,
+            self.description,
+            segments=self._segments,
+            stage_seconds=seconds,
+        )
 
 
 def _load_scorer(model: Model) -> "ClipScorer":

@@ -9,7 +9,9 @@ from activity_cli.bundle import ModelDescription
 from activity_cli.errors import VideoError
 from activity_cli.features import ClipRequest
 from activity_cli.long_video import LongResult
-from activity_cli.types import Decoded, FileResult, Prediction, Status
+from activity_cli.segments import find_segments
+from activity_cli.settings import SegmentSettings
+from activity_cli.types import Decoded, FileResult, Prediction, Segment, Status, Timeline
 
 
 def scored(
@@ -17,14 +19,24 @@ def scored(
     decoded: Decoded,
     scores: NDArray[np.float32],
     description: ModelDescription,
+    *,
+    segments: SegmentSettings,
     stage_seconds: Mapping[str, float],
 ) -> FileResult:
-    """A clip with its scores (C,)."""
+    """A clip with its scores (C,): it is one segment, if it is any."""
+    window = Timeline(
+        labels=description.labels,
+        starts_seconds=np.zeros(1),
+        window_seconds=decoded.duration_seconds,
+        end_seconds=decoded.duration_seconds,
+        scores=scores[None],
+    )
     return FileResult(
         path=str(request.path),
         status=decoded.status,
         reason=decoded.reason,
         prediction=Prediction(labels=description.labels, scores=scores),
+        segments=find_segments(window, segments),
         duration_seconds=decoded.duration_seconds,
         num_frames=decoded.num_frames,
         model=description.name,
@@ -33,7 +45,10 @@ def scored(
 
 
 def scored_in_windows(
-    request: ClipRequest, result: LongResult, description: ModelDescription
+    request: ClipRequest,
+    result: LongResult,
+    segments: tuple[Segment, ...],
+    description: ModelDescription,
 ) -> FileResult:
     """A long video: its scores are the mean of its windows', so what shows longest comes first."""
     return FileResult(
@@ -47,6 +62,7 @@ def scored_in_windows(
         num_frames=result.num_frames,
         model=description.name,
         timeline=result.timeline,
+        segments=segments,
         stage_seconds=result.stage_seconds,
     )
 

@@ -1,7 +1,7 @@
 """Windows over long videos, for whatever kind of predictor."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from activity_cli.bundle import ModelDescription
 from activity_cli.decoder_pool import Decoders
@@ -9,6 +9,8 @@ from activity_cli.errors import VideoError
 from activity_cli.features import ClipRequest
 from activity_cli.long_video import OnSeconds, Scan, no_seconds, score_long_video
 from activity_cli.predictors.results import scored_in_windows, unscored
+from activity_cli.segments import find_segments
+from activity_cli.settings import SegmentSettings
 from activity_cli.types import FileResult
 from activity_cli.windows import Windows, choose_windows
 
@@ -21,6 +23,8 @@ class Sliding:
     """Length of a window; None is that of the clips that the model learned from."""
     stride_seconds: float | None = None
     """From the start of a window to that of the next; None is a quarter of a window."""
+    segments: SegmentSettings = field(default_factory=SegmentSettings)
+    """How the windows' scores become segments."""
     on_seconds: OnSeconds = no_seconds
     """Told how far a long video has been scored."""
 
@@ -31,13 +35,14 @@ class Slider:
 
     windows: Windows
     description: ModelDescription
+    segments: SegmentSettings
     decoders: Decoders
     on_seconds: OnSeconds
 
     @property
     def made_with(self) -> Mapping[str, str]:
-        """What scores depend on, beside model and engine."""
-        return {"windows": self.windows.describe()}
+        """What scores and segments depend on, beside model and engine."""
+        return {"windows": self.windows.describe(), "segments": self.segments.describe()}
 
     @property
     def max_clip_seconds(self) -> float:
@@ -57,7 +62,10 @@ class Slider:
             )
         except VideoError as error:
             return unscored(request, error, self.description)
-        return scored_in_windows(request, result, self.description) if result else None
+        if result is None:
+            return None
+        segments = find_segments(result.timeline, self.segments)
+        return scored_in_windows(request, result, segments, self.description)
 
 
 def make_slider(
@@ -66,10 +74,12 @@ def make_slider(
     """The slider of a model; None where every video is to be taken as one clip.
 
     Raises:
-        SettingsError: windows cannot be so long, or so far apart.
+        SettingsError: windows cannot be so long, or so far apart; or a label is wanted that the
+            model does not know.
     """
     if sliding is None:
         return None
+    sliding.segments.check_labels(description.labels)
     windows = choose_windows(
         description.clip.num_frames,
         description.data.get("clip_seconds"),
@@ -78,6 +88,7 @@ def make_slider(
     )
     return Slider(
         windows=windows,
+        segments=sliding.segments,
         description=description,
         decoders=decoders,
         on_seconds=sliding.on_seconds,
