@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from activity_cli.rendering.layer import Layer, area_below, rounded
+from activity_cli.rendering.layer import Layer, area_below, line_along, rounded
 from activity_cli.rendering.scores import clock, leading_labels, scores_at, segment_at
 from activity_cli.rendering.text import fit_text, text_mask
 from activity_cli.report.palette import UNKNOWN_COLOUR, text_colour_on, timeline_colours
@@ -17,7 +17,9 @@ from activity_cli.video import Frame
 
 _INK, _TRACK, _MUTED = "#0b0f17", "#ffffff", "#cbd5e1"
 _SHADE = 0.76
-_MOST_CURVES = 6
+_MOST_CURVES = 12
+_MOST_STRIP = 0.45  # of the frame's height
+_SAMPLES = 8  # of the scores, per column of pixels
 _LEAST_NAME = 3.5  # text sizes: less of a longer name says nothing
 
 
@@ -50,7 +52,9 @@ class OverlayPainter:
 
     def paint(self, frame: Frame, seconds: float) -> None:
         """Draw what belongs to a time, in place."""
-        strip_top = max(self._height - self._strip.size[0], 0)
+        if self._strip.size[0] > _MOST_STRIP * self._height:
+            return  # too low a frame for letters
+        strip_top = self._height - self._strip.size[0]
         self._strip.lay_over(frame, x=0, y=strip_top)
         self._paint_clock(frame, seconds, strip_top)
         self._paint_head(frame, seconds, strip_top)
@@ -84,7 +88,7 @@ class OverlayPainter:
         if width <= 4 * pad:
             return Layer(0, 0)
         bar = max(3, round(0.3 * text))
-        height = pad + name.shape[0] + self._small + 2 * pad
+        height = round(1.7 * pad) + name.shape[0] + text_mask("0", self._small).shape[0]
         layer = Layer(min(height, self._height), width)
         layer.fill(rounded(height, width, pad), _INK, opacity=_SHADE)
         colour = UNKNOWN_COLOUR if is_guess else self._colours[label]
@@ -117,15 +121,14 @@ class OverlayPainter:
         inner = self._width - 2 * pad
         if inner < 8:
             return layer
-        seconds = (np.arange(inner) + 0.5) / inner * self._end_seconds
-        scores = scores_at(self._timeline, seconds)
+        # A column stands for many windows of a long video: it shows their mean.
+        seconds = (np.arange(inner * _SAMPLES) + 0.5) / (inner * _SAMPLES) * self._end_seconds
+        scores = scores_at(self._timeline, seconds).reshape(inner, _SAMPLES, -1).mean(axis=1)
         for label in leading_labels(self._timeline, self._segments, _MOST_CURVES):
             heights = scores[:, self._timeline.labels.index(label)] * curves
             colour, y = self._colours[label], self._curves_top
-            thick = max(1.5, small / 9)
             layer.fill(area_below(heights, curves), colour, x=pad, y=y, opacity=0.22)
-            line = area_below(heights, curves) - area_below(heights - thick, curves)
-            layer.fill(line, colour, x=pad, y=y)
+            layer.fill(line_along(heights, curves, max(1.5, small / 9)), colour, x=pad, y=y)
         layer.fill(rounded(band, inner, small / 3), _TRACK, x=pad, y=self._band_top, opacity=0.16)
         for segment in self._segments:
             self._draw_segment(layer, segment, band)

@@ -67,6 +67,13 @@ def area_below(heights: NDArray[np.floating], height: int) -> Mask:
     return cast(Mask, (255 * np.clip(heights - rows + 1, 0, 1)).astype(np.uint8))
 
 
+def line_along(heights: NDArray[np.floating], height: int, thickness: float) -> Mask:
+    """A line along a curve, whole where it is steep: (W,) heights in pixels -> (height, W)."""
+    around = np.pad(heights, 1, mode="edge")
+    lowest = np.minimum(np.minimum(around[:-2], around[2:]), heights) - thickness
+    return cast(Mask, area_below(heights, height) - area_below(lowest, height))
+
+
 def _lay(below: NDArray[np.uint8], paint: cv2.typing.MatLike, shine: cv2.typing.MatLike) -> None:
     below[:] = cv2.add(cv2.multiply(below, shine, scale=1 / 255), paint)
 

@@ -45,6 +45,11 @@ def leading_labels(timeline: Timeline, segments: Sequence[Segment], most: int) -
     return [timeline.labels[index] for index in shown]
 
 
+def clock_decimals(end_seconds: float) -> int:
+    """Digits below a second that tell the moments of a video of some length apart."""
+    return 2 if end_seconds < 10 else 1
+
+
 def clock(seconds: float, *, decimals: int = 0) -> str:
     """A time as people read it: 0:07, 12:34.5, 1:02:03. Cut off, not rounded, as clocks do."""
     ticks = int(max(seconds, 0) * 10**decimals + 1e-6)

@@ -29,6 +29,8 @@ def has_sound_track(path: Path) -> bool | None:
         return None
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return bool(_MATROSKA_SOUND.search(head))
+    if head.startswith(b"GIF8"):
+        return False
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return b"strh" in head and bool(re.search(rb"strh.{4}auds", head, re.DOTALL))
     return None

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from activity_cli.rendering.overlay import check_output
-from activity_cli.rendering.scores import clock, leading_labels, scores_at, segment_at
+from activity_cli.rendering.scores import (
+    clock,
+    clock_decimals,
+    leading_labels,
+    scores_at,
+    segment_at,
+)
 from activity_cli.rendering.sheet import Sheet
 from activity_cli.rendering.thumbnails import choose_moments, read_thumbnails
 from activity_cli.report.palette import UNKNOWN_COLOUR, text_colour_on, timeline_colours
@@ -31,7 +37,29 @@ _MOST_IN_ROW = 8
 _MOST_CURVES = 12
 _MANY_WINDOWS = 300  # whose curves are thinner, lest they run together
 _THUMBNAIL_PIXELS = 400
-_TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600)
+_TICK_STEPS = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    21600,
+)
 
 
 def save_storyboard(
@@ -81,6 +109,7 @@ class _Board:
     ) -> None:
         self._timeline, self._segments = timeline, segments
         self._colours = timeline_colours(timeline.labels, [s.label for s in segments])
+        self._decimals = clock_decimals(timeline.end_seconds)
         self._num_rows = 1 if count <= _MOST_IN_ROW else 2
         columns = -(-count // self._num_rows)
         width = (_INNER - _GAP * (columns - 1)) / columns
@@ -100,7 +129,7 @@ class _Board:
     def draw_title(self, name: str, model: str) -> None:
         """The file's name; below it length, number of segments, model; at the right the labels."""
         count = len(self._segments)
-        facts = [clock(self._timeline.end_seconds, decimals=1)]
+        facts = [clock(self._timeline.end_seconds, decimals=self._decimals)]
         facts += [f"{count} segment{'s' * (count != 1)}"]
         facts += [f"model {model}"] * bool(model)
         title = self.sheet.write(_LEFT, 0.36, name, size=15, colour=_INK, bold=True, room=_INNER)
@@ -126,7 +155,7 @@ class _Board:
             axes.set_axis_off()
             below = top + self._height
             self.sheet.box(left, below, self._width, 0.06, colour)
-            text = f"{clock(moment, decimals=1)}  {label}".rstrip()
+            text = f"{clock(moment, decimals=self._decimals)}  {label}".rstrip()
             self.sheet.write(left, below + 0.2, text, size=9, colour=_INK, room=self._width)
 
     def draw_scores(self) -> None:
@@ -168,7 +197,7 @@ class _Board:
                     room=width - 0.05,
                 )
         step = tick_step(self._timeline.end_seconds)
-        decimals = 0 if step >= 1 else 1
+        decimals = 0 if step >= 1 else self._decimals
         for seconds in np.arange(0, self._timeline.end_seconds + 1e-9, step).tolist():
             x, text = self._x_at(seconds), clock(seconds, decimals=decimals)
             self.sheet.line([(x, self._axis_top), (x, self._axis_top + 0.05)], _GREY)
