@@ -28,7 +28,7 @@ class CutPieces:
     """What became of the segments of a video."""
 
     paths: tuple[Path, ...]
-    """One file per segment, in their order."""
+    """One file per segment with frames, in their order."""
     sound: Sound
 
 
