@@ -105,7 +105,7 @@ class Sheet:
                 break
             artist.remove()
             kept = min(int(len(text) * room / width), len(text) - 1) - 1
-            if kept < 2:
+            if kept < 4:
                 return 0.0
             text = f"{text[:kept].rstrip()}…"
         if clear:
