@@ -114,7 +114,11 @@ def _write_pieces(
     on_progress: OnProgress,
 ) -> None:
     pending = sorted(pieces, key=lambda piece: piece.segment.start_seconds)
-    for start, until, frame in shown_frames(reader):
+
+    def is_wanted(seconds: float) -> bool:
+        return any(piece.holds(seconds) for piece in pending)
+
+    for start, until, frame in shown_frames(reader, is_wanted):
         for piece in [p for p in pending if p.holds(start)]:
             if piece.video is None:
                 _open(piece, start, rate, sound_from)

@@ -1,6 +1,6 @@
 """A long video -> a few small pictures of it, sought where that is quicker than decoding all."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from activity_cli.decoding import decode_by_seeking, plan_seeks
-from activity_cli.rendering.timing import shown_frames
 from activity_cli.sampling import Seconds
 from activity_cli.types import Segment
 from activity_cli.video import Frame, VideoReader, frame_interval_seconds
@@ -58,24 +57,24 @@ def read_thumbnails(video: Path, moments: Sequence[float], *, height: int) -> li
         plan = plan_seeks(reader.info, wanted)
         if plan is not None and (decoded := decode_by_seeking(reader, plan, shrink)):
             return [decoded.frames[index] for index in indices(plan.seconds)]
-    with VideoReader(video) as reader:
-        return list(_frames_at(reader, moments, height))
+    return _frames_at(video, moments, height)
 
 
-def _frames_at(reader: VideoReader, moments: Sequence[float], height: int) -> Iterator[Frame]:
+def _frames_at(video: Path, moments: Sequence[float], height: int) -> list[Frame]:
     """Decode up to the last moment; a frame counts from half an interval before its time."""
-    half = frame_interval_seconds(reader.info) / 2
-    pending = list(moments)
-    last: Frame | None = None
-    for start, _, frame in shown_frames(reader):
-        last = frame
-        while pending and start + half >= pending[0]:
-            yield _shrink(frame, height)
-            pending.pop(0)
-        if not pending:
-            return
-    if last is not None:
-        yield from (_shrink(last, height) for _ in pending)
+    frames: list[Frame] = []
+    last = 0.0
+    with VideoReader(video) as reader:
+        half = frame_interval_seconds(reader.info) / 2
+        while len(frames) < len(moments) and (seconds := reader.grab()) is not None:
+            last = seconds
+            num_shown = sum(moment <= last + half for moment in moments)
+            if num_shown > len(frames):
+                picture = _shrink(reader.retrieve(), height)
+                frames += [picture] * (num_shown - len(frames))
+    if len(frames) == len(moments):
+        return frames
+    return _frames_at(video, [min(moment, last) for moment in moments], height)
 
 
 def _spread(start: float, end: float, count: int) -> list[float]:

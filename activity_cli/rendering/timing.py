@@ -4,7 +4,7 @@ A written video has one frame rate. From one with a constant rate each frame is 
 one without, the frame on screen at each tick of the typical rate, so that the duration is right.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,18 +51,25 @@ def read_frame_rate(info: VideoInfo) -> FrameRate:
     return FrameRate(fps=min(1 / float(np.median(gaps)), _MOST_FPS), is_constant=False)
 
 
-def shown_frames(reader: VideoReader) -> Iterator[tuple[float, float, Frame]]:
+def shown_frames(
+    reader: VideoReader, is_wanted: Callable[[float], bool] = lambda _: True
+) -> Iterator[tuple[float, float, Frame]]:
     """The frames from where the reader is: shown from, shown until, picture as (H, W, 3) RGB.
+
+    Args:
+        reader: the video.
+        is_wanted: says of the time from which a frame is shown whether to give it.
 
     Raises:
         VideoError: a frame cannot be converted.
     """
     start = reader.grab()
     while start is not None:
-        frame = reader.retrieve()
+        frame = reader.retrieve() if is_wanted(start) else None
         following = reader.grab()
-        until = start + frame_interval_seconds(reader.info) if following is None else following
-        yield start, until, frame
+        if frame is not None:
+            last_until = start + frame_interval_seconds(reader.info)
+            yield start, last_until if following is None else following, frame
         start = following
 
 
