@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from activity_cli.training import Epoch
 
 _BLUE, _ORANGE, _GREY = "#3465a4", "#d9822b", "#6b7280"
-_DPI = 150
+DPI = 150
 _MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
 
 
@@ -95,11 +95,11 @@ def _tidy(axes: "Axes") -> None:
     axes.set_axisbelow(True)
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG.
+def save_figure(figure: "Figure", path: Path, *, trim: bool = True) -> None:
+    """Write a figure as PNG, without its empty margins unless `trim` says otherwise.
 
     Raises:
         OutputError: it cannot be written.
     """
     with writing(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png", bbox_inches="tight")
+        figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight" if trim else None)
