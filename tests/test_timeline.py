@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from activity_cli.report.elements import LABEL_COLOURS, clock
-from activity_cli.report.timeline import label_colour, show_timeline
+from activity_cli.report.elements import clock
+from activity_cli.report.palette import label_colours
+from activity_cli.report.timeline import show_timeline
 from activity_cli.types import Segment, Timeline
 
 
@@ -79,10 +80,8 @@ def test_with_colours_each_label_has_its_own_and_a_letter_where_it_begins() -> N
     text = "".join(text for text, _ in bar)
     assert text == "W" + " " * 19 + "R" + " " * 29 + "·" * 10 + "W" + " " * 19
     colours = [style.bgcolor.name if style and style.bgcolor else None for _, style in bar]
-    assert (
-        colours
-        == [LABEL_COLOURS[1]] * 20 + [LABEL_COLOURS[0]] * 30 + [None] * 10 + [LABEL_COLOURS[1]] * 20
-    )
+    wave, run = (label_colours(scores(1).labels)[label] for label in ("wave", "run"))
+    assert colours == [wave] * 20 + [run] * 30 + [None] * 10 + [wave] * 20
 
 
 def test_what_is_shorter_than_a_column_is_shown_all_the_same() -> None:
@@ -111,14 +110,6 @@ def test_no_segments_and_odd_labels() -> None:
     letters = set(shown[1])
     assert len(letters) == len(odd)
     assert {"B", "T", "R"} <= letters
-
-
-def test_a_label_keeps_its_colour_while_there_are_few() -> None:
-    labels = ("a", "b", "c")
-    assert label_colour(labels, ("c",), "c") == label_colour(labels, ("a", "c"), "c")
-    many = tuple(f"label {i}" for i in range(400))
-    shown = many[100:108]
-    assert len({label_colour(many, shown, label) for label in shown}) == 8
 
 
 @pytest.mark.parametrize(

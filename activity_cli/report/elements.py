@@ -22,14 +22,6 @@ def new_table(*columns: str) -> Table:
     return table
 
 
-LABEL_COLOURS = (
-    *("#56b4e9", "#e69f00", "#009e73", "#cc79a7"),
-    *("#d55e00", "#f0e442", "#7a7ae6", "#b0b0b0"),
-)
-"""Colours that people who see few can tell apart too (Okabe and Ito, 2008; its blue and black
-made lighter), on dark and on light ground."""
-
-
 def clock(seconds: float, *, tenths: bool = True) -> str:
     """A time in a video: 0:12.4, and from one hour on 1:02:03."""
     if round(seconds, 1) >= 3600:

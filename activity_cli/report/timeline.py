@@ -16,7 +16,8 @@ from rich.segment import Segment as Cells
 from rich.style import Style
 from rich.text import Text
 
-from activity_cli.report.elements import LABEL_COLOURS, clock, new_table
+from activity_cli.report.elements import clock, new_table
+from activity_cli.report.palette import text_colour_on, timeline_colours
 from activity_cli.segments import UNKNOWN, CellScores, cell_scores
 from activity_cli.types import Segment, Timeline
 
@@ -36,6 +37,11 @@ class _Look:
     letter: str
     colour: str
 
+    @property
+    def badge_style(self) -> str:
+        """Of the letter on the colour."""
+        return f"bold {text_colour_on(self.colour)} on {self.colour}"
+
 
 def show_timeline(timeline: Timeline, segments: Sequence[Segment]) -> RenderableType:
     """The bar with its legend, then a row per segment."""
@@ -45,20 +51,6 @@ def show_timeline(timeline: Timeline, segments: Sequence[Segment]) -> Renderable
     if not segments:
         return Group(bar, legend, Text("No segments.", "dim"))
     return Group(bar, legend, Text(), _segment_table(segments, looks))
-
-
-def label_colour(labels: Sequence[str], shown: Sequence[str], label: str) -> str:
-    """The colour of a label, the same in every picture of it.
-
-    A model with few labels gives each its own. Of many, those that are shown take turns.
-
-    Args:
-        labels: all that the model knows.
-        shown: those that the picture shows, in order of their first time.
-        label: one that is shown.
-    """
-    names = labels if len(labels) <= len(LABEL_COLOURS) else shown
-    return LABEL_COLOURS[list(names).index(label) % len(LABEL_COLOURS)]
 
 
 class _Bar:
@@ -163,6 +155,7 @@ def _time_marks(start: float, end: float, width: int) -> str:
 def _looks(labels: Sequence[str], segments: Sequence[Segment]) -> dict[str, _Look]:
     """A letter and a colour for each label that is shown, the letter out of its name if it can."""
     shown = list(dict.fromkeys(segment.label for segment in segments))
+    colours = timeline_colours(labels, shown)
     looks: dict[str, _Look] = {}
     taken: set[str] = set()
     for label in shown:
@@ -170,7 +163,7 @@ def _looks(labels: Sequence[str], segments: Sequence[Segment]) -> dict[str, _Loo
         free = (c for c in [*own, *ascii_letters.swapcase(), *digits] if c not in taken)
         letter = next(free, "#")
         taken.add(letter)
-        looks[label] = _Look(letter, label_colour(labels, shown, label))
+        looks[label] = _Look(letter, colours[label])
     return looks
 
 
@@ -181,7 +174,7 @@ def _legend(
     parts = []
     for label, look in looks.items():
         seconds = sum(s.end_seconds - s.start_seconds for s in segments if s.label == label)
-        badge = (f" {look.letter} ", f"bold black on {look.colour}")
+        badge = (f" {look.letter} ", look.badge_style)
         parts.append(Text.assemble(badge, f" {_printable(label)} ", (clock(seconds), "dim")))
     span = timeline.end_seconds - float(timeline.starts_seconds[0])
     rest = span - sum(s.end_seconds - s.start_seconds for s in segments)
@@ -203,7 +196,7 @@ def _segment_table(segments: Sequence[Segment], looks: dict[str, _Look]) -> Rend
             clock(segment.start_seconds),
             clock(segment.end_seconds),
             Text(clock(length), "dim"),
-            Text(f" {look.letter} ", f"bold black on {look.colour}"),
+            Text(f" {look.letter} ", look.badge_style),
             Text(_printable(segment.label), "bold"),
             f"{segment.mean_score:.1%}",
             Text(f"{segment.peak_score:.1%}", "dim"),
