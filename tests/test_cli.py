@@ -114,7 +114,7 @@ def test_every_file_gets_one_row_and_no_score_is_made_up(
     )
 
     rows = {Path(row["path"]).name: row for row in rows_of(workplace.folder / "out" / "rows.csv")}
-    assert len(rows) == len(names) + 5
+    assert len(rows) == len(names) + 6
     for name in names:
         assert rows[name]["status"] == "ok"
         assert 1 / 3 <= float(rows[name]["score"]) <= 1
@@ -124,21 +124,22 @@ def test_every_file_gets_one_row_and_no_score_is_made_up(
     for name, status in {
         "text.mp4": "unreadable",
         "empty.mkv": "unreadable",
+        "folder.mp4": "unreadable",
         "gone.mp4": "missing",
     }.items():
         assert rows[name]["status"] == status
         assert rows[name]["reason"]
         assert rows[name]["label"] == rows[name]["score"] == ""
     assert "1 missing" in done.stderr
-    assert "2 unreadable" in done.stderr
+    assert "3 unreadable" in done.stderr
     assert re.search(r"No score: .*text\.mp4: .+", done.stderr)
     # The same once more does nothing, or what failed, or all of it; the rows stay the same.
     before = (workplace.folder / "out" / "rows.csv").read_bytes()
     again = ("predict", "footage", "gone.mp4", "--model", model, "--output", "out/rows.csv")
     for options, said in (
-        ((), "11 of them done before: 0 to score"),
-        (("--retry-failed",), "8 of them done before: 3 to score"),
-        (("--overwrite",), "11 files to score"),
+        ((), "12 of them done before: 0 to score"),
+        (("--retry-failed",), "8 of them done before: 4 to score"),
+        (("--overwrite",), "12 files to score"),
     ):
         assert said in workplace.run(*again, *options, code=3).stderr
         after = (workplace.folder / "out" / "rows.csv").read_bytes()
