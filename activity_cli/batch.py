@@ -16,6 +16,9 @@ from activity_cli.report.result_file import ResultFile
 from activity_cli.sources import Found
 from activity_cli.types import FileResult
 
+SHARD = "shard"
+"""The name under which a journal says which part of a list its rows are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -36,6 +39,9 @@ class Shard:
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise SettingsError(f"{text!r} is no shard.", hint="Write 1/3, 2/3 and 3/3.")
         return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
 
     def has(self, name: str) -> bool:
         """Whether a file belongs to this part.

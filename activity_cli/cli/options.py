@@ -182,6 +182,17 @@ class BatchOptions:
             shard=Shard.parse(self.shard) if self.shard else None,
         )
 
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What a journal remembers of these, so that only the same part goes on in its file.
+
+        Raises:
+            SettingsError: the shard is none.
+        """
+        from activity_cli.batch import SHARD, Shard
+
+        return {SHARD: str(Shard.parse(self.shard))} if self.shard else {}
+
     def going_on(self, *, overwrite: bool) -> "GoingOn":
         """When a file that has a row is done again."""
         from activity_cli.report.result_file import GoingOn

@@ -78,7 +78,7 @@ def predict(
                 output,
                 paths,
                 shape,
-                made_with=predictor.made_with,
+                made_with={**predictor.made_with, **batch.made_with},
                 going_on=batch.going_on(overwrite=overwrite),
             )
             if output

@@ -22,7 +22,6 @@ from activity_cli.journal import (
     read_entries,
 )
 from activity_cli.report.writers import (
-    RowFormat,
     RowWriter,
     result_columns,
     result_row,
@@ -131,7 +130,7 @@ def open_results(
     """
     row_format = row_format_of(path, PARQUET)
     if row_format is None:
-        _import_parquet()
+        import_parquet()
     made_with = {**made_with, "columns": list(shape.columns)}
     place = journal_path(path)
     if going_on.overwrite or (not path.exists() and not place.exists()):
@@ -145,7 +144,8 @@ def open_results(
         )
     lines = rows = None
     if row_format is not None:
-        _write_anew(path, shape, row_format, read_entries(place))
+        # A crash may have come between an entry and its row.
+        write_rows(path, shape.columns, (entry.row for entry in read_entries(place)))
         lines = LineFile(path)
         rows = RowWriter(lines, shape.columns, row_format)
     results = ResultFile(journal, rows, shape, verify_content=going_on.verify_content)
@@ -161,17 +161,25 @@ def open_results(
             write_parquet(path, shape.columns, (entry.row for entry in read_entries(place)))
 
 
-def _write_anew(
-    path: Path, shape: RowShape, row_format: RowFormat, entries: Iterable[Entry]
-) -> None:
-    """Write the rows of a journal: a crash may have come between an entry and its row."""
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a whole file of rows, in the format that its suffix stands for.
+
+    Raises:
+        OutputError: it cannot be written, an older file is still as it was; or the format is not
+            known.
+        MissingExtraError: .parquet needs a package that is not installed.
+    """
+    row_format = row_format_of(path, PARQUET)
+    if row_format is None:
+        write_parquet(path, columns, rows)
+        return
     with writing(path) as temporary:
         lines = LineFile(temporary)
         try:
-            rows = RowWriter(lines, shape.columns, row_format)
-            rows.write_header()
-            for entry in entries:
-                rows.write(entry.row)
+            writer = RowWriter(lines, columns, row_format)
+            writer.write_header()
+            for row in rows:
+                writer.write(row)
         finally:
             lines.close()
 
@@ -203,7 +211,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str
         OutputError: it cannot be written; an older file is still as it was.
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow, parquet = _import_parquet()
+    pyarrow, parquet = import_parquet()
     schema = pyarrow.schema([(name, _parquet_type(pyarrow, name)) for name in columns])
     with writing(path) as temporary, parquet.ParquetWriter(temporary, schema) as file:
         group: list[Mapping[str, Any]] = []
@@ -229,7 +237,12 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _import_parquet() -> tuple[Any, Any]:
+def import_parquet() -> tuple[Any, Any]:
+    """Import pyarrow and its part for Parquet.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import pyarrow
         from pyarrow import parquet
