@@ -95,6 +95,7 @@ def score_files(
     *,
     results: ResultFile | None = None,
     limit: FailureLimit | None = None,
+    look: bool = True,
     stop: threading.Event | None = None,
 ) -> Iterator[FileResult]:
     """Score files, each result on disk before it is given.
@@ -104,13 +105,16 @@ def score_files(
         paths: the files; those that have a row in `results` are left out.
         results: where rows go.
         limit: how many files without a score are too many.
+        look: whether to look here at what the files are like; workers elsewhere do that themselves.
         stop: once it is set, what has begun is finished and no more.
 
     Raises:
         OutputError: a row cannot be written. All rows before are safe.
         TooManyFailuresError: the limit is exceeded. All rows so far are safe.
     """
-    requests = results.requests(paths) if results else (ClipRequest(path=path) for path in paths)
+    requests: Iterable[ClipRequest] = (ClipRequest(path=path) for path in paths)
+    if results is not None:
+        requests = results.requests(paths, look=look)
     num_failed = 0
     for num_files, result in enumerate(predictor.predict(requests, stop=stop), start=1):
         if results is not None:

@@ -15,19 +15,10 @@ from typing import Any
 
 from activity_cli.errors import OutputError
 from activity_cli.files import LineFile, writing
+from activity_cli.types import FileState
 
 FORMAT_VERSION = 1
 SUFFIX = ".journal"
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """What tells a file from a later version of it; None where there was none to look at."""
-
-    num_bytes: int | None
-    mtime_ns: int | None
-    sha256: str | None = None
-    """Of the content, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

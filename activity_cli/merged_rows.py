@@ -13,9 +13,9 @@ from typing import Any
 
 from activity_cli.errors import DataError
 from activity_cli.files import encode_text
-from activity_cli.journal import Entry, FileState
+from activity_cli.journal import Entry
 from activity_cli.report.result_reader import Row, StoredResults
-from activity_cli.types import Status
+from activity_cli.types import FileState, Status
 
 _ROUNDING = 1e-3
 """So far may scores of one model and file be apart on different CPUs, as for exports."""

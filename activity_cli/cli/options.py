@@ -6,6 +6,7 @@ each of the group's fields to Typer as an option of its own.
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from activity_cli.cli.progress import ProgressReport
     from activity_cli.features import Decoders
     from activity_cli.labelled import Reading
+    from activity_cli.prediction import Predictor
     from activity_cli.report.result_file import GoingOn
     from activity_cli.sources import Found
 
@@ -121,12 +123,19 @@ class MachineOptions:
         wishes = (self.engine, self.device, self.precision)
         return None if set(wishes) == {"auto"} else self.choose_engine()
 
-    def decoders(self) -> "Decoders":
-        """How videos are decoded."""
+    def decoders(self, *, num_cores: int | None = None) -> "Decoders":
+        """How videos are decoded.
+
+        Args:
+            num_cores: that they are to keep to, if this process has not the whole machine.
+        """
         from activity_cli.features import Decoders
 
-        own = {} if self.workers is None else {"num_workers": self.workers}
-        return Decoders(**own, num_threads=self.decoder_threads)
+        num_workers = self.workers or num_cores
+        own = {} if num_workers is None else {"num_workers": num_workers}
+        # A video that is alone would take all cores of the machine.
+        num_threads = self.decoder_threads or (None if num_cores is None else 1)
+        return Decoders(**own, num_threads=num_threads)
 
 
 _BATCH = "Many files"
@@ -212,6 +221,98 @@ class BatchOptions:
         from activity_cli.batch import FailureLimit
 
         return FailureLimit.parse(self.max_failures) if self.max_failures else None
+
+
+_CLUSTER = "Cluster"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Whether other machines do the work, and what each worker gets of them."""
+
+    cluster: Annotated[
+        str | None,
+        _option(
+            panel=_CLUSTER,
+            text="Score on a Ray cluster: auto, the address of its head, or local, to start one.",
+            metavar="auto|local|HOST:PORT",
+        ),
+    ] = None
+    cpus_per_worker: Annotated[
+        int, _option(panel=_CLUSTER, text="Cores of a worker, which holds one model.", min=1)
+    ] = 1
+    gpus_per_worker: Annotated[
+        float, _option(panel=_CLUSTER, text="GPUs of a worker; 0.5 shares one.", min=0)
+    ] = 0
+    cluster_workers: Annotated[
+        str | None,
+        _option(
+            panel=_CLUSTER,
+            text="How many: 4, or from 2 to 8 as there is room: 2,8.",
+            metavar="N|MIN,MAX",
+            show_default="as many as there is room for",
+        ),
+    ] = None
+
+    def connected(self, on_note: Callable[[str], None]) -> AbstractContextManager[None]:
+        """A connection to the cluster, if one is asked for.
+
+        Raises:
+            ClusterError: there is none.
+            MissingExtraError: Ray is not installed.
+        """
+        if self.cluster is None:
+            return nullcontext()
+        from activity_cli.cluster import connect
+
+        return connect(self.cluster, on_note=on_note)
+
+    def load_predictor(
+        self,
+        model: str,
+        machine: MachineOptions,
+        *,
+        remember: bool,
+        verify_content: bool,
+        on_prepare: Callable[[str], None],
+    ) -> "Predictor":
+        """A model ready to score, on this machine or on the cluster that it is connected to.
+
+        Raises:
+            ActivityError: as `prediction.load_predictor` and `cluster.ClusterPredictor` say.
+        """
+        if self.cluster is None:
+            from activity_cli.prediction import load_predictor
+
+            return load_predictor(
+                model,
+                cache_dir=machine.cache,
+                engine=machine.asked_engine(),
+                remember=remember,
+                decoders=machine.decoders(),
+                on_prepare=on_prepare,
+            )
+        from activity_cli.cluster import ClusterPredictor, Workers
+        from activity_cli.cluster_worker import Recipe
+
+        least, most = 1, None
+        if self.cluster_workers is not None:
+            least, most = Workers.parse_count(self.cluster_workers)
+        recipe = Recipe(
+            model=model,
+            engine=machine.engine,
+            device=machine.device,
+            precision=machine.precision,
+            cache_dir=machine.cache_dir.absolute() if machine.cache_dir else None,
+            remember=remember,
+            decoders=machine.decoders(num_cores=self.cpus_per_worker),
+            num_threads=self.cpus_per_worker,
+            hash_content=verify_content,
+        )
+        workers = Workers(
+            num_cpus=self.cpus_per_worker, num_gpus=self.gpus_per_worker, least=least, most=most
+        )
+        return ClusterPredictor(recipe, workers, on_note=on_prepare)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,7 +455,7 @@ class TrainOptions:
         return TrainSettings(**vars(self))
 
 
-_GROUPS = (MachineOptions, BatchOptions, ClipOptions, NetworkOptions, TrainOptions)
+_GROUPS = (MachineOptions, BatchOptions, ClusterOptions, ClipOptions, NetworkOptions, TrainOptions)
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -29,6 +29,7 @@ def predict(
     *,
     machine: options.MachineOptions,
     batch: options.BatchOptions,
+    cluster: options.ClusterOptions,
     model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
     top_k: Annotated[int, typer.Option(help="Labels to give per video.", min=1)] = 3,
     all_scores: Annotated[
@@ -51,7 +52,7 @@ def predict(
     that begins with a dash comes after two dashes: activity predict -- -odd.mp4
     """
     from activity_cli.batch import score_files
-    from activity_cli.prediction import Tally, load_predictor
+    from activity_cli.prediction import Tally
     from activity_cli.report import console
     from activity_cli.report.result_file import RowShape, open_results
     from activity_cli.sources import find_sources
@@ -62,13 +63,16 @@ def predict(
         console.results_console().print(console.show_plan(paths, output))
         return
     tally, shown = Tally(), []
-    with progress_report(quiet=quiet) as report, finish_on_interrupt(report.note) as stop:
-        predictor = load_predictor(
+    with (
+        progress_report(quiet=quiet) as report,
+        finish_on_interrupt(report.note) as stop,
+        cluster.connected(report.note),
+    ):
+        predictor = cluster.load_predictor(
             model,
-            cache_dir=machine.cache,
-            engine=machine.asked_engine(),
+            machine,
             remember=not no_cache,
-            decoders=machine.decoders(),
+            verify_content=batch.verify_content,
             on_prepare=report.note,
         )
         labels = predictor.description.labels
@@ -89,7 +93,12 @@ def predict(
                 report.note(console.describe_plan(len(paths), num_kept))
                 report("predict", 0, len(paths) - num_kept)
             for result in score_files(
-                predictor, paths, results=results, limit=batch.failure_limit(), stop=stop
+                predictor,
+                paths,
+                results=results,
+                limit=batch.failure_limit(),
+                look=not cluster.cluster,
+                stop=stop,
             ):
                 tally.add(result)
                 if json:

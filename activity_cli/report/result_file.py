@@ -15,7 +15,6 @@ from activity_cli.features import ClipRequest
 from activity_cli.files import LineFile, writing
 from activity_cli.journal import (
     Entry,
-    FileState,
     Journal,
     journal_path,
     look_at,
@@ -27,7 +26,7 @@ from activity_cli.report.writers import (
     result_row,
     row_format_of,
 )
-from activity_cli.types import FileResult, Status
+from activity_cli.types import FileResult, FileState, Status
 
 PARQUET = ".parquet"
 
@@ -85,11 +84,18 @@ class ResultFile:
         """How many of the files have a row already."""
         return sum(str(path) in self._done for path in paths)
 
-    def requests(self, paths: Iterable[Path]) -> Iterator[ClipRequest]:
-        """Those of the files that are not done yet, looked at when they are asked for."""
+    def requests(self, paths: Iterable[Path], *, look: bool = True) -> Iterator[ClipRequest]:
+        """Those of the files that are not done yet.
+
+        Args:
+            paths: of all files.
+            look: whether to look at each file as it is asked for. Without, each result has to say
+                what the file was like when it was begun.
+        """
         for path in paths:
             if str(path) not in self._done:
-                self._begun[str(path)] = look_at(path, hash_content=self._verify_content)
+                if look:
+                    self._begun[str(path)] = look_at(path, hash_content=self._verify_content)
                 yield ClipRequest(path=path)
 
     def write(self, result: FileResult) -> None:
@@ -99,7 +105,7 @@ class ResultFile:
             OutputError: the disk is full or gone. All rows before are safe.
         """
         row = self._shape.row(result)
-        state = self._begun.pop(result.path)
+        state = result.state or self._begun.pop(result.path)
         self._journal.add(Entry(path=result.path, state=state, row=row))
         if self._rows is not None:
             self._rows.write(row)

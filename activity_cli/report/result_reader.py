@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.errors import DataError
-from activity_cli.journal import FileState, journal_path, read_entries, read_made_with
+from activity_cli.journal import journal_path, read_entries, read_made_with
 from activity_cli.report.result_file import PARQUET, import_parquet
 from activity_cli.report.writers import FORMATS, result_columns
-from activity_cli.types import Status
+from activity_cli.types import FileState, Status
 
 Row = Mapping[str, Any]
 NumberedRows = Iterator[tuple[int, Row]]
