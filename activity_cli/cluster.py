@@ -7,6 +7,7 @@ meanwhile, the results arrive here, and go to the one file of results as those o
 import logging
 import os
 import pickle
+import socket
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from activity_cli.types import FileResult
 
 _MOST_FILES_PER_TASK = 16
 """What is done again when a machine is lost, and how many rows a worker sends at a time."""
+_SECONDS_TO_ANSWER = 10.0
 _TASKS_PER_WORKER = 6
 """At least, so that all workers end at about the same time."""
 
@@ -73,10 +75,13 @@ def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
 
     Raises:
         ClusterError: there is none.
+        SettingsError: this is no address.
         MissingExtraError: Ray is not installed.
     """
     on_note("Starting Ray on this machine." if address == "local" else "Connecting to the cluster.")
     ray = import_ray()
+    if address not in ("auto", "local"):
+        _check_reachable(address)
     own = {"include_dashboard": False} if address == "local" else {}
     try:
         # Workers find modules where this process does, wherever it was started.
@@ -90,14 +95,36 @@ def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
                 **own,
             )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise ClusterError(
-            f"There is no Ray cluster at {address}: {str(error).splitlines()[0]}",
-            hint="Start one with `ray start --head`, or use --cluster local.",
-        ) from error
+        raise _no_cluster(address, str(error)) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """See that somebody answers there: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise SettingsError(
+            f"{address!r} is no address of a cluster.",
+            hint="Write auto, local, or host:port, as `ray start --head` says it.",
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def _no_cluster(address: str, why: str) -> ClusterError:
+    if address == "auto":
+        where, why = "on this machine", "nothing of Ray is running"
+    else:
+        where, why = f"at {address}", why.partition("\n")[0]
+    return ClusterError(
+        f"There is no Ray cluster {where}: {why}",
+        hint="Start one with `ray start --head`, or use --cluster local.",
+    )
 
 
 def _is_debugging() -> bool:

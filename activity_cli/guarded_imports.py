@@ -101,6 +101,8 @@ def import_ray() -> Any:
     is_silent = not os.environ.get("ACTIVITY_DEBUG")
     if is_silent:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of its C++ part, on stderr
+        # What it hears of machines that die it prints to stdout, among the results.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
     try:
         import ray
         import ray.data
