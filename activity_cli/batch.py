@@ -16,6 +16,9 @@ from activity_cli.report.result_file import ResultFile
 from activity_cli.sources import Found
 from activity_cli.types import FileResult
 
+SHARD = "shard"
+"""The name under which a journal says which part of a list its rows are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -36,6 +39,9 @@ class Shard:
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise SettingsError(f"{text!r} is no shard.", hint="Write 1/3, 2/3 and 3/3.")
         return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
 
     def has(self, name: str) -> bool:
         """Whether a file belongs to this part.
@@ -89,6 +95,7 @@ def score_files(
     *,
     results: ResultFile | None = None,
     limit: FailureLimit | None = None,
+    look: bool = True,
     stop: threading.Event | None = None,
 ) -> Iterator[FileResult]:
     """Score files, each result on disk before it is given.
@@ -98,13 +105,16 @@ def score_files(
         paths: the files; those that have a row in `results` are left out.
         results: where rows go.
         limit: how many files without a score are too many.
+        look: whether to look here at what the files are like; workers elsewhere do that themselves.
         stop: once it is set, what has begun is finished and no more.
 
     Raises:
         OutputError: a row cannot be written. All rows before are safe.
         TooManyFailuresError: the limit is exceeded. All rows so far are safe.
     """
-    requests = results.requests(paths) if results else (ClipRequest(path=path) for path in paths)
+    requests: Iterable[ClipRequest] = (ClipRequest(path=path) for path in paths)
+    if results is not None:
+        requests = results.requests(paths, look=look)
     num_failed = 0
     for num_files, result in enumerate(predictor.predict(requests, stop=stop), start=1):
         if results is not None:

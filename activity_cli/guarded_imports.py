@@ -1,6 +1,6 @@
 """Libraries that must not be imported before something else is settled. Import them here.
 
-torchvision dies beside a CPU-only torch; OpenVINO and ONNX Runtime report to their makers.
+torchvision dies beside a CPU-only torch; OpenVINO, ONNX Runtime and Ray report to their makers.
 """
 
 import importlib.machinery
@@ -11,6 +11,7 @@ import sys
 from functools import cache
 from typing import Any
 
+from activity_cli.engines.threads import thread_limit
 from activity_cli.errors import MissingExtraError
 
 
@@ -35,7 +36,10 @@ def openvino_core() -> Any:
     it goes. With two of them that go in the order in which they came, what is left is the stack of
     the first one, which is gone: the next Ctrl-C is a segmentation fault (OpenVINO 2026.4).
     """
-    return import_openvino().Core()
+    core = import_openvino().Core()
+    if (limit := thread_limit()) is not None:
+        core.set_property("CPU", {"INFERENCE_NUM_THREADS": limit})
+    return core
 
 
 def import_onnxruntime() -> Any:
@@ -82,6 +86,32 @@ def import_nncf() -> Any:
         raise MissingExtraError("The precision int8", package="nncf", extra="int8") from error
     nncf.set_log_level(logging.ERROR)
     return nncf
+
+
+def import_ray() -> Any:
+    """Import Ray with Ray Data, so that it reports to nobody and keeps its messages to itself.
+
+    A cluster that it starts reports usage by itself unless told not to. Messages still go to Ray's
+    own log files; `ACTIVITY_DEBUG=1` shows them.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    is_silent = not os.environ.get("ACTIVITY_DEBUG")
+    if is_silent:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of its C++ part, on stderr
+        # What it hears of machines that die it prints to stdout, among the results.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError("--cluster", package="ray[data]", extra="cluster") from error
+    if is_silent:
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    return ray
 
 
 @cache

@@ -8,26 +8,17 @@ anything that cannot be gone on from: the results are made anew from the journal
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from activity_cli.errors import OutputError
 from activity_cli.files import LineFile, writing
+from activity_cli.types import FileState
 
 FORMAT_VERSION = 1
 SUFFIX = ".journal"
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """What tells a file from a later version of it; None where there was none to look at."""
-
-    num_bytes: int | None
-    mtime_ns: int | None
-    sha256: str | None = None
-    """Of the content, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +62,7 @@ class Journal:
         Raises:
             OutputError: it cannot be written.
         """
-        with writing(path) as temporary:
-            temporary.write_bytes(_first_line(made_with))
+        write_journal(path, made_with, ())
         return cls(path, LineFile(path))
 
     @classmethod
@@ -93,11 +83,12 @@ class Journal:
         """
         _check_made_with(path, made_with)
         last = {entry.path: number for number, entry in enumerate(read_entries(path))}
-        with writing(path) as temporary, temporary.open("wb") as file:
-            file.write(_first_line(made_with))
-            for number, entry in enumerate(read_entries(path)):
-                if last[entry.path] == number and keep(entry):
-                    file.write(_entry_line(entry))
+        kept = (
+            entry
+            for number, entry in enumerate(read_entries(path))
+            if last[entry.path] == number and keep(entry)
+        )
+        write_journal(path, made_with, kept)
         return cls(path, LineFile(path))
 
     def add(self, entry: Entry) -> None:
@@ -111,6 +102,17 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
+
+
+def write_journal(path: Path, made_with: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    """Write a whole journal, in place of any that is there.
+
+    Raises:
+        OutputError: it cannot be written; an older one is still as it was.
+    """
+    with writing(path) as temporary, temporary.open("wb") as file:
+        file.write(_first_line(made_with))
+        file.writelines(map(_entry_line, entries))
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
@@ -153,7 +155,7 @@ def _check_made_with(path: Path, made_with: Mapping[str, Any]) -> None:
         if before.get(name) != made_with.get(name):
             raise OutputError(
                 f"{path.name.removesuffix(SUFFIX)} was made with another {name}: "
-                f"{before.get(name)}, not {made_with.get(name)}.",
+                f"{before.get(name, 'none')}, not {made_with.get(name, 'none')}.",
                 hint="Add --overwrite to start over, or choose another file with --output.",
             )
 

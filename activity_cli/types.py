@@ -123,6 +123,16 @@ class Prediction:
         return [(self.labels[i], float(self.scores[i])) for i in best]
 
 
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells a file from a later version of it; None where there was none to look at."""
+
+    num_bytes: int | None
+    mtime_ns: int | None
+    sha256: str | None = None
+    """Of the content, where that was asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
     """What a model says of each of the W windows that were slid over a video."""
@@ -183,6 +193,8 @@ class FileResult:
     """What happens when, in order and apart."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Time spent per stage: decode, cnn, lstm; an export computes both in one, network."""
+    state: FileState | None = None
+    """Of the file when it was begun, where whoever scored it has looked."""
 
     def __post_init__(self) -> None:
         _check(

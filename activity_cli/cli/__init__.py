@@ -18,6 +18,7 @@ from activity_cli.cli import (
     crossval,
     evaluate,
     export,
+    merge,
     models,
     predict,
     sample,
@@ -45,7 +46,7 @@ def _unwrap(docstring: str) -> str:
 
 
 for panel, commands in {
-    "Use a model": (predict,),
+    "Use a model": (predict, merge),
     "Make a model": (sample, train),
     "Measure": (crossval, evaluate, benchmark),
     "Ship a model": (export,),

@@ -6,7 +6,8 @@ each of the group's fields to Typer as an option of its own.
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from activity_cli.decoder_pool import Decoders
     from activity_cli.labelled import Reading
     from activity_cli.long_video import OnSeconds
+    from activity_cli.prediction import Predictor
     from activity_cli.predictors.sliding import Sliding
     from activity_cli.report.result_file import GoingOn
     from activity_cli.sources import Found
@@ -132,12 +134,19 @@ class MachineOptions:
         wishes = (self.engine, self.device, self.precision)
         return None if set(wishes) == {"auto"} else self.choose_engine()
 
-    def decoders(self) -> "Decoders":
-        """How videos are decoded."""
+    def decoders(self, *, num_cores: int | None = None) -> "Decoders":
+        """How videos are decoded.
+
+        Args:
+            num_cores: that they are to keep to, if this process has not the whole machine.
+        """
         from activity_cli.decoder_pool import Decoders
 
-        own = {} if self.workers is None else {"num_workers": self.workers}
-        return Decoders(**own, num_threads=self.decoder_threads, timeout_seconds=self.timeout)
+        num_workers = self.workers or num_cores
+        own = {} if num_workers is None else {"num_workers": num_workers}
+        # A video that is alone would take all cores of the machine.
+        num_threads = self.decoder_threads or (None if num_cores is None else 1)
+        return Decoders(**own, num_threads=num_threads, timeout_seconds=self.timeout)
 
 
 _BATCH = "Many files"
@@ -192,6 +201,17 @@ class BatchOptions:
             exclude=self.exclude or (),
             shard=Shard.parse(self.shard) if self.shard else None,
         )
+
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What a journal remembers of these, so that only the same part goes on in its file.
+
+        Raises:
+            SettingsError: the shard is none.
+        """
+        from activity_cli.batch import SHARD, Shard
+
+        return {SHARD: str(Shard.parse(self.shard))} if self.shard else {}
 
     def going_on(self, *, overwrite: bool) -> "GoingOn":
         """When a file that has a row is done again."""
@@ -260,6 +280,103 @@ class WindowOptions:
                 hint="Leave --whole, or --window and --stride, away.",
             )
         return None
+
+
+_CLUSTER = "Cluster"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Whether other machines do the work, and what each worker gets of them."""
+
+    cluster: Annotated[
+        str | None,
+        _option(
+            panel=_CLUSTER,
+            text="Score on a Ray cluster: auto, the address of its head, or local, to start one.",
+            metavar="auto|local|HOST:PORT",
+        ),
+    ] = None
+    cpus_per_worker: Annotated[
+        int, _option(panel=_CLUSTER, text="Cores of a worker, which holds one model.", min=1)
+    ] = 1
+    gpus_per_worker: Annotated[
+        float, _option(panel=_CLUSTER, text="GPUs of a worker; 0.5 shares one.", min=0)
+    ] = 0
+    cluster_workers: Annotated[
+        str | None,
+        _option(
+            panel=_CLUSTER,
+            text="How many: 4, or from 2 to 8 as there is room: 2,8.",
+            metavar="N|MIN,MAX",
+            show_default="as many as there is room for",
+        ),
+    ] = None
+
+    def connected(self, on_note: Callable[[str], None]) -> AbstractContextManager[None]:
+        """A connection to the cluster, if one is asked for.
+
+        Raises:
+            ClusterError: there is none.
+            MissingExtraError: Ray is not installed.
+        """
+        if self.cluster is None:
+            return nullcontext()
+        from activity_cli.cluster import connect
+
+        return connect(self.cluster, on_note=on_note)
+
+    def load_predictor(
+        self,
+        model: str,
+        machine: MachineOptions,
+        *,
+        sliding: "Sliding | None",
+        remember: bool,
+        verify_content: bool,
+        on_prepare: Callable[[str], None],
+    ) -> "Predictor":
+        """A model ready to score, on this machine or on the cluster that it is connected to.
+
+        Raises:
+            ActivityError: as `prediction.load_predictor` and `cluster.ClusterPredictor` say.
+        """
+        if self.cluster is None:
+            from activity_cli.prediction import load_predictor
+
+            return load_predictor(
+                model,
+                cache_dir=machine.cache,
+                engine=machine.asked_engine(),
+                remember=remember,
+                decoders=machine.decoders(),
+                sliding=sliding,
+                on_prepare=on_prepare,
+            )
+        from activity_cli.cluster import ClusterPredictor, Workers
+        from activity_cli.cluster_worker import Recipe
+        from activity_cli.long_video import no_seconds
+
+        least, most = 1, None
+        if self.cluster_workers is not None:
+            least, most = Workers.parse_count(self.cluster_workers)
+        recipe = Recipe(
+            model=model,
+            engine=machine.engine,
+            device=machine.device,
+            precision=machine.precision,
+            cache_dir=machine.cache_dir.absolute() if machine.cache_dir else None,
+            remember=remember,
+            decoders=machine.decoders(num_cores=self.cpus_per_worker),
+            # Who has scored how much of a video, workers do not tell.
+            sliding=replace(sliding, on_seconds=no_seconds) if sliding else None,
+            num_threads=self.cpus_per_worker,
+            hash_content=verify_content,
+        )
+        workers = Workers(
+            num_cpus=self.cpus_per_worker, num_gpus=self.gpus_per_worker, least=least, most=most
+        )
+        return ClusterPredictor(recipe, workers, on_note=on_prepare)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,7 +519,15 @@ class TrainOptions:
         return TrainSettings(**vars(self))
 
 
-_GROUPS = (MachineOptions, BatchOptions, WindowOptions, ClipOptions, NetworkOptions, TrainOptions)
+_GROUPS = (
+    MachineOptions,
+    BatchOptions,
+    WindowOptions,
+    ClusterOptions,
+    ClipOptions,
+    NetworkOptions,
+    TrainOptions,
+)
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

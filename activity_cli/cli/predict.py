@@ -30,6 +30,7 @@ def predict(
     machine: options.MachineOptions,
     batch: options.BatchOptions,
     windows: options.WindowOptions,
+    cluster: options.ClusterOptions,
     model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
     top_k: Annotated[int, typer.Option(help="Labels to give per video.", min=1)] = 3,
     all_scores: Annotated[
@@ -52,7 +53,7 @@ def predict(
     that begins with a dash comes after two dashes: activity predict -- -odd.mp4
     """
     from activity_cli.batch import score_files
-    from activity_cli.prediction import Tally, load_predictor
+    from activity_cli.prediction import Tally
     from activity_cli.report import console
     from activity_cli.report.result_file import RowShape, open_results
     from activity_cli.sources import find_sources
@@ -73,14 +74,14 @@ def predict(
     with (
         progress_report(quiet=quiet) as report,
         finish_on_interrupt(report.note) as stop,
+        cluster.connected(report.note),
         closing(
-            load_predictor(
+            cluster.load_predictor(
                 model,
-                cache_dir=machine.cache,
-                engine=machine.asked_engine(),
-                remember=not no_cache,
-                decoders=machine.decoders(),
+                machine,
                 sliding=windows.sliding(on_seconds),
+                remember=not no_cache,
+                verify_content=batch.verify_content,
                 on_prepare=report.note,
             )
         ) as predictor,
@@ -92,7 +93,7 @@ def predict(
                 output,
                 paths,
                 shape,
-                made_with=predictor.made_with,
+                made_with={**predictor.made_with, **batch.made_with},
                 going_on=batch.going_on(overwrite=overwrite),
             )
             if output
@@ -103,7 +104,12 @@ def predict(
                 report.note(console.describe_plan(len(paths), num_kept))
                 report("predict", 0, len(paths) - num_kept)
             for result in score_files(
-                predictor, paths, results=results, limit=batch.failure_limit(), stop=stop
+                predictor,
+                paths,
+                results=results,
+                limit=batch.failure_limit(),
+                look=not cluster.cluster,
+                stop=stop,
             ):
                 tally.add(result)
                 if json:

@@ -3,7 +3,6 @@
 What is converted lies under cache_dir/engines; a file that is missing or damaged is made again.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from activity_cli import backbones
 from activity_cli.backbones import Backbone
 from activity_cli.checked_files import CheckedFiles
+from activity_cli.engines import threads
 from activity_cli.engines.choice import Precision
 from activity_cli.engines.prepared import check_frames, prepared_name
 from activity_cli.engines.protocol import OnPrepare
@@ -161,12 +161,12 @@ def open_session(
 
     Args:
         network: an ONNX file's content, or its name.
-        num_threads: None is one per core.
+        num_threads: None is one per core, or the limit that was set.
         optimise: False where it is not to run, but to tell what it is.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors: they come as exceptions as well
-    options.intra_op_num_threads = num_threads or os.cpu_count() or 1
+    options.intra_op_num_threads = num_threads or threads.num_threads()
     # Threads that wait by spinning take the cores from the decoders.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimise:

@@ -18,6 +18,7 @@ from activity_cli.types import FileResult, Status
 if TYPE_CHECKING:
     from activity_cli.backbones import BackboneListing
     from activity_cli.bundle import ModelDescription
+    from activity_cli.merging import Merged
     from activity_cli.prediction import Tally
 
 _STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "LSTM", "network": "CNN + LSTM"}
@@ -145,6 +146,27 @@ def show_tally(
     )
     each = " each" if tally.num_files > 1 else ""
     lines.append(f"{per_clip}{each} · {seconds:.1f} s in all" if per_clip else f"{seconds:.1f} s")
+    return Text("\n".join(lines), "dim")
+
+
+def show_merged(merged: "Merged", output: Path) -> Text:
+    """What became of a merge: files, rows, doubles, statuses, and what it could not do."""
+    files = f"{merged.num_files} file{'s' * (merged.num_files != 1)}"
+    lines = [f"{merged.num_rows} rows of {files} in {_printable(str(output))}."]
+    if merged.by_status:
+        counts = ", ".join(f"{count} {status}" for status, count in merged.by_status.items())
+        lines.append(f"{counts}.")
+    if merged.num_same or merged.num_settled:
+        lines.append(
+            f"Doubles left out: {merged.num_same} the same, "
+            f"{merged.num_settled} without a score or older."
+        )
+    if merged.missing_shards:
+        lines.append(f"Without shard {', '.join(merged.missing_shards)}: predict goes on from it.")
+    if merged.without_journal:
+        names = ", ".join(map(_printable, merged.without_journal[:3]))
+        more = f" and {len(merged.without_journal) - 3} more" * (len(merged.without_journal) > 3)
+        lines.append(f"No journal beside {names}{more}, so predict cannot go on from it.")
     return Text("\n".join(lines), "dim")
 
 

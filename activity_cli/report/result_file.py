@@ -15,21 +15,19 @@ from activity_cli.features import ClipRequest
 from activity_cli.files import LineFile, writing
 from activity_cli.journal import (
     Entry,
-    FileState,
     Journal,
     journal_path,
     look_at,
     read_entries,
 )
 from activity_cli.report.writers import (
-    RowFormat,
     RowWriter,
     result_columns,
     result_row,
     row_format_of,
-    write_rows,
+    write_lines,
 )
-from activity_cli.types import FileResult, Status
+from activity_cli.types import FileResult, FileState, Status
 
 PARQUET = ".parquet"
 
@@ -87,11 +85,18 @@ class ResultFile:
         """How many of the files have a row already."""
         return sum(str(path) in self._done for path in paths)
 
-    def requests(self, paths: Iterable[Path]) -> Iterator[ClipRequest]:
-        """Those of the files that are not done yet, looked at when they are asked for."""
+    def requests(self, paths: Iterable[Path], *, look: bool = True) -> Iterator[ClipRequest]:
+        """Those of the files that are not done yet.
+
+        Args:
+            paths: of all files.
+            look: whether to look at each file as it is asked for. Without, each result has to say
+                what the file was like when it was begun.
+        """
         for path in paths:
             if str(path) not in self._done:
-                self._begun[str(path)] = look_at(path, hash_content=self._verify_content)
+                if look:
+                    self._begun[str(path)] = look_at(path, hash_content=self._verify_content)
                 yield ClipRequest(path=path)
 
     def write(self, result: FileResult) -> None:
@@ -101,7 +106,7 @@ class ResultFile:
             OutputError: the disk is full or gone. All rows before are safe.
         """
         row = self._shape.row(result)
-        state = self._begun.pop(result.path)
+        state = result.state or self._begun.pop(result.path)
         self._journal.add(Entry(path=result.path, state=state, row=row))
         if self._rows is not None:
             self._rows.write(row)
@@ -146,7 +151,8 @@ def open_results(
         )
     lines = rows = None
     if row_format is not None:
-        _write_anew(path, shape, row_format, read_entries(place))
+        # A crash may have come between an entry and its row.
+        write_rows(path, shape.columns, (entry.row for entry in read_entries(place)))
         lines = LineFile(path)
         rows = RowWriter(lines, shape.columns, row_format)
     results = ResultFile(journal, rows, shape, verify_content=going_on.verify_content)
@@ -162,12 +168,20 @@ def open_results(
             write_parquet(path, shape.columns, (entry.row for entry in read_entries(place)))
 
 
-def _write_anew(
-    path: Path, shape: RowShape, row_format: RowFormat, entries: Iterable[Entry]
-) -> None:
-    """Write the rows of a journal: a crash may have come between an entry and its row."""
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a whole file of rows, in the format that its suffix stands for.
+
+    Raises:
+        OutputError: it cannot be written, an older file is still as it was; or the format is not
+            known.
+        MissingExtraError: .parquet needs a package that is not installed.
+    """
+    row_format = row_format_of(path, PARQUET)
+    if row_format is None:
+        write_parquet(path, columns, rows)
+        return
     with writing(path) as temporary:
-        write_rows(temporary, shape.columns, row_format, (entry.row for entry in entries))
+        write_lines(temporary, columns, row_format, rows)
 
 
 def _keeper(going_on: GoingOn, asked: Iterable[Path]) -> Callable[[Entry], bool]:
@@ -225,10 +239,10 @@ def _text(value: Any) -> Any:
 
 
 def import_parquet() -> tuple[Any, Any]:
-    """What reads and writes Parquet: the modules pyarrow and pyarrow.parquet.
+    """Import pyarrow and its part for Parquet.
 
     Raises:
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: it is not installed.
     """
     try:
         import pyarrow

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.errors import OutputError
-from activity_cli.files import write_json, write_text_atomically, writing
-from activity_cli.report.result_file import import_parquet, write_parquet
+from activity_cli.files import write_json, write_text_atomically
+from activity_cli.report.result_file import import_parquet, write_rows
 from activity_cli.report.segment_text import audacity_text, srt_text, vtt_text
 from activity_cli.report.segment_tools import (
     elan_document,
@@ -23,8 +23,6 @@ from activity_cli.report.segment_tools import (
 from activity_cli.report.writers import (
     SCORE_DIGITS,
     SECONDS_DIGITS,
-    row_format_of,
-    write_rows,
 )
 from activity_cli.types import VideoSegments
 
@@ -168,13 +166,8 @@ def _write(
     target: Path, kind: SegmentFormat, videos: Sequence[VideoSegments], labels: Sequence[str]
 ) -> None:
     match kind:
-        case SegmentFormat.CSV | SegmentFormat.JSONL:
-            row_format = row_format_of(target)
-            assert row_format is not None
-            with writing(target) as temporary:
-                write_rows(temporary, COLUMNS, row_format, _rows(videos))
-        case SegmentFormat.PARQUET:
-            write_parquet(target, COLUMNS, _rows(videos))
+        case SegmentFormat.CSV | SegmentFormat.JSONL | SegmentFormat.PARQUET:
+            write_rows(target, COLUMNS, _rows(videos))
         case SegmentFormat.SRT:
             write_text_atomically(target, srt_text(videos[0]))
         case SegmentFormat.VTT:

@@ -148,7 +148,7 @@ def row_format_of(path: Path, *more: str) -> RowFormat | None:
     return FORMATS[suffix]()
 
 
-def write_rows(
+def write_lines(
     path: Path,
     columns: Sequence[str],
     row_format: RowFormat,
