@@ -3,7 +3,7 @@
 import hashlib
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -96,6 +96,7 @@ def score_files(
     results: ResultFile | None = None,
     limit: FailureLimit | None = None,
     look: bool = True,
+    before_row: Callable[[FileResult], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> Iterator[FileResult]:
     """Score files, each result on disk before it is given.
@@ -106,6 +107,8 @@ def score_files(
         results: where rows go.
         limit: how many files without a score are too many.
         look: whether to look here at what the files are like; workers elsewhere do that themselves.
+        before_row: called with each result before its row is written, so that a row says that all
+            about its file is done.
         stop: once it is set, what has begun is finished and no more.
 
     Raises:
@@ -117,6 +120,7 @@ def score_files(
         requests = results.requests(paths, look=look)
     num_failed = 0
     for num_files, result in enumerate(predictor.predict(requests, stop=stop), start=1):
+        before_row(result)
         if results is not None:
             results.write(result)
         yield result

@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -279,3 +280,30 @@ def _plain(value: Any) -> Any:
         case _ if hasattr(value, "tolist"):  # numpy scalars and arrays
             return _plain(value.tolist())
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+NAME = "{name}"
+"""What stands in a file's name for that of a video, where there is a file for each."""
+
+
+def path_per_video(path: Path, videos: Sequence[str]) -> list[Path]:
+    """A path for each video: `{name}` becomes its name without the ending; equal ones are numbered.
+
+    Args:
+        path: with `{name}` in its last part.
+        videos: paths of the videos.
+    """
+    targets: list[Path] = []
+    taken: set[str] = set()
+    for video in videos:
+        stem = Path(video).stem
+        names = (path.name.replace(NAME, stem + end) for end in _numbered_ends())
+        name = next(name for name in names if name.casefold() not in taken)
+        taken.add(name.casefold())  # some disks do not tell A from a
+        targets.append(path.parent / name)
+    return targets
+
+
+def _numbered_ends() -> Iterator[str]:
+    yield ""
+    yield from (f"-{number}" for number in count(2))

@@ -8,14 +8,14 @@ anything that cannot be gone on from: the results are made anew from the journal
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from activity_cli.errors import OutputError
 from activity_cli.files import LineFile, writing
-from activity_cli.types import FileState
+from activity_cli.types import FileState, Segment
 
 FORMAT_VERSION = 1
 SUFFIX = ".journal"
@@ -28,6 +28,8 @@ class Entry:
     path: str
     state: FileState
     row: Mapping[str, Any]
+    segments: tuple[Segment, ...] = ()
+    """What happens when, for the files that `--segments` asks for."""
 
 
 def look_at(path: Path, *, hash_content: bool = False) -> FileState:
@@ -56,18 +58,30 @@ class Journal:
         self._lines = lines
 
     @classmethod
-    def new(cls, path: Path, made_with: Mapping[str, Any]) -> "Journal":
+    def new(
+        cls, path: Path, made_with: Mapping[str, Any], *, outputs: Iterable[str] = ()
+    ) -> "Journal":
         """Start a journal in place of any that is there.
+
+        Args:
+            path: the journal.
+            made_with: what rows will be made with.
+            outputs: further files that are made of the rows, and may be made anew.
 
         Raises:
             OutputError: it cannot be written.
         """
-        write_journal(path, made_with, ())
+        write_journal(path, made_with, (), outputs=outputs)
         return cls(path, LineFile(path))
 
     @classmethod
     def go_on(
-        cls, path: Path, made_with: Mapping[str, Any], *, keep: Callable[[Entry], bool]
+        cls,
+        path: Path,
+        made_with: Mapping[str, Any],
+        *,
+        outputs: Iterable[str] = (),
+        keep: Callable[[Entry], bool],
     ) -> "Journal":
         """Open a journal that is there, without the entries that are not worth keeping.
 
@@ -76,6 +90,7 @@ class Journal:
         Args:
             path: the journal.
             made_with: what new rows will be made with; it has to be the same as before.
+            outputs: as for `new`; those of before stay.
             keep: whether a file need not be done again.
 
         Raises:
@@ -88,7 +103,7 @@ class Journal:
             for number, entry in enumerate(read_entries(path))
             if last[entry.path] == number and keep(entry)
         )
-        write_journal(path, made_with, kept)
+        write_journal(path, made_with, kept, outputs={*read_outputs(path), *outputs})
         return cls(path, LineFile(path))
 
     def add(self, entry: Entry) -> None:
@@ -104,14 +119,20 @@ class Journal:
         self._lines.close()
 
 
-def write_journal(path: Path, made_with: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+def write_journal(
+    path: Path,
+    made_with: Mapping[str, Any],
+    entries: Iterable[Entry],
+    *,
+    outputs: Iterable[str] = (),
+) -> None:
     """Write a whole journal, in place of any that is there.
 
     Raises:
         OutputError: it cannot be written; an older one is still as it was.
     """
     with writing(path) as temporary, temporary.open("wb") as file:
-        file.write(_first_line(made_with))
+        file.write(_first_line(made_with, outputs))
         file.writelines(map(_entry_line, entries))
 
 
@@ -126,8 +147,12 @@ def read_entries(path: Path) -> Iterator[Entry]:
             continue
         try:
             values = json.loads(line)
-            state = FileState(*values["file"])
-            yield Entry(path=values["row"]["path"], state=state, row=values["row"])
+            yield Entry(
+                path=values["row"]["path"],
+                state=FileState(*values["file"]),
+                row=values["row"],
+                segments=segments_from_json(values.get("segments", [])),
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(path, f"line {number} cannot be read") from error
 
@@ -138,15 +163,29 @@ def read_made_with(path: Path) -> dict[str, Any]:
     Raises:
         OutputError: it is not a journal, or of a newer format.
     """
+    return dict(_read_header(path)["made_with"])
+
+
+def read_outputs(path: Path) -> list[str]:
+    """The further files that were made of the rows of a journal.
+
+    Raises:
+        OutputError: it is not a journal, or of a newer format.
+    """
+    return [str(name) for name in _read_header(path).get("outputs", [])]
+
+
+def _read_header(path: Path) -> dict[str, Any]:
     first = next(_read_lines(path), None)
     try:
-        values = json.loads(first[1]) if first else {}
-        made_with, version = dict(values["made_with"]), values["format"]
+        values: dict[str, Any] = json.loads(first[1]) if first else {}
+        dict(values["made_with"])
+        version = values["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path, "it does not begin like one") from error
     if version != FORMAT_VERSION:
         raise _damaged(path, f"it has format {version}, and this version knows {FORMAT_VERSION}")
-    return made_with
+    return values
 
 
 def _check_made_with(path: Path, made_with: Mapping[str, Any]) -> None:
@@ -175,13 +214,31 @@ def _line(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, allow_nan=False).encode() + b"\n"
 
 
-def _first_line(made_with: Mapping[str, Any]) -> bytes:
-    return _line({"format": FORMAT_VERSION, "made_with": dict(made_with)})
+def _first_line(made_with: Mapping[str, Any], outputs: Iterable[str]) -> bytes:
+    values = {"format": FORMAT_VERSION, "made_with": dict(made_with)}
+    return _line(values | {"outputs": sorted(outputs)})
 
 
 def _entry_line(entry: Entry) -> bytes:
-    state = entry.state
-    return _line({"file": [state.num_bytes, state.mtime_ns, state.sha256], "row": dict(entry.row)})
+    values = {"file": astuple(entry.state), "row": dict(entry.row)}
+    if entry.segments:
+        values["segments"] = segments_to_json(entry.segments)
+    return _line(values)
+
+
+def segments_to_json(segments: Sequence[Segment]) -> list[list[Any]]:
+    """Segments as plain values; `segments_from_json` is the way back."""
+    return [[*astuple(segment)] for segment in segments]
+
+
+def segments_from_json(values: Iterable[Sequence[Any]]) -> tuple[Segment, ...]:
+    """Segments that `segments_to_json` wrote.
+
+    Raises:
+        TypeError, ValueError: they are none.
+    """
+    names = [field.name for field in fields(Segment)]
+    return tuple(Segment(**dict(zip(names, each, strict=True))) for each in values)
 
 
 def _damaged(path: Path, why: str) -> OutputError:

@@ -13,7 +13,7 @@ from typing import Any
 
 from activity_cli.errors import DataError
 from activity_cli.files import encode_text
-from activity_cli.journal import Entry
+from activity_cli.journal import Entry, segments_from_json, segments_to_json
 from activity_cli.report.result_reader import Row, StoredResults
 from activity_cli.types import FileState, Status
 
@@ -87,8 +87,13 @@ class MergedRows:
         """The rows by path, with what the files were like."""
         for row, state in self._database.execute("SELECT row, state FROM rows ORDER BY path"):
             values = json.loads(row)
-            file = FileState(*json.loads(state))
-            yield Entry(path=values["path"], state=file, row=values)
+            *file, segments = json.loads(state)
+            yield Entry(
+                path=values["path"],
+                state=FileState(*file),
+                row=values,
+                segments=segments_from_json(segments),
+            )
 
     def rows(self) -> Iterator[Row]:
         """The rows by path."""
@@ -113,7 +118,8 @@ class MergedRows:
                     raise _different_models(models)
                 # Of several entries of one journal for a path the last one counts.
                 line = 0 if has_journal else stored.line
-                state = json.dumps(astuple(stored.state)) if stored.state else None
+                segments = segments_to_json(stored.segments)
+                state = json.dumps([*astuple(stored.state), segments]) if stored.state else None
                 path = encode_text(row["path"])
                 yield path, number, line, row["status"], json.dumps(row), state
 

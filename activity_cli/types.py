@@ -187,8 +187,8 @@ class FileResult:
     num_frames: int | None = None
     model: str = ""
     timeline: Timeline | None = None
-    """Scores of sliding windows, where the video is longer than a clip: the prediction is then
-    their mean."""
+    """Scores of the windows that slid over it, of which the prediction is the mean; a clip is a
+    single window."""
     segments: tuple[Segment, ...] = ()
     """What happens when, in order and apart."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)

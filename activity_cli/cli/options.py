@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from activity_cli.long_video import OnSeconds
     from activity_cli.prediction import Predictor
     from activity_cli.predictors.sliding import Sliding
+    from activity_cli.rendering.pictures import PictureWishes
     from activity_cli.report.result_file import GoingOn
     from activity_cli.sources import Found
 
@@ -262,6 +263,62 @@ class WindowOptions:
         _option("--whole", panel=_WINDOWS, text="No windows: every video is one clip."),
     ] = False
 
+    only: Annotated[
+        list[str] | None,
+        _option(panel=_WINDOWS, text="Segments of this label only; several may be given."),
+    ] = None
+    smooth: Annotated[
+        float | None,
+        _option(
+            panel=_WINDOWS,
+            text="Seconds over which scores are smoothed; 0: not at all.",
+            show_default="a window",
+        ),
+    ] = None
+    min_seconds: Annotated[
+        float | None,
+        _option(panel=_WINDOWS, text="Shortest segment.", show_default="half a window"),
+    ] = None
+    close_gaps: Annotated[
+        float | None,
+        _option(
+            panel=_WINDOWS,
+            text="Seconds of a gap within an action that is closed.",
+            show_default="half a window",
+        ),
+    ] = None
+    segments: Annotated[
+        list[Path] | None,
+        _option(
+            panel=_WINDOWS,
+            text="File for what happens when: .csv, .jsonl, .parquet, .srt, .vtt, .eaf, .txt,"
+            " .fiftyone.json, .labelstudio.json; several may be given.",
+            metavar="FILE",
+        ),
+    ] = None
+    storyboard: Annotated[
+        Path | None,
+        _option(panel=_WINDOWS, text="Picture of scores and thumbnails, .png.", metavar="FILE"),
+    ] = None
+    save_video: Annotated[
+        Path | None,
+        _option(panel=_WINDOWS, text="The video with label and scores drawn in, .mp4."),
+    ] = None
+    clips_dir: Annotated[
+        Path | None, _option(panel=_WINDOWS, text="Folder for the segments as videos.")
+    ] = None
+
+    def pictures(self, *, overwrite: bool) -> "PictureWishes":
+        """The files to make of each video."""
+        from activity_cli.rendering.pictures import PictureWishes
+
+        return PictureWishes(
+            save_video=self.save_video,
+            storyboard=self.storyboard,
+            clips_dir=self.clips_dir,
+            overwrite=overwrite,
+        )
+
     def sliding(self, on_seconds: "OnSeconds") -> "Sliding | None":
         """How windows slide, or None where they are not wanted.
 
@@ -269,15 +326,24 @@ class WindowOptions:
             SettingsError: wishes that do not go together.
         """
         from activity_cli.predictors.sliding import Sliding
+        from activity_cli.settings import SegmentSettings
 
         if not self.whole:
             return Sliding(
-                window_seconds=self.window, stride_seconds=self.stride, on_seconds=on_seconds
+                window_seconds=self.window,
+                stride_seconds=self.stride,
+                segments=SegmentSettings(
+                    smoothing_seconds=self.smooth,
+                    min_seconds=self.min_seconds,
+                    gap_seconds=self.close_gaps,
+                    labels=tuple(self.only or ()),
+                ),
+                on_seconds=on_seconds,
             )
-        if self.window or self.stride:
+        if any((self.window, self.stride, self.smooth, self.min_seconds, self.only)):
             raise SettingsError(
-                "--whole takes a video as one clip: there is nothing that --window could say.",
-                hint="Leave --whole, or --window and --stride, away.",
+                "--whole takes a video as one clip: there are no windows to say anything of.",
+                hint="Leave --whole away, or --window, --stride, --smooth, --min-seconds, --only.",
             )
         return None
 

@@ -3,15 +3,20 @@
 import json as jsonlib
 import time
 from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from activity_cli.cli import options
 from activity_cli.cli.interrupts import finish_on_interrupt
-from activity_cli.cli.progress import progress_report
+from activity_cli.cli.progress import ProgressReport, progress_report
 from activity_cli.settings import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from activity_cli.long_video import OnSeconds
+    from activity_cli.types import FileResult
 
 EXAMPLE = "activity predict footage/ --model runs/gym --output scores.csv"
 
@@ -46,7 +51,7 @@ def predict(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Name the action in a video, or score many.
+    """Name the action in a video and say when it happens, or score many videos.
 
     Every file gets one row with one status, and no score is made up for a file that cannot be
     read. The same command again does only what is missing, changed or was not finished. A name
@@ -54,8 +59,10 @@ def predict(
     """
     from activity_cli.batch import score_files
     from activity_cli.prediction import Tally
+    from activity_cli.rendering.pictures import PictureMaker
     from activity_cli.report import console
     from activity_cli.report.result_file import RowShape, open_results
+    from activity_cli.report.segment_outputs import SegmentOutputs, video_segments
     from activity_cli.sources import find_sources
 
     started = time.perf_counter()
@@ -63,13 +70,12 @@ def predict(
     if batch.dry_run:
         console.results_console().print(console.show_plan(paths, output))
         return
-    tally, shown = Tally(), []
-
-    def on_seconds(path: Path, done: float, total: float) -> None:
-        if len(paths) == 1:
-            report("video", round(done), round(total))
-        else:
-            report.detail(console.describe_long_video(path, done, total))
+    segment_files = SegmentOutputs(
+        windows.segments or (), paths, output=output, overwrite=overwrite
+    )
+    wishes = windows.pictures(overwrite=overwrite)
+    wishes.check(paths)
+    tally, shown, found = Tally(), [], []
 
     with (
         progress_report(quiet=quiet) as report,
@@ -79,15 +85,17 @@ def predict(
             cluster.load_predictor(
                 model,
                 machine,
-                sliding=windows.sliding(on_seconds),
+                sliding=windows.sliding(_watch_seconds(report, is_alone=len(paths) == 1)),
                 remember=not no_cache,
                 verify_content=batch.verify_content,
                 on_prepare=report.note,
             )
         ) as predictor,
     ):
-        labels = predictor.description.labels
-        shape = RowShape(top_k=top_k, labels=labels if all_scores else ())
+        description = predictor.description
+        shape = RowShape(top_k=top_k, labels=description.labels if all_scores else ())
+        pictures = PictureMaker(wishes, paths, model=description.name)
+
         with (
             open_results(
                 output,
@@ -95,6 +103,7 @@ def predict(
                 shape,
                 made_with={**predictor.made_with, **batch.made_with},
                 going_on=batch.going_on(overwrite=overwrite),
+                outputs=segment_files.files,
             )
             if output
             else nullcontext()
@@ -109,37 +118,58 @@ def predict(
                 results=results,
                 limit=batch.failure_limit(),
                 look=not cluster.cluster,
+                before_row=partial(pictures.make, on_progress=report, on_note=report.note),
                 stop=stop,
             ):
                 tally.add(result)
                 if json:
-                    typer.echo(jsonlib.dumps(shape.row(result)))
+                    typer.echo(jsonlib.dumps(shape.row(result) | _segments_of(result)))
                 elif results is None:
                     shown.append(result)
+                if results is None and (video := video_segments(result)):
+                    found.append(video)
                 if len(paths) > 1:
                     report.detail(console.describe_failures(tally))
                     report("predict", tally.num_files, len(paths) - num_kept)
+            written = segment_files.write(
+                results.videos(paths) if results else found, description.labels
+            )
     if shown:
-        out = console.results_console()
-        one = len(shown) == 1
-        out.print(
-            console.show_result(shown[0], top_k=top_k) if one else console.show_results(shown)
-        )
+        console.results_console().print(console.show_predictions(shown, top_k=top_k))
+    failed_before = results.num_kept_without_score if results else 0
     if not quiet:
         notes = console.messages_console()
-        notes.print(console.show_model(predictor.description, is_default=model == DEFAULT_MODEL))
-        failed_before = results.num_kept_without_score if results else 0
-        seconds = time.perf_counter() - started
+        notes.print(console.show_model(description, is_default=model == DEFAULT_MODEL))
         notes.print(
             console.show_tally(
                 tally,
-                seconds,
+                time.perf_counter() - started,
                 output,
+                segment_files=written,
                 num_kept=num_kept,
                 num_kept_without_score=failed_before,
             )
         )
     if stop.is_set():
         raise KeyboardInterrupt
-    if tally.num_without_score or (results and results.num_kept_without_score):
+    if tally.num_without_score or failed_before:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
+
+
+def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":
+    """What shows how far a long video has come: a bar, or beside that of the batch."""
+    from activity_cli.report.console import describe_long_video
+
+    def on_seconds(path: Path, done: float, total: float) -> None:
+        if is_alone:
+            report("video", round(done), round(total))
+        else:
+            report.detail(describe_long_video(path, done, total))
+
+    return on_seconds
+
+
+def _segments_of(result: "FileResult") -> dict[str, Any]:
+    from activity_cli.report.segment_files import segment_values
+
+    return {"segments": [segment_values(segment) for segment in result.segments]}

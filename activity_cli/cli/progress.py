@@ -20,6 +20,8 @@ STAGE_NAMES = {
     "epochs": "Training",
     "predict": "Scoring",
     "video": "Seconds scored",
+    "overlay": "Drawing the video",
+    "cut": "Cutting pieces",
     "train": "Training folds",
     "benchmark": "Measuring",
     "export": "Exporting",
@@ -34,11 +36,13 @@ class ProgressReport:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
         self._detail = ""
-        self._started = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
+        self._started: dict[str, float] = {}  # of each stage
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that `done` of `total` steps of a stage are over."""
         name = STAGE_NAMES.get(stage, stage)
+        started = self._started.setdefault(stage, time.monotonic())
         if self._bars is not None:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(
@@ -47,7 +51,7 @@ class ProgressReport:
             self._bars.update(self._tasks[stage], completed=done, total=total or None)
         elif done and (now := time.monotonic()) - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = now
-            rate = done / (now - self._started)
+            rate = done / max(now - started, 1e-3)
             left = f", {describe_seconds((total - done) / rate)} left" if total > done else ""
             detail = f", {self._detail}" if self._detail else ""
             speed = f", {rate:.1f}/s" if rate >= 0.1 else ""

@@ -36,6 +36,7 @@ def scored(
         status=decoded.status,
         reason=decoded.reason,
         prediction=Prediction(labels=description.labels, scores=scores),
+        timeline=window,
         segments=find_segments(window, segments),
         duration_seconds=decoded.duration_seconds,
         num_frames=decoded.num_frames,

@@ -13,6 +13,7 @@ from rich.text import Text
 from activity_cli.files import is_file
 from activity_cli.journal import journal_path
 from activity_cli.report.elements import SCORE_STYLE, bar, new_table
+from activity_cli.report.timeline import show_timeline
 from activity_cli.types import FileResult, Status
 
 if TYPE_CHECKING:
@@ -34,6 +35,17 @@ def results_console() -> Console:
 def messages_console() -> Console:
     """The console for what is said about the results."""
     return Console(stderr=True, highlight=False)
+
+
+def show_predictions(results: Sequence[FileResult], *, top_k: int) -> RenderableType:
+    """One video at length, with what happens when if it is a long one; many in a line each."""
+    if len(results) > 1:
+        return show_results(results)
+    result = results[0]
+    shown = show_result(result, top_k=top_k)
+    if result.timeline is None or len(result.timeline.starts_seconds) == 1:
+        return shown
+    return Group(shown, Text(), show_timeline(result.timeline, result.segments))
 
 
 def show_result(result: FileResult, *, top_k: int) -> RenderableType:
@@ -122,6 +134,7 @@ def show_tally(
     seconds: float,
     output: Path | None,
     *,
+    segment_files: Sequence[Path] = (),
     num_kept: int = 0,
     num_kept_without_score: int = 0,
 ) -> Text:
@@ -139,6 +152,10 @@ def show_tally(
         if (more := tally.num_without_score - len(tally.first_failures)) > 0:
             lines.append(f"... and {more} more without a score.")
         lines.append(f"Rows: {output}")
+    if segment_files:
+        names = ", ".join(map(str, segment_files[:3]))
+        others = f" and {len(segment_files) - 3} more" * (len(segment_files) > 3)
+        lines.append(f"Segments: {names}{others}")
     per_clip = " · ".join(
         f"{_STAGES[stage]} {1000 * total / num_scored:.0f} ms"
         for stage, total in tally.stage_seconds.items()

@@ -27,7 +27,7 @@ from activity_cli.report.writers import (
     row_format_of,
     write_lines,
 )
-from activity_cli.types import FileResult, FileState, Status
+from activity_cli.types import FileResult, FileState, Status, VideoSegments
 
 PARQUET = ".parquet"
 
@@ -107,9 +107,23 @@ class ResultFile:
         """
         row = self._shape.row(result)
         state = result.state or self._begun.pop(result.path)
-        self._journal.add(Entry(path=result.path, state=state, row=row))
+        entry = Entry(path=result.path, state=state, row=row, segments=result.segments)
+        self._journal.add(entry)
         if self._rows is not None:
             self._rows.write(row)
+
+    def videos(self, paths: Iterable[Path]) -> Iterator[VideoSegments]:
+        """The segments of those of the files that have a score, in the order of the rows."""
+        asked = {str(path) for path in paths}
+        for entry in read_entries(self._journal.path):
+            row = entry.row
+            if entry.path in asked and Status(row["status"]).has_score:
+                yield VideoSegments(
+                    path=entry.path,
+                    duration_seconds=row["seconds"],
+                    fps=row["frames"] / row["seconds"],
+                    segments=entry.segments,
+                )
 
 
 @contextmanager
@@ -120,6 +134,7 @@ def open_results(
     *,
     made_with: Mapping[str, Any],
     going_on: GoingOn,
+    outputs: Sequence[Path] = (),
 ) -> Iterator[ResultFile]:
     """Open a file for results: a new one, or one that an earlier run of the same began.
 
@@ -129,6 +144,7 @@ def open_results(
         shape: of the rows.
         made_with: what scores depend on; rows made with something else are never mixed.
         going_on: when a file that has a row is done again.
+        outputs: further files that will be made of the rows.
 
     Raises:
         OutputError: the format is not known; there is a file that no such run began, or that was
@@ -141,9 +157,10 @@ def open_results(
     made_with = {**made_with, "columns": list(shape.columns)}
     place = journal_path(path)
     if going_on.overwrite or (not path.exists() and not place.exists()):
-        journal = Journal.new(place, made_with)
+        journal = Journal.new(place, made_with, outputs=map(str, outputs))
     elif place.exists():
-        journal = Journal.go_on(place, made_with, keep=_keeper(going_on, asked))
+        keep = _keeper(going_on, asked)
+        journal = Journal.go_on(place, made_with, outputs=map(str, outputs), keep=keep)
     else:
         raise OutputError(
             f"{path} exists already, and has no {place.name} to go on from.",

@@ -15,7 +15,7 @@ from activity_cli.errors import DataError
 from activity_cli.journal import journal_path, read_entries, read_made_with
 from activity_cli.report.result_file import PARQUET, import_parquet
 from activity_cli.report.writers import FORMATS, result_columns
-from activity_cli.types import FileState, Status
+from activity_cli.types import FileState, Segment, Status
 
 Row = Mapping[str, Any]
 NumberedRows = Iterator[tuple[int, Row]]
@@ -32,6 +32,7 @@ class StoredRow:
     row: Row
     line: int
     state: FileState | None
+    segments: tuple[Segment, ...] = ()
     """Of the file when it was read; None where only the results are there."""
 
 
@@ -56,7 +57,9 @@ class StoredResults:
             # The first line is what the rows were made with.
             for line, entry in enumerate(read_entries(journal_path(self.path)), start=2):
                 _check(self.path, line, entry.row, self.columns)
-                yield StoredRow(row=entry.row, line=line, state=entry.state)
+                yield StoredRow(
+                    row=entry.row, line=line, state=entry.state, segments=entry.segments
+                )
             return
         for line, row in _reader(self.path)(self.path):
             _check(self.path, line, row, self.columns)

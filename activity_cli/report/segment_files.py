@@ -6,12 +6,11 @@ becomes the name of each video without its ending: `subtitles/{name}.srt`. It wo
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from activity_cli.errors import OutputError
-from activity_cli.files import write_json, write_text_atomically
+from activity_cli.files import NAME, path_per_video, write_json, write_text_atomically
 from activity_cli.report.result_file import import_parquet, write_rows
 from activity_cli.report.segment_text import audacity_text, srt_text, vtt_text
 from activity_cli.report.segment_tools import (
@@ -24,10 +23,9 @@ from activity_cli.report.writers import (
     SCORE_DIGITS,
     SECONDS_DIGITS,
 )
-from activity_cli.types import VideoSegments
+from activity_cli.types import Segment, VideoSegments
 
 COLUMNS = ("path", "start", "end", "label", "score", "peak")
-NAME = "{name}"
 
 
 class SegmentFormat(StrEnum):
@@ -131,20 +129,7 @@ def _targets(path: Path, videos: Sequence[str]) -> list[Path]:
                 hint=f"Put {NAME} into its name for one file per video, as in {NAME}{kind}.",
             )
         return [path] * len(videos)
-    targets: list[Path] = []
-    taken: set[str] = set()
-    for video in videos:
-        stem = Path(video).stem
-        names = (path.name.replace(NAME, stem + end) for end in _numbered_ends())
-        name = next(name for name in names if name.casefold() not in taken)
-        taken.add(name.casefold())  # some disks do not tell A from a
-        targets.append(path.parent / name)
-    return targets
-
-
-def _numbered_ends() -> Iterator[str]:
-    yield ""
-    yield from (f"-{number}" for number in count(2))
+    return path_per_video(path, videos)
 
 
 def _refuse_existing(targets: Sequence[Path], *, overwrite: bool) -> None:
@@ -186,11 +171,15 @@ def _write(
 def _rows(videos: Iterable[VideoSegments]) -> Iterator[dict[str, Any]]:
     for video in videos:
         for segment in video.segments:
-            yield {
-                "path": video.path,
-                "start": round(segment.start_seconds, SECONDS_DIGITS),
-                "end": round(segment.end_seconds, SECONDS_DIGITS),
-                "label": segment.label,
-                "score": round(segment.mean_score, SCORE_DIGITS),
-                "peak": round(segment.peak_score, SCORE_DIGITS),
-            }
+            yield {"path": video.path, **segment_values(segment)}
+
+
+def segment_values(segment: Segment) -> dict[str, Any]:
+    """A segment as rows and JSON have it."""
+    return {
+        "start": round(segment.start_seconds, SECONDS_DIGITS),
+        "end": round(segment.end_seconds, SECONDS_DIGITS),
+        "label": segment.label,
+        "score": round(segment.mean_score, SCORE_DIGITS),
+        "peak": round(segment.peak_score, SCORE_DIGITS),
+    }
