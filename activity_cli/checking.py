@@ -41,7 +41,7 @@ _ROUNDING_SECONDS = 0.002
 _VARIABLE_SHARE = 0.05
 """... and when so many do, the frame rate is variable."""
 _SHORTAGE_SHARE = 0.05
-"""Fewer frames than promised by more than this share, and 2: the file is truncated."""
+"""Fewer frames than promised by more than this share, and 2, and less time: it ends early."""
 _BAD_STAMPS_SHARE = 0.01
 """So many are damage, and more than one: what is flushed from a decoder last may have none."""
 _RATE_TOLERANCE = 0.05
@@ -51,7 +51,7 @@ _MODEL_FRAMES = ClipSettings().num_frames
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCheck:
-    """What is true of a file. Without decoded frames all but `path`, `status`, `reason` is empty."""
+    """What is true of a file; of one without frames only `path`, `status` and `reason`."""
 
     path: Path
     status: Status
@@ -190,7 +190,7 @@ def check_file(path: Path, *, num_threads: int = 1) -> tuple[FileCheck, Pictures
         num_bytes=path.stat().st_size,
         sha256=_hash(path),
     )
-    status, reason = _judge(info, scan, check)
+    status, reason = _judge(info, scan)
     return replace(check, status=status, reason=reason, notes=_notes(check)), scan.pictures
 
 
@@ -216,14 +216,11 @@ def _scan(reader: VideoReader) -> _Scan:
     )
 
 
-def _judge(info: VideoInfo, scan: _Scan, check: FileCheck) -> tuple[Status, str]:
+def _judge(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
     """The status, by the rules by which files are scored."""
-    promised, count = _count_promised(info, scan), len(scan.seconds)
-    least_seconds = (1 - _SHORTAGE_SHARE) * (info.duration_seconds_from_header or 0)
-    if (
-        promised - count > max(2, _SHORTAGE_SHARE * promised)
-        and (check.duration_seconds or 0) < least_seconds
-    ):
+    count = len(scan.seconds)
+    if _ends_early(info, scan):
+        promised = info.num_frames_from_header
         return Status.TRUNCATED, f"header promises {promised} frames, {count} could be decoded"
     if count < _MODEL_FRAMES:
         frames = "1 frame" if count == 1 else f"{count} frames"
@@ -233,20 +230,27 @@ def _judge(info: VideoInfo, scan: _Scan, check: FileCheck) -> tuple[Status, str]
 
 def _damage(info: VideoInfo, scan: _Scan) -> tuple[str, ...]:
     """What is broken, in words; nothing in a sound file."""
-    count = len(scan.seconds)
+    count, last = len(scan.seconds), scan.seconds[-1]
     damage = []
-    if num_lost := _count_lost(info, scan):
-        # OpenCV ends at the first packet that does not decode.
-        last = float(scan.seconds[-1])
-        frames = "1 frame" if num_lost == 1 else f"{num_lost} frames"
-        damage.append(f"decoding stops at {last:.2f} s; the file has {frames} more that are broken")
-    elif _count_promised(info, scan) - count > max(2, _SHORTAGE_SHARE * count):
-        damage.append(f"ends early: {count} of {info.num_frames_from_header} frames are there")
+    if _has_more_packets(info, scan):
+        damage.append(f"decoding stops at {last:.2f} s: the file goes on, but is broken there")
+    elif _ends_early(info, scan):
+        damage.append(f"the file ends at {last:.2f} s: it was cut off, or is broken there")
     if scan.num_bad_stamps > max(1, _BAD_STAMPS_SHARE * count):
         damage.append(
             f"{scan.num_bad_stamps} of {count} frames have a time stamp that is absent or goes back"
         )
     return tuple(damage)
+
+
+def _ends_early(info: VideoInfo, scan: _Scan) -> bool:
+    """Whether both frames and time are missing from what the header promises."""
+    missing = _count_promised(info, scan) - len(scan.seconds)
+    seconds = scan.seconds[-1] - scan.seconds[0] + frame_interval_seconds(info)
+    return bool(
+        missing > max(2, _SHORTAGE_SHARE * (info.num_frames_from_header or 0))
+        and seconds < (1 - _SHORTAGE_SHARE) * (info.duration_seconds_from_header or 0)
+    )
 
 
 def _count_promised(info: VideoInfo, scan: _Scan) -> int:
@@ -258,15 +262,15 @@ def _has_frame_per_packet(info: VideoInfo) -> bool:
     return info.has_stored_times and info.codec.upper() in _FRAME_PER_PACKET_CODECS.split()
 
 
-def _count_lost(info: VideoInfo, scan: _Scan) -> int:
-    """Frames that the file has after the last one that decodes, as far as its packets tell."""
+def _has_more_packets(info: VideoInfo, scan: _Scan) -> bool:
+    """Whether the file has frames after the last one that decodes. OpenCV ends at a broken one."""
     if scan.begins_inside or not _has_frame_per_packet(info):
-        return 0
+        return False
     end = scan.seconds[-1] + frame_interval_seconds(info) / 2
     try:
-        return int((read_packet_times(info.path).seconds > end).sum())
+        return bool((read_packet_times(info.path).seconds > end).any())
     except VideoError:  # it was there a moment ago
-        return 0
+        return False
 
 
 def _variation(intervals: NDArray[np.float64], usual: float) -> float | None:
@@ -288,6 +292,9 @@ def _notes(check: FileCheck) -> tuple[str, ...]:
     header, measured = check.fps_from_header, check.fps_measured
     if header and measured and abs(measured - header) > _RATE_TOLERANCE * header:
         notes.append(f"header says {header:.4g} fps, frames come at {measured:.4g}")
+    promised, count = check.num_frames_from_header, check.num_frames
+    if check.is_sound and promised and count and abs(promised - count) > max(2, 0.01 * count):
+        notes.append(f"header says {promised} frames, {count} came")
     if check.rotation_degrees:
         notes.append(f"rotated by {check.rotation_degrees}°")
     return tuple(notes)

@@ -124,7 +124,7 @@ class FingerprintStore:
         self._file.seek(2 * _NUM_PIXELS * self._starts[number])
         content = self._file.read(2 * _NUM_PIXELS * self.num_pictures(number))
         whole = np.frombuffer(content, np.uint16).reshape(-1, _NUM_PIXELS)
-        return whole.astype(np.float32) / 256
+        return cast(NDArray[np.float32], whole.astype(np.float32) / 256)
 
 
 def movement_of(pictures: NDArray[np.float32]) -> Movement:

@@ -12,7 +12,13 @@ from rich.text import Text
 
 from activity_cli.files import is_file
 from activity_cli.journal import journal_path
-from activity_cli.report.elements import SCORE_STYLE, bar, new_table
+from activity_cli.report.elements import (
+    SCORE_STYLE,
+    bar,
+    common_folder,
+    new_table,
+    printable,
+)
 from activity_cli.types import FileResult, Status
 
 if TYPE_CHECKING:
@@ -40,7 +46,7 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
     if result.prediction is None:
         return _status_line(result)
     facts = f"{result.duration_seconds or 0:.1f} s, {result.num_frames} frames"
-    title = Text.assemble((_printable(result.path), "bold"), ("  " + facts, "dim"))
+    title = Text.assemble((printable(result.path), "bold"), ("  " + facts, "dim"))
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(style=SCORE_STYLE, no_wrap=True)
@@ -56,13 +62,13 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
 
 def show_results(results: Sequence[FileResult]) -> RenderableType:
     """Many videos: one line each, with names relative to the folder that all are in."""
-    folder = _common_folder([result.path for result in results])
+    folder = common_folder([result.path for result in results])
     table = new_table("file", "status", "label", "score", "")
     table.columns[0].overflow = "fold"
     table.columns[1].no_wrap = table.columns[2].no_wrap = True
     table.columns[3].justify = "right"
     for result in results:
-        name = Text(_printable(os.path.relpath(result.path, folder) if folder else result.path))
+        name = Text(printable(os.path.relpath(result.path, folder) if folder else result.path))
         status = Text(result.status.value, _STATUS_STYLES.get(result.status, "red"))
         if result.prediction is None:
             table.add_row(name, status, "", "", Text(result.reason, "dim"))
@@ -70,7 +76,7 @@ def show_results(results: Sequence[FileResult]) -> RenderableType:
             score = result.prediction.score
             label = Text(result.prediction.label, "bold")
             table.add_row(name, status, label, f"{score:.1%}", Text(bar(score, 12), SCORE_STYLE))
-    return Group(Text(f"In {_printable(folder)}:", "dim"), table) if folder else table
+    return Group(Text(f"In {printable(folder)}:", "dim"), table) if folder else table
 
 
 def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
@@ -102,7 +108,7 @@ def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
     endings = Counter(path.suffix.lower() or "no ending" for path in paths)
     kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
     lines = [f"{len(paths)} files, {sum(sizes) / 1e9:.2f} GB: {kinds or 'none'}."]
-    lines += [f"  {_printable(str(path))}" for path in paths[:5]]
+    lines += [f"  {printable(str(path))}" for path in paths[:5]]
     lines += [f"  ... and {len(paths) - 5} more"] if len(paths) > 5 else []
     if output is not None:
         goes_on = journal_path(output).exists()
@@ -176,19 +182,5 @@ def show_cache(folder: Path, sizes: Mapping[str, int], *, cleared: bool) -> Rend
 
 def _status_line(result: FileResult) -> Text:
     return Text.assemble(
-        (_printable(result.path), "bold"), "  ", (result.status.value, "red"), f"  {result.reason}"
+        (printable(result.path), "bold"), "  ", (result.status.value, "red"), f"  {result.reason}"
     )
-
-
-def _common_folder(paths: Sequence[str]) -> str:
-    """The folder that all paths are in, if naming it once makes them shorter."""
-    try:
-        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    except ValueError:  # some are absolute, some are not
-        return ""
-    return folder if folder not in {"", ".", "/"} else ""
-
-
-def _printable(path: str) -> str:
-    """A path as it can be printed: bytes that are no text become escapes."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,5 +1,8 @@
 """What the terminal's tables are made of."""
 
+import os
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
@@ -20,3 +23,17 @@ def new_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(Text(column))
     return table
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """The folder that all paths are in, if naming it once makes them shorter."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    except ValueError:  # some are absolute, some are not
+        return ""
+    return folder if folder not in {"", ".", "/"} else ""
+
+
+def printable(path: str) -> str:
+    """A path as it can be printed: bytes that are no text become escapes."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -195,6 +195,10 @@ def _keeper(going_on: GoingOn, asked: Iterable[Path]) -> Callable[[Entry], bool]
 
 _ROWS_PER_GROUP = 50_000
 
+# Types of columns, by their names.
+_INTEGERS = frozenset({"frames", "frames_promised", "width", "height", "rotation", "bytes"})
+_NUMBERS = frozenset({"seconds", "longest_gap", "fps", "fps_measured", "fps_variation"})
+
 
 def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as Parquet, a group of rows at a time.
@@ -216,9 +220,9 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str
 
 
 def _parquet_type(pyarrow: Any, column: str) -> Any:
-    if column == "frames":
+    if column in _INTEGERS:
         return pyarrow.int64()
-    is_number = column == "seconds" or column.startswith("score")
+    is_number = column in _NUMBERS or column.startswith("score")
     return pyarrow.float64() if is_number else pyarrow.string()
 
 
