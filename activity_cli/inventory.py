@@ -7,8 +7,9 @@ of videos without labels.
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from activity_cli.dataset import Dataset, load_dataset
 from activity_cli.errors import DataError
@@ -18,8 +19,9 @@ from activity_cli.tables import TABLE_SUFFIXES, read_table
 
 LABEL = "label"
 SOURCE = "source"
-"""The column that says which of several sources a file is from: people keep train and test apart so."""
+"""Which of several sources a file is from: some keep train and test apart so."""
 
+_KNOWN = (LABEL, "split", "group", SOURCE)
 _MOST_FOLDS = 20
 """A column with more values is no fold that clips are split by."""
 
@@ -41,6 +43,17 @@ class Inventory:
     entries: tuple[Entry, ...]
     unlabelled: tuple[str, ...] = ()
     """Why folders were not read as labelled data."""
+
+    def select(self, patterns: Sequence[str], exclude: Sequence[str]) -> Self:
+        """Only the files whose names match one of the patterns, if any, and none of `exclude`.
+
+        Raises:
+            DataError: that leaves nothing.
+        """
+        from activity_cli.batch import select
+
+        kept = set(select([e.found for e in self.entries], patterns=patterns, exclude=exclude))
+        return replace(self, entries=tuple(e for e in self.entries if e.found.path in kept))
 
 
 def take_inventory(sources: Sequence[str]) -> Inventory:
@@ -74,7 +87,7 @@ def take_inventory(sources: Sequence[str]) -> Inventory:
         entries=tuple(
             Entry(
                 found=found,
-                columns={name: frozenset(values[key][name]) for name in kept & values[key].keys()},
+                columns={n: frozenset(values[key][n]) for n in kept if n in values[key]},
             )
             for key, found in paths.items()
         ),
@@ -112,14 +125,13 @@ def _labelled(source: Path, dataset: Dataset) -> Iterator[tuple[Found, dict[str,
         yield Found(root / sample.name, sample.name), said
 
 
-def _telling_columns(values: Mapping[str, Mapping[str, set[str]]]) -> set[str]:
-    """The columns that copies must not cross: the known ones, and those that may be folds."""
-    seen = defaultdict(set)
+def _telling_columns(values: Mapping[str, Mapping[str, set[str]]]) -> list[str]:
+    """The columns that copies must not cross: the known ones, then those that may be folds."""
+    seen: dict[str, set[str]] = {name: set() for name in _KNOWN}
     for columns in values.values():
         for name, own in columns.items():
-            seen[name] |= own
-    known = {LABEL, "group", "split", SOURCE}
-    return {name for name, all_values in seen.items() if name in known or len(all_values) <= _MOST_FOLDS}
+            seen.setdefault(name, set()).update(own)
+    return [name for name, own in seen.items() if name in _KNOWN or len(own) <= _MOST_FOLDS]
 
 
 def _identify(path: Path) -> str:

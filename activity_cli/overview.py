@@ -3,6 +3,7 @@
 Times are seconds. Only files that gave frames count for lengths, sizes, frame rates and codecs.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from activity_cli.checking import FileCheck
-from activity_cli.types import Status
 
 _MOST_BINS = 8
 
@@ -38,7 +38,7 @@ class Overview:
     """Files that are damaged or give no frames."""
     num_frames: int
     num_bytes: int
-    statuses: Mapping[Status, int]
+    statuses: Mapping[str, int]
     labels: Mapping[str, int]
     """Files by label, in the order of labels; empty where there are none."""
     sound_labels: Mapping[str, int]
@@ -83,7 +83,7 @@ def look_over(checks: Sequence[FileCheck], labels: Sequence[Iterable[str]]) -> O
 def _lengths(seconds: Sequence[float]) -> Lengths | None:
     if not seconds:
         return None
-    bins = min(_MOST_BINS, len(set(seconds)))
+    bins = min(_MOST_BINS, math.isqrt(len(seconds) - 1) + 1) if min(seconds) < max(seconds) else 1
     counts, edges = np.histogram(seconds, bins=bins)
     return Lengths(
         shortest=min(seconds),

@@ -15,6 +15,7 @@ from activity_cli import __version__
 from activity_cli.cli import (
     benchmark,
     cache,
+    check,
     crossval,
     evaluate,
     export,
@@ -49,7 +50,7 @@ for panel, commands in {
     "Make a model": (sample, train),
     "Measure": (crossval, evaluate, benchmark),
     "Ship a model": (export,),
-    "Look around": (models, cache),
+    "Look around": (check, models, cache),
 }.items():
     for module in commands:
         name = module.__name__.rpartition(".")[2]
@@ -97,8 +98,8 @@ def _run() -> int:
             raise
         _print_error(error)
         return EXIT_ERROR
-    except KeyboardInterrupt:
-        return _interrupted()
+    except KeyboardInterrupt as stop:
+        return _interrupted(*stop.args)
     except SystemExit as stop:
         if stop.code == EXIT_INTERRUPTED:
             return _interrupted()
@@ -106,12 +107,11 @@ def _run() -> int:
     return 0
 
 
-def _interrupted() -> int:
-    typer.echo(
-        "Interrupted. What was finished is kept: features come from the cache the next time, rows "
-        "from the file. The same command goes on.",
-        err=True,
-    )
+def _interrupted(
+    message: str = "Interrupted. What was finished is kept: features come from the cache the next "
+    "time, rows from the file. The same command goes on.",
+) -> int:
+    typer.echo(message, err=True)
     return EXIT_INTERRUPTED
 
 

@@ -19,6 +19,8 @@ STAGE_NAMES = {
     "features": "Decoding and CNN",
     "epochs": "Training",
     "predict": "Scoring",
+    "check": "Checking",
+    "compare": "Comparing",
     "train": "Training folds",
     "benchmark": "Measuring",
     "export": "Exporting",

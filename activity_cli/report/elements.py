@@ -34,6 +34,6 @@ def common_folder(paths: Sequence[str]) -> str:
     return folder if folder not in {"", ".", "/"} else ""
 
 
-def printable(path: str) -> str:
-    """A path as it can be printed: bytes that are no text become escapes."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+def printable(text: str) -> str:
+    """A path or label as it can be printed: what is no text, or would move the cursor, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

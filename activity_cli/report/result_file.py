@@ -131,7 +131,7 @@ def open_results(
     """
     row_format = row_format_of(path, PARQUET)
     if row_format is None:
-        _import_parquet()
+        import_parquet()
     made_with = {**made_with, "columns": list(shape.columns)}
     place = journal_path(path)
     if going_on.overwrite or (not path.exists() and not place.exists()):
@@ -207,7 +207,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str
         OutputError: it cannot be written; an older file is still as it was.
         MissingExtraError: pyarrow is not installed.
     """
-    pyarrow, parquet = _import_parquet()
+    pyarrow, parquet = import_parquet()
     schema = pyarrow.schema([(name, _parquet_type(pyarrow, name)) for name in columns])
     with writing(path) as temporary, parquet.ParquetWriter(temporary, schema) as file:
         group: list[Mapping[str, Any]] = []
@@ -233,7 +233,12 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _import_parquet() -> tuple[Any, Any]:
+def import_parquet() -> tuple[Any, Any]:
+    """The packages pyarrow and pyarrow.parquet.
+
+    Raises:
+        MissingExtraError: they are not installed.
+    """
     try:
         import pyarrow
         from pyarrow import parquet
