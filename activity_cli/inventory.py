@@ -67,6 +67,7 @@ def take_inventory(sources: Sequence[str]) -> Inventory:
     paths: dict[str, Found] = {}
     values: dict[str, dict[str, set[str]]] = {}
     reasons = []
+    num_collections = sum(not is_file(Path(s)) or _is_list(Path(s)) for s in sources)
     for source in sources:
         dataset, reason = _as_dataset(Path(source))
         reasons += [reason] if reason else []
@@ -78,7 +79,7 @@ def take_inventory(sources: Sequence[str]) -> Inventory:
         for found, columns in rows:
             key = _identify(found.path)
             paths.setdefault(key, found)
-            more = {SOURCE: source} if len(sources) > 1 else {}
+            more = {SOURCE: source} if num_collections > 1 else {}
             mine = values.setdefault(key, defaultdict(set))
             for name, value in (columns | more).items():
                 mine[name].add(value)
@@ -113,6 +114,10 @@ def _as_dataset(source: Path) -> tuple[Dataset | None, str]:
         if is_table or is_file(source / "labels.csv"):
             raise
         return None, error.message
+
+
+def _is_list(source: Path) -> bool:
+    return source.suffix.lower() in (".txt", *TABLE_SUFFIXES)
 
 
 def _labelled(source: Path, dataset: Dataset) -> Iterator[tuple[Found, dict[str, str]]]:

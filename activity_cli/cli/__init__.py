@@ -24,6 +24,7 @@ from activity_cli.cli import (
     sample,
     train,
 )
+from activity_cli.cli.interrupts import StoppedError
 from activity_cli.errors import ActivityError
 
 EXIT_ERROR = 1
@@ -98,8 +99,10 @@ def _run() -> int:
             raise
         _print_error(error)
         return EXIT_ERROR
-    except KeyboardInterrupt as stop:
-        return _interrupted(*stop.args)
+    except StoppedError as stop:
+        return _interrupted(str(stop))
+    except KeyboardInterrupt:
+        return _interrupted()
     except SystemExit as stop:
         if stop.code == EXIT_INTERRUPTED:
             return _interrupted()

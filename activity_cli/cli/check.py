@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from activity_cli.cli import options
-from activity_cli.cli.interrupts import finish_on_interrupt
+from activity_cli.cli.interrupts import StoppedError, finish_on_interrupt
 from activity_cli.cli.progress import progress_report
 
 EXAMPLE = "activity check clips/ --output check.csv"
@@ -88,6 +88,6 @@ def check(
     else:
         results_console().print(show_survey(found, output))
     if stop.is_set():
-        raise KeyboardInterrupt(f"Interrupted: {num_done} of {num_files} files were checked.")
+        raise StoppedError(f"Interrupted: {num_done} of {num_files} files were checked.")
     if found.overview.num_unsound:
         raise typer.Exit(EXIT_SOME_DAMAGED)

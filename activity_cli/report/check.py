@@ -221,7 +221,7 @@ def _show_set(one: FoundDuplicates, names: Sequence[str]) -> list[RenderableType
     first, *others = one.files.files
     lines = [Text(names[first], "bold")]
     for file in others[: _MOST_IN_SET - 1]:
-        lines.append(Text.assemble("  ", names[file], (f"  {_relation(one, file)}", "dim")))
+        lines.append(Text.assemble("  ", names[file], (f"  {_relation(one, file, names)}", "dim")))
     if (more := len(others) - _MOST_IN_SET + 1) > 0:
         lines.append(Text(f"  ... and {more} more", "dim"))
     if one.crosses:
@@ -233,10 +233,10 @@ def _show_set(one: FoundDuplicates, names: Sequence[str]) -> list[RenderableType
     return [Padding(line, _INDENT, expand=False) for line in lines]
 
 
-def _relation(one: FoundDuplicates, file: int) -> str:
+def _relation(one: FoundDuplicates, file: int, names: Sequence[str]) -> str:
     """How a file of a set is like the first one, or like another where it is not."""
-    if file in one.files.same_content:
-        return "same content"
+    if (same := one.files.same_content.get(file)) is not None:
+        return "same content" + (f" as {names[same]}" if same != one.files.files[0] else "")
     mine = [copy for copy in one.files.copies if file in (copy.first, copy.second)]
     best = max(mine, key=lambda copy: one.files.files[0] in (copy.first, copy.second))
     offset = abs(best.offset_seconds)
