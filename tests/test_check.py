@@ -182,12 +182,32 @@ def test_copies_are_found_and_nothing_else(tmp_path: Path) -> None:
     assert sets_of(paths, tmp_path) == expected
 
 
+def test_a_short_piece_of_a_long_video_is_found(tmp_path: Path) -> None:
+    pictures = moving_square(500, 0)
+    paths = [
+        write_video(tmp_path / "piece.mp4", pictures[203:243], 25),
+        write_video(tmp_path / "long.mp4", pictures, 25),
+        write_video(tmp_path / "piece2.mp4", pictures[403:443], 25),
+    ]
+
+    assert sets_of(paths, tmp_path) == [{"piece.mp4", "long.mp4", "piece2.mp4"}]
+
+
+@pytest.mark.parametrize("fps", [4, 10, 24])
+def test_a_fingerprint_has_a_picture_for_every_tenth_of_a_second(
+    fps: float, draw_clip: DrawClip
+) -> None:
+    _, pictures = check_file(draw_clip("a.mp4", fps=fps, frames=2 * round(fps) + 1))
+
+    assert pictures.shape == (21, 256)  # 0.0 to 2.0 s
+
+
 def test_clips_in_which_nothing_moves_are_compared_as_pictures(tmp_path: Path) -> None:
     still = {
         "one.mp4": noise_pictures(1, seed=1) * 30,
         "copy.avi": noise_pictures(1, seed=1) * 30,
         "longer.mp4": noise_pictures(1, seed=1) * 60,  # as likely another clip of the same camera
-        "other.mp4": noise_pictures(1, seed=2) * 30,
+        "other.mp4": [np.flipud(noise_pictures(1, seed=1)[0])] * 30,  # as light as the others
     }
     paths = [write_video(tmp_path / name, pictures, 20) for name, pictures in still.items()]
 
