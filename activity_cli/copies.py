@@ -72,6 +72,8 @@ def find_copies(files: Mapping[int, int], store: FingerprintStore) -> list[Copy]
         files: of each fingerprint that is compared, the number of its file.
         store: of fingerprints.
     """
+    if len(files) < 2:
+        return []
     lookup = _Lookup()
     still: dict[int, Grey] = {}
     for number in files:
