@@ -119,19 +119,20 @@ class Dataset:
         )
 
 
-def load_dataset(source: Path, *, min_labels: int = 2) -> Dataset:
+def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = False) -> Dataset:
     """Read labelled data from a folder or a CSV.
 
     Args:
         source: `clips/` with one folder per label, a folder with a `labels.csv`, or a CSV.
         min_labels: Fewer labels are an error. Learning needs two, measuring needs one.
+        allow_missing: Whether files that a CSV names may be missing; whoever opens them will see.
 
     Raises:
         DataError: the data cannot be used; the message names the place, the hint the fix.
     """
     if is_folder(source):
         table = source / "labels.csv"
-        samples = _from_table(table) if is_file(table) else _from_folders(source)
+        samples = _from_table(table, allow_missing) if is_file(table) else _from_folders(source)
         root = source
     elif not is_file(source):
         raise DataError(
@@ -144,7 +145,7 @@ def load_dataset(source: Path, *, min_labels: int = 2) -> Dataset:
             hint="Give a folder with one folder of clips per label, or a CSV with path,label.",
         )
     else:
-        samples, root = _from_table(source), source.parent
+        samples, root = _from_table(source, allow_missing), source.parent
     labels = tuple(sorted({sample.label for sample in samples}))
     if len(labels) < min_labels:
         raise DataError(
@@ -233,7 +234,7 @@ def _unreadable_folder(folder: Path) -> DataError:
     return DataError(f"{folder} cannot be read.", hint="Check its permissions.")
 
 
-def _from_table(path: Path) -> list[Sample]:
+def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
     """Samples of a CSV. The error is the first bad row's, and says how many there are."""
     table = read_table(path, required=("path", "label"))
     bad_rows = list(table.bad_rows)
@@ -247,7 +248,7 @@ def _from_table(path: Path) -> list[Sample]:
         except RowError as error:
             bad_rows.append(error)
             continue
-        if is_file(sample.path):
+        if allow_missing or is_file(sample.path):
             samples.append(sample)
         else:
             bad_rows.append(_missing_file(path, sample))

@@ -109,6 +109,8 @@ class VideoReader:
         self._num_grabbed = 0
         self._seconds = 0.0
         self._anchor = (0, 0.0)  # index and time of the last frame whose timestamp was usable
+        self.stamp_seconds = math.nan
+        """The timestamp of the frame that `grab` went to as the file has it, right or not."""
         try:
             self._first_is_pending = self._capture.grab()
             _check_content(head, self.info, has_frames=self._first_is_pending)
@@ -182,7 +184,7 @@ class VideoReader:
 
     def _frame_seconds(self) -> float:
         """The timestamp, or where it is absent or stands still, a count on from the last good."""
-        stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        stamp = self.stamp_seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         index = self._num_grabbed
         if math.isfinite(stamp) and stamp > self._anchor[1]:
             self._anchor = (index, stamp)

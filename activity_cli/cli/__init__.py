@@ -15,6 +15,7 @@ from activity_cli import __version__
 from activity_cli.cli import (
     benchmark,
     cache,
+    check,
     crossval,
     evaluate,
     export,
@@ -24,6 +25,7 @@ from activity_cli.cli import (
     sample,
     train,
 )
+from activity_cli.cli.interrupts import StoppedError
 from activity_cli.errors import ActivityError
 
 EXIT_ERROR = 1
@@ -50,7 +52,7 @@ for panel, commands in {
     "Make a model": (sample, train),
     "Measure": (crossval, evaluate, benchmark),
     "Ship a model": (export,),
-    "Look around": (models, cache),
+    "Look around": (check, models, cache),
 }.items():
     for module in commands:
         name = module.__name__.rpartition(".")[2]
@@ -98,6 +100,8 @@ def _run() -> int:
             raise
         _print_error(error)
         return EXIT_ERROR
+    except StoppedError as stop:
+        return _interrupted(str(stop))
     except KeyboardInterrupt:
         return _interrupted()
     except SystemExit as stop:
@@ -107,12 +111,11 @@ def _run() -> int:
     return 0
 
 
-def _interrupted() -> int:
-    typer.echo(
-        "Interrupted. What was finished is kept: features come from the cache the next time, rows "
-        "from the file. The same command goes on.",
-        err=True,
-    )
+def _interrupted(
+    message: str = "Interrupted. What was finished is kept: features come from the cache the next "
+    "time, rows from the file. The same command goes on.",
+) -> int:
+    typer.echo(message, err=True)
     return EXIT_INTERRUPTED
 
 

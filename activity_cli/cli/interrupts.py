@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class StoppedError(Exception):
+    """The user stopped a command that has said what became of it; the message is the last word."""
+
+
 @contextmanager
 def finish_on_interrupt(note: Callable[[str], None]) -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets; the second one is a KeyboardInterrupt as ever."""

@@ -22,6 +22,8 @@ STAGE_NAMES = {
     "video": "Seconds scored",
     "overlay": "Drawing the video",
     "cut": "Cutting pieces",
+    "check": "Checking",
+    "compare": "Comparing",
     "train": "Training folds",
     "benchmark": "Measuring",
     "export": "Exporting",

@@ -12,7 +12,13 @@ from rich.text import Text
 
 from activity_cli.files import is_file
 from activity_cli.journal import journal_path
-from activity_cli.report.elements import SCORE_STYLE, bar, new_table
+from activity_cli.report.elements import (
+    SCORE_STYLE,
+    bar,
+    common_folder,
+    new_table,
+    printable,
+)
 from activity_cli.report.timeline import show_timeline
 from activity_cli.types import FileResult, Status
 
@@ -53,7 +59,7 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
     if result.prediction is None:
         return _status_line(result)
     facts = f"{result.duration_seconds or 0:.1f} s, {result.num_frames} frames"
-    title = Text.assemble((_printable(result.path), "bold"), ("  " + facts, "dim"))
+    title = Text.assemble((printable(result.path), "bold"), ("  " + facts, "dim"))
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(style=SCORE_STYLE, no_wrap=True)
@@ -69,13 +75,13 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
 
 def show_results(results: Sequence[FileResult]) -> RenderableType:
     """Many videos: one line each, with names relative to the folder that all are in."""
-    folder = _common_folder([result.path for result in results])
+    folder = common_folder([result.path for result in results])
     table = new_table("file", "status", "label", "score", "")
     table.columns[0].overflow = "fold"
     table.columns[1].no_wrap = table.columns[2].no_wrap = True
     table.columns[3].justify = "right"
     for result in results:
-        name = Text(_printable(os.path.relpath(result.path, folder) if folder else result.path))
+        name = Text(printable(os.path.relpath(result.path, folder) if folder else result.path))
         status = Text(result.status.value, _STATUS_STYLES.get(result.status, "red"))
         if result.prediction is None:
             table.add_row(name, status, "", "", Text(result.reason, "dim"))
@@ -83,7 +89,7 @@ def show_results(results: Sequence[FileResult]) -> RenderableType:
             score = result.prediction.score
             label = Text(result.prediction.label, "bold")
             table.add_row(name, status, label, f"{score:.1%}", Text(bar(score, 12), SCORE_STYLE))
-    return Group(Text(f"In {_printable(folder)}:", "dim"), table) if folder else table
+    return Group(Text(f"In {printable(folder)}:", "dim"), table) if folder else table
 
 
 def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
@@ -112,7 +118,7 @@ def describe_failures(tally: "Tally") -> str:
 def describe_long_video(path: Path, done_seconds: float, total_seconds: float) -> str:
     """How far a long video has come, beside the progress of a batch."""
     share = f"{done_seconds / total_seconds:.0%}" if total_seconds else f"{done_seconds:.0f} s"
-    return f"{_printable(path.name)}: {share}"
+    return f"{printable(path.name)}: {share}"
 
 
 def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
@@ -121,7 +127,7 @@ def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
     endings = Counter(path.suffix.lower() or "no ending" for path in paths)
     kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
     lines = [f"{len(paths)} files, {sum(sizes) / 1e9:.2f} GB: {kinds or 'none'}."]
-    lines += [f"  {_printable(str(path))}" for path in paths[:5]]
+    lines += [f"  {printable(str(path))}" for path in paths[:5]]
     lines += [f"  ... and {len(paths) - 5} more"] if len(paths) > 5 else []
     if output is not None:
         goes_on = journal_path(output).exists()
@@ -169,7 +175,7 @@ def show_tally(
 def show_merged(merged: "Merged", output: Path) -> Text:
     """What became of a merge: files, rows, doubles, statuses, and what it could not do."""
     files = f"{merged.num_files} file{'s' * (merged.num_files != 1)}"
-    lines = [f"{merged.num_rows} rows of {files} in {_printable(str(output))}."]
+    lines = [f"{merged.num_rows} rows of {files} in {printable(str(output))}."]
     if merged.by_status:
         counts = ", ".join(f"{count} {status}" for status, count in merged.by_status.items())
         lines.append(f"{counts}.")
@@ -181,7 +187,7 @@ def show_merged(merged: "Merged", output: Path) -> Text:
     if merged.missing_shards:
         lines.append(f"Without shard {', '.join(merged.missing_shards)}: predict goes on from it.")
     if merged.without_journal:
-        names = ", ".join(map(_printable, merged.without_journal[:3]))
+        names = ", ".join(map(printable, merged.without_journal[:3]))
         more = f" and {len(merged.without_journal) - 3} more" * (len(merged.without_journal) > 3)
         lines.append(f"No journal beside {names}{more}, so predict cannot go on from it.")
     return Text("\n".join(lines), "dim")
@@ -221,19 +227,5 @@ def show_cache(folder: Path, sizes: Mapping[str, int], *, cleared: bool) -> Rend
 
 def _status_line(result: FileResult) -> Text:
     return Text.assemble(
-        (_printable(result.path), "bold"), "  ", (result.status.value, "red"), f"  {result.reason}"
+        (printable(result.path), "bold"), "  ", (result.status.value, "red"), f"  {result.reason}"
     )
-
-
-def _common_folder(paths: Sequence[str]) -> str:
-    """The folder that all paths are in, if naming it once makes them shorter."""
-    try:
-        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    except ValueError:  # some are absolute, some are not
-        return ""
-    return folder if folder not in {"", ".", "/"} else ""
-
-
-def _printable(path: str) -> str:
-    """A path as it can be printed: bytes that are no text become escapes."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")

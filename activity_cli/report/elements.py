@@ -1,5 +1,8 @@
 """What the terminal's tables are made of."""
 
+import os
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
@@ -31,3 +34,17 @@ def clock(seconds: float, *, tenths: bool = True) -> str:
         return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
     in_tenths = round(seconds * 10)
     return f"{in_tenths // 600}:{in_tenths % 600 // 10:02}.{in_tenths % 10}"
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """The folder that all paths are in, if naming it once makes them shorter."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    except ValueError:  # some are absolute, some are not
+        return ""
+    return folder if folder not in {"", ".", "/"} else ""
+
+
+def printable(text: str) -> str:
+    """A path or label as it can be printed: what is no text, or would move the cursor, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

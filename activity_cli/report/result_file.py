@@ -219,7 +219,12 @@ def _keeper(going_on: GoingOn, asked: Iterable[Path]) -> Callable[[Entry], bool]
 
 
 _ROWS_PER_GROUP = 50_000
-_NUMBERS = {"seconds", "start", "end", "peak"}
+
+# Types of columns, by their names.
+_INTEGERS = frozenset({"frames", "frames_promised", "width", "height", "rotation", "bytes"})
+_NUMBERS = frozenset(
+    {"seconds", "longest_gap", "fps", "fps_measured", "fps_variation", "start", "end", "peak"}
+)
 
 
 def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -242,7 +247,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str
 
 
 def _parquet_type(pyarrow: Any, column: str) -> Any:
-    if column == "frames":
+    if column in _INTEGERS:
         return pyarrow.int64()
     is_number = column in _NUMBERS or column.startswith("score")
     return pyarrow.float64() if is_number else pyarrow.string()

@@ -1,0 +1,93 @@
+"""`activity check`: decode everything, and say what is damaged, odd or there twice."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from activity_cli.cli import options
+from activity_cli.cli.interrupts import StoppedError, finish_on_interrupt
+from activity_cli.cli.progress import progress_report
+
+EXAMPLE = "activity check clips/ --output check.csv"
+
+EXIT_SOME_DAMAGED = 3
+
+
+def check(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Labelled data, videos, folders, globs, a list (.txt, .csv), or - for stdin.",
+        ),
+    ],
+    *,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(help="Only files that match, e.g. '*.mp4'; several may be given."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out files that match, e.g. '*/old/*'.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Videos decoded at a time.", min=1, show_default="one per core"),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that the decoding of one file may take.")
+    ] = 3600,
+    output: Annotated[
+        Path | None, typer.Option(help="File for one row per video: .csv, .jsonl or .parquet.")
+    ] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Decode everything, and say what is damaged, odd or there twice.
+
+    Each file is decoded to its end in a process of its own: a crash or a hang costs that file.
+    Copies are found also where they were re-encoded, resized or trimmed; in labelled data the
+    report says which of them cross labels, groups, splits or folds.
+    """
+    from activity_cli.checking import FileCheck
+    from activity_cli.inventory import take_inventory
+    from activity_cli.report import check_rows
+    from activity_cli.report.check import describe_failures, show_survey
+    from activity_cli.report.console import results_console
+    from activity_cli.survey import survey
+
+    inventory = take_inventory(sources).select(pattern or (), exclude or ())
+    if output is not None:
+        check_rows.check_output(output, overwrite=overwrite)
+    num_files, num_done, num_unsound = len(inventory.entries), 0, 0
+    with progress_report(quiet=quiet) as report, finish_on_interrupt(report.note) as stop:
+        for reason in inventory.unlabelled:
+            report.note(f"Checked without labels: {reason}")
+
+        def on_check(one: FileCheck) -> None:
+            nonlocal num_done, num_unsound
+            num_done, num_unsound = num_done + 1, num_unsound + (not one.is_sound)
+            report.detail(describe_failures(num_unsound))
+            report("check", num_done, num_files)
+
+        report("check", 0, num_files)
+        found = survey(
+            inventory.entries,
+            num_workers=workers,
+            timeout_seconds=timeout,
+            stop=stop,
+            on_check=on_check,
+            on_compare=lambda done: report("compare", done, 1),
+        )
+    if output is not None:
+        check_rows.write_rows(output, check_rows.make_rows(found), overwrite=overwrite)
+    if json:
+        typer.echo(jsonlib.dumps(check_rows.make_document(found), indent=2))
+    else:
+        results_console().print(show_survey(found, output))
+    if stop.is_set():
+        raise StoppedError(f"Interrupted: {num_done} of {num_files} files were checked.")
+    if found.overview.num_unsound:
+        raise typer.Exit(EXIT_SOME_DAMAGED)
