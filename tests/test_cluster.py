@@ -40,7 +40,6 @@ class Workplace:
             **os.environ,
             "ACTIVITY_CACHE_DIR": str(folder / "cache"),
             "PYTHONPATH": str(ROOT),
-            "RAY_USAGE_STATS_ENABLED": "0",
         }
         draw_dataset(folder / "clips", clips_per_label=8, labels=("walk", "wave", "jump"))
         clips = sorted((folder / "clips").rglob("*.mp4"))
@@ -230,3 +229,19 @@ def test_a_number_of_workers_is_one_or_a_range(text: str) -> None:
     assert Workers.parse_count("2,8") == (2, 8)
     with pytest.raises(SettingsError):
         Workers.parse_count(text)
+
+
+def test_ray_reports_usage_to_nobody() -> None:
+    script = (
+        "from activity_cli.guarded_imports import import_ray\n"
+        "import_ray()\n"
+        "from ray._common.usage import usage_lib\n"
+        "print(usage_lib.usage_stats_enabled())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_USAGE_STATS_ENABLED"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"
