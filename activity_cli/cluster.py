@@ -4,35 +4,29 @@ Ray Data streams requests to workers that hold one model each. Whatever happens 
 meanwhile, the results arrive here, and go to the one file of results as those of a local run do.
 """
 
-import logging
 import os
 import pickle
-import socket
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from activity_cli.bundle import ModelDescription
-from activity_cli.cluster_worker import Identity, Recipe, ScoringWorker, identify, outcome
-from activity_cli.errors import ActivityError, SettingsError
+from activity_cli.cluster_connection import ClusterError, translated
+from activity_cli.cluster_worker import Identity, Recipe, ScoringWorker, Sent, identify, outcome
+from activity_cli.errors import SettingsError
 from activity_cli.features import ClipRequest
+from activity_cli.files import is_file
 from activity_cli.guarded_imports import import_ray
-from activity_cli.types import FileResult
+from activity_cli.types import FileResult, Status
 
 _MOST_FILES_PER_TASK = 16
 """What is done again when a machine is lost, and how many rows a worker sends at a time."""
-_SECONDS_TO_ANSWER = 10.0
 _TASKS_PER_WORKER = 6
 """At least, so that all workers end at about the same time."""
-
-
-class ClusterError(ActivityError):
-    """A cluster cannot be reached, or could not do all of the work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,123 +58,48 @@ class Workers:
         return counts
 
 
-@contextmanager
-def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
-    """Be a part of a cluster.
-
-    Args:
-        address: of its head, `host:port`; `auto` is the one that this machine belongs to, `local`
-            starts one of this machine alone, which ends with the block.
-        on_note: told in one line what takes a while.
-
-    Raises:
-        ClusterError: there is none.
-        SettingsError: this is no address.
-        MissingExtraError: Ray is not installed.
-    """
-    on_note("Starting Ray on this machine." if address == "local" else "Connecting to the cluster.")
-    ray = import_ray()
-    if address not in ("auto", "local"):
-        _check_reachable(address)
-    own = {"include_dashboard": False} if address == "local" else {}
-    try:
-        # Workers find modules where this process does, wherever it was started.
-        path = os.pathsep.join(os.path.abspath(entry) for entry in _module_path())  # noqa: PTH100
-        with _quiet_stderr():
-            ray.init(
-                address=address,
-                log_to_driver=_is_debugging(),
-                logging_level=logging.WARNING if _is_debugging() else logging.CRITICAL,
-                runtime_env={"env_vars": {"PYTHONPATH": path}} if path else None,
-                **own,
-            )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise _no_cluster(address, str(error)) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """See that somebody answers there: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        raise SettingsError(
-            f"{address!r} is no address of a cluster.",
-            hint="Write auto, local, or host:port, as `ray start --head` says it.",
-        )
-    try:
-        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, str(error)) from error
-
-
-def _no_cluster(address: str, why: str) -> ClusterError:
-    if address == "auto":
-        where, why = "on this machine", "nothing of Ray is running"
-    else:
-        where, why = f"at {address}", why.partition("\n")[0]
-    return ClusterError(
-        f"There is no Ray cluster {where}: {why}",
-        hint="Start one with `ray start --head`, or use --cluster local.",
-    )
-
-
-def _is_debugging() -> bool:
-    return bool(os.environ.get("ACTIVITY_DEBUG"))
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep Ray's C++ part from saying on stderr that, and how much, it will say there."""
-    if _is_debugging():
-        yield
-        return
-    sys.stderr.flush()
-    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
-
-
-def _module_path() -> Sequence[str]:
-    return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-
-
 class ClusterPredictor:
     """Scores on the cluster that this process is connected to. A `Predictor`.
 
     Args:
         recipe: of each worker's predictor.
         workers: how many, and how large.
+        may_grow: whether machines may join, so that it is worth to wait for one.
         on_note: told in one line what takes a while.
 
     Raises:
+        SettingsError: there is no room for a worker, nor will there be.
         ActivityError: the first worker cannot make its predictor.
         ClusterError: the cluster has failed.
     """
 
     def __init__(
-        self, recipe: Recipe, workers: Workers, *, on_note: Callable[[str], None] = lambda _: None
+        self,
+        recipe: Recipe,
+        workers: Workers,
+        *,
+        may_grow: bool = True,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._ray = import_ray()
         self._workers = workers
         self._recipe = replace(recipe, model=_absolute_model(recipe.model))
         if not self._num_workers_now():
+            if not may_grow:
+                raise SettingsError(
+                    f"No machine has room for a worker of {_describe(workers)}.",
+                    hint="Ask for less with --cpus-per-worker and --gpus-per-worker.",
+                )
             on_note(f"Waiting for a machine with {_describe(workers)}; the cluster has none yet.")
         task = self._ray.remote(identify).options(
             num_cpus=workers.num_cpus, num_gpus=workers.num_gpus
         )
-        with _translated(self._ray):
+        with translated():
             self._identity: Identity = outcome(self._ray.get(task.remote(self._recipe)))
         self.description: ModelDescription = self._identity.description
         self.made_with: Mapping[str, str] = self._identity.made_with
-        on_note(f"{self._num_workers_now() or 1} workers of {_describe(workers)} each.")
+        count = self._num_workers_now() or 1
+        on_note(f"{count} worker{'s' * (count > 1)} of {_describe(workers)} each.")
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
@@ -198,7 +117,7 @@ class ClusterPredictor:
         asked = list(requests)
         if not asked:
             return
-        with _translated(self._ray), closing(self._outcomes(asked)) as outcomes:
+        with translated(), closing(self._outcomes(asked)) as outcomes:
             yield from match_results(asked, outcomes, stop=stop)
 
     def close(self) -> None:
@@ -261,7 +180,8 @@ def match_results(
         stop: once it is set, no more are taken.
 
     Raises:
-        ClusterError: some requests have no result in the end.
+        ClusterError: some requests have no result in the end, or a machine does not see files that
+            this one does.
         Exception: one that a worker sent.
     """
     waiting = dict(enumerate(requests))
@@ -269,7 +189,13 @@ def match_results(
         if stop is not None and stop.is_set():
             return
         if (request := waiting.pop(index, None)) is not None:
-            yield replace(outcome(content), path=str(request.path))
+            sent: Sent = outcome(content)
+            if sent.result.status is Status.MISSING and is_file(request.path):
+                raise ClusterError(
+                    f"The machine {sent.machine} does not find {request.path}, which is here.",
+                    hint="Put the files where every machine reaches them under the same path.",
+                )
+            yield replace(sent.result, path=str(request.path))
     if waiting:
         raise ClusterError(
             f"{len(waiting)} of {len(requests)} files have no row: the cluster lost them. One of "
@@ -305,16 +231,3 @@ def _absolute_model(name: str) -> str:
 def _describe(workers: Workers) -> str:
     gpus = f" and {workers.num_gpus:g} GPU" if workers.num_gpus else ""
     return f"{workers.num_cpus} CPU{'s' * (workers.num_cpus != 1)}{gpus}"
-
-
-@contextmanager
-def _translated(ray: Any) -> Iterator[None]:
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        line = next((line for line in str(error).splitlines()[::-1] if line.strip()), repr(error))
-        raise ClusterError(
-            f"The cluster has failed: {line.strip()}",
-            hint="Rows so far are kept: the same command goes on. See that every machine has the "
-            "same version of activity-cli, and reaches the files under the same paths.",
-        ) from error

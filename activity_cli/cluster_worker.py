@@ -79,6 +79,14 @@ class Identity:
     machine: str = field(default_factory=platform.node)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A result, and the machine that it comes from."""
+
+    result: FileResult
+    machine: str = field(default_factory=platform.node)
+
+
 def identify(recipe: Recipe) -> bytes:
     """Make a predictor and say what it is: a pickled `Identity`, or an exception."""
     try:
@@ -124,7 +132,7 @@ class ScoringWorker:
         try:
             if self._error is not None:
                 raise self._error
-            outcomes = [pickle.dumps(result) for result in self._score(requests)]
+            outcomes = [pickle.dumps(Sent(result=one)) for one in self._score(requests)]
         except Exception as error:
             outcomes = [_pickled(error)] * len(requests)
         return pyarrow.table(

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from activity_cli.cluster import ClusterError, Workers, match_results
-from activity_cli.cluster_worker import Recipe, ScoringWorker, identify, outcome
+from activity_cli.cluster import Workers, match_results
+from activity_cli.cluster_connection import ClusterError
+from activity_cli.cluster_worker import Recipe, ScoringWorker, Sent, identify, outcome
 from activity_cli.errors import SettingsError
 from activity_cli.features import ClipRequest
 from activity_cli.sampledata import draw_dataset
@@ -39,7 +40,6 @@ class Workplace:
             **os.environ,
             "ACTIVITY_CACHE_DIR": str(folder / "cache"),
             "PYTHONPATH": str(ROOT),
-            "RAY_USAGE_STATS_ENABLED": "0",
         }
         draw_dataset(folder / "clips", clips_per_label=8, labels=("walk", "wave", "jump"))
         clips = sorted((folder / "clips").rglob("*.mp4"))
@@ -142,7 +142,7 @@ def requests_of(*names: str) -> list[ClipRequest]:
 def test_a_result_that_comes_twice_counts_once_and_one_that_does_not_come_is_missed() -> None:
     def sent(index: int) -> tuple[int, bytes]:
         result = FileResult(path=f"/there/{index}", status=Status.MISSING, reason="gone")
-        return index, pickle.dumps(result)
+        return index, pickle.dumps(Sent(result=result))
 
     requests = requests_of("a.mp4", "b.mp4", "c.mp4")
     twice = [sent(2), sent(0), sent(2), sent(1), sent(0)]
@@ -151,6 +151,17 @@ def test_a_result_that_comes_twice_counts_once_and_one_that_does_not_come_is_mis
     kept: list[str] = []
     with pytest.raises(ClusterError, match=r"1 of 3 files have no row.*b\.mp4"):
         kept.extend(r.path for r in match_results(requests, [sent(0), sent(2)]))
+
+
+def test_a_machine_that_does_not_see_the_files_is_an_error_and_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    result = FileResult(path=str(path), status=Status.MISSING, reason="no file")
+    sent = [(0, pickle.dumps(Sent(result=result, machine="node7")))]
+
+    assert next(match_results(requests_of(str(path)), sent)).status is Status.MISSING
+    path.touch()
+    with pytest.raises(ClusterError, match=r"node7 does not find .*a\.mp4, which is here"):
+        next(match_results(requests_of(str(path)), sent))
 
 
 def table_of(*names: str) -> Any:
@@ -174,7 +185,7 @@ def test_a_worker_that_computes_something_else_says_so_in_place_of_rows(
     }
 
     here = ScoringWorker(recipe, identity)(table_of("gone.mp4"))
-    assert outcome(here["outcome"][0].as_py()).status is Status.MISSING
+    assert outcome(here["outcome"][0].as_py()).result.status is Status.MISSING
     for name, expected in others.items():
         table = ScoringWorker(recipe, expected)(table_of("gone.mp4"))
         with pytest.raises(SettingsError, match=f"has another {name} than"):
@@ -218,3 +229,19 @@ def test_a_number_of_workers_is_one_or_a_range(text: str) -> None:
     assert Workers.parse_count("2,8") == (2, 8)
     with pytest.raises(SettingsError):
         Workers.parse_count(text)
+
+
+def test_ray_reports_usage_to_nobody() -> None:
+    script = (
+        "from activity_cli.guarded_imports import import_ray\n"
+        "import_ray()\n"
+        "from ray._common.usage import usage_lib\n"
+        "print(usage_lib.usage_stats_enabled())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_USAGE_STATS_ENABLED"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"

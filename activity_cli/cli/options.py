@@ -388,7 +388,7 @@ class ClusterOptions:
         """
         if self.cluster is None:
             return nullcontext()
-        from activity_cli.cluster import connect
+        from activity_cli.cluster_connection import connect
 
         return connect(self.cluster, on_note=on_note)
 
@@ -442,7 +442,8 @@ class ClusterOptions:
         workers = Workers(
             num_cpus=self.cpus_per_worker, num_gpus=self.gpus_per_worker, least=least, most=most
         )
-        return ClusterPredictor(recipe, workers, on_note=on_prepare)
+        may_grow = self.cluster != "local"
+        return ClusterPredictor(recipe, workers, may_grow=may_grow, on_note=on_prepare)
 
 
 @dataclass(frozen=True, kw_only=True)
