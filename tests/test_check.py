@@ -372,7 +372,10 @@ def test_one_sound_file_is_exit_code_0_and_an_output_is_not_overwritten(tmp_path
     refused = run("a.mp4", "--output", "rows.jsonl", folder=tmp_path, code=1)
     nothing = run("a.mp4", "--exclude", "*", folder=tmp_path, code=1)
 
-    assert "40 frames (40 by the header)" in done.stdout
+    disk_full = run("a.mp4", "--output", "/dev/full/rows.csv", folder=tmp_path, code=1)
+
+    for finished in (done, disk_full):
+        assert "40 frames (40 by the header)" in finished.stdout
     assert json.loads((tmp_path / "rows.jsonl").read_text())["status"] == "ok"
     assert "rows.jsonl exists already" in refused.stderr
     assert "--exclude leave none" in nothing.stderr
@@ -415,7 +418,7 @@ def test_the_report_of_many_files_is_short(width: int, look_at: Look, draw_clip:
     )
     console = Console(width=width)
     with console.capture() as captured:
-        console.print(show_survey(many, None))
+        console.print(show_survey(many))
 
     lines = captured.get().splitlines()
     assert len(lines) < 45

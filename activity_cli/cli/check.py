@@ -55,7 +55,7 @@ def check(
     from activity_cli.inventory import take_inventory
     from activity_cli.report import check_rows
     from activity_cli.report.check import describe_failures, show_survey
-    from activity_cli.report.console import results_console
+    from activity_cli.report.console import messages_console, results_console
     from activity_cli.survey import survey
 
     inventory = take_inventory(sources).select(pattern or (), exclude or ())
@@ -81,12 +81,14 @@ def check(
             on_check=on_check,
             on_compare=lambda done: report("compare", done, 1),
         )
-    if output is not None:
-        check_rows.write_rows(output, check_rows.make_rows(found), overwrite=overwrite)
     if json:
         typer.echo(jsonlib.dumps(check_rows.make_document(found), indent=2))
     else:
-        results_console().print(show_survey(found, output))
+        results_console().print(show_survey(found))
+    if output is not None:  # last: a full disk must not cost the report
+        check_rows.write_rows(output, check_rows.make_rows(found), overwrite=overwrite)
+        if not quiet:
+            messages_console().print(f"Rows: {output}", style="dim", markup=False)
     if stop.is_set():
         raise StoppedError(f"Interrupted: {num_done} of {num_files} files were checked.")
     if found.overview.num_unsound:

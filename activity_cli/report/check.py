@@ -5,7 +5,6 @@ A row for each file only where there are few. Paths and labels are text, never m
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -29,8 +28,8 @@ _STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: "yellow
 _INDENT = (0, 0, 0, 2)
 
 
-def show_survey(survey: Survey, output: Path | None) -> RenderableType:
-    """All of it. With an output, the lists that are cut short say where the rest is."""
+def show_survey(survey: Survey) -> RenderableType:
+    """All of it; lists that are cut short say where the rest is."""
     names = _names(survey.checks)
     parts: list[RenderableType] = []
     if len(survey.checks) == 1:
@@ -41,8 +40,6 @@ def show_survey(survey: Survey, output: Path | None) -> RenderableType:
             parts += [Text(), _show_files(survey.checks, names)]
         parts += _show_problems(survey.checks, names)
         parts += _show_duplicates(survey, names)
-    if output is not None:
-        parts += [Text(), Text(f"Rows: {printable(str(output))}", "dim")]
     return Group(*parts)
 
 
