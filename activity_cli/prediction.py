@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -46,6 +46,8 @@ class Predictor(Protocol):
     description: ModelDescription
     made_with: Mapping[str, str]
     """What its scores depend on: the model, and what computes it."""
+    gives_novelty: bool
+    """Whether results say how unlike the training clips a video is."""
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
@@ -116,6 +118,8 @@ class ModelPredictor:
         on_prepare: OnPrepare = lambda _: None,
     ) -> None:
         self.description = model.description
+        self._familiarity = model.familiarity()
+        self.gives_novelty = self._familiarity is not None
         self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
         self._decoders = decoders
         self._extractor: Extractor = load_extractor(
@@ -158,8 +162,11 @@ class ModelPredictor:
             return _unscored(clip.request, clip.status, clip.reason, self.description)
         started = time.perf_counter()
         scores = self._classifier.classify(clip.values[None])[0]
+        known = self._familiarity
+        novelty = None if known is None else float(known.novelty(clip.values[None])[0])
         seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}
-        return _scored(clip.request, clip.decoded, scores, self.description, seconds)
+        result = _scored(clip.request, clip.decoded, scores, self.description, seconds)
+        return replace(result, novelty=novelty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +179,8 @@ class _DecodedRequest:
 
 class ExportPredictor:
     """Scores with an exported model, in the runtime that it was exported for."""
+
+    gives_novelty = False  # its graph gives scores, no features
 
     def __init__(self, model: ExportedModel, *, decoders: Decoders = AUTO_DECODERS) -> None:
         self.description = model.description
@@ -264,6 +273,8 @@ class Tally:
     stage_seconds: Counter[str] = field(default_factory=Counter)
     first_failures: list[FileResult] = field(default_factory=list)
     """The first few files without a score."""
+    num_unknown: int = 0
+    """Files with a score that were called unknown."""
 
     _MOST_FAILURES: ClassVar[int] = 5
 
@@ -271,6 +282,7 @@ class Tally:
         """Count one result."""
         self.by_status[result.status] += 1
         self.stage_seconds.update(result.stage_seconds)
+        self.num_unknown += bool(result.rejected)
         if not result.status.has_score and len(self.first_failures) < self._MOST_FAILURES:
             self.first_failures.append(result)
 

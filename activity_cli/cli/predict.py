@@ -34,6 +34,7 @@ def predict(
     all_scores: Annotated[
         bool, typer.Option("--all-scores", help="Rows give the score of every label.")
     ] = False,
+    reject: options.Reject = "off",
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither look features up nor keep them.")
     ] = False,
@@ -52,6 +53,7 @@ def predict(
     """
     from activity_cli.batch import score_files
     from activity_cli.prediction import Tally, load_predictor
+    from activity_cli.rejection import with_rejection
     from activity_cli.report import console
     from activity_cli.report.result_file import RowShape, open_results
     from activity_cli.sources import find_sources
@@ -71,6 +73,7 @@ def predict(
             decoders=machine.decoders(),
             on_prepare=report.note,
         )
+        predictor = with_rejection(predictor, reject)
         labels = predictor.description.labels
         shape = RowShape(top_k=top_k, labels=labels if all_scores else ())
         with (
