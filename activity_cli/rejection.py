@@ -1,7 +1,7 @@
 """What is called unknown, and what counts as an event: one meaning for clips, windows and live."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -78,10 +78,21 @@ class RejectingPredictor:
         return replace(result, rejected=f"{why}; nearest: {prediction.label}" if why else "")
 
 
-def with_rejection(predictor: Predictor, text: str) -> Predictor:
-    """The predictor with what `--reject` asks for; the errors are those of `read_rule`."""
+def with_rejection(
+    predictor: Predictor, text: str, *, on_rule: Callable[[str], None] = lambda _: None
+) -> Predictor:
+    """The predictor with what `--reject` asks for; the errors are those of `read_rule`.
+
+    Args:
+        predictor: what scores.
+        text: as for `read_rule`.
+        on_rule: told in one line what will be called unknown, if anything.
+    """
     rule = read_rule(text, predictor)
-    return predictor if rule is None else RejectingPredictor(predictor, rule)
+    if rule is None:
+        return predictor
+    on_rule(f"Called unknown: {rule}.")
+    return RejectingPredictor(predictor, rule)
 
 
 def _own_rule(predictor: Predictor) -> RejectRule:
@@ -98,12 +109,14 @@ def _own_rule(predictor: Predictor) -> RejectRule:
             f"{calibration.fitted_on} were too few to choose one, which takes 19.",
             hint=f"Train with more clips, or a larger --val-fraction. {_NUMBER_HINT}",
         )
-    if calibration.rule.min_score is None and not predictor.gives_novelty:
+    if predictor.gives_novelty:
+        return calibration.rule
+    if calibration.rule.min_score is None:
         raise SettingsError(
             f"The rule of {name} needs CNN features, which an exported file does not give.",
             hint=f"Predict with the model folder. {_NUMBER_HINT}",
         )
-    return calibration.rule
+    return RejectRule(min_score=calibration.rule.min_score)
 
 
 def _read_score(text: str, description: ModelDescription) -> float:

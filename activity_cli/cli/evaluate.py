@@ -55,7 +55,7 @@ def evaluate(
             decoders=machine.decoders(),
             on_prepare=report.note,
         )
-        judging = with_rejection(predictor, reject)
+        judging = with_rejection(predictor, reject, on_rule=report.note)
         measurement = evaluate_model(
             judging, dataset, rejects=judging is not predictor, on_progress=report
         )

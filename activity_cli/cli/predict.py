@@ -73,7 +73,7 @@ def predict(
             decoders=machine.decoders(),
             on_prepare=report.note,
         )
-        predictor = with_rejection(predictor, reject)
+        predictor = with_rejection(predictor, reject, on_rule=report.note)
         labels = predictor.description.labels
         shape = RowShape(top_k=top_k, labels=labels if all_scores else ())
         with (
