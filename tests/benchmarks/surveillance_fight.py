@@ -52,8 +52,8 @@ MIT licence: 300 clips of about 2 s from surveillance cameras, 150 with a fight 
 The clips are not part of this repository."""
 LIMITS = """\
 - Two labels and nothing else: any video is called one of them, whatever it shows, unless
-  `--reject auto` calls it unknown. That goes by what training clips look like: of drawn figures
-  before drawn backgrounds it notices half, if the thresholds are to hold for new cameras.
+  `--reject auto` calls it unknown. That goes by how unlike the training clips a video looks, and
+  its threshold leaves room for new cameras: of drawn figures it notices about a third.
 - 300 clips from the web, mostly fixed cameras and people at some distance. Other cameras, crowds,
   sports, dancing and play-fights were hardly seen; expect mistakes there.
 - Clips of about 2 s. A longer video is sampled to the same 16 frames, so a short fight in it may
