@@ -2,6 +2,7 @@
 
     model.json            labels, settings, CNN, metrics, data, versions, digest of the weights
     weights.safetensors   the sequence classifier (never pickle)
+    familiar.safetensors  what the training clips look like, if the model knows novelty
     README.md             the model card
     confusion.png         confusion matrix of the clips it was measured on
 
@@ -12,7 +13,7 @@ by hash. A model is named by its folder, by the run folder around it, or by a sh
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,18 +26,23 @@ from safetensors.numpy import load, save
 
 from activity_cli import __version__
 from activity_cli.backbones import Backbone
+from activity_cli.calibration import Calibration
 from activity_cli.errors import ModelError, SettingsError
+from activity_cli.familiarity import Familiarity
 from activity_cli.files import new_folder, write_bytes_atomically, write_json
 from activity_cli.settings import ClipSettings, NetworkSettings
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+FAMILIAR_FILE = "familiar.safetensors"
 CARD_FILE = "README.md"
 CONFUSION_FILE = "confusion.png"
 MODEL_SUBFOLDER = "model"  # of a run folder
 
 Weights = dict[str, NDArray[Any]]
+
+_RESTORE_HINT = "Restore the folder from a copy, or train again."
 
 
 def _installed_versions() -> dict[str, str]:
@@ -62,15 +68,26 @@ class ModelDescription:
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=_installed_versions)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    calibration: Calibration | None = None
+    """What was learned about its scores; older models have none."""
+    background: str | None = None
+    """The label that stands for no event."""
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) < 2:
             raise ModelError(f"A model needs at least two labels, got {list(self.labels)}.")
+        if self.background is not None and self.background not in self.labels:
+            raise ModelError(f"The background label {self.background!r} is none of its labels.")
 
     @property
     def feature_shape(self) -> tuple[int, int, int]:
         """(S, T, D) of one clip's features."""
         return len(self.clip.streams), self.clip.num_frames, self.backbone.feature_size
+
+    @property
+    def temperature(self) -> float:
+        """Divides the logits before they become scores."""
+        return self.calibration.temperature if self.calibration else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """The content of model.json, without the digest of the weights."""
@@ -87,6 +104,8 @@ class ModelDescription:
             "data": dict(self.data),
             "training": dict(self.training),
             "versions": dict(self.versions),
+            "calibration": self.calibration.to_json() if self.calibration else None,
+            "background": self.background,
         }
 
     @classmethod
@@ -95,8 +114,9 @@ class ModelDescription:
 
         Raises:
             SettingsError: a setting is out of range or from another version.
-            KeyError, TypeError: an entry is absent or of the wrong kind.
+            KeyError, TypeError, ValueError: an entry is absent or of the wrong kind.
         """
+        calibration = values.get("calibration")
         return cls(
             name=values["name"],
             created=values["created"],
@@ -109,6 +129,8 @@ class ModelDescription:
             data=values["data"],
             training=values["training"],
             versions=values["versions"],
+            calibration=Calibration.from_json(calibration) if calibration else None,
+            background=values.get("background"),
         )
 
 
@@ -119,12 +141,16 @@ class Model:
     folder: Path
     description: ModelDescription
     weights_sha256: str
+    familiar_sha256: str | None = None
+    """None for a model that does not know novelty."""
 
     @property
     def identity(self) -> str:
-        """Digest of what the scores depend on besides the CNN: weights and network settings."""
+        """Digest of what scores depend on besides the CNN: weights, settings and temperature."""
         network = json.dumps(self.description.network.to_json(), sort_keys=True)
-        return hashlib.sha256((self.weights_sha256 + network).encode()).hexdigest()
+        temperature = self.description.temperature
+        scaling = "" if temperature == 1 else repr(temperature)  # none leaves older digests alone
+        return hashlib.sha256((self.weights_sha256 + network + scaling).encode()).hexdigest()
 
     @property
     def fingerprint(self) -> str:
@@ -140,28 +166,58 @@ class Model:
         Raises:
             ModelError: the file is gone or not what it was when the model was saved.
         """
-        return load(_read_weights(self.folder, self.weights_sha256))
+        return load(_read_tensors(self.folder / WEIGHTS_FILE, self.weights_sha256))
+
+    def familiarity(self) -> Familiarity | None:
+        """What its training clips look like; None for a model that does not know.
+
+        Raises:
+            ModelError: the file is gone or not what it was when the model was saved.
+        """
+        if self.familiar_sha256 is None:
+            return None
+        path = self.folder / FAMILIAR_FILE
+        try:
+            return Familiarity.from_tensors(load(_read_tensors(path, self.familiar_sha256)))
+        except (TypeError, ValueError) as error:
+            raise _damaged(path, _describe(error)) from error
 
 
-def save_model(folder: Path, description: ModelDescription, weights: Weights) -> Model:
+def save_model(
+    folder: Path,
+    description: ModelDescription,
+    weights: Weights,
+    familiarity: Familiarity | None = None,
+) -> Model:
     """Write a model folder; model.json comes last, so a half-written folder is never a model.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     new_folder(folder)
-    data = save({name: np.ascontiguousarray(tensor) for name, tensor in weights.items()})
-    digest = hashlib.sha256(data).hexdigest()
-    write_bytes_atomically(folder / WEIGHTS_FILE, data)
+    digest = _write_tensors(folder / WEIGHTS_FILE, weights)
     model = Model(folder=folder, description=description, weights_sha256=digest)
-    write_description(model)
+    return write_familiarity(model, familiarity) if familiarity else write_description(model)
+
+
+def write_familiarity(model: Model, familiarity: Familiarity) -> Model:
+    """Add what the training clips look like to a model folder, and write model.json again.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    digest = _write_tensors(model.folder / FAMILIAR_FILE, familiarity.tensors())
+    return write_description(replace(model, familiar_sha256=digest))
+
+
+def write_description(model: Model) -> Model:
+    """Write model.json, again when metrics were added after the weights; gives the model back."""
+    digests = {
+        "weights_sha256": model.weights_sha256,
+        "familiar_sha256": model.familiar_sha256,
+    }
+    write_json(model.folder / MODEL_FILE, {**model.description.to_json(), **digests})
     return model
-
-
-def write_description(model: Model) -> None:
-    """Write model.json, again when metrics were added after the weights."""
-    content = {**model.description.to_json(), "weights_sha256": model.weights_sha256}
-    write_json(model.folder / MODEL_FILE, content)
 
 
 def load_model(name: str | Path) -> Model:
@@ -180,14 +236,19 @@ def load_model(name: str | Path) -> Model:
                 hint="Install the version of activity that wrote it, or train again.",
             )
         description = ModelDescription.from_json(values)
-        digest = values["weights_sha256"]
+        digest, familiar_digest = values["weights_sha256"], values.get("familiar_sha256")
     except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
         raise ModelError(
             f"{folder / MODEL_FILE} cannot be read as a model: {_describe(error)}.",
-            hint="Restore the folder from a copy, or train again.",
+            hint=_RESTORE_HINT,
         ) from error
-    _read_weights(folder, digest)
-    return Model(folder=folder, description=description, weights_sha256=digest)
+    _read_tensors(folder / WEIGHTS_FILE, digest)
+    return Model(
+        folder=folder,
+        description=description,
+        weights_sha256=digest,
+        familiar_sha256=familiar_digest,
+    )
 
 
 def find_model(name: str | Path) -> Path:
@@ -224,22 +285,29 @@ def shipped_models() -> list[Path]:
     return sorted(file.parent for file in zoo.glob(f"*/{MODEL_FILE}")) if zoo else []
 
 
-def _read_weights(folder: Path, digest: str) -> bytes:
-    path = folder / WEIGHTS_FILE
+def _write_tensors(path: Path, tensors: Weights) -> str:
+    """Write tensors; gives the digest of the file."""
+    data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+    write_bytes_atomically(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_tensors(path: Path, digest: str) -> bytes:
     try:
         data = path.read_bytes()
         load(data)
     except (OSError, SafetensorError) as error:
-        raise ModelError(
-            f"{path} cannot be read: {_describe(error)}.",
-            hint="Restore the folder from a copy, or train again.",
-        ) from error
+        raise _damaged(path, _describe(error)) from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise ModelError(
             f"{path} is not the file that {MODEL_FILE} was written for (its hash differs).",
-            hint="Restore the folder from a copy, or train again.",
+            hint=_RESTORE_HINT,
         )
     return data
+
+
+def _damaged(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path} cannot be read: {reason}.", hint=_RESTORE_HINT)
 
 
 def _describe(error: Exception) -> str:

@@ -21,6 +21,7 @@ from activity_cli.errors import SettingsError
 from activity_cli.features import ClipRequest
 from activity_cli.files import is_file
 from activity_cli.guarded_imports import import_ray
+from activity_cli.predictors.sliding import wanted_segments
 from activity_cli.types import FileResult, Status
 
 _MOST_FILES_PER_TASK = 16
@@ -98,6 +99,8 @@ class ClusterPredictor:
             self._identity: Identity = outcome(self._ray.get(task.remote(self._recipe)))
         self.description: ModelDescription = self._identity.description
         self.made_with: Mapping[str, str] = self._identity.made_with
+        self.gives_novelty = self._identity.gives_novelty
+        self.segments = wanted_segments(recipe.sliding, self.description)
         count = self._num_workers_now() or 1
         on_note(f"{count} worker{'s' * (count > 1)} of {_describe(workers)} each.")
 

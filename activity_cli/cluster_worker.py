@@ -75,6 +75,7 @@ class Identity:
 
     description: ModelDescription
     made_with: Mapping[str, str]
+    gives_novelty: bool = False
     version: str = __version__
     machine: str = field(default_factory=platform.node)
 
@@ -92,7 +93,12 @@ def identify(recipe: Recipe) -> bytes:
     try:
         with closing(recipe.load()) as predictor:
             made_with = dict(predictor.made_with)
-            return pickle.dumps(Identity(description=predictor.description, made_with=made_with))
+            identity = Identity(
+                description=predictor.description,
+                made_with=made_with,
+                gives_novelty=predictor.gives_novelty,
+            )
+            return pickle.dumps(identity)
     except Exception as error:  # raised again by `outcome`
         return _pickled(error)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.dataset import Dataset, load_dataset
 from activity_cli.evaluation import (
     Evaluation,
@@ -21,6 +22,7 @@ from activity_cli.evaluation import (
     majority_scores,
     pair_accuracy,
 )
+from activity_cli.familiarity import learn_familiarity
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
 from activity_cli.settings import NetworkSettings, Temporal, TrainSettings
 from activity_cli.splits import Folds, inner_split
@@ -50,9 +52,12 @@ class CrossValidation:
     """Out-of-fold scores of all clips and what they amount to."""
 
     scores: NDArray[np.float32]
-    """(N, C), each row by the network that did not see the clip."""
+    """(N, C), each row by the network that did not see the clip, with the temperature that the
+    other folds say."""
     evaluation: Evaluation
     folds: tuple[FoldResult, ...]
+    calibration: Calibration | None = None
+    """What all folds say about the scores; None for a baseline that has no network."""
 
     @property
     def seconds(self) -> float:
@@ -80,6 +85,8 @@ class CrossvalRun:
     rounds: Mapping[str, CrossValidation]
     """By head, simplest first; empty without `compare`."""
     hard_pairs: Sequence[PairComparison]
+    background: str | None = None
+    """The label that stands for no event."""
 
 
 def run_crossval(
@@ -90,6 +97,7 @@ def run_crossval(
     network: NetworkSettings,
     settings: TrainSettings,
     compare: bool = False,
+    background: str | None = None,
 ) -> CrossvalRun:
     """Read labelled data and cross-validate on it.
 
@@ -100,6 +108,7 @@ def run_crossval(
         network: shape of the network.
         settings: how each fold's network is fitted.
         compare: also run the simpler heads of `compare_heads`.
+        background: the label that stands for no event.
 
     Raises:
         DataError: the data cannot be used, or has too few clips for the folds.
@@ -107,13 +116,21 @@ def run_crossval(
         OutputError: the cache folder cannot be written.
     """
     dataset = load_dataset(data)
+    dataset.check_label(background)
     deal(dataset)  # what cannot be dealt is said before minutes of decoding
     labelled = read_labelled(dataset, reading)
     folds = deal(labelled.dataset)
     on_progress = reading.on_progress
     if not compare:
         result = cross_validate(labelled, folds, network, settings, on_progress=on_progress)
-        return CrossvalRun(data=labelled, folds=folds, result=result, rounds={}, hard_pairs=())
+        return CrossvalRun(
+            data=labelled,
+            folds=folds,
+            result=result,
+            rounds={},
+            hard_pairs=(),
+            background=background,
+        )
     rounds = compare_heads(labelled, folds, network, settings, on_progress=on_progress)
     return CrossvalRun(
         data=labelled,
@@ -121,6 +138,7 @@ def run_crossval(
         result=rounds[_HEADS[network.temporal]],
         rounds=rounds,
         hard_pairs=compare_on_hard_pairs(rounds, labelled.targets),
+        background=background,
     )
 
 
@@ -179,8 +197,25 @@ def cross_validate(
             )
         )
         on_progress(name, number + 1, len(folds.names))
-    evaluation = evaluate_scores(scores, data.targets, data.dataset.labels)
-    return CrossValidation(scores=scores, evaluation=evaluation, folds=tuple(results))
+    calibration, scores = calibrate_out_of_fold(
+        scores, data.targets, held_out_novelty(data, folds), folds.index
+    )
+    return CrossValidation(
+        scores=scores,
+        evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
+        folds=tuple(results),
+        calibration=calibration,
+    )
+
+
+def held_out_novelty(data: LabelledFeatures, folds: Folds) -> NDArray[np.float32]:
+    """(N,) how unlike the clips of the other folds every clip is."""
+    novelty = np.zeros(len(data.targets), np.float32)
+    for number in range(len(folds.names)):
+        held_out = np.flatnonzero(folds.index == number)
+        known = learn_familiarity(data.features, np.flatnonzero(folds.index != number))
+        novelty[held_out] = known.novelty(data.features[held_out])
+    return novelty
 
 
 def majority_baseline(data: LabelledFeatures, folds: Folds) -> CrossValidation:

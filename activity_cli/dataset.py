@@ -106,6 +106,18 @@ class Dataset:
             [value or sample.path for value, sample in zip(values, self.samples, strict=True)]
         )
 
+    def check_label(self, label: str | None) -> None:
+        """See that there are clips of a label; None is always fine.
+
+        Raises:
+            DataError: there are none.
+        """
+        if label is not None and label not in self.labels:
+            raise DataError(
+                f"There are no clips of the background label {label!r}.",
+                hint=f"The labels are: {', '.join(self.labels)}.",
+            )
+
     def no_column(self, column: str) -> DataError:
         """The error for a column that the data does not have."""
         columns = [

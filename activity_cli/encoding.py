@@ -32,7 +32,7 @@ def measure_features(features: Features, rows: Rows, num_components: int) -> Fea
         covariance += changes.transpose(1, 2) @ changes / count  # (S, D, D)
     mean = total / count
     spread = (squares / count - mean.square()).clamp(min=0).sqrt().float()
-    variances, directions = torch.linalg.eigh(covariance)  # ascending
+    variances, directions = _eigh(covariance)  # ascending
     kept = slice(-min(num_components, size), None)
     # Unit spread over all components together: the main ones stay the larger ones.
     unit = variances[:, kept].mean(dim=1).clamp(min=1e-12).sqrt()
@@ -41,6 +41,15 @@ def measure_features(features: Features, rows: Rows, num_components: int) -> Fea
         scale=spread + 0.05 * spread.mean(dim=1, keepdim=True).clamp(min=1e-6),
         components=directions[:, :, kept] / unit[:, None, None],
     )
+
+
+def _eigh(covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues and -vectors; of few clips most are 0, and single precision may not settle."""
+    try:
+        variances, directions = torch.linalg.eigh(covariance)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        variances, directions = torch.linalg.eigh(covariance.double())
+    return variances.float(), directions.float()
 
 
 @torch.no_grad()

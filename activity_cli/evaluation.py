@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.calibration import expected_calibration_error
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMetrics:
@@ -35,6 +37,8 @@ class Evaluation:
     macro_recall: float
     macro_f1: float
     log_loss: float
+    calibration_error: float
+    """How far scores are from the share that is right: see `expected_calibration_error`."""
     per_label: tuple[LabelMetrics, ...]
     confusion: NDArray[np.int64]
     """(C, C) clip counts: row is the true label, column the predicted one."""
@@ -59,6 +63,16 @@ class Evaluation:
         ]
         return sorted(mistakes, key=lambda mistake: -mistake[2])[:k]
 
+    def event_errors(self, background: str) -> tuple[float, float]:
+        """Share of events taken for the background, and of background clips taken for an event."""
+        row = self.labels.index(background)
+        counts = self.confusion
+        num_background = counts[row].sum()
+        num_events = counts.sum() - num_background
+        missed = counts[:, row].sum() - counts[row, row]
+        false_alarms = num_background - counts[row, row]
+        return float(missed / max(num_events, 1)), float(false_alarms / max(num_background, 1))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for metrics.json, rounded to what the clip count can support."""
         return {
@@ -69,6 +83,7 @@ class Evaluation:
             "macro_recall": round(self.macro_recall, 4),
             "macro_f1": round(self.macro_f1, 4),
             "log_loss": round(self.log_loss, 4),
+            "calibration_error": round(self.calibration_error, 4),
             "per_label": [
                 {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(row).items()}
                 for row in self.per_label
@@ -112,6 +127,7 @@ def evaluate_scores(
         macro_recall=float(recall[present].mean()),
         macro_f1=float(f1[present].mean()),
         log_loss=float(-np.log(np.clip(chosen, 1e-12, None)).mean()),
+        calibration_error=expected_calibration_error(scores, targets),
         per_label=tuple(
             LabelMetrics(
                 label=label,

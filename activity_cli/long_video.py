@@ -48,6 +48,8 @@ class Scan:
     score_stage: str
     """The same for `score`."""
     labels: tuple[str, ...]
+    novelty: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
+    """From windows to (B,), how unlike the training clips they are, where that can be said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ def score_long_video(
     spent: defaultdict[str, float] = defaultdict(float)
     starts: list[int] = []
     scores: list[NDArray[np.float32]] = []
+    novelty: list[NDArray[np.float32]] = []
     with GridSession(
         path,
         decoders,
@@ -96,7 +99,10 @@ def score_long_video(
             for batch in _batches(slide(parts, windows)):
                 started = time.perf_counter()
                 starts += [start for start, _ in batch]
-                scores.append(scan.score(np.stack([window for _, window in batch])))
+                stack = np.stack([window for _, window in batch])
+                scores.append(scan.score(stack))
+                if scan.novelty is not None:
+                    novelty.append(scan.novelty(stack))
                 spent[scan.score_stage] += time.perf_counter() - started
                 on_seconds(path, starts[-1] * windows.step_seconds, total)
     last = state.last
@@ -109,6 +115,7 @@ def score_long_video(
             window_seconds=windows.window_seconds,
             end_seconds=last.end_seconds,
             scores=np.concatenate(scores),
+            novelty=np.concatenate(novelty) if novelty else None,
         ),
         num_frames=last.num_frames,
         duration_seconds=last.end_seconds - last.first_seconds,

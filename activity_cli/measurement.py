@@ -29,12 +29,35 @@ class Measurement:
     left_out: tuple[tuple[Sample, FileResult], ...]
     """Clips without a decoded frame, and why."""
     evaluation: Evaluation
+    """Of all N clips, as if none had been called unknown."""
+    rejected: NDArray[np.bool_] | None = None
+    """(N,) which were called unknown; None where nobody asked for that."""
+
+    @property
+    def accuracy_of_accepted(self) -> float | None:
+        """Share of the clips not called unknown that are right; None where there are none."""
+        if self.rejected is None or self.rejected.all():
+            return None
+        best = self.scores.argmax(axis=1)
+        labels = self.description.labels
+        right = [labels[i] == s.label for i, s in zip(best, self.samples, strict=True)]
+        return float(np.array(right)[~self.rejected].mean())
 
 
 def evaluate_model(
-    predictor: Predictor, dataset: Dataset, *, on_progress: OnProgress = no_progress
+    predictor: Predictor,
+    dataset: Dataset,
+    *,
+    rejects: bool = False,
+    on_progress: OnProgress = no_progress,
 ) -> Measurement:
     """Score labelled clips and compare with their labels.
+
+    Args:
+        predictor: what scores.
+        dataset: the clips.
+        rejects: whether the predictor calls clips unknown, so that it is measured.
+        on_progress: told after each clip.
 
     Raises:
         DataError: a label that the model does not know, or not a single clip that decodes.
@@ -66,4 +89,5 @@ def evaluate_model(
         scores=scores,
         left_out=tuple((s, r) for s, r in pairs if r.prediction is None),
         evaluation=evaluate_scores(scores, targets, labels),
+        rejected=np.array([bool(r.rejected) for _, r, _ in scored]) if rejects else None,
     )

@@ -205,12 +205,13 @@ class SequenceClassifier(nn.Module):
 
 
 class ClipScorer(nn.Module):
-    """The classifier as engines run it: features in, scores that sum to 1 out."""
+    """The classifier as engines and exports run it: features in, scores that sum to 1 out."""
 
-    def __init__(self, classifier: SequenceClassifier) -> None:
+    def __init__(self, classifier: SequenceClassifier, *, temperature: float = 1.0) -> None:
         super().__init__()
         self.classifier = classifier
+        self.temperature = temperature
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, S, T, D) float features -> (B, C) scores."""
-        return torch.softmax(self.classifier(features), dim=-1)
+        return torch.softmax(self.classifier(features) / self.temperature, dim=-1)

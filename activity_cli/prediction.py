@@ -17,6 +17,7 @@ from activity_cli.features import ClipRequest
 from activity_cli.predictors.export import ExportPredictor
 from activity_cli.predictors.model import ModelPredictor
 from activity_cli.predictors.sliding import Sliding
+from activity_cli.settings import SegmentSettings
 from activity_cli.types import FileResult, Status
 
 
@@ -26,6 +27,10 @@ class Predictor(Protocol):
     description: ModelDescription
     made_with: Mapping[str, str]
     """What its scores depend on: the model, and what computes it."""
+    gives_novelty: bool
+    """Whether results say how unlike the training clips a video is."""
+    segments: SegmentSettings
+    """How scores become segments."""
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
@@ -98,6 +103,8 @@ class Tally:
     stage_seconds: Counter[str] = field(default_factory=Counter)
     first_failures: list[FileResult] = field(default_factory=list)
     """The first few files without a score."""
+    num_unknown: int = 0
+    """Files with a score that were called unknown."""
 
     _MOST_FAILURES: ClassVar[int] = 5
 
@@ -105,6 +112,7 @@ class Tally:
         """Count one result."""
         self.by_status[result.status] += 1
         self.stage_seconds.update(result.stage_seconds)
+        self.num_unknown += bool(result.rejected)
         if not result.status.has_score and len(self.first_failures) < self._MOST_FAILURES:
             self.first_failures.append(result)
 

@@ -16,11 +16,13 @@ from activity_cli.bundle import (
     save_model,
     write_description,
 )
+from activity_cli.calibration import Calibration, calibrate, measure, tempered
 from activity_cli.dataset import load_dataset
 from activity_cli.engines.choice import Engine
 from activity_cli.engines.loading import load_classifier
 from activity_cli.errors import SettingsError
 from activity_cli.evaluation import Evaluation, evaluate_scores
+from activity_cli.familiarity import Familiarity, learn_familiarity
 from activity_cli.files import numbered_folder
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
 from activity_cli.settings import NetworkSettings, TrainSettings
@@ -80,8 +82,11 @@ def train_model(
     settings: TrainSettings,
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
+    background: str | None = None,
 ) -> TrainingRun:
-    """Read, split, fit, save, and measure the saved model the way it will be used.
+    """Read, split, fit, calibrate, save, and measure the saved model the way it will be used.
+
+    `background` is the label that stands for no event: learned like any other, named in the model.
 
     Raises:
         DataError: the data cannot be used, or is too small to be split.
@@ -89,6 +94,7 @@ def train_model(
         OutputError: the model folder or the cache cannot be written.
     """
     dataset = load_dataset(data)
+    dataset.check_label(background)
     fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
     # What cannot be split is said before minutes of decoding, not after.
     split_train_val_test(dataset, **fractions, seed=settings.seed)
@@ -110,19 +116,30 @@ def train_model(
     )
     on_progress("epochs", settings.epochs, settings.epochs)  # early stopping is an end as well
 
+    familiarity = learn_familiarity(labelled.features, split.train)
+    calibration = _calibrate(labelled, split, fitted, familiarity)
     trained = time.perf_counter()
     description = _describe(
         labelled, split, fitted, name=folder.name, network=network, settings=settings
     )
-    model = save_model(folder / MODEL_SUBFOLDER, description, fitted.weights())
+    description = replace(description, calibration=calibration, background=background)
+    model = save_model(folder / MODEL_SUBFOLDER, description, fitted.weights(), familiarity)
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
     scores = score_with_engine(
         model, reading.engine, labelled.features[rows], cache_dir=reading.cache_dir
     )
     evaluation = evaluate_scores(scores, labelled.targets[rows], dataset.labels)
+    if measured_on == "test":  # the validation clips have taught the summary by now
+        calibration = measure(
+            calibration,
+            tempered(scores, 1 / calibration.temperature),  # takes the temperature away
+            labelled.targets[rows],
+            familiarity.novelty(labelled.features[rows]),
+            measured_on="test clips",
+        )
     metrics = {"measured_on": measured_on, **evaluation.to_json()}
-    model = replace(model, description=replace(description, metrics=metrics))
-    write_description(model)
+    description = replace(description, metrics=metrics, calibration=calibration)
+    model = write_description(replace(model, description=description))
     return TrainingRun(
         folder=folder,
         model=model,
@@ -139,6 +156,18 @@ def train_model(
             "training": trained - started,
             "measuring": time.perf_counter() - trained,
         },
+    )
+
+
+def _calibrate(
+    data: LabelledFeatures, split: Split, fitted: FittedNetwork, familiarity: Familiarity
+) -> Calibration:
+    """Temperature and rule from the validation clips."""
+    return calibrate(
+        fitted.val_scores,
+        data.targets[split.val],
+        familiarity.novelty(data.features[split.val]),
+        fitted_on="validation clips",
     )
 
 

@@ -14,6 +14,7 @@ overlap and nothing more: what a plot of `cell_scores` shows is what the table s
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,6 @@ from numpy.typing import NDArray
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment, Timeline
 
-UNKNOWN = "unknown"
 """What a moment is called whose best score is too low. No segment has this label by itself."""
 
 _CELLS_PER_STRIDE = 2
@@ -74,8 +74,10 @@ def find_segments(
     settings.check_labels(timeline.labels)
     cells = cell_scores(timeline)
     scores = cells.scores
-    if settings.reject_below is not None:
-        scores = np.column_stack([scores, np.full(len(scores), settings.reject_below)])
+    if settings.reject_below is not None or settings.max_novelty is not None:
+        strange = _strangeness(timeline, settings.max_novelty)  # (N,)
+        unknown = np.maximum(strange, settings.reject_below or 0.0)
+        scores = np.column_stack([scores * (1 - strange[:, None]), unknown])
     smoothing = _seconds(settings.smoothing_seconds, _SMOOTHING_WINDOWS, timeline)
     # Seconds times logarithms, so that neither the stride nor the number of cells matters.
     # A segment changes the label twice, so that each change costs half.
@@ -92,16 +94,44 @@ def cell_scores(timeline: Timeline) -> CellScores:
     A window says most about its middle and nothing about what is beyond its ends, so its weight
     falls from the one to the other. Windows that hardly overlap are interpolated.
     """
+    edges = _cell_edges(timeline)
+    return CellScores(edges_seconds=edges, scores=_mean_around(timeline, timeline.scores, edges))
+
+
+def _strangeness(timeline: Timeline, max_novelty: float | None) -> NDArray[np.float64]:
+    """(N,) share of the windows around each cell that are too unlike what the model knows."""
+    edges = _cell_edges(timeline)
+    if max_novelty is None or timeline.novelty is None:
+        return np.zeros(len(edges) - 1)
+    is_strange = (timeline.novelty > max_novelty).astype(np.float64)
+    return _mean_around(timeline, is_strange[:, None], edges)[:, 0]
+
+
+def _cell_edges(timeline: Timeline) -> NDArray[np.float64]:
+    """(N + 1,) edges of cells of half a stride, from the first window to the video's end."""
     starts = timeline.starts_seconds
     first, end = float(starts[0]), timeline.end_seconds
-    stride = float(np.median(np.diff(starts))) if len(starts) > 1 else end - first
-    step = stride / _CELLS_PER_STRIDE
+    step = _stride(timeline) / _CELLS_PER_STRIDE
     num_cells = max(1, int(np.ceil((end - first) / step - 1e-6)))
-    edges = np.append(first + step * np.arange(num_cells), end)
-    reach = max(timeline.window_seconds / 2, stride)
+    return np.append(first + step * np.arange(num_cells), end)
+
+
+def _stride(timeline: Timeline) -> float:
+    starts = timeline.starts_seconds
+    if len(starts) == 1:
+        return timeline.end_seconds - float(starts[0])
+    return float(np.median(np.diff(starts)))
+
+
+def _mean_around(
+    timeline: Timeline, values: NDArray[np.floating[Any]], edges: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(N, K) for each cell the weighted mean of what windows (W, K) around it say."""
+    starts, end = timeline.starts_seconds, timeline.end_seconds
+    reach = max(timeline.window_seconds / 2, _stride(timeline))
     # The last windows may end with the video, which moves their middles.
     middles = (starts + np.minimum(starts + timeline.window_seconds, end)) / 2
-    scores = np.empty((num_cells, len(timeline.labels)))
+    means = np.empty((len(edges) - 1, values.shape[1]))
     for i, centre in enumerate((edges[1:] + edges[:-1]) / 2):
         # Middles are in order, so those in reach are neighbours: time and memory stay linear.
         low, high = np.searchsorted(middles, [centre - reach, centre + reach])
@@ -109,8 +139,8 @@ def cell_scores(timeline: Timeline) -> CellScores:
         if weights.sum() < 1e-6:  # before the first middle, after the last, or in a hole
             nearest = int(np.abs(middles - centre).argmin())
             low, high, weights = nearest, nearest + 1, np.ones(1)
-        scores[i] = weights @ timeline.scores[low:high] / weights.sum()
-    return CellScores(edges_seconds=edges, scores=scores)
+        means[i] = weights @ values[low:high] / weights.sum()
+    return means
 
 
 def _seconds(asked: float | None, windows: float, timeline: Timeline) -> float:

@@ -160,6 +160,8 @@ class SegmentSettings(_Settings):
     reject_below: float | None = None
     """Score that a label needs; what has less is unknown and in no segment. None: the best label
     always stands."""
+    max_novelty: float | None = None
+    """Novelty above which a window is unknown, whatever its scores. None: none is too high."""
     labels: tuple[str, ...] = ()
     """Labels whose segments are wanted; the others still compete. Empty: all."""
 

@@ -59,6 +59,8 @@ class FittedNetwork:
     history: tuple[Epoch, ...]
     best_epoch: int
     """0 where reading the order of the frames did not help on the validation clips."""
+    val_scores: NDArray[np.float32]
+    """(V, C) of the validation rows, before the summary learned from them too: to calibrate on."""
 
     def weights(self) -> Weights:
         """Tensors by name, for the model folder."""
@@ -125,8 +127,11 @@ def fit(
             )
         else:
             history, best_epoch = (lesson.record(0, 0.0, summary, time.perf_counter()),), 0
+        val_scores = _scores(network, clips.rows(torch.arange(len(train_rows), len(rows))))
         fit_summary(network, clips, labels, weights, penalties)
-    return FittedNetwork(network=network.eval(), history=history, best_epoch=best_epoch)
+    return FittedNetwork(
+        network=network.eval(), history=history, best_epoch=best_epoch, val_scores=val_scores
+    )
 
 
 def fit_summary(
@@ -249,10 +254,15 @@ def _read_order(order: OrderReader, changes: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> NDArray[np.float32]:
-    """Scores (len(rows), C) of rows of (N, S, T, D) features, in torch."""
+    """Scores (len(rows), C) of rows of (N, S, T, D) features, in torch, without a temperature."""
     with _one_thread():
-        logits = network.eval().logits(encode_rows(network, features, rows))
-    scores: NDArray[np.float32] = torch.softmax(logits, dim=-1).numpy()
+        return _scores(network, encode_rows(network, features, rows))
+
+
+@torch.no_grad()
+def _scores(network: SequenceClassifier, clips: Encoded) -> NDArray[np.float32]:
+    """(B, C), without dropout and without a temperature."""
+    scores: NDArray[np.float32] = torch.softmax(network.eval().logits(clips), dim=-1).numpy()
     return scores
 
 
@@ -277,7 +287,7 @@ def load_scorer(model: Model) -> ClipScorer:
             f"The weights in {model.folder} are not those of the network in {MODEL_FILE}.",
             hint="Restore the folder from a copy, or train again.",
         ) from error
-    return ClipScorer(network).eval()
+    return ClipScorer(network, temperature=description.temperature).eval()
 
 
 def _label_weights(

@@ -15,6 +15,9 @@ from activity_cli.settings import Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, 3) RGB
 
+UNKNOWN = "unknown"
+"""The label of what a model does not know. A model may have a label of that name; it means that."""
+
 FrameRole = Literal["frames", "earlier", "later"]
 """What a frame is taken for: the picture itself, or one of the two that show its motion."""
 
@@ -146,6 +149,8 @@ class Timeline:
     """Where the video ends."""
     scores: NDArray[np.float32]
     """(W, C), each row sums to 1."""
+    novelty: NDArray[np.float32] | None = None
+    """(W,) how unlike the training clips each window is, about 1 for those; None: not known."""
 
     def __post_init__(self) -> None:
         count = len(self.starts_seconds)
@@ -195,12 +200,23 @@ class FileResult:
     """Time spent per stage: decode, cnn, lstm; an export computes both in one, network."""
     state: FileState | None = None
     """Of the file when it was begun, where whoever scored it has looked."""
+    novelty: float | None = None
+    """How unlike the training clips it is, about 1 for those; None where that is not known."""
+    rejected: str = ""
+    """Why its label is `unknown`, in one line; empty where it is not."""
 
     def __post_init__(self) -> None:
         _check(
             (self.prediction is not None) == self.status.has_score,
             f"status {self.status} and a prediction of {self.prediction} do not go together",
         )
+
+    @property
+    def label(self) -> str | None:
+        """What it is called; None without a prediction."""
+        if self.prediction is None:
+            return None
+        return UNKNOWN if self.rejected else self.prediction.label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

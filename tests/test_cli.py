@@ -34,7 +34,8 @@ def test_a_run_folder_tells_all_and_is_never_overwritten(shared: Workplace) -> N
         *("curves.png", "model"),
     }
     assert {p.name for p in (run / "model").iterdir()} == {
-        *("model.json", "weights.safetensors", "README.md", "confusion.png"),
+        *("model.json", "weights.safetensors", "familiar.safetensors"),
+        *("README.md", "confusion.png"),
     }
     split = rows_of(run / "split.csv")
     assert len(split) == 36

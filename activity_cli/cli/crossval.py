@@ -36,6 +36,7 @@ def crossval(
         bool,
         typer.Option("--compare", help="Also run majority, single-frame and mean-pool heads."),
     ] = False,
+    background_label: options.Background = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")
     ] = None,
@@ -71,6 +72,7 @@ def crossval(
             network=network.settings(),
             settings=training.settings(),
             compare=compare,
+            background=background_label,
         )
     metrics = crossval_metrics(run, command=this_command())
     if output is not None:

@@ -23,6 +23,7 @@ def evaluate(
     data: options.Data,
     *,
     machine: options.MachineOptions,
+    reject: options.Reject = "off",
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")
     ] = None,
@@ -38,6 +39,7 @@ def evaluate(
     from activity_cli.files import new_folder
     from activity_cli.measurement import evaluate_model
     from activity_cli.prediction import load_predictor
+    from activity_cli.rejection import with_rejection
     from activity_cli.report.console import results_console
     from activity_cli.report.figures import show_measurement
     from activity_cli.report.run_folder import measurement_metrics, write_measurement
@@ -53,7 +55,10 @@ def evaluate(
             decoders=machine.decoders(),
             on_prepare=report.note,
         )
-        measurement = evaluate_model(predictor, dataset, on_progress=report)
+        judging = with_rejection(predictor, reject, on_rule=report.note)
+        measurement = evaluate_model(
+            judging, dataset, rejects=judging is not predictor, on_progress=report
+        )
     metrics = measurement_metrics(measurement, command=this_command())
     if output is not None:
         write_measurement(measurement, output, metrics)

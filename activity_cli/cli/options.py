@@ -62,6 +62,18 @@ Json = Annotated[bool, _option("--json", panel=_OUTPUT, text="Print the result a
 Quiet = Annotated[bool, _option("--quiet", "-q", panel=_OUTPUT, text="No progress, no notes.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0)]
 
+Background = Annotated[
+    str | None,
+    typer.Option("--background-label", help="Label of the clips in which nothing happens."),
+]
+Reject = Annotated[
+    str,
+    typer.Option(
+        help="What is called unknown: auto (the model's own rule), off, or a lowest score.",
+        metavar="auto|off|SCORE",
+    ),
+]
+
 _READING = "Reading videos"
 
 

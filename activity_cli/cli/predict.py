@@ -41,6 +41,7 @@ def predict(
     all_scores: Annotated[
         bool, typer.Option("--all-scores", help="Rows give the score of every label.")
     ] = False,
+    reject: options.Reject = "off",
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither look features up nor keep them.")
     ] = False,
@@ -59,6 +60,7 @@ def predict(
     """
     from activity_cli.batch import score_files
     from activity_cli.prediction import Tally
+    from activity_cli.rejection import with_rejection
     from activity_cli.rendering.pictures import PictureMaker
     from activity_cli.report import console
     from activity_cli.report.result_file import RowShape, open_results
@@ -90,8 +92,9 @@ def predict(
                 verify_content=batch.verify_content,
                 on_prepare=report.note,
             )
-        ) as predictor,
+        ) as scoring,
     ):
+        predictor = with_rejection(scoring, reject, on_rule=report.note)
         description = predictor.description
         shape = RowShape(top_k=top_k, labels=description.labels if all_scores else ())
         pictures = PictureMaker(wishes, paths, model=description.name)

@@ -31,6 +31,7 @@ def train(
     test_fraction: Annotated[
         float, typer.Option(help="Share of the clips held out to measure on.")
     ] = 0.15,
+    background_label: options.Background = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -57,6 +58,7 @@ def train(
             settings=training.settings(),
             val_fraction=val_fraction,
             test_fraction=test_fraction,
+            background=background_label,
         )
         write_training_run(run, command=this_command())
     if json:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from textwrap import fill
 
+from activity_cli.bundle import ModelDescription
 from activity_cli.export.example import RUNTIME_PACKAGES, write_example
 from activity_cli.export.gate import Parity
 from activity_cli.export.metadata import GraphMetadata, describe_preprocessing
@@ -34,6 +35,7 @@ Format {metadata.format}, precision {metadata.precision}.
 {graphs}
 
 {_describe_sizes(dynamic=metadata.dynamic)}
+{_describe_scores(description)}
 
 ## Preprocessing
 
@@ -83,6 +85,17 @@ def _describe_tensor(role: str, spec: TensorSpec) -> str:
 def _describe_sizes(*, dynamic: bool) -> str:
     sizes = "Sizes that are words are free in every call." if dynamic else "All sizes are fixed."
     return f"{sizes}\nInputs go by name; torch's formats take them in this order."
+
+
+def _describe_scores(description: ModelDescription) -> str:
+    """What the scores are, and what the graph cannot say."""
+    lines = "Scores are those of the model"
+    if description.calibration is not None:
+        lines += f", calibrated: the temperature of {description.temperature:.2f} is in the graph"
+    return (
+        f"{lines}.\nNovelty, which `--reject auto` may go by, needs the model folder: the graph "
+        "does not give it."
+    )
 
 
 def _describe_split(clip: ClipSettings) -> str:

@@ -21,8 +21,7 @@ from activity_cli.grid import GridChunk
 from activity_cli.long_video import Scan
 from activity_cli.overlap import overlap
 from activity_cli.predictors.results import scored, unscored
-from activity_cli.predictors.sliding import Sliding, make_slider
-from activity_cli.settings import SegmentSettings
+from activity_cli.predictors.sliding import Sliding, make_slider, wanted_segments
 from activity_cli.types import ClipFrames, FileResult, FrameRole, Images
 
 
@@ -37,6 +36,8 @@ class _DecodedRequest:
 class ExportPredictor:
     """Scores with an exported model, in the runtime that it was exported for."""
 
+    gives_novelty = False  # its graph gives scores, no features
+
     def __init__(
         self,
         model: ExportedModel,
@@ -46,7 +47,7 @@ class ExportPredictor:
     ) -> None:
         self.description = model.description
         self._slider = make_slider(sliding, self.description, decoders)
-        self._segments = sliding.segments if sliding else SegmentSettings()
+        self.segments = wanted_segments(sliding, self.description)
         self._pool = DecoderPool(decoders)
         self._runner = open_exported(model)
         self._lock = threading.Lock()  # the runner is for one thread at a time
@@ -126,7 +127,7 @@ class ExportPredictor:
             clip.frames.decoded,
             scores,
             self.description,
-            segments=self._segments,
+            segments=self.segments,
             stage_seconds=seconds,
         )
 

@@ -28,8 +28,7 @@ from activity_cli.features import (
 from activity_cli.grid import GridChunk
 from activity_cli.long_video import Scan
 from activity_cli.predictors.results import scored, unscored
-from activity_cli.predictors.sliding import Slider, Sliding, make_slider
-from activity_cli.settings import SegmentSettings
+from activity_cli.predictors.sliding import Slider, Sliding, make_slider, wanted_segments
 from activity_cli.types import FileResult, Images
 
 if TYPE_CHECKING:
@@ -52,7 +51,9 @@ class ModelPredictor:
     ) -> None:
         self.description = model.description
         self._slider = make_slider(sliding, self.description, decoders)
-        self._segments = sliding.segments if sliding else SegmentSettings()
+        self.segments = wanted_segments(sliding, self.description)
+        self._familiarity = model.familiarity()
+        self.gives_novelty = self._familiarity is not None
         self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
         self._pool = DecoderPool(decoders)  # its first worker starts while the CNN is loaded
         self._extractor: Extractor = OneAtATime(
@@ -111,6 +112,7 @@ class ModelPredictor:
             see_stage="cnn",
             score_stage="lstm",
             labels=self.description.labels,
+            novelty=self._familiarity.novelty if self._familiarity else None,
         )
         return slider.score(request, scan) or next(self._whole(request))
 
@@ -135,13 +137,16 @@ class ModelPredictor:
             return unscored(clip.request, clip.error, self.description)
         started = time.perf_counter()
         scores = self._classifier.classify(clip.values[None])[0]
+        known = self._familiarity
+        novelty = None if known is None else known.novelty(clip.values[None])
         seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}
         return scored(
             clip.request,
             clip.decoded,
             scores,
             self.description,
-            segments=self._segments,
+            novelty=novelty,
+            segments=self.segments,
             stage_seconds=seconds,
         )
 

@@ -20,16 +20,18 @@ def scored(
     scores: NDArray[np.float32],
     description: ModelDescription,
     *,
+    novelty: NDArray[np.float32] | None = None,
     segments: SegmentSettings,
     stage_seconds: Mapping[str, float],
 ) -> FileResult:
-    """A clip with its scores (C,): it is one segment, if it is any."""
+    """A clip with its scores (C,) and novelty (1,): it is one segment, if it is any."""
     window = Timeline(
         labels=description.labels,
         starts_seconds=np.zeros(1),
         window_seconds=decoded.duration_seconds,
         end_seconds=decoded.duration_seconds,
         scores=scores[None],
+        novelty=novelty,
     )
     return FileResult(
         path=str(request.path),
@@ -41,6 +43,7 @@ def scored(
         duration_seconds=decoded.duration_seconds,
         num_frames=decoded.num_frames,
         model=description.name,
+        novelty=None if novelty is None else float(novelty[0]),
         stage_seconds=stage_seconds,
     )
 

@@ -1,7 +1,7 @@
 """Windows over long videos, for whatever kind of predictor."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from activity_cli.bundle import ModelDescription
 from activity_cli.decoder_pool import Decoders
@@ -68,18 +68,30 @@ class Slider:
         return scored_in_windows(request, result, segments, self.description)
 
 
+def wanted_segments(sliding: Sliding | None, description: ModelDescription) -> SegmentSettings:
+    """How scores become segments, those of all labels but the background by default.
+
+    Raises:
+        SettingsError: a label is wanted that the model does not know.
+    """
+    settings = sliding.segments if sliding else SegmentSettings()
+    settings.check_labels(description.labels)
+    if settings.labels or description.background is None:
+        return settings
+    events = tuple(label for label in description.labels if label != description.background)
+    return replace(settings, labels=events)
+
+
 def make_slider(
     sliding: Sliding | None, description: ModelDescription, decoders: Decoders
 ) -> Slider | None:
     """The slider of a model; None where every video is to be taken as one clip.
 
     Raises:
-        SettingsError: windows cannot be so long, or so far apart; or a label is wanted that the
-            model does not know.
+        SettingsError: windows cannot be so long, or so far apart; or as `wanted_segments`.
     """
     if sliding is None:
         return None
-    sliding.segments.check_labels(description.labels)
     windows = choose_windows(
         description.clip.num_frames,
         description.data.get("clip_seconds"),
@@ -88,7 +100,7 @@ def make_slider(
     )
     return Slider(
         windows=windows,
-        segments=sliding.segments,
+        segments=wanted_segments(sliding, description),
         description=description,
         decoders=decoders,
         on_seconds=sliding.on_seconds,

@@ -70,6 +70,8 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
     lines: list[RenderableType] = [title, table]
     if result.status is not Status.OK:
         lines.append(Text(f"  {result.status}: {result.reason}", "yellow"))
+    if result.rejected:
+        lines.append(Text(f"  {result.label}: {result.rejected}", "yellow"))
     return Group(*lines)
 
 
@@ -87,7 +89,7 @@ def show_results(results: Sequence[FileResult]) -> RenderableType:
             table.add_row(name, status, "", "", Text(result.reason, "dim"))
         else:
             score = result.prediction.score
-            label = Text(result.prediction.label, "bold")
+            label = Text(result.label or "", "yellow" if result.rejected else "bold")
             table.add_row(name, status, label, f"{score:.1%}", Text(bar(score, 12), SCORE_STYLE))
     return Group(Text(f"In {printable(folder)}:", "dim"), table) if folder else table
 
@@ -152,7 +154,8 @@ def show_tally(
     num_scored = tally.num_files - tally.num_without_score
     if tally.num_files > 1:
         counts = ", ".join(f"{count} {status}" for status, count in tally.by_status.items())
-        lines.append(f"{tally.num_files} files: {counts}.")
+        unknown = f" {tally.num_unknown} called unknown." if tally.num_unknown else ""
+        lines.append(f"{tally.num_files} files: {counts}.{unknown}")
     if output is not None:
         lines += [f"No score: {r.path}: {r.reason}" for r in tally.first_failures]
         if (more := tally.num_without_score - len(tally.first_failures)) > 0:

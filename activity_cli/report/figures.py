@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from activity_cli.calibration import Calibration
 from activity_cli.evaluation import Evaluation
 from activity_cli.report.elements import new_table
 
@@ -122,6 +123,7 @@ def show_training(run: "TrainingRun") -> RenderableType:
     )
     parts.append(Text(f"\nOn the {run.evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"))
     parts += [show_evaluation(run.evaluation), Text(show_worst_confusions(run.evaluation))]
+    parts += [show_calibration(run.model.description.calibration)]
     parts += _left_out(run.data.left_out)
     if len(split.train) < _FEW_CLIPS_PER_LABEL * len(run.evaluation.labels):
         parts.append(Text("Few clips: `activity crossval` measures on all of them.", "yellow"))
@@ -144,6 +146,8 @@ def show_crossval(run: "CrossvalRun", folder: Path | None) -> RenderableType:
         Text(f"accuracy per fold  {folds}\n", "dim"),
         show_evaluation(result.evaluation),
         Text(show_worst_confusions(result.evaluation)),
+        *_background(run),
+        show_calibration(result.calibration),
         *_left_out(run.data.left_out),
     ]
     if run.rounds:
@@ -163,11 +167,32 @@ def show_measurement(measurement: "Measurement", folder: Path | None) -> Rendera
         Text(f"{measurement.description.name} on {evaluation.num_clips} clips\n", "dim"),
         show_evaluation(evaluation),
         Text(show_worst_confusions(evaluation)),
+        *_rejected(measurement),
         *_left_out(measurement.left_out),
     ]
     if folder is not None:
         parts.append(Text(f"Figures, predictions and pictures: {folder}"))
     return Group(*parts)
+
+
+def show_calibration(calibration: Calibration | None) -> Text:
+    """How far scores can be believed, and what `--reject auto` would do."""
+    if calibration is None:
+        return Text()
+    rule, clips = calibration.rule, f"{calibration.num_clips} {calibration.fitted_on}"
+    lines = [
+        f"\nCalibration error {calibration.ece_before:.3f} before, "
+        f"{calibration.ece_after:.3f} after "
+        f"(temperature {calibration.temperature:.2f}; {calibration.measured_on})."
+    ]
+    if rule is None:
+        lines.append(f"No rule for unknown clips: {clips} are too few to choose one (19).")
+    else:
+        lines.append(
+            f"--reject auto calls unknown: {rule} ({calibration.known_lost or 0:.1%} of known "
+            "clips are lost)."
+        )
+    return Text("\n".join(lines), "dim")
 
 
 def show_seconds(stage_seconds: Mapping[str, float]) -> str:
@@ -190,6 +215,25 @@ def _describe_fit(run: "TrainingRun") -> str:
         f"Best of {len(fitted.history) - 1} epochs: {best.epoch}. With the LSTM the validation "
         f"loss fell from {summary.val_loss:.2f} to {best.val_loss:.2f}."
     )
+
+
+def _background(run: "CrossvalRun") -> list[RenderableType]:
+    """Whether anything happens at all, where a label stands for nothing."""
+    if run.background is None:
+        return []
+    missed, false_alarms = run.result.evaluation.event_errors(run.background)
+    text = f"{missed:.1%} of the events taken for {run.background}, {false_alarms:.1%} false alarms"
+    return [Text(text)]
+
+
+def _rejected(measurement: "Measurement") -> list[RenderableType]:
+    """What was called unknown, and how the others did."""
+    if measurement.rejected is None:
+        return []
+    count, accuracy = int(measurement.rejected.sum()), measurement.accuracy_of_accepted
+    others = "" if accuracy is None else f"; accuracy of the others {accuracy:.3f}"
+    share = measurement.rejected.mean()
+    return [Text(f"\nCalled unknown: {count} of {measurement.rejected.size} ({share:.1%}){others}")]
 
 
 def _left_out(left_out: "Sequence[tuple[Sample, Outcome]]", most: int = 5) -> list[RenderableType]:

@@ -14,9 +14,9 @@ _MEASURED_ON = {
 
 
 _LIMITS = """\
-It knows these labels and nothing else: a video of anything different still gets the nearest of
-them. Figures hold for videos like those it was trained on. Do not decide about people by its
-output alone."""
+It knows these labels and nothing else: a video of anything different gets the nearest of them,
+unless `--reject auto` calls it unknown, which sees only some. Figures hold for videos like those
+it was trained on. Do not decide about people by its output alone."""
 
 
 def write_model_card(
@@ -57,6 +57,10 @@ Names one of {len(description.labels)} actions in a video: {", ".join(descriptio
 
 ![confusion matrix](confusion.png)
 
+## Scores
+
+{fill(describe_calibration(description), 96)}
+
 ## Data
 
 {data}
@@ -89,6 +93,31 @@ Measured on {evaluation.num_clips} held-out clips: {_MEASURED_ON[measured_on]}.
 | {evaluation.macro_recall:.3f} | {evaluation.macro_f1:.3f} |
 
 {per_label_table(evaluation)}"""
+
+
+def describe_calibration(description: ModelDescription) -> str:
+    """What its scores mean, and what `--reject auto` calls unknown."""
+    calibration, parts = description.calibration, []
+    if calibration is None:
+        parts.append("Not calibrated: a score of 0.9 need not be right nine times out of ten.")
+    else:
+        clips = f"{calibration.num_clips} {calibration.fitted_on}"
+        parts.append(
+            f"Calibrated with a temperature of {calibration.temperature:.2f}, fitted on {clips}. "
+            f"Expected calibration error {calibration.ece_before:.3f} before and "
+            f"{calibration.ece_after:.3f} after (15 bins; {calibration.measured_on})."
+        )
+        if calibration.rule is None:
+            parts.append(f"No rule for unknown clips: {clips} are too few to choose one.")
+        else:
+            parts.append(
+                f"`--reject auto` calls a video unknown at {calibration.rule}, which loses "
+                f"{calibration.known_lost or 0:.1%} of known clips ({calibration.measured_on}). "
+                "Novelty says how unlike the training clips a video is; about 1 is usual."
+            )
+    if description.background is not None:
+        parts.append(f"The label {description.background} stands for no event.")
+    return " ".join(parts)
 
 
 def per_label_table(evaluation: Evaluation) -> str:

@@ -18,6 +18,7 @@ from activity_cli.report.plots import plot_confusion, plot_curves
 from activity_cli.types import Status
 
 if TYPE_CHECKING:
+    from activity_cli.calibration import Calibration
     from activity_cli.crossval import CrossvalRun
     from activity_cli.measurement import Measurement
     from activity_cli.runs import TrainingRun
@@ -86,6 +87,7 @@ def training_metrics(run: "TrainingRun") -> dict[str, Any]:
         "measured_on": run.measured_on,
         **run.evaluation.to_json(),
         "best_epoch": run.fitted.best_epoch,
+        "calibration": _calibration(run.model.description.calibration),
         "num_left_out": len(run.data.left_out),
         "seconds": {stage: round(seconds, 2) for stage, seconds in run.stage_seconds.items()},
         "run": str(run.folder),
@@ -96,6 +98,8 @@ def crossval_metrics(run: "CrossvalRun", *, command: str) -> dict[str, Any]:
     """The content of a cross-validation's metrics.json, which `--json` prints as well."""
     return {
         **run.result.evaluation.to_json(),
+        "calibration": _calibration(run.result.calibration),
+        "background": _background_metrics(run),
         "folds": [asdict(fold) for fold in run.result.folds],
         "folds_by": run.folds.by,
         "num_left_out": len(run.data.left_out),
@@ -131,6 +135,7 @@ def measurement_metrics(measurement: "Measurement", *, command: str) -> dict[str
     return {
         **measurement.evaluation.to_json(),
         "model": measurement.description.name,
+        "rejected": _rejection_metrics(measurement),
         "num_left_out": len(measurement.left_out),
         "command": command,
     }
@@ -150,6 +155,7 @@ def write_measurement(measurement: "Measurement", folder: Path, metrics: Mapping
         measurement.scores,
         measurement.evaluation.labels,
         left_out=measurement.left_out,
+        named=[result.label or "" for result in measurement.results],
     )
     name = measurement.description.name
     title = f"{name}: {measurement.evaluation.num_clips} clips"
@@ -165,6 +171,7 @@ def write_predictions(
     *,
     left_out: Sequence[tuple[Sample, Outcome]] = (),
     folds: Sequence[str] | None = None,
+    named: Sequence[str] | None = None,
 ) -> None:
     """One row per labelled clip: true label, predicted one, all scores; or why there are none.
 
@@ -176,6 +183,7 @@ def write_predictions(
         labels: C names.
         left_out: clips without a decoded frame, and why.
         folds: name of the fold that each clip was held out in.
+        named: what each clip was called, where that is not always the best label.
 
     Raises:
         OutputError: the file cannot be written.
@@ -186,7 +194,8 @@ def write_predictions(
     rows: list[list[object]] = []
     for index, (sample, clip) in enumerate(zip(samples, clips, strict=True)):
         best = int(scores[index].argmax())
-        row = [*_piece(sample), sample.label, labels[best], round(float(scores[index, best]), 6)]
+        label = named[index] if named is not None else labels[best]
+        row = [*_piece(sample), sample.label, label, round(float(scores[index, best]), 6)]
         row += [clip.status.value, clip.reason]
         row += [folds[index]] if folds is not None else []
         rows.append([*row, *(round(float(score), _SCORE_DIGITS) for score in scores[index])])
@@ -194,6 +203,34 @@ def write_predictions(
         row = [*_piece(sample), sample.label, None, None, clip.status.value, clip.reason]
         rows.append(row + [None] * (len(columns) - len(row)))
     _write_csv(path, columns, rows)
+
+
+def _calibration(calibration: "Calibration | None") -> dict[str, Any] | None:
+    return calibration.to_json() if calibration else None
+
+
+def _rejection_metrics(measurement: "Measurement") -> dict[str, Any] | None:
+    """How many clips were called unknown, and how the others did; None where nobody asked."""
+    if measurement.rejected is None:
+        return None
+    accuracy = measurement.accuracy_of_accepted
+    return {
+        "num_clips": int(measurement.rejected.sum()),
+        "share": round(float(measurement.rejected.mean()), 4),
+        "accuracy_of_others": None if accuracy is None else round(accuracy, 4),
+    }
+
+
+def _background_metrics(run: "CrossvalRun") -> dict[str, Any] | None:
+    """Events told from the background, whatever the event; None without a background label."""
+    if run.background is None:
+        return None
+    missed, false_alarms = run.result.evaluation.event_errors(run.background)
+    return {
+        "label": run.background,
+        "missed": round(missed, 4),
+        "false_alarms": round(false_alarms, 4),
+    }
 
 
 def _write_split(run: "TrainingRun") -> None:

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from activity_cli.report.elements import clock, new_table
 from activity_cli.report.palette import text_colour_on, timeline_colours
-from activity_cli.segments import UNKNOWN, CellScores, cell_scores
-from activity_cli.types import Segment, Timeline
+from activity_cli.segments import CellScores, cell_scores
+from activity_cli.types import UNKNOWN, Segment, Timeline
 
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 _UNKNOWN_MARK = "·"

@@ -115,11 +115,13 @@ def result_row(result: FileResult, top_k: int, labels: Sequence[str] = ()) -> di
         labels: labels whose scores are given one by one.
     """
     row: dict[str, Any] = dict.fromkeys(result_columns(top_k, labels))
-    row |= {"path": result.path, "status": result.status.value, "reason": result.reason}
+    reason = "; ".join(filter(None, [result.reason, result.rejected]))
+    row |= {"path": result.path, "status": result.status.value, "reason": reason}
     if (prediction := result.prediction) is not None:
         for rank, (label, score) in enumerate(prediction.top(top_k), start=1):
             suffix = f"_{rank}" if rank > 1 else ""
             row |= {f"label{suffix}": label, f"score{suffix}": round(score, SCORE_DIGITS)}
+        row["label"] = result.label
         each = dict(zip(prediction.labels, prediction.scores.tolist(), strict=True))
         row |= {f"score:{label}": round(each[label], SCORE_DIGITS) for label in labels}
     if result.duration_seconds is not None:
