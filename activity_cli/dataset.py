@@ -7,9 +7,10 @@ as that CSV.
 
 import math
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -265,6 +266,7 @@ def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
         else:
             bad_rows.append(_missing_file(path, sample))
             num_missing += 1
+    bad_rows += _check_overlaps(path, samples)
     if bad_rows:
         _raise_first(bad_rows, num_missing)
     return samples
@@ -337,6 +339,26 @@ def _check_new(
         hint = "A clip has one label: remove the wrong row, or give each its start and end."
     assert sample.line is not None
     raise RowError(path, sample.line, "path", problem, hint=hint)
+
+
+def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]:
+    """An error for each piece that overlaps one of the same video that has another label."""
+    by_video: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_video[os.path.normpath(sample.path)].append(sample)
+    for pieces in by_video.values():
+        pieces.sort(key=lambda s: s.start_seconds or 0.0)
+        for one, other in pairwise(pieces):
+            end = math.inf if one.end_seconds is None else one.end_seconds
+            if end <= (other.start_seconds or 0.0) + 1e-3 or one.label == other.label:
+                continue
+            assert other.line is not None
+            problem = (
+                f"the piece overlaps that of line {one.line}, which is {one.label!r}, "
+                f"not {other.label!r}."
+            )
+            hint = "A moment has one label: move the start or the end of one of them."
+            yield RowError(path, other.line, "start", problem, hint=hint)
 
 
 def _missing_file(path: Path, sample: Sample) -> RowError:

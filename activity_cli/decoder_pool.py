@@ -17,6 +17,7 @@ from activity_cli.errors import SettingsError
 from activity_cli.grid import GridChunk, open_grid, read_grid
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Clip, ClipFrames
+from activity_cli.video import read_seconds
 from activity_cli.workers import WorkerPool
 
 P = ParamSpec("P")
@@ -215,6 +216,14 @@ class ClipReader:
             max_seconds=max_seconds,
             num_threads=num_threads,
         )
+
+    def read_seconds(self, path: Path) -> float | None:
+        """As `video.read_seconds`.
+
+        Raises:
+            VideoError: as there; also WorkerCrashError and WorkerTimeoutError.
+        """
+        return self._call(read_seconds, path)
 
     def interrupt(self) -> None:
         """End what this reader's threads are decoding now: their calls raise WorkerCrashError."""

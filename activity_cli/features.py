@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ class _Preparer:
         try:
             before = _fingerprint(request.path)
             if self.cache is not None and before is not None:
-                key = _key(request, self.key_parts)
+                key = _key(request, self.key_parts, before)
                 if entry := self.cache.load(key):
                     cached, decoded = entry
                     self._check_length(decoded)
@@ -282,14 +283,26 @@ def _key_parts(settings: ClipSettings, backbone: Backbone, extractor: Extractor)
     return json.dumps(parts, sort_keys=True)
 
 
-def _key(request: ClipRequest, key_parts: str) -> str:
+def _key(request: ClipRequest, key_parts: str, fingerprint: tuple[int, int]) -> str:
     try:
-        with request.path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        is_piece = (request.start_seconds, request.end_seconds) != (None, None)
+        digest = _digest_once if is_piece else _digest
+        content = digest(request.path, fingerprint)
     except OSError as error:
         raise VideoError(f"cannot be read: {error.strerror}") from error
     piece = json.dumps([content, request.start_seconds, request.end_seconds])
     return hashlib.sha256((key_parts + piece).encode()).hexdigest()
+
+
+def _digest(path: Path, fingerprint: tuple[int, int]) -> str:
+    """Of the content that a file has while its fingerprint is this."""
+    del fingerprint
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_digest_once = lru_cache(maxsize=16)(_digest)
+"""For the pieces of a long video, which come one after the other."""
 
 
 def _fingerprint(path: Path) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ from activity_cli.features import (
     feature_cache,
     gather_features,
 )
+from activity_cli.pieces import prepare_pieces
 from activity_cli.settings import ClipSettings
 from activity_cli.types import OnProgress, no_progress
 
@@ -37,6 +38,8 @@ class Reading:
     cache_dir: Path
     engine: Engine = field(default_factory=choose_engine)
     decoders: Decoders = AUTO_DECODERS
+    window_seconds: float | None = None
+    """Longer pieces are cut into windows of this length; None takes each as one clip."""
     on_progress: OnProgress = no_progress
     on_prepare: Callable[[str], None] = lambda _: None
 
@@ -65,7 +68,7 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
     """Decode all clips of a data set and run the CNN over them, or take them from the cache.
 
     Raises:
-        DataError: a label has no clip that decodes.
+        DataError: a label has no clip that decodes, or a piece is beyond the end of its video.
         BackboneError: the CNN's weights are not to be had.
         OutputError: the cache folder cannot be written.
     """
@@ -79,6 +82,7 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
             on_prepare=reading.on_prepare,
         )
         prepared = time.perf_counter()
+        dataset = prepare_pieces(dataset, pool, window_seconds=reading.window_seconds)
         table = gather_features(
             [clip_request(sample) for sample in dataset.samples],
             reading.clip,

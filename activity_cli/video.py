@@ -235,6 +235,20 @@ def read_packet_times(
     )
 
 
+def read_seconds(path: Path) -> float | None:
+    """How long a video is, by its header, else by its packets; None where neither tells.
+
+    Raises:
+        VideoError: as `VideoReader`.
+    """
+    with VideoReader(path, num_threads=1) as reader:
+        info = reader.info
+    if info.duration_seconds_from_header is not None:
+        return info.duration_seconds_from_header
+    seconds = read_packet_times(path).seconds
+    return float(seconds[-1]) + frame_interval_seconds(info) if len(seconds) else None
+
+
 def frame_interval_seconds(info: VideoInfo) -> float:
     """Time per frame by the header; 1/25 s where the header's rate is no frame rate."""
     return 1 / info.fps_from_header if 0.001 < info.fps_from_header <= 1000 else 1 / 25

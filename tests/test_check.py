@@ -344,14 +344,14 @@ def test_every_file_gets_one_row_and_one_status(tmp_path: Path) -> None:
 
     document = json.loads(done.stdout)
     statuses = {Path(row["path"]).name: row["status"] for row in document["files"]}
-    assert len(document["files"]) == len(statuses) == 12
+    assert len(document["files"]) == len(statuses) == 13
     assert statuses == {
         **dict.fromkeys(("good.mp4", "with space [red].mp4", "-dash.mp4", "ünï 走.mp4"), "ok"),
         **dict.fromkeys(("new\nline.mp4", "\udcff.mp4"), "ok"),
         **dict.fromkeys(("empty.mp4", "text.mp4", "random.mp4", "cut.mp4"), "unreadable"),
-        **{"dangling.mp4": "missing", "pipe.mp4": "unreadable"},
+        **{"dangling.mp4": "missing", "pipe.mp4": "unreadable", "directory.mp4": "unreadable"},
     }
-    assert document["summary"]["num_unsound"] == 6
+    assert document["summary"]["num_unsound"] == 7
     assert [len(one["files"]) for one in document["duplicates"]] == [6]
     with (tmp_path / "rows.csv").open(newline="", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))

@@ -472,6 +472,14 @@ class ClipOptions:
     frames: Annotated[
         int, _option(panel=_READING, text="Frames per clip, spread evenly over it.", min=1)
     ] = _CLIP.num_frames
+    window: Annotated[
+        float | None,
+        _option(
+            panel=_READING,
+            text="Cut longer clips and pieces into windows of so many seconds.",
+            show_default="each is one clip",
+        ),
+    ] = None
     frame_size: Annotated[
         int | None,
         _option(
@@ -501,6 +509,7 @@ class ClipOptions:
             cache_dir=machine.cache,
             engine=machine.choose_engine(),
             decoders=machine.decoders(),
+            window_seconds=self.window,
             on_progress=report,
             on_prepare=report.note,
         )
