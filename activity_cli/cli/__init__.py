@@ -22,6 +22,7 @@ from activity_cli.cli import (
     predict,
     sample,
     train,
+    watch,
 )
 from activity_cli.errors import ActivityError
 
@@ -45,7 +46,7 @@ def _unwrap(docstring: str) -> str:
 
 
 for panel, commands in {
-    "Use a model": (predict,),
+    "Use a model": (predict, watch),
     "Make a model": (sample, train),
     "Measure": (crossval, evaluate, benchmark),
     "Ship a model": (export,),
