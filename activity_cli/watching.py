@@ -83,6 +83,7 @@ class Watch:
         self._started = self._last_news = time.monotonic()
         self._seconds = 0.0  # of the last window
         self._complained = -math.inf
+        self._has_opened = False
 
     def run(self) -> Iterator[Message]:
         """Messages as they come, until the watch is to end.
@@ -109,6 +110,13 @@ class Watch:
                 break
             self.summary.num_reconnects += 1
         yield from self._end_events()
+        if not self._has_opened and self._is_idle():
+            raise ActivityError(
+                f"{self._source.name}: no frame came in {self._settings.idle_seconds:g} s.",
+                hint="A file that grows can be read if it is .mkv or .ts."
+                if self._source.kind == "file"
+                else "Check that it is on and can be reached.",
+            )
 
     def _connection(self) -> Generator[Message, None, VideoError | None]:
         """One connection, from its opening to its end: the error that ended it, if one did."""
@@ -122,7 +130,7 @@ class Watch:
                     chunk = session.take(self._max_points(memory))
                     status = chunk.status
                     if status.num_frames and not is_open:
-                        is_open = True
+                        is_open = self._has_opened = True
                         yield Connected(
                             at=self._now(),
                             size=status.size,
@@ -204,14 +212,13 @@ class Watch:
             self._last_news = max(self._last_news, chunk.status.last_arrived or 0)
 
     def _is_over(self) -> bool:
-        now = time.monotonic()
-        self.summary.watched_seconds = now - self._started
+        watched = self.summary.watched_seconds = time.monotonic() - self._started
+        is_enough = watched >= self._settings.for_seconds
+        return is_enough or self._stop.is_set() or self._is_idle()
+
+    def _is_idle(self) -> bool:
         grace = 0 if self._source.is_live else _IDLE_GRACE_SECONDS
-        return (
-            self._stop.is_set()
-            or now - self._started >= self._settings.for_seconds
-            or now - self._last_news >= self._settings.idle_seconds + grace
-        )
+        return time.monotonic() - self._last_news >= self._settings.idle_seconds + grace
 
     def _wait(self, seconds: float) -> None:
         """Until the next attempt, or the end of the watch."""
@@ -223,7 +230,7 @@ class Watch:
         """What speaks against another attempt, if anything does."""
         never = not self.summary.num_windows
         if never and isinstance(error, NoVideoError | UnsupportedVideoError):
-            return error
+            return ActivityError(f"{self._source.name}: {error.message}", hint=error.hint)
         most = self._settings.max_reconnects
         if most is None or num_failures <= most:
             return None

@@ -43,6 +43,11 @@ class Camera:
         assert line.startswith(PORT_LINE), "the camera did not start"
         self._port = int(line.removeprefix(PORT_LINE))
 
+    def replace(self, clips: list[Path]) -> None:
+        """Start again at the same address, with other clips."""
+        self._clips = clips
+        self.start()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

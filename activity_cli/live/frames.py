@@ -12,6 +12,9 @@ from activity_cli.video import Frame, LiveCapture, VideoReader, frame_interval_s
 _LATE_SECONDS = 1.0
 """A recording that comes so much slower than it plays is not caught up with."""
 
+_SHARE_OF_TIMEOUT = 0.9
+"""A wait of so much of the timeout is one: OpenCV says neither how long it waited, nor why not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveReading:
@@ -104,13 +107,18 @@ def _read_stream(source: LiveSource, reading: LiveReading, on_open: OnOpen) -> I
         on_open(Opened(width=capture.width, height=capture.height, interval_seconds=1 / 25))
         is_recording = capture.is_finite and source.kind == "stream"
         pace = _Pace() if is_recording or source.is_playlist else None
+        asked = time.monotonic()
         while capture.grab():
             if pace:
                 pace.wait(capture.stamp_seconds())
             arrived = time.monotonic()
             yield RawFrame(arrived, arrived, capture.retrieve_bgr())
+            asked = time.monotonic()
+    waited = time.monotonic() - asked
+    if waited > _SHARE_OF_TIMEOUT * reading.read_timeout_seconds:
+        raise VideoError(f"It sent nothing for {waited:.0f} s.")
     if not is_recording:
-        raise VideoError(f"It ended, or sent nothing for {reading.read_timeout_seconds:g} s.")
+        raise VideoError("It ended.")
 
 
 class _Pace:

@@ -32,6 +32,8 @@ from activity_cli.video import Frame
 
 _RATE_FRAMES = 30
 """The frame rate is that of so many frames."""
+_READ_AHEAD_POINTS = 4
+"""So many points of a file may wait: enough to keep both processes busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,7 @@ class LiveReader:
             self._waiting += points
             self._changed.notify_all()
             if not self._source.is_live:
-                self._changed.wait_for(lambda: len(self._waiting) < self._capacity)
+                self._changed.wait_for(lambda: len(self._waiting) < _READ_AHEAD_POINTS)
 
     def _finish(self, state: Literal["ended", "lost"], error: Exception | None = None) -> None:
         points = []
@@ -201,7 +203,13 @@ def start_reading(source: LiveSource, reading: LiveReading) -> None:
 
 
 def take_points(max_points: int, wait_seconds: float) -> LiveChunk:
-    """As `LiveReader.take`, of what this process reads."""
+    """As `LiveReader.take`, of what this process reads.
+
+    Raises:
+        VideoError: this process has just taken the place of one that crashed between two calls.
+    """
+    if not _readers:
+        raise VideoError("The decoder crashed on this source.")
     return _readers[0].take(max_points, wait_seconds)
 
 

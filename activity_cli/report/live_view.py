@@ -67,7 +67,8 @@ class LiveView:
     ) -> None:
         if self._live:
             self._live.stop()
-        if isinstance(error, BrokenPipeError):
+        has_begun = self._summary.num_windows or self._summary.num_reconnects
+        if isinstance(error, BrokenPipeError) or (error and not has_begun):
             return
         if self._is_json:
             self._print_json(summary_json(self._summary, datetime.now(UTC)))
@@ -93,7 +94,7 @@ class LiveView:
     def note(self, line: str) -> None:
         """Say something in one line; any thread may."""
         if not self._quiet:
-            self._notes.print(line, style="dim", markup=False)
+            self._notes.print(line, style="dim", markup=False, soft_wrap=True)
 
     def _print_json(self, content: dict[str, Any] | None) -> None:
         if content is not None:
