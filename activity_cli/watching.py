@@ -176,7 +176,6 @@ class Watch:
             prediction=prediction,
             delay_seconds=delay,
             num_missing=window.num_missing,
-            frame_rate=chunk.status.frame_rate,
         )
         named = dict(zip(prediction.labels, scores.tolist(), strict=True))
         for event in self._finder.update(self._seconds, named):

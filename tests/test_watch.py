@@ -162,7 +162,8 @@ GAP = float("nan")
         ([0.1, 0.9, 0.9, 0.9], [("start", 1, 3)]),
         ([0.9, 0.9, 0.7, 0.9, 0.9], []),  # interrupted
         ([0.9, 0.9, GAP, 0.9, 0.9], []),  # nobody saw what was in between
-        ([0.9] * 3 + [0.7, 0.9] * 9, [("start", 0, 2)]),  # trembles around the limit: one event
+        ([0.9] * 3 + [0.7, 0.9] * 9, [("start", 0, 2)]),  # trembles around the limit
+        ([0.9] * 3 + [0.7] * 9, [("start", 0, 2)]),  # between high and low nothing changes
         ([0.9] * 3 + [0.1, 0.9] * 9, [("start", 0, 2)]),  # low for too short a time
         ([0.9] * 3 + [GAP] * 9 + [0.9] * 3, [("start", 0, 2)]),  # a gap ends nothing
         ([0.9] * 3 + [0.1] * 9, [("start", 0, 2), ("end", 0, 2)]),
@@ -265,7 +266,9 @@ def test_windows_do_not_reach_across_a_gap(draw_clip: DrawClip) -> None:
     bright = draw_clip("bright.avi", pictures=[np.full((48, 64, 3), 220, np.uint8)] * 20)
     said: list[Message] = []
     phase = "dark"
-    settings = WatchSettings(windows=WINDOWS, for_seconds=40, read_timeout_seconds=2)
+    settings = WatchSettings(
+        windows=WINDOWS, for_seconds=40, read_timeout_seconds=2, smooth_seconds=1
+    )
     with Camera([dark]) as camera, closing(watch_all(camera.address, eye(), settings)) as watching:
         for _, message in watching:
             said.append(message)
@@ -287,7 +290,8 @@ def test_windows_do_not_reach_across_a_gap(draw_clip: DrawClip) -> None:
     assert phase == "crash"
     for message in said:
         if isinstance(message, Scored):  # darkest and brightest point of each window
-            assert np.ptp(message.prediction.scores) < 0.1
+            scores = 255 * message.prediction.scores
+            assert np.abs(scores - 20).max() < 5 or np.abs(scores - 220).max() < 5
     reasons = [message.error.message for message in said if isinstance(message, Lost)]
     assert reasons[0] == "It ended."
     assert any(reason.startswith("The decoder crashed on this source") for reason in reasons)

@@ -50,7 +50,6 @@ class Scored:
     """From the arrival of the window's last frame until now."""
     num_missing: int
     """Points of the window that were dropped; the one before stood for each."""
-    frame_rate: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

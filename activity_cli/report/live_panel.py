@@ -21,6 +21,7 @@ from activity_cli.live.reader import LiveStatus
 from activity_cli.report.elements import SCORE_STYLE, bar
 
 _MOST_LABELS = 4
+_STILL_SECONDS = 2.0  # without a frame, and it is worth a word
 _BESIDE_BAR_CELLS = 34  # of a line: label, figure and margins
 
 
@@ -66,7 +67,10 @@ class LivePanel:
         facts = _clock(time.monotonic() - self._began)
         if self._lost is None and self._status.state == "open":
             across, down = self._status.size
-            facts = f"{across} x {down}, {self._status.frame_rate:.1f} frames/s, {facts}"
+            still = time.monotonic() - (self._status.last_arrived or time.monotonic())
+            rate = f"{self._status.frame_rate:.1f} frames/s"
+            news = rate if still < _STILL_SECONDS else f"nothing new for {still:.0f} s"
+            facts = f"{across} x {down}, {news}, {facts}"
         return Text.assemble((self.source, "bold"), ("  " + facts, "dim"))
 
     def _scores(self, width: int) -> RenderableType:
