@@ -209,6 +209,15 @@ def to_square_rgb(bgr: Frame, frame_size: int) -> Frame:
     return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
+def to_picture_rgb(bgr: Frame, max_width: int) -> Frame:
+    """A decoder's frame to look at: RGB, not wider than so many pixels."""
+    height, width = bgr.shape[:2]
+    if width > max_width:
+        size = (max_width, max(1, round(height * max_width / width)))
+        bgr = cast(Frame, cv2.resize(bgr, size, interpolation=cv2.INTER_AREA))
+    return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+
 def judge_end(info: VideoInfo, num_frames: int, duration_seconds: float) -> tuple[Status, str]:
     """Tell a file that broke off, by what its header promises against what was decoded to the end.
 

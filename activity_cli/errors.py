@@ -41,6 +41,10 @@ class MissingVideoError(VideoError):
     status = "missing"
 
 
+class NoVideoError(VideoError):
+    """What lies there is something else, and will not become a video by growing."""
+
+
 class UnsupportedVideoError(VideoError):
     """The file is a video, but this OpenCV has no decoder for its codec."""
 

@@ -18,7 +18,7 @@ from activity_cli.decoder_pool import Decoders, GridSession
 from activity_cli.grid import GridChunk
 from activity_cli.overlap import overlap
 from activity_cli.settings import ClipSettings
-from activity_cli.types import Status, Timeline
+from activity_cli.types import Points, Status, Timeline
 from activity_cli.windows import Windows, slide
 
 _POINTS_AT_A_TIME = 32
@@ -37,7 +37,7 @@ def no_seconds(path: Path, done: float, total: float) -> None:
 class Scan:
     """What looks at the frames and at the windows made of what it saw."""
 
-    see: Callable[[GridChunk], NDArray[Any]]
+    see: Callable[[Points], NDArray[Any]]
     """From N points to (S, N, ...), whatever of each point matters to a window."""
     score: Callable[[NDArray[Any]], NDArray[np.float32]]
     """From windows (B, S, T, ...) to (B, C)."""

@@ -6,7 +6,7 @@ T is frames per clip, S streams, D the CNN's feature size, C labels; H and W are
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,26 @@ UNKNOWN = "unknown"
 
 FrameRole = Literal["frames", "earlier", "later"]
 """What a frame is taken for: the picture itself, or one of the two that show its motion."""
+
+
+class Points(Protocol):
+    """N points in time, as they come from a long or a live video."""
+
+    @property
+    def frames(self) -> Mapping[FrameRole, Images]:
+        """(N, H, W, 3) RGB uint8 per role; none where N is 0 or streams were asked for."""
+        ...
+
+    @property
+    def streams(self) -> Mapping[Stream, Images]:
+        """(N, H, W, 3) RGB uint8 per stream; none where N is 0 or frames were asked for."""
+        ...
+
+    @property
+    def num_points(self) -> int:
+        """N."""
+        ...
+
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (stage, done, total) as work goes on; a total of 0 means that it is not known."""

@@ -18,7 +18,12 @@ from typing import Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.errors import MissingVideoError, UnsupportedVideoError, VideoError
+from activity_cli.errors import (
+    MissingVideoError,
+    NoVideoError,
+    UnsupportedVideoError,
+    VideoError,
+)
 
 # FFmpeg and OpenCV write to stderr by themselves. What they would say of a bad file is in our
 # errors; whoever wants the original words sets these two variables.
@@ -50,6 +55,12 @@ _COVER_PICTURE_FPS = 90000.0  # FFmpeg's rate for the cover picture inside an au
 
 # Sent to frame k, OpenCV starts at the last key frame that is at least so many frames earlier.
 _SEEK_LEAD_FRAMES = 16
+
+
+# FFmpeg's option for files that grow, in OpenCV's spelling, and the longest wait for their first
+# frames: some containers are looked at up to their end.
+_WAIT_AT_THE_END = "follow;1"
+_OPEN_GROWING_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +105,9 @@ class VideoReader:
         path: the video file, under any name that the file system allows.
         num_threads: decoder threads; 0 leaves it to OpenCV, which suits one video at a time. With
             several videos in parallel 1 is cheapest.
+        wait_seconds: the file is still being written: at its end wait so long for more, `math.inf`
+            for ever. All that this process opens from then on waits as well, so this is for a
+            process of its own.
 
     Raises:
         MissingVideoError: there is no such file.
@@ -101,10 +115,16 @@ class VideoReader:
         VideoError: no frame can be decoded from the file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, num_threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        num_threads: int = 0,
+        wait_seconds: float | None = None,
+    ) -> None:
         path = Path(path)
         head = _read_head(path)
-        self._capture = _open(path, num_threads)
+        self._capture = _open(path, num_threads, wait_seconds=wait_seconds)
         self.info = _read_info(path, head, self._capture)
         self._num_grabbed = 0
         self._seconds = 0.0
@@ -193,6 +213,74 @@ class VideoReader:
         return max(seconds, self._seconds)
 
 
+class LiveCapture:
+    """Frames of a camera or of a stream from the network, as they come. A context manager.
+
+    Args:
+        source: a camera's number, or an address that FFmpeg opens.
+        num_threads: decoder threads. Each but the first holds a frame back.
+        open_timeout_seconds: how long a stream may take to open.
+        read_timeout_seconds: how long a stream may send nothing.
+
+    Raises:
+        VideoError: it cannot be opened; what opens it does not say why.
+    """
+
+    def __init__(
+        self,
+        source: int | str,
+        *,
+        num_threads: int = 1,
+        open_timeout_seconds: float,
+        read_timeout_seconds: float,
+    ) -> None:
+        try:
+            if isinstance(source, int):
+                self._capture = cv2.VideoCapture(source)
+            else:
+                timeouts = _timeouts(open_timeout_seconds, read_timeout_seconds)
+                parameters = [cv2.CAP_PROP_N_THREADS, num_threads, *timeouts]
+                self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, parameters)
+        except cv2.error as error:
+            raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
+        if not self._capture.isOpened():
+            raise VideoError("It cannot be opened.")
+        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.is_finite = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
+        """Whether it is a recording: it has a length."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._capture.release()
+
+    def grab(self) -> bool:
+        """Wait for the next frame; False when there is none, at the end or after a timeout."""
+        return self._capture.grab()
+
+    def stamp_seconds(self) -> float:
+        """The frame's time as the stream has it, which may be made up."""
+        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+
+    def retrieve_bgr(self) -> Frame:
+        """The frame, (H, W, 3) in the decoder's channel order.
+
+        Raises:
+            VideoError: it cannot be converted.
+        """
+        ok, bgr = self._capture.retrieve()
+        if not ok:
+            raise VideoError("A frame cannot be converted to a picture.")
+        return cast(Frame, bgr)
+
+
 def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[float, Frame]]:
     """All frames of a video: time in seconds, picture as (H, W, 3) RGB.
 
@@ -259,9 +347,9 @@ def _read_head(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise VideoError("It is a directory, not a video file.")
+            raise NoVideoError("It is a directory, not a video file.")
         if not stat.S_ISREG(mode):
-            raise VideoError("It is a device or a pipe, not a video file.")
+            raise NoVideoError("It is a device or a pipe, not a video file.")
         with path.open("rb") as file:
             head = file.read(4096)
     except (FileNotFoundError, NotADirectoryError):
@@ -272,15 +360,31 @@ def _read_head(path: Path) -> bytes:
     if not head:
         raise VideoError("The file is empty.")
     if head.removeprefix(b"\xef\xbb\xbf").startswith(_PLAYLIST_STARTS):
-        raise VideoError(
+        raise NoVideoError(
             "It is a playlist, not a video.", hint="Name the videos that it lists instead."
         )
     if not head.translate(None, _TEXT_BYTES) and not head.startswith(b"YUV4MPEG2"):
-        raise VideoError("It is a text file, not a video.")
+        raise NoVideoError("It is a text file, not a video.")
     return head
 
 
-def _open(path: Path, num_threads: int = 0, *, raw_packets: bool = False) -> cv2.VideoCapture:
+def _timeouts(open_seconds: float, read_seconds: float) -> list[int]:
+    """Parameters for a capture; FFmpeg takes 0 for ever."""
+    milliseconds = [
+        int(min(seconds * 1000, 2**31 - 1)) if math.isfinite(seconds) else 0
+        for seconds in (open_seconds, read_seconds)
+    ]
+    names = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+    return [names[0], milliseconds[0], names[1], milliseconds[1]]
+
+
+def _open(
+    path: Path,
+    num_threads: int = 0,
+    *,
+    raw_packets: bool = False,
+    wait_seconds: float | None = None,
+) -> cv2.VideoCapture:
     # Absolute, because FFmpeg reads "a:b.mp4" as protocol a. As bytes where the name is no valid
     # Unicode, because OpenCV crashes on the surrogates that Python puts there.
     name = str(path.absolute())
@@ -290,6 +394,9 @@ def _open(path: Path, num_threads: int = 0, *, raw_packets: bool = False) -> cv2
         name = cast(str, os.fsencode(name))
     parameters = [cv2.CAP_PROP_N_THREADS, num_threads] if num_threads else []
     parameters += [cv2.CAP_PROP_FORMAT, -1] if raw_packets else []
+    if wait_seconds is not None:
+        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _WAIT_AT_THE_END
+        parameters += _timeouts(_OPEN_GROWING_SECONDS, wait_seconds)
     try:
         capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, parameters)
     except cv2.error as error:

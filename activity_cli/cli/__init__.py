@@ -24,6 +24,7 @@ from activity_cli.cli import (
     predict,
     sample,
     train,
+    watch,
 )
 from activity_cli.cli.interrupts import StoppedError
 from activity_cli.errors import ActivityError
@@ -48,7 +49,7 @@ def _unwrap(docstring: str) -> str:
 
 
 for panel, commands in {
-    "Use a model": (predict, merge),
+    "Use a model": (predict, watch, merge),
     "Make a model": (sample, train),
     "Measure": (crossval, evaluate, benchmark),
     "Ship a model": (export,),

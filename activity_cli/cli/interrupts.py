@@ -1,4 +1,4 @@
-"""Ctrl-C once: what has begun is finished. Twice: it ends at once."""
+"""Ctrl-C once: what has begun is finished, or the watch ends. Twice: it ends at once."""
 
 import signal
 import threading
@@ -32,3 +32,24 @@ def finish_on_interrupt(note: Callable[[str], None]) -> Iterator[threading.Event
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; the second time they end the program as ever."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del frame
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number, handler in before.items():
+        if handler in (signal.default_int_handler, signal.SIG_DFL):  # not ignored, nobody else's
+            signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,7 +7,7 @@ each of the group's fields to Typer as an option of its own.
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -78,8 +78,8 @@ _READING = "Reading videos"
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineOptions:
-    """How this machine reads videos: no effect on what a model is."""
+class EngineOptions:
+    """What computes here: no effect on what a model is."""
 
     engine: Annotated[
         Literal["auto", "openvino", "onnx", "torch"],
@@ -92,29 +92,6 @@ class MachineOptions:
         Precision,
         _option(panel=_READING, text="Of the CNN; auto takes the fastest that is safe here."),
     ] = "auto"
-    workers: Annotated[
-        int | None,
-        _option(
-            panel=_READING, text="Videos decoded at a time.", min=1, show_default="one per core"
-        ),
-    ] = None
-    decoder_threads: Annotated[
-        int | None,
-        _option(
-            panel=_READING,
-            text="Decoder threads per video.",
-            min=1,
-            show_default="1, and all cores for a single video",
-        ),
-    ] = None
-    timeout: Annotated[
-        float | None,
-        _option(
-            panel=_READING,
-            text="Seconds that the decoding of one file may take.",
-            show_default="600, and 4 per MB",
-        ),
-    ] = None
     cache_dir: Annotated[
         Path | None,
         _option(
@@ -146,6 +123,35 @@ class MachineOptions:
         """
         wishes = (self.engine, self.device, self.precision)
         return None if set(wishes) == {"auto"} else self.choose_engine()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineOptions(EngineOptions):
+    """How this machine reads videos: no effect on what a model is."""
+
+    workers: Annotated[
+        int | None,
+        _option(
+            panel=_READING, text="Videos decoded at a time.", min=1, show_default="one per core"
+        ),
+    ] = None
+    decoder_threads: Annotated[
+        int | None,
+        _option(
+            panel=_READING,
+            text="Decoder threads per video.",
+            min=1,
+            show_default="1, and all cores for a single video",
+        ),
+    ] = None
+    timeout: Annotated[
+        float | None,
+        _option(
+            panel=_READING,
+            text="Seconds that the decoding of one file may take.",
+            show_default="600, and 4 per MB",
+        ),
+    ] = None
 
     def decoders(self, *, num_cores: int | None = None) -> "Decoders":
         """How videos are decoded.
@@ -251,8 +257,8 @@ _WINDOWS = "Long videos"
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowOptions:
-    """How windows slide over videos that are longer than a clip."""
+class LengthOptions:
+    """How long windows are, and how far apart."""
 
     window: Annotated[
         float | None,
@@ -270,6 +276,12 @@ class WindowOptions:
             show_default="a quarter of a window",
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowOptions(LengthOptions):
+    """How windows slide over videos that are longer than a clip."""
+
     whole: Annotated[
         bool,
         _option("--whole", panel=_WINDOWS, text="No windows: every video is one clip."),
@@ -607,17 +619,6 @@ class TrainOptions:
         return TrainSettings(**vars(self))
 
 
-_GROUPS = (
-    MachineOptions,
-    BatchOptions,
-    WindowOptions,
-    ClusterOptions,
-    ClipOptions,
-    NetworkOptions,
-    TrainOptions,
-)
-
-
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter whose type is an option group by the group's options.
 
@@ -641,7 +642,7 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _is_group(parameter: inspect.Parameter) -> bool:
-    return parameter.annotation in _GROUPS
+    return is_dataclass(parameter.annotation)
 
 
 def _fields(group: type) -> dict[str, inspect.Parameter]:

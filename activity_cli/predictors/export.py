@@ -5,24 +5,24 @@ R is roles of frames, N points in time, T frames per clip, C labels.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.bundle import ModelDescription
 from activity_cli.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.export.exported import ExportedModel, open_exported
 from activity_cli.export.signature import frame_roles
 from activity_cli.features import ClipRequest, threads_for
-from activity_cli.grid import GridChunk
 from activity_cli.long_video import Scan
 from activity_cli.overlap import overlap
 from activity_cli.predictors.results import scored, unscored
 from activity_cli.predictors.sliding import Sliding, make_slider, wanted_segments
-from activity_cli.types import ClipFrames, FileResult, FrameRole, Images
+from activity_cli.types import ClipFrames, FileResult, FrameRole, Images, Points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,23 +134,7 @@ class ExportPredictor:
     def _slide(self, request: ClipRequest) -> FileResult:
         """Windows over a long video. The export's CNN sees shared frames once per window."""
         assert self._slider is not None
-        roles = frame_roles(self.description.clip)
-
-        def see(chunk: GridChunk) -> NDArray[np.uint8]:
-            return np.stack([chunk.frames[role] for role in roles])  # (R, N, H, W, 3)
-
-        def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, 3)
-            each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]
-            return np.concatenate([self._run(images) for images in each])
-
-        scan = Scan(
-            see=see,
-            score=score,
-            as_streams=False,
-            see_stage="decode",
-            score_stage="network",
-            labels=self.description.labels,
-        )
+        scan = export_scan(self._run, self.description)
         return self._slider.score(request, scan) or self._whole(request)
 
     def _whole(self, request: ClipRequest) -> FileResult:
@@ -162,3 +146,32 @@ class ExportPredictor:
     def _run(self, images: Mapping[FrameRole, Images]) -> NDArray[np.float32]:
         with self._lock:
             return self._runner.score(images)
+
+
+def export_scan(
+    run: Callable[[Mapping[FrameRole, Images]], NDArray[np.float32]],
+    description: ModelDescription,
+) -> Scan:
+    """How an export looks at windows. Its CNN sees frames that windows share once per window.
+
+    Args:
+        run: from frames by role, (1, T, H, W, 3) each, to scores (1, C).
+        description: of the model that was exported.
+    """
+    roles = frame_roles(description.clip)
+
+    def see(points: Points) -> NDArray[np.uint8]:
+        return np.stack([points.frames[role] for role in roles])  # (R, N, H, W, 3)
+
+    def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, 3)
+        each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]
+        return np.concatenate([run(images) for images in each])
+
+    return Scan(
+        see=see,
+        score=score,
+        as_streams=False,
+        see_stage="decode",
+        score_stage="network",
+        labels=description.labels,
+    )

@@ -18,6 +18,7 @@ from activity_cli.engines.choice import Engine
 from activity_cli.engines.loading import load_classifier, load_extractor
 from activity_cli.engines.protocol import Classifier, Extractor, OnPrepare
 from activity_cli.errors import LongVideoError
+from activity_cli.familiarity import Familiarity
 from activity_cli.features import (
     ClipRequest,
     ExtractedClip,
@@ -25,11 +26,10 @@ from activity_cli.features import (
     extract_features,
     feature_cache,
 )
-from activity_cli.grid import GridChunk
 from activity_cli.long_video import Scan
 from activity_cli.predictors.results import scored, unscored
 from activity_cli.predictors.sliding import Slider, Sliding, make_slider, wanted_segments
-from activity_cli.types import FileResult, Images
+from activity_cli.types import FileResult, Images, Points
 
 if TYPE_CHECKING:
     from activity_cli.network import ClipScorer
@@ -66,7 +66,7 @@ class ModelPredictor:
             )
         )
         self._classifier: Classifier = load_classifier(
-            lambda: _load_scorer(model),
+            lambda: load_scorer(model),
             engine,
             key=model.identity,
             cache_dir=cache_dir,
@@ -99,20 +99,8 @@ class ModelPredictor:
                 yield self._score(clip)
 
     def _slide(self, slider: Slider, request: ClipRequest) -> FileResult:
-        def see(chunk: GridChunk) -> NDArray[np.float16]:
-            rows = self._extractor.extract(np.concatenate(list(chunk.streams.values())))
-            return rows.astype(np.float16).reshape(
-                len(chunk.streams), chunk.num_points, -1
-            )  # (S, N, D)
-
-        scan = Scan(
-            see=see,
-            score=self._classifier.classify,
-            as_streams=True,
-            see_stage="cnn",
-            score_stage="lstm",
-            labels=self.description.labels,
-            novelty=self._familiarity.novelty if self._familiarity else None,
+        scan = model_scan(
+            self._extractor, self._classifier, self.description.labels, self._familiarity
         )
         return slider.score(request, scan) or next(self._whole(request))
 
@@ -151,10 +139,36 @@ class ModelPredictor:
         )
 
 
-def _load_scorer(model: Model) -> "ClipScorer":
-    from activity_cli.training import load_scorer
+def model_scan(
+    extractor: Extractor,
+    classifier: Classifier,
+    labels: tuple[str, ...],
+    familiarity: Familiarity | None = None,
+) -> Scan:
+    """How a model looks at points in time, each once, and at windows over them."""
 
-    return load_scorer(model)
+    def see(points: Points) -> NDArray[np.float16]:
+        rows = extractor.extract(np.concatenate(list(points.streams.values())))
+        return rows.astype(np.float16).reshape(
+            len(points.streams), points.num_points, -1
+        )  # (S, N, D)
+
+    return Scan(
+        see=see,
+        score=classifier.classify,
+        as_streams=True,
+        see_stage="cnn",
+        score_stage="lstm",
+        labels=labels,
+        novelty=familiarity.novelty if familiarity else None,
+    )
+
+
+def load_scorer(model: Model) -> "ClipScorer":
+    """The torch module of a model's classifier. Imports torch."""
+    from activity_cli import training
+
+    return training.load_scorer(model)
 
 
 class OneAtATime:

@@ -1,0 +1,142 @@
+"""`activity watch`: name actions in live video as they happen."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from activity_cli.cli import options
+from activity_cli.cli.interrupts import stop_on_signals
+from activity_cli.cli.live_options import EventOptions, SourceOptions
+from activity_cli.cli.progress import progress_report
+from activity_cli.settings import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from activity_cli.live.settings import WatchSettings
+    from activity_cli.predictors.live import LiveModel
+
+EXAMPLE = "activity watch 0 --alert fight --run 'notify-send Fight'"
+
+_PICTURE_WIDTH = 640
+
+
+@options.with_option_groups
+def watch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A camera's number (0), an RTSP or HTTP address, or a file."
+        ),
+    ],
+    *,
+    reading: SourceOptions,
+    events: EventOptions,
+    lengths: options.LengthOptions,
+    engine: options.EngineOptions,
+    model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
+    smooth: Annotated[
+        float | None,
+        typer.Option(help="Seconds over which scores are averaged.", show_default="a stride"),
+    ] = None,
+    max_delay: Annotated[
+        float | None,
+        typer.Option(
+            help="Scores that come later than this many seconds are not given.",
+            show_default="3 strides, at least 2",
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show the picture in a window; q closes it.")
+    ] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Name actions in live video as they happen.
+
+    On a pipe one JSON line per window and event: activity watch 0 | jq 'select(.event)'. A camera
+    or stream that is lost is tried again, less and less often. A file is read on as it grows, if
+    it is .mkv or .ts; an .mp4 cannot be read before it is finished. Ctrl-C ends with a summary.
+    """
+    from activity_cli.event_actions import EventActions, check_url, split_command
+    from activity_cli.live.messages import Happened
+    from activity_cli.live.source import parse_source
+    from activity_cli.predictors.live import load_live_model
+    from activity_cli.report.live_json import event_json
+    from activity_cli.report.live_view import LiveView
+    from activity_cli.report.live_window import open_window
+    from activity_cli.watching import Watch
+
+    what = parse_source(source)
+    what.check_exists()
+    command, url = split_command(events.run), check_url(events.post)
+    with stop_on_signals() as stop:
+        with progress_report(quiet=quiet) as report:
+            loaded = load_live_model(
+                model,
+                cache_dir=engine.cache,
+                engine=engine.asked_engine(),
+                on_prepare=report.note,
+            )
+        watched = Watch(
+            what,
+            loaded,
+            _settings(loaded, lengths, reading, events, smooth, max_delay=max_delay, show=show),
+            stop=stop,
+        )
+        view = LiveView(
+            what.name,
+            watched.summary,
+            has_alerts=bool(events.alert),
+            as_json=json,
+            quiet=quiet,
+        )
+        try:
+            with (
+                open_window(what.name, wanted=show) as window,
+                view,
+                EventActions(command, url, view.note) as actions,
+            ):
+                for message in watched.run():
+                    view.show(message)
+                    if isinstance(message, Happened) and message.event.kind == "start":
+                        actions.start(event_json(message) | {"source": what.name})
+                    if not window.update(message):
+                        stop.set()
+        except BrokenPipeError:
+            # Python would complain once more when it flushes stdout at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _settings(
+    model: "LiveModel",
+    lengths: options.LengthOptions,
+    reading: SourceOptions,
+    events: EventOptions,
+    smooth: float | None,
+    *,
+    max_delay: float | None,
+    show: bool,
+) -> "WatchSettings":
+    from activity_cli.live.settings import WatchSettings
+    from activity_cli.windows import choose_windows
+
+    windows = choose_windows(
+        model.description.clip.num_frames,
+        model.description.data.get("clip_seconds"),
+        window_seconds=lengths.window,
+        stride_seconds=lengths.stride,
+    )
+    return WatchSettings(
+        windows=windows,
+        events=events.settings(),
+        smooth_seconds=windows.stride_seconds if smooth is None else smooth,
+        max_delay_seconds=max_delay,
+        for_seconds=reading.for_seconds,
+        idle_seconds=reading.idle_seconds,
+        max_reconnects=reading.max_reconnects,
+        open_timeout_seconds=reading.open_timeout,
+        read_timeout_seconds=reading.read_timeout,
+        num_threads=reading.decoder_threads,
+        picture_width=_PICTURE_WIDTH if show else 0,
+    )
