@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,15 @@ from activity_cli.segments import find_segments
 from activity_cli.types import UNKNOWN, FileResult, Prediction
 
 _NUMBER_HINT = "Or give the lowest score that counts, such as --reject 0.7."
+
+
+class Judged(Protocol):
+    """What a rule is asked for: a predictor, or a model for live video."""
+
+    @property
+    def description(self) -> ModelDescription: ...  # noqa: D102 - the name says it
+    @property
+    def gives_novelty(self) -> bool: ...  # noqa: D102
 
 
 def decide(prediction: Prediction, novelty: float | None, rule: RejectRule | None) -> str:
@@ -35,7 +45,7 @@ def is_event(label: str, description: ModelDescription) -> bool:
     return label not in {UNKNOWN, description.background}
 
 
-def read_rule(text: str, predictor: Predictor) -> RejectRule | None:
+def read_rule(text: str, predictor: Judged) -> RejectRule | None:
     """The rule that `--reject` asks for.
 
     Args:
@@ -108,7 +118,7 @@ def with_rejection(
     return RejectingPredictor(predictor, rule)
 
 
-def _own_rule(predictor: Predictor) -> RejectRule:
+def _own_rule(predictor: Judged) -> RejectRule:
     calibration = predictor.description.calibration
     name = predictor.description.name
     if calibration is None:

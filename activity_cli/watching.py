@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,8 @@ from activity_cli.live.session import LiveSession
 from activity_cli.live.settings import WatchSettings
 from activity_cli.live.source import LiveSource
 from activity_cli.predictors.live import LiveModel, warm_up
-from activity_cli.types import Prediction
+from activity_cli.rejection import decide, is_event
+from activity_cli.types import UNKNOWN, Prediction
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
 _IDLE_GRACE_SECONDS = 2.0
@@ -171,15 +173,23 @@ class Watch:
         self._count(delay, window.num_missing)
         scores = self._smoother.update(self._seconds, scores)
         prediction = Prediction(labels=self._model.description.labels, scores=scores)
+        label = decide(prediction, self._novelty(window.values), self._model.rule)
         yield Scored(
             at=Moment(time=_utc(arrived), seconds=self._seconds),
             prediction=prediction,
+            label=label,
             delay_seconds=delay,
             num_missing=window.num_missing,
         )
         named = dict(zip(prediction.labels, scores.tolist(), strict=True))
+        if label == UNKNOWN:
+            named = dict.fromkeys(named, 0.0) | {UNKNOWN: 1.0}
         for event in self._finder.update(self._seconds, named):
-            yield self._happened(event)
+            yield from self._happened(event)
+
+    def _novelty(self, window: NDArray[Any]) -> float | None:
+        find = self._model.scan.novelty
+        return None if find is None else float(find(window[None])[0])
 
     def _late(self, delay: float) -> Iterator[Message]:
         """Scores that come too late are worth less than none; that must not go unsaid."""
@@ -197,10 +207,13 @@ class Watch:
         summary.total_delay_seconds += delay
         summary.max_delay_seconds = max(summary.max_delay_seconds, delay)
 
-    def _happened(self, event: ActionEvent) -> Happened:
+    def _happened(self, event: ActionEvent) -> Iterator[Happened]:
+        """The event, unless it is that nothing happens."""
+        if not is_event(event.label, self._model.description):
+            return
         self.summary.num_events += event.kind == "start"
         when = _utc(self._started + event.seconds) if self._source.is_live else datetime.now(UTC)
-        return Happened(at=Moment(time=when, seconds=event.seconds), event=event)
+        yield Happened(at=Moment(time=when, seconds=event.seconds), event=event)
 
     def _now(self) -> Moment:
         seconds = time.monotonic() - self._started if self._source.is_live else self._seconds
@@ -241,7 +254,7 @@ class Watch:
 
     def _end_events(self) -> Iterator[Happened]:
         for event in self._finder.finish():
-            yield self._happened(event)
+            yield from self._happened(event)
 
 
 class Smoother:

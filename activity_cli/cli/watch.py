@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +47,7 @@ def watch(
             show_default="3 strides, at least 2",
         ),
     ] = None,
+    reject: options.Reject = "off",
     show: Annotated[
         bool, typer.Option("--show", help="Show the picture in a window; q closes it.")
     ] = False,
@@ -62,6 +64,7 @@ def watch(
     from activity_cli.live.messages import Happened
     from activity_cli.live.source import parse_source
     from activity_cli.predictors.live import load_live_model
+    from activity_cli.rejection import read_rule
     from activity_cli.report.live_json import event_json
     from activity_cli.report.live_view import LiveView
     from activity_cli.report.live_window import open_window
@@ -78,6 +81,10 @@ def watch(
                 engine=engine.asked_engine(),
                 on_prepare=report.note,
             )
+            rule = read_rule(reject, loaded)
+            if rule is not None:
+                report.note(f"Called unknown: {rule}.")
+                loaded = replace(loaded, rule=rule)
         watched = Watch(
             what,
             loaded,

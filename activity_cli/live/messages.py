@@ -46,6 +46,8 @@ class Scored:
 
     at: Moment
     prediction: Prediction
+    label: str
+    """The best label, or `unknown`."""
     delay_seconds: float
     """From the arrival of the window's last frame until now."""
     num_missing: int

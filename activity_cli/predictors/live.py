@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.bundle import ModelDescription, load_model
+from activity_cli.calibration import RejectRule
 from activity_cli.engines.choice import Engine, choose_engine
 from activity_cli.engines.loading import load_classifier, load_extractor
 from activity_cli.engines.protocol import OnPrepare
@@ -27,6 +28,13 @@ class LiveModel:
 
     description: ModelDescription
     scan: Scan
+    rule: RejectRule | None = None
+    """What is called unknown; None is nothing."""
+
+    @property
+    def gives_novelty(self) -> bool:
+        """Whether it can say how unlike the training clips a window is."""
+        return self.scan.novelty is not None
 
 
 def load_live_model(
@@ -71,7 +79,7 @@ def load_live_model(
     )
     return LiveModel(
         description=model.description,
-        scan=model_scan(extractor, classifier, model.description.labels),
+        scan=model_scan(extractor, classifier, model.description.labels, model.familiarity()),
     )
 
 

@@ -22,7 +22,7 @@ def to_json(message: Message) -> dict[str, Any] | None:
         case Scored():
             scores = message.prediction.scores
             return _at(message.at) | {
-                "label": message.prediction.label,
+                "label": message.label,
                 "score": round(message.prediction.score, 4),
                 "scores": {
                     label: round(float(score), 4)

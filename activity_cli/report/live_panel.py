@@ -19,6 +19,7 @@ from activity_cli.live.messages import (
 )
 from activity_cli.live.reader import LiveStatus
 from activity_cli.report.elements import SCORE_STYLE, bar
+from activity_cli.types import UNKNOWN
 
 _MOST_LABELS = 4
 _STILL_SECONDS = 2.0  # without a frame, and it is worth a word
@@ -89,10 +90,13 @@ class LivePanel:
         table.add_column(justify="right", width=6)
         cells = max(8, min(48, width - _BESIDE_BAR_CELLS))
         for rank, (label, score) in enumerate(self._scored.prediction.top(_MOST_LABELS)):
-            style = "dim" if rank else "bold"
+            is_said = rank == 0 and label == self._scored.label
+            style = "bold" if is_said else "dim"
             if self.has_alerts and label in self._going_on:
                 style = "bold red"
             table.add_row(Text("  " + label, style), bar(score, cells), Text(f"{score:.1%}", style))
+        if self._scored.label == UNKNOWN:
+            table.add_row(Text("  " + UNKNOWN, "bold yellow"), "", "")
         return table
 
     def _figures(self) -> Text:

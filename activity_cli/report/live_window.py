@@ -58,8 +58,7 @@ class _OpenWindow:
 
         match message:
             case Scored():
-                best = message.prediction
-                self._label = f"{best.label} {best.score:.0%}"
+                self._label = f"{message.label} {message.prediction.score:.0%}"
             case Lost():
                 self._label = ""
             case Tick() if message.picture is not None:

@@ -153,7 +153,7 @@ SCORED = {"ok", "short", "truncated"}
 
 
 def plant(tree: Path, clips: Sequence[Path], count: int) -> dict[str, set[str]]:
-    """Fill a folder with links to clips and with damaged files; gives the statuses to expect."""
+    """Fill a folder with clips and with damaged files; gives the statuses to expect."""
     ways = (
         truncate_half,
         cut_to_a_kilobyte,
@@ -173,9 +173,17 @@ def plant(tree: Path, clips: Sequence[Path], count: int) -> dict[str, set[str]]:
             path = path.with_suffix(".mp4")
             expected[str(path)] = ways[number // 33 % len(ways)](path, source)
         else:
-            path.symlink_to(source)
+            link(source, path)
             expected[str(path)] = SCORED
     return expected
+
+
+def link(source: Path, path: Path) -> None:
+    """Another name for a file, or a copy; several symbolic links to one file would be one file."""
+    try:
+        path.hardlink_to(source)
+    except OSError:
+        shutil.copy(source, path)
 
 
 def truncate_half(path: Path, source: Path) -> set[str]:
