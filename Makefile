@@ -46,7 +46,7 @@ demo: $(STAMP)
 	@echo "Pictures: demo/runs/actions/curves.png and demo/runs/actions/model/confusion.png"
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,14 +1,15 @@
-"""Memory and time while one long video is scored, beside a short one.
+"""Memory and time while long videos are scored, and what overlapping windows cost.
 
     python -m tests.benchmarks.long_video [--minutes 60]
 
-Draws a 1280 x 720 video of that length (15 frames per second, MPEG-4) and a 10-second one, and
-scores each in a process of its own without the cache. Peak memory is that of the process; the
-difference between the two is what the length costs.
+Draws 1280 x 720 videos (15 frames per second, MPEG-4) of 10 seconds, 10 minutes and that length,
+and scores each in processes of their own, without the cache: in windows that slide over them, and
+as one clip (--whole). Of the 10 minutes windows side by side are compared with windows every
+quarter, which may cost at most 1.2 times as much. Memory is that of all processes together, at its
+highest.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from activity_cli.bundle import load_model
+from activity_cli.settings import DEFAULT_MODEL
+from activity_cli.windows import choose_windows
+from tests.benchmarks.memory import watch_memory
 
 FPS, WIDTH, HEIGHT = 15, 1280, 720
 
@@ -28,12 +34,37 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         short = draw_video(Path(folder, "short.mp4"), 10)
-        long = draw_video(Path(folder, "long.mp4"), 60 * arguments.minutes)
-        print(f"drawn: {long.stat().st_size / 1e6:.0f} MB")
+        middle = draw_video(Path(folder, "middle.mp4"), 600)
         measure(short)  # prepares the networks
-        for name, video in (("10 seconds", short), (f"{arguments.minutes:g} minutes", long)):
-            seconds, peak_mib = measure(video)
-            print(f"{name:12s} {seconds:6.1f} s   peak memory {peak_mib:.0f} MiB")
+        window = default_window()
+        cost = {
+            share: min(measure(middle, "--stride", str(share * window))[0] for _ in range(2))
+            for share in (1.0, 0.25)
+        }
+        ratio = cost[0.25] / cost[1.0]
+        print(f"10 minutes, a window every quarter / side by side: {ratio:.2f}")
+        long = draw_video(Path(folder, "long.mp4"), 60 * arguments.minutes)
+        for name, video, options in (
+            ("10 seconds in windows", short, ()),
+            (f"{arguments.minutes:g} minutes in windows", long, ()),
+            ("10 seconds as one clip", short, ("--whole",)),
+            (f"{arguments.minutes:g} minutes as one clip", long, ("--whole",)),
+        ):
+            seconds, peak_mib = measure(video, *options)
+            length = 10 if video == short else 60 * arguments.minutes
+            print(
+                f"{name:24s} {seconds:7.1f} s  {length / seconds:6.1f} times real time  "
+                f"peak memory {peak_mib:.0f} MiB"
+            )
+        if ratio > 1.2:
+            raise SystemExit("FAILED: overlap costs more than 1.2 times")
+
+
+def default_window() -> float:
+    """Seconds of the shipped model's windows."""
+    description = load_model(DEFAULT_MODEL).description
+    seconds = description.data["clip_seconds"]
+    return choose_windows(description.clip.num_frames, seconds).window_seconds
 
 
 def draw_video(path: Path, seconds: float) -> Path:
@@ -53,16 +84,18 @@ def draw_video(path: Path, seconds: float) -> Path:
     return path
 
 
-def measure(video: Path) -> tuple[float, float]:
-    """Wall seconds and peak memory in MiB of a process that scores a video."""
+def measure(video: Path, *options: str) -> tuple[float, float]:
+    """Wall seconds and peak memory in MiB of the processes that score a video."""
     command = [sys.executable, "-m", "activity_cli", "predict", str(video), "--no-cache", "--json"]
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    process = subprocess.Popen(
+        [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    with watch_memory(process.pid) as seen:
+        code = process.wait()
+    if code != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {code}")
+    return time.perf_counter() - started, max(seen, default=0.0)
 
 
 if __name__ == "__main__":

@@ -22,16 +22,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from activity_cli.files import is_video, walk_files
 from activity_cli.sampledata import draw_dataset
+from tests.benchmarks.memory import watch_memory
 from tests.workplace import rows_of
 
 ROOT = Path(__file__).parents[2]
@@ -330,45 +329,6 @@ def show_disk(place: Place, clips: Sequence[Path], odd: Path | None) -> None:
         print(f"disk    full after {before} rows: exit code 1; with room again, all 300")
     finally:
         subprocess.run(["umount", small], check=True)
-
-
-@contextmanager
-def watch_memory(pid: int) -> Iterator[list[float]]:
-    """Memory in MiB of a process and its children, twice a second, while the block runs."""
-    seen: list[float] = []
-    is_over = threading.Event()
-
-    def look() -> None:
-        while not is_over.wait(0.5):
-            seen.append(sum(memory_mib(p) for p in [pid, *children(pid)]))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        is_over.set()
-        thread.join()
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    try:
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        return [int(c) for task in tasks for c in (task / "children").read_text().split()]
-    except OSError:
-        return []
-
-
-def memory_mib(pid: int) -> float:
-    """What a process has in memory, with its share of what it shares."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    return 0.0
 
 
 if __name__ == "__main__":
