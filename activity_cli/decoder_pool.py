@@ -1,7 +1,7 @@
 """Where clips are decoded: in worker processes, so that a file costs at most its own result.
 
 A file that makes FFmpeg or OpenCV crash costs the worker, which is replaced; one that hangs costs
-its timeout. Threads call `ClipReader.read_clip` as they would call `clips.read_clip`.
+its timeout.
 """
 
 import os
@@ -12,12 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from activity_cli.clips import read_clip, read_frames
+from activity_cli.clips import read_clip
 from activity_cli.errors import SettingsError
 from activity_cli.grid import GridChunk, open_grid, read_grid
 from activity_cli.settings import ClipSettings
-from activity_cli.types import Clip, ClipFrames
-from activity_cli.video import read_seconds
 from activity_cli.workers import WorkerPool
 
 P = ParamSpec("P")
@@ -160,82 +158,29 @@ class GridSession:
 
 
 class ClipReader:
-    """Reads clips in workers, for any number of threads, until it is interrupted."""
+    """Reads videos in workers, for any number of threads, until it is interrupted."""
 
     def __init__(self, workers: WorkerPool, decoders: Decoders) -> None:
         self._workers = workers
         self._decoders = decoders
         self._threads: set[int] = set()
 
-    def read_clip(
-        self,
-        path: Path,
-        settings: ClipSettings,
-        *,
-        start_seconds: float | None = None,
-        end_seconds: float | None = None,
-        max_seconds: float | None = None,
-        num_threads: int = 0,
-    ) -> Clip:
-        """As `clips.read_clip`.
-
-        Raises:
-            VideoError: as there; also WorkerCrashError and WorkerTimeoutError.
-        """
-        return self._call(
-            read_clip,
-            path,
-            settings,
-            start_seconds=start_seconds,
-            end_seconds=end_seconds,
-            max_seconds=max_seconds,
-            num_threads=num_threads,
-        )
-
-    def read_frames(
-        self,
-        path: Path,
-        settings: ClipSettings,
-        *,
-        start_seconds: float | None = None,
-        end_seconds: float | None = None,
-        max_seconds: float | None = None,
-        num_threads: int = 0,
-    ) -> ClipFrames:
-        """As `clips.read_frames`.
-
-        Raises:
-            VideoError: as there; also WorkerCrashError and WorkerTimeoutError.
-        """
-        return self._call(
-            read_frames,
-            path,
-            settings,
-            start_seconds=start_seconds,
-            end_seconds=end_seconds,
-            max_seconds=max_seconds,
-            num_threads=num_threads,
-        )
-
-    def read_seconds(self, path: Path) -> float | None:
-        """As `video.read_seconds`.
-
-        Raises:
-            VideoError: as there; also WorkerCrashError and WorkerTimeoutError.
-        """
-        return self._call(read_seconds, path)
-
-    def interrupt(self) -> None:
-        """End what this reader's threads are decoding now: their calls raise WorkerCrashError."""
-        self._workers.interrupt(self._threads)
-
-    def _call(
+    def call(
         self,
         function: Callable[Concatenate[Path, P], R],
         path: Path,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
+        """Run a function that opens a video, such as `clips.read_clip`, in a worker.
+
+        Raises:
+            VideoError: as the function; also WorkerCrashError and WorkerTimeoutError.
+        """
         self._threads.add(threading.get_ident())
         timeout_seconds = self._decoders.timeout_for(path)
         return self._workers.call_within(timeout_seconds, function, path, *args, **kwargs)
+
+    def interrupt(self) -> None:
+        """End what this reader's threads are decoding now: their calls raise WorkerCrashError."""
+        self._workers.interrupt(self._threads)

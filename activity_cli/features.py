@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from activity_cli.backbones import Backbone
 from activity_cli.checked_files import CheckedFiles
+from activity_cli.clips import read_clip
 from activity_cli.dataset import Sample
 from activity_cli.decoder_pool import ClipReader, DecoderPool, Decoders
 from activity_cli.engines.protocol import Extractor
@@ -203,7 +204,8 @@ class _Preparer:
             missing = tuple(stream for stream in self.settings.streams if stream not in cached)
             clip = None
             if missing:
-                clip = self.reader.read_clip(
+                clip = self.reader.call(
+                    read_clip,
                     request.path,
                     replace(self.settings, streams=missing),
                     start_seconds=request.start_seconds,

@@ -10,6 +10,7 @@ from pathlib import Path
 from activity_cli.dataset import Dataset, Sample
 from activity_cli.decoder_pool import DecoderPool
 from activity_cli.errors import DataError, SettingsError, VideoError
+from activity_cli.video import read_seconds
 
 _MOST_WINDOWS = 8
 """Of a piece: more of one scene teach little, and would outweigh all others."""
@@ -71,7 +72,7 @@ def _measure(paths: set[Path], pool: DecoderPool) -> dict[Path, float | None]:
 
     def measure(path: Path) -> float | None:
         try:
-            return reader.read_seconds(path)
+            return reader.call(read_seconds, path)
         except VideoError:  # its samples will be left out, and the report says why
             return None
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.bundle import ModelDescription
+from activity_cli.clips import read_frames
 from activity_cli.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.export.exported import ExportedModel, open_exported
@@ -98,7 +99,8 @@ class ExportPredictor:
         started = time.perf_counter()
         frames: ClipFrames | VideoError
         try:
-            frames = reader.read_frames(
+            frames = reader.call(
+                read_frames,
                 request.path,
                 self.description.clip,
                 start_seconds=request.start_seconds,
