@@ -185,7 +185,8 @@ def all_errors() -> list[ActivityError]:
     for error_class in classes:  # grows as it is gone through
         classes += [c for c in error_class.__subclasses__() if c.__module__ != __name__]
     plain = set(classes) - {type(error) for error in special}
-    return [*special, *(c("It failed.", hint="Try again.") for c in plain)]
+    in_order = sorted(plain, key=lambda c: c.__qualname__)
+    return [*special, *(c("It failed.", hint="Try again.") for c in in_order)]
 
 
 @pytest.mark.parametrize("error", all_errors(), ids=lambda error: type(error).__name__)
