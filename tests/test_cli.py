@@ -485,7 +485,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 
 COMMANDS = (
     *("predict", "sample", "train", "crossval", "evaluate", "benchmark", "export"),
-    *("merge", "models", "cache"),
+    *("check", "merge", "watch", "models", "cache"),
 )
 
 
