@@ -9,6 +9,7 @@ import typer
 from activity_cli.cli import options
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
+from activity_cli.cli.train_options import ClipOptions, NetworkOptions, TrainOptions
 
 EXAMPLE = "activity crossval clips --folds 5 --compare"
 
@@ -18,9 +19,9 @@ def crossval(
     data: options.Data,
     *,
     machine: options.MachineOptions,
-    clip: options.ClipOptions,
-    network: options.NetworkOptions,
-    training: options.TrainOptions,
+    clip: ClipOptions,
+    network: NetworkOptions,
+    training: TrainOptions,
     folds: Annotated[int, typer.Option(help="How many folds to draw.", min=2)] = 5,
     fold_column: Annotated[
         str | None, typer.Option(help="Column of the CSV that says each clip's fold.")

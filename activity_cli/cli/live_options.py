@@ -2,18 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from activity_cli.cli.option_groups import option
 
 if TYPE_CHECKING:
     from activity_cli.events import EventSettings
 
 _SOURCE, _EVENTS = "Source", "Events"
-
-
-def _option(*names: str, panel: str, text: str, **details: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=panel, help=text, **details)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +18,11 @@ class SourceOptions:
 
     for_: Annotated[
         float | None,
-        _option("--for", panel=_SOURCE, text="Stop after so many seconds.", metavar="SECONDS"),
+        option("--for", panel=_SOURCE, text="Stop after so many seconds.", metavar="SECONDS"),
     ] = None
     until_idle: Annotated[
         float | None,
-        _option(
+        option(
             panel=_SOURCE,
             text="Stop when nothing new has come for so many seconds.",
             metavar="SECONDS",
@@ -34,18 +30,18 @@ class SourceOptions:
     ] = None
     max_reconnects: Annotated[
         int | None,
-        _option(
+        option(
             panel=_SOURCE, text="Give up after so many attempts in a row.", min=0, metavar="COUNT"
         ),
     ] = None
     open_timeout: Annotated[
-        float, _option(panel=_SOURCE, text="Seconds that a stream may take to open.")
+        float, option(panel=_SOURCE, text="Seconds that a stream may take to open.")
     ] = 10.0
     read_timeout: Annotated[
-        float, _option(panel=_SOURCE, text="Seconds without a frame after which it counts as lost.")
+        float, option(panel=_SOURCE, text="Seconds without a frame after which it counts as lost.")
     ] = 5.0
     decoder_threads: Annotated[
-        int, _option(panel=_SOURCE, text="Each but the first holds a frame back.", min=1)
+        int, option(panel=_SOURCE, text="Each but the first holds a frame back.", min=1)
     ] = 1
 
     @property
@@ -65,7 +61,7 @@ class EventOptions:
 
     alert: Annotated[
         list[str] | None,
-        _option(
+        option(
             panel=_EVENTS,
             text="Label to look out for; several may be given. Without it every change of label "
             "that lasts is an event.",
@@ -74,7 +70,7 @@ class EventOptions:
     ] = None
     min_score: Annotated[
         float | None,
-        _option(
+        option(
             panel=_EVENTS,
             text="Score that starts an event; below three quarters of it ends.",
             show_default="0.8 for alerts",
@@ -82,15 +78,15 @@ class EventOptions:
     ] = None
     min_seconds: Annotated[
         float,
-        _option(panel=_EVENTS, text="How long it has to last to start or end an event."),
+        option(panel=_EVENTS, text="How long it has to last to start or end an event."),
     ] = 1.0
     cool_down: Annotated[
         float,
-        _option(panel=_EVENTS, text="Seconds after an alert in which its label starts none."),
+        option(panel=_EVENTS, text="Seconds after an alert in which its label starts none."),
     ] = 5.0
     run: Annotated[
         str | None,
-        _option(
+        option(
             panel=_EVENTS,
             text="Program to run when an event starts, with ACTIVITY_LABEL, ACTIVITY_SCORE and "
             "ACTIVITY_TIME in its environment.",
@@ -99,7 +95,7 @@ class EventOptions:
     ] = None
     post: Annotated[
         str | None,
-        _option(panel=_EVENTS, text="Address to post starting events to, as JSON.", metavar="URL"),
+        option(panel=_EVENTS, text="Address to post starting events to, as JSON.", metavar="URL"),
     ] = None
 
     def settings(self) -> "EventSettings":

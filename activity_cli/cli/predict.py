@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from activity_cli.cli import options
+from activity_cli.cli.batch_options import BatchOptions, ClusterOptions
 from activity_cli.cli.interrupts import finish_on_interrupt
 from activity_cli.cli.progress import ProgressReport, progress_report
+from activity_cli.cli.window_options import WindowOptions
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ def predict(
     ],
     *,
     machine: options.MachineOptions,
-    batch: options.BatchOptions,
-    windows: options.WindowOptions,
-    cluster: options.ClusterOptions,
+    batch: BatchOptions,
+    windows: WindowOptions,
+    cluster: ClusterOptions,
     model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
     top_k: Annotated[int, typer.Option(help="Labels to give per video.", min=1)] = 3,
     all_scores: Annotated[

@@ -9,6 +9,7 @@ import typer
 from activity_cli.cli import options
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
+from activity_cli.cli.train_options import ClipOptions, NetworkOptions, TrainOptions
 
 EXAMPLE = "activity train clips --name gym"
 
@@ -18,9 +19,9 @@ def train(
     data: options.Data,
     *,
     machine: options.MachineOptions,
-    clip: options.ClipOptions,
-    network: options.NetworkOptions,
-    training: options.TrainOptions,
+    clip: ClipOptions,
+    network: NetworkOptions,
+    training: TrainOptions,
     name: Annotated[
         str | None, typer.Option(help="Name of the run.", show_default="the data's name")
     ] = None,

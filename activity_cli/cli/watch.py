@@ -11,6 +11,7 @@ from activity_cli.cli import options
 from activity_cli.cli.interrupts import stop_on_signals
 from activity_cli.cli.live_options import EventOptions, SourceOptions
 from activity_cli.cli.progress import progress_report
+from activity_cli.cli.window_options import LengthOptions
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def watch(
     *,
     reading: SourceOptions,
     events: EventOptions,
-    lengths: options.LengthOptions,
+    lengths: LengthOptions,
     engine: options.EngineOptions,
     model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
     smooth: Annotated[
@@ -117,7 +118,7 @@ def watch(
 
 def _settings(
     model: "LiveModel",
-    lengths: options.LengthOptions,
+    lengths: LengthOptions,
     reading: SourceOptions,
     events: EventOptions,
     smooth: float | None,

@@ -1,0 +1,173 @@
+"""Options of learning: clips, network and training."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from activity_cli.cli.option_groups import option
+from activity_cli.cli.options import READING, MachineOptions, Seed
+from activity_cli.settings import (
+    DEFAULT_BACKBONE,
+    STREAMS,
+    ClassWeights,
+    ClipSettings,
+    NetworkSettings,
+    Optimizer,
+    Pooling,
+    Schedule,
+    TrainSettings,
+)
+
+if TYPE_CHECKING:
+    from activity_cli.cli.progress import ProgressReport
+    from activity_cli.labelled import Reading
+
+_CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """How a video becomes a clip, and which CNN reads it."""
+
+    backbone: Annotated[
+        str, option(panel=READING, text="Pretrained CNN; `activity models` lists them.")
+    ] = DEFAULT_BACKBONE
+    streams: Annotated[
+        Literal["both", "rgb", "motion"],
+        option(panel=READING, text="Pictures, motion images, or both fused."),
+    ] = "both"
+    frames: Annotated[
+        int, option(panel=READING, text="Frames per clip, spread evenly over it.", min=1)
+    ] = _CLIP.num_frames
+    window: Annotated[
+        float | None,
+        option(
+            panel=READING,
+            text="Cut longer clips and pieces into windows of so many seconds.",
+            show_default="each is one clip",
+        ),
+    ] = None
+    frame_size: Annotated[
+        int | None,
+        option(
+            panel=READING,
+            text="Side of the square that the CNN sees, in pixels.",
+            show_default="the CNN's own",
+        ),
+    ] = None
+
+    def reading(self, machine: MachineOptions, report: "ProgressReport") -> "Reading":
+        """All that the reading of labelled clips needs.
+
+        Raises:
+            BackboneError: the CNN is unknown or its weights are not to be had.
+        """
+        from activity_cli.backbones import find_backbone
+        from activity_cli.labelled import Reading
+
+        backbone = find_backbone(self.backbone)
+        return Reading(
+            backbone=backbone,
+            clip=ClipSettings(
+                num_frames=self.frames,
+                frame_size=self.frame_size or backbone.frame_size,
+                streams=STREAMS if self.streams == "both" else (self.streams,),
+            ),
+            cache_dir=machine.cache,
+            engine=machine.choose_engine(),
+            decoders=machine.decoders(),
+            window_seconds=self.window,
+            on_progress=report,
+            on_prepare=report.note,
+        )
+
+
+_NETWORK_PANEL = "Network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """The sequence classifier."""
+
+    temporal: Annotated[
+        Literal["lstm", "mean"],
+        option(panel=_NETWORK_PANEL, text="What reads the sequence: an LSTM, or mean pooling."),
+    ] = "lstm"
+    pooling: Annotated[
+        Pooling, option(panel=_NETWORK_PANEL, text="How the LSTM's outputs become one vector.")
+    ] = _NETWORK.pooling
+    hidden_size: Annotated[int, option(panel=_NETWORK_PANEL, text="LSTM units per direction.")] = (
+        _NETWORK.hidden_size
+    )
+    layers: Annotated[int, option(panel=_NETWORK_PANEL, text="LSTM layers.")] = _NETWORK.num_layers
+    bidirectional: Annotated[
+        bool,
+        option("--bidirectional/--one-way", panel=_NETWORK_PANEL, text="Read it both ways."),
+    ] = _NETWORK.bidirectional
+    projection_size: Annotated[
+        int, option(panel=_NETWORK_PANEL, text="Size of each stream before they are fused.")
+    ] = _NETWORK.projection_size
+    dropout: Annotated[
+        float, option(panel=_NETWORK_PANEL, text="Share of units dropped while training.")
+    ] = _NETWORK.dropout
+
+    def settings(self) -> NetworkSettings:
+        """The settings that these options say."""
+        return NetworkSettings(
+            temporal=self.temporal,
+            pooling=self.pooling,
+            hidden_size=self.hidden_size,
+            num_layers=self.layers,
+            bidirectional=self.bidirectional,
+            projection_size=self.projection_size,
+            dropout=self.dropout,
+        )
+
+
+_TRAINING_PANEL = "Training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """How the sequence classifier is fitted."""
+
+    epochs: Annotated[
+        int, option(panel=_TRAINING_PANEL, text="The most passes over the training clips.")
+    ] = _TRAIN.epochs
+    patience: Annotated[
+        int, option(panel=_TRAINING_PANEL, text="Epochs without gain before it stops early.")
+    ] = _TRAIN.patience
+    batch_size: Annotated[int, option(panel=_TRAINING_PANEL, text="Clips per step.")] = (
+        _TRAIN.batch_size
+    )
+    learning_rate: Annotated[
+        float, option(panel=_TRAINING_PANEL, text="The highest of the schedule.")
+    ] = _TRAIN.learning_rate
+    schedule: Annotated[
+        Schedule, option(panel=_TRAINING_PANEL, text="Course of the learning rate.")
+    ] = _TRAIN.schedule
+    optimizer: Annotated[Optimizer, option(panel=_TRAINING_PANEL, text="Optimizer.")] = (
+        _TRAIN.optimizer
+    )
+    weight_decay: Annotated[float, option(panel=_TRAINING_PANEL, text="Weight decay.")] = (
+        _TRAIN.weight_decay
+    )
+    label_smoothing: Annotated[
+        float, option(panel=_TRAINING_PANEL, text="Share of doubt put into every label.")
+    ] = _TRAIN.label_smoothing
+    class_weights: Annotated[
+        ClassWeights,
+        option(panel=_TRAINING_PANEL, text="Let rare labels count like frequent ones."),
+    ] = _TRAIN.class_weights
+    rgb_penalty: Annotated[
+        float,
+        option(panel=_TRAINING_PANEL, text="L2 penalty on what the clip's pictures show."),
+    ] = _TRAIN.rgb_penalty
+    motion_penalty: Annotated[
+        float,
+        option(panel=_TRAINING_PANEL, text="L2 penalty on how much moves in the clip."),
+    ] = _TRAIN.motion_penalty
+    seed: Seed = _TRAIN.seed
+
+    def settings(self) -> TrainSettings:
+        """The settings that these options say."""
+        return TrainSettings(**vars(self))
