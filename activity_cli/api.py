@@ -6,9 +6,9 @@ Nothing heavy is imported before a model is loaded, and no torch where OpenVINO 
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
+from activity_cli.closeable import Closeable
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from activity_cli.types import FileResult
 
 
-class ActionModel:
+class ActionModel(Closeable):
     """A model ready to name actions. Made by `load_model`; a context manager.
 
     Worker processes decode for it until it is closed, or the program ends. For calls from one
@@ -69,17 +69,6 @@ class ActionModel:
     def close(self) -> None:
         """End the processes that decode."""
         self._predictor.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def load_model(

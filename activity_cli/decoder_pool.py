@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from activity_cli.clips import read_clip
+from activity_cli.closeable import Closeable
 from activity_cli.errors import SettingsError
 from activity_cli.grid import GridChunk, open_grid, read_grid
 from activity_cli.settings import ClipSettings
@@ -60,7 +60,7 @@ class Decoders:
 AUTO_DECODERS = Decoders()
 
 
-class DecoderPool:
+class DecoderPool(Closeable):
     """The worker processes that decode. A context manager; the first one starts at once.
 
     Args:
@@ -74,17 +74,6 @@ class DecoderPool:
         self.decoders = decoders
         self._workers = WorkerPool(decoders.num_workers, imports=[read_clip.__module__])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End all workers."""
         self._workers.close()
@@ -94,7 +83,7 @@ class DecoderPool:
         return ClipReader(self._workers, self.decoders)
 
 
-class GridSession:
+class GridSession(Closeable):
     """A long video that a worker process of its own reads. A context manager.
 
     Args:
@@ -132,17 +121,6 @@ class GridSession:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def read(self, max_points: int) -> GridChunk:
         """The next points of the grid, at most so many.

@@ -13,10 +13,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
+from activity_cli.closeable import Closeable
 from activity_cli.errors import SettingsError
 
 _MOST_COMMANDS = 16
@@ -30,7 +30,7 @@ _FINISH_SECONDS = 5.0
 """How long the end of the watch waits for what has begun."""
 
 
-class EventActions:
+class EventActions(Closeable):
     """Runs a command and posts to an address, once per call of `start`. A context manager.
 
     Args:
@@ -49,17 +49,6 @@ class EventActions:
         self._is_closing = threading.Event()
         if self._url:
             self._poster.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start(self, event: Mapping[str, Any]) -> None:
         """Do what is to be done about the start of an event, and return at once.

@@ -12,12 +12,12 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.closeable import Closeable
 from activity_cli.errors import (
     MissingVideoError,
     NoVideoError,
@@ -95,7 +95,7 @@ class PacketTimes:
     """(N,) whether decoding may start at the frame, by the container's word."""
 
 
-class VideoReader:
+class VideoReader(Closeable):
     """Frames of one video file in order, with their times. A context manager.
 
     `grab` moves to the next frame, `retrieve` converts it; frames that nobody retrieves cost a
@@ -137,17 +137,6 @@ class VideoReader:
         except VideoError:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the decoder. A closed reader is at its end."""
@@ -213,7 +202,7 @@ class VideoReader:
         return max(seconds, self._seconds)
 
 
-class LiveCapture:
+class LiveCapture(Closeable):
     """Frames of a camera or of a stream from the network, as they come. A context manager.
 
     Args:
@@ -250,15 +239,8 @@ class LiveCapture:
         self.is_finite = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
         """Whether it is a recording: it has a length."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Free the decoder."""
         self._capture.release()
 
     def grab(self) -> bool:

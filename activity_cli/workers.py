@@ -7,9 +7,9 @@ hand their calls to a pool of workers and wait, outside Python, for the answers.
 import atexit
 import threading
 from collections.abc import Callable, Collection, Sequence
-from types import TracebackType
-from typing import ParamSpec, Self, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
+from activity_cli.closeable import Closeable
 from activity_cli.errors import ActivityError, SettingsError
 from activity_cli.messages import Message, decode, encode
 from activity_cli.worker_process import Worker
@@ -21,7 +21,7 @@ _MAX_FAILED_STARTS = 2
 """So many workers in a row that end before they are ready, and the installation is at fault."""
 
 
-class WorkerPool:
+class WorkerPool(Closeable):
     """Runs functions in processes that may crash or hang. A context manager.
 
     Any number of threads may call at once. One worker is started at once, the others when calls
@@ -56,17 +56,6 @@ class WorkerPool:
         self._num_failed_starts = 0
         self._is_closed = False
         atexit.register(self.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a module-level function of this package in a worker and wait for what it returns.

@@ -4,9 +4,8 @@ Whatever the decoder does, crash or hang, it costs this connection and not the w
 """
 
 import time
-from types import TracebackType
-from typing import Self
 
+from activity_cli.closeable import Closeable
 from activity_cli.errors import VideoError, WorkerCrashError
 from activity_cli.live.frames import LiveReading
 from activity_cli.live.reader import LiveChunk, start_reading, take_points
@@ -19,7 +18,7 @@ _GRACE_SECONDS = 5.0
 """Not every decoder keeps to the timeouts that it is given."""
 
 
-class LiveSession:
+class LiveSession(Closeable):
     """A connection to a live source. A context manager; opening goes on in the background.
 
     Args:
@@ -36,17 +35,6 @@ class LiveSession:
         self._started = time.monotonic()
         self._workers = WorkerPool(1, imports=[start_reading.__module__])
         self._is_started = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def take(self, max_points: int) -> LiveChunk:
         """The next points: all that came since the last time, thinned out to so many.
