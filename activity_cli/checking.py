@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.clips import judge_end
 from activity_cli.errors import VideoError
 from activity_cli.fingerprints import Fingerprinter, FingerprintStore, Pictures
 from activity_cli.overlap import overlap
@@ -40,8 +41,6 @@ _VARIATION = 0.1
 _ROUNDING_SECONDS = 0.002
 _VARIABLE_SHARE = 0.05
 """... and when so many do, the frame rate is variable."""
-_SHORTAGE_SHARE = 0.05
-"""Fewer frames than promised by more than this share, and 2, and less time: it ends early."""
 _BAD_STAMPS_SHARE = 0.01
 """So many are damage, and more than one: what is flushed from a decoder last may have none."""
 _RATE_TOLERANCE = 0.05
@@ -219,9 +218,9 @@ def _scan(reader: VideoReader) -> _Scan:
 def _judge(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
     """The status, by the rules by which files are scored."""
     count = len(scan.seconds)
-    if _ends_early(info, scan):
-        promised = info.num_frames_from_header
-        return Status.TRUNCATED, f"header promises {promised} frames, {count} could be decoded"
+    status, reason = _judge_end(info, scan)
+    if status is not Status.OK:
+        return status, reason
     if count < _MODEL_FRAMES:
         frames = "1 frame" if count == 1 else f"{count} frames"
         return Status.SHORT, f"{frames}; models sample {_MODEL_FRAMES} unless told otherwise"
@@ -234,7 +233,7 @@ def _damage(info: VideoInfo, scan: _Scan) -> tuple[str, ...]:
     damage = []
     if _has_more_packets(info, scan):
         damage.append(f"decoding stops at {last:.2f} s: the file goes on, but is broken there")
-    elif _ends_early(info, scan):
+    elif _judge_end(info, scan)[0] is not Status.OK:
         damage.append(f"the file ends at {last:.2f} s: it was cut off, or is broken there")
     if scan.num_bad_stamps > max(1, _BAD_STAMPS_SHARE * count):
         damage.append(
@@ -243,19 +242,12 @@ def _damage(info: VideoInfo, scan: _Scan) -> tuple[str, ...]:
     return tuple(damage)
 
 
-def _ends_early(info: VideoInfo, scan: _Scan) -> bool:
-    """Whether both frames and time are missing from what the header promises."""
-    missing = _count_promised(info, scan) - len(scan.seconds)
-    seconds = scan.seconds[-1] - scan.seconds[0] + frame_interval_seconds(info)
-    return bool(
-        missing > max(2, _SHORTAGE_SHARE * (info.num_frames_from_header or 0))
-        and seconds < (1 - _SHORTAGE_SHARE) * (info.duration_seconds_from_header or 0)
-    )
-
-
-def _count_promised(info: VideoInfo, scan: _Scan) -> int:
-    """Frames that the header promises to show; 0 where it does not say."""
-    return 0 if scan.begins_inside else info.num_frames_from_header or 0
+def _judge_end(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
+    """As for files that are scored; where leading frames are hidden, the header counts them too."""
+    if scan.begins_inside:
+        return Status.OK, ""
+    duration = float(scan.seconds[-1] - scan.seconds[0]) + frame_interval_seconds(info)
+    return judge_end(info, len(scan.seconds), duration)
 
 
 def _has_frame_per_packet(info: VideoInfo) -> bool:

@@ -6,7 +6,7 @@ T is frames per clip, S streams, D the CNN's feature size, C labels; H and W are
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -250,6 +250,18 @@ class VideoSegments:
     """Frames per second, on average."""
     segments: tuple[Segment, ...]
     """In order and apart; maybe none."""
+
+    @classmethod
+    def of(
+        cls, path: str, duration_seconds: float, num_frames: int, segments: tuple[Segment, ...]
+    ) -> Self:
+        """Of a video by its length and the number of its frames."""
+        return cls(
+            path=path,
+            duration_seconds=duration_seconds,
+            fps=num_frames / duration_seconds,
+            segments=segments,
+        )
 
     def __post_init__(self) -> None:
         _check(self.fps > 0, f"{self.path}: fps must be above 0, got {self.fps}")

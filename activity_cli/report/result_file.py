@@ -118,12 +118,7 @@ class ResultFile:
         for entry in read_entries(self._journal.path):
             row = entry.row
             if entry.path in asked and Status(row["status"]).has_score:
-                yield VideoSegments(
-                    path=entry.path,
-                    duration_seconds=row["seconds"],
-                    fps=row["frames"] / row["seconds"],
-                    segments=entry.segments,
-                )
+                yield VideoSegments.of(entry.path, row["seconds"], row["frames"], entry.segments)
 
 
 @contextmanager
