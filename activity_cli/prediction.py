@@ -11,8 +11,7 @@ from activity_cli.bundle import ModelDescription, load_model
 from activity_cli.decoder_pool import AUTO_DECODERS, Decoders
 from activity_cli.engines.choice import Engine, choose_engine
 from activity_cli.engines.protocol import OnPrepare
-from activity_cli.errors import SettingsError
-from activity_cli.export.exported import is_exported, read_exported
+from activity_cli.export.exported import is_exported, read_exported, refuse_engine
 from activity_cli.features import ClipRequest
 from activity_cli.predictors.export import ExportPredictor
 from activity_cli.predictors.model import ModelPredictor
@@ -78,11 +77,7 @@ def load_predictor(
     """
     path = Path(name)
     if is_exported(path):
-        if engine is not None:
-            raise SettingsError(
-                f"{path} is an export: it computes in its own runtime and precision.",
-                hint="Leave --engine, --device and --precision away.",
-            )
+        refuse_engine(path, engine)
         return ExportPredictor(read_exported(path), decoders=decoders, sliding=sliding)
     return ModelPredictor(
         load_model(name),

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from activity_cli.bundle import ModelDescription
 from activity_cli.clips import motion_image
-from activity_cli.errors import ModelError
+from activity_cli.engines.choice import Engine
+from activity_cli.errors import ModelError, SettingsError
 from activity_cli.export.metadata import GraphMetadata
 from activity_cli.export.runners import GraphRunner
 from activity_cli.export.signature import Format, Part, Precision, frame_roles, signature_of
@@ -59,6 +60,19 @@ def is_exported(path: Path) -> bool:
     if is_folder(path):
         return bool(_graph_files(path) or _format_folders(path))
     return path.suffix in SUFFIXES and is_file(path)
+
+
+def refuse_engine(path: Path, engine: Engine | None) -> None:
+    """See that no engine is asked for, where an export brings its own runtime.
+
+    Raises:
+        SettingsError: one is.
+    """
+    if engine is not None:
+        raise SettingsError(
+            f"{path} is an export: it computes in its own runtime and precision.",
+            hint="Leave --engine, --device and --precision away.",
+        )
 
 
 def read_exported(path: Path) -> ExportedModel:

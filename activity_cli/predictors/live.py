@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from activity_cli.bundle import ModelDescription, load_model
 from activity_cli.calibration import RejectRule
 from activity_cli.engines.choice import Engine, choose_engine
-from activity_cli.engines.loading import load_classifier, load_extractor
 from activity_cli.engines.protocol import OnPrepare
-from activity_cli.errors import SettingsError
-from activity_cli.export.exported import is_exported, open_exported, read_exported
+from activity_cli.export.exported import is_exported, open_exported, read_exported, refuse_engine
 from activity_cli.long_video import Scan
 from activity_cli.predictors.export import export_scan
-from activity_cli.predictors.model import load_scorer, model_scan
+from activity_cli.predictors.model import load_networks, model_scan
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images
 
@@ -61,21 +59,8 @@ def load_live_model(
     if is_exported(Path(name)):
         return _load_export(Path(name), engine)
     model = load_model(name)
-    engine = engine or choose_engine()
-    extractor = load_extractor(
-        model.description.backbone,
-        engine,
-        cache_dir=cache_dir,
-        frame_size=model.description.clip.frame_size,
-        on_prepare=on_prepare,
-    )
-    classifier = load_classifier(
-        lambda: load_scorer(model),
-        engine,
-        key=model.identity,
-        cache_dir=cache_dir,
-        example_shape=(1, *model.description.feature_shape),
-        on_prepare=on_prepare,
+    extractor, classifier = load_networks(
+        model, engine or choose_engine(), cache_dir=cache_dir, on_prepare=on_prepare
     )
     return LiveModel(
         description=model.description,
@@ -84,11 +69,7 @@ def load_live_model(
 
 
 def _load_export(path: Path, engine: Engine | None) -> LiveModel:
-    if engine is not None:
-        raise SettingsError(
-            f"{path} is an export: it computes in its own runtime and precision.",
-            hint="Leave --engine, --device and --precision away.",
-        )
+    refuse_engine(path, engine)
     exported = read_exported(path)
     runner = open_exported(exported)
 

@@ -56,23 +56,10 @@ class ModelPredictor:
         self.gives_novelty = self._familiarity is not None
         self._cache: FeatureCache | None = feature_cache(cache_dir) if remember else None
         self._pool = DecoderPool(decoders)  # its first worker starts while the CNN is loaded
-        self._extractor: Extractor = OneAtATime(
-            load_extractor(
-                self.description.backbone,
-                engine,
-                cache_dir=cache_dir,
-                frame_size=self.description.clip.frame_size,
-                on_prepare=on_prepare,
-            )
+        extractor, self._classifier = load_networks(
+            model, engine, cache_dir=cache_dir, on_prepare=on_prepare
         )
-        self._classifier: Classifier = load_classifier(
-            lambda: load_scorer(model),
-            engine,
-            key=model.identity,
-            cache_dir=cache_dir,
-            example_shape=(1, *self.description.feature_shape),
-            on_prepare=on_prepare,
-        )
+        self._extractor: Extractor = OneAtATime(extractor)
         self.made_with: Mapping[str, str] = {
             "model": f"{self.description.name} {model.fingerprint[:16]}",
             "engine": self._extractor.identity,
@@ -137,6 +124,29 @@ class ModelPredictor:
             segments=self.segments,
             stage_seconds=seconds,
         )
+
+
+def load_networks(
+    model: Model, engine: Engine, *, cache_dir: Path, on_prepare: OnPrepare
+) -> tuple[Extractor, Classifier]:
+    """A model's CNN and sequence classifier; arguments and errors are those of `load_predictor`."""
+    description = model.description
+    extractor = load_extractor(
+        description.backbone,
+        engine,
+        cache_dir=cache_dir,
+        frame_size=description.clip.frame_size,
+        on_prepare=on_prepare,
+    )
+    classifier = load_classifier(
+        lambda: load_scorer(model),
+        engine,
+        key=model.identity,
+        cache_dir=cache_dir,
+        example_shape=(1, *description.feature_shape),
+        on_prepare=on_prepare,
+    )
+    return extractor, classifier
 
 
 def model_scan(
