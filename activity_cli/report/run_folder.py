@@ -1,7 +1,5 @@
 """What a job leaves on disk beside the model: figures, tables and pictures that tell all of it."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from activity_cli.bundle import CARD_FILE, CONFUSION_FILE
 from activity_cli.dataset import Sample
 from activity_cli.files import write_json, write_text_atomically
+from activity_cli.report.csv_text import csv_text
 from activity_cli.report.model_card import held_out_results, write_model_card
 from activity_cli.report.plots import plot_confusion, plot_curves
 from activity_cli.settings_file import SETTINGS_FILE
@@ -250,8 +249,4 @@ def _piece(sample: Sample) -> list[object]:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text_atomically(path, text.getvalue())
+    write_text_atomically(path, csv_text(columns, rows))
