@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.audit import announce, audit_parts
 from activity_cli.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.dataset import Dataset, load_dataset
 from activity_cli.evaluation import (
@@ -24,7 +25,15 @@ from activity_cli.evaluation import (
 )
 from activity_cli.familiarity import learn_familiarity
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
-from activity_cli.settings import NetworkSettings, Temporal, TrainSettings
+from activity_cli.leakage import Leakage
+from activity_cli.name_groups import group_by_name
+from activity_cli.settings import (
+    USUAL_AUDIT,
+    AuditSettings,
+    NetworkSettings,
+    Temporal,
+    TrainSettings,
+)
 from activity_cli.splits import Folds, inner_split
 from activity_cli.training import fit, score_rows
 from activity_cli.types import OnProgress, no_progress
@@ -85,6 +94,8 @@ class CrossvalRun:
     rounds: Mapping[str, CrossValidation]
     """By head, simplest first; empty without `compare`."""
     hard_pairs: Sequence[PairComparison]
+    leakage: Leakage
+    """What was found in several folds."""
     background: str | None = None
     """The label that stands for no event."""
 
@@ -98,6 +109,7 @@ def run_crossval(
     settings: TrainSettings,
     compare: bool = False,
     background: str | None = None,
+    audit: AuditSettings = USUAL_AUDIT,
 ) -> CrossvalRun:
     """Read labelled data and cross-validate on it.
 
@@ -109,17 +121,20 @@ def run_crossval(
         settings: how each fold's network is fitted.
         compare: also run the simpler heads of `compare_heads`.
         background: the label that stands for no event.
+        audit: groups in names, and whether leakage stops it.
 
     Raises:
-        DataError: the data cannot be used, or has too few clips for the folds.
+        DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
         BackboneError: the CNN is unknown or its weights are not to be had.
         OutputError: the cache folder cannot be written.
     """
-    dataset = load_dataset(data)
+    dataset = group_by_name(load_dataset(data), audit.groups)
     dataset.check_label(background)
+    announce(dataset, reading, settings)
     deal(dataset)  # what cannot be dealt is said before minutes of decoding
     labelled = read_labelled(dataset, reading)
     folds = deal(labelled.dataset)
+    leakage = audit_parts(labelled, folds.index, folds.names, audit=audit, reading=reading)
     on_progress = reading.on_progress
     if not compare:
         result = cross_validate(labelled, folds, network, settings, on_progress=on_progress)
@@ -129,6 +144,7 @@ def run_crossval(
             result=result,
             rounds={},
             hard_pairs=(),
+            leakage=leakage,
             background=background,
         )
     rounds = compare_heads(labelled, folds, network, settings, on_progress=on_progress)
@@ -138,6 +154,7 @@ def run_crossval(
         result=rounds[_HEADS[network.temporal]],
         rounds=rounds,
         hard_pairs=compare_on_hard_pairs(rounds, labelled.targets),
+        leakage=leakage,
         background=background,
     )
 

@@ -42,6 +42,8 @@ class Reading:
     """Longer pieces are cut into windows of this length; None takes each as one clip."""
     on_progress: OnProgress = no_progress
     on_prepare: Callable[[str], None] = lambda _: None
+    on_warning: Callable[[str], None] = lambda _: None
+    """Told what the user should know about the data, a line each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
+    AuditOptions,
     ClipOptions,
     FoldOptions,
     LabelOptions,
@@ -31,6 +32,7 @@ def crossval(
     network: NetworkOptions,
     training: TrainOptions,
     labels: LabelOptions,
+    audit: AuditOptions,
     folds: FoldOptions,
     settings: SettingsFile = None,
     output: Annotated[
@@ -70,6 +72,7 @@ def crossval(
             settings=training.settings(),
             compare=folds.compare,
             background=labels.background_label,
+            audit=audit.settings(),
         )
     metrics = crossval_metrics(run, command=this_command())
     if output is not None:

@@ -15,6 +15,7 @@ from activity_cli.cli.interrupts import StoppedError
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
+    AuditOptions,
     ClipOptions,
     LabelOptions,
     NetworkOptions,
@@ -38,6 +39,7 @@ def train(
     network: NetworkOptions,
     training: TrainOptions,
     labels: LabelOptions,
+    audit: AuditOptions,
     split: SplitOptions,
     settings: SettingsFile = None,
     name: run_options.Name = None,
@@ -81,6 +83,7 @@ def train(
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
+            audit=audit.settings(),
         )
         if dry_run:
             rehearsal = rehearse(plan)

@@ -11,6 +11,7 @@ from activity_cli.settings import (
     DEFAULT_BACKBONE,
     STREAMS,
     Amp,
+    AuditSettings,
     Average,
     ClassWeights,
     ClipSettings,
@@ -84,6 +85,7 @@ class ClipOptions:
             window_seconds=self.window,
             on_progress=report,
             on_prepare=report.note,
+            on_warning=report.warn,
         )
 
 
@@ -207,6 +209,27 @@ class LabelOptions:
     """What labels stand for."""
 
     background_label: Background = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What must not be on both sides of a split."""
+
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Regex for the part of a path that says who or where: never split apart.",
+            metavar="PATTERN",
+        ),
+    ] = None
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop where clips of one kind are on both sides."),
+    ] = False
+
+    def settings(self) -> AuditSettings:
+        """The settings that these options say."""
+        return AuditSettings(groups=self.groups, strict=self.strict)
 
 
 @dataclass(frozen=True, kw_only=True)

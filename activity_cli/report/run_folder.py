@@ -98,6 +98,7 @@ def training_metrics(run: "TrainingRun", *, command: str) -> dict[str, Any]:
         "calibration": _calibration(run.model.description.calibration),
         "num_left_out": len(run.data.left_out),
         "seconds": {stage: round(seconds, 2) for stage, seconds in run.stage_seconds.items()},
+        "leakage": run.leakage.to_json() if run.leakage else None,
         "command": command,
         "run": str(run.folder),
     }
@@ -111,6 +112,7 @@ def crossval_metrics(run: "CrossvalRun", *, command: str) -> dict[str, Any]:
         "background": _background_metrics(run),
         "folds": [asdict(fold) for fold in run.result.folds],
         "folds_by": run.folds.by,
+        "leakage": run.leakage.to_json(),
         "num_left_out": len(run.data.left_out),
         "heads": {name: result.evaluation.to_json() for name, result in run.rounds.items()},
         "hard_pairs": [asdict(pair) for pair in run.hard_pairs],
