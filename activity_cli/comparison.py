@@ -96,7 +96,7 @@ def read_run(folder: Path) -> Run:
     if not path.is_file():
         raise SettingsError(
             f"{folder} is not the folder of a run: it has no {METRICS_FILE}.",
-            hint="Give folders that `activity train` wrote, or crossval or evaluate --output.",
+            hint="Give folders of finished trainings, or of crossval or evaluate --output.",
         )
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))

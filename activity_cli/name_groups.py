@@ -68,7 +68,7 @@ def guess_groups(dataset: Dataset) -> NameGroups | None:
         if kind == "mark" and _are_whole_names(dataset, found):
             continue
         if _tells_more_than_labels(dataset, found, spans_labels=kind == "prefix"):
-            return NameGroups(pattern=pattern, names=tuple(sorted(known)))
+            return NameGroups(pattern=_simplest(dataset, pattern), names=tuple(sorted(known)))
     return None
 
 
@@ -97,6 +97,15 @@ def group_by_name(dataset: Dataset, pattern: str | None) -> Dataset:
         )
     samples = [replace(s, group=g) for s, g in zip(dataset.samples, groups, strict=True)]
     return replace(dataset, samples=tuple(samples))
+
+
+def _simplest(dataset: Dataset, pattern: str) -> str:
+    """The pattern of a single word, without the list of words, where that finds the same."""
+    found = find_groups(dataset, pattern)
+    example = next(group for group in found if group)
+    simple = re.sub(r"\d+", r"\\d+", example)
+    plain = re.fullmatch(r"[\w -]*\d[\w -]*", example) is not None
+    return simple if plain and find_groups(dataset, simple) == found else pattern
 
 
 def _are_whole_names(dataset: Dataset, groups: Sequence[str | None]) -> bool:
