@@ -224,7 +224,7 @@ class AuditOptions:
     ] = None
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Stop where clips of one kind are on both sides."),
+        typer.Option("--strict", help="Stop, exit code 1, where leakage is found."),
     ] = False
 
     def settings(self) -> AuditSettings:
