@@ -90,23 +90,24 @@ def learn(
         TrainingError: the loss is no number any more, or memory does not do.
         OutputError: the cache or the session's folder cannot be written.
     """
-    dataset = plan.load()
-    announce(dataset, plan.reading, plan.settings)
-    # What cannot be split, or is not what was begun, is said before minutes of decoding.
-    parts = describe_run(
-        dataset,
-        plan.split(dataset),
-        plan.reading,
-        network=plan.network,
-        settings=plan.settings,
-        background=plan.background,
-    )
-    if session.folder:
-        check_same(session.folder, parts)
-    with session.team.main_first():  # the others find all features in the cache
+    # The main process first: what is wrong is said once, and the others find all features cached.
+    with session.team.main_first():
+        dataset = plan.load()
+        announce(dataset, plan.reading, plan.settings)
+        # What cannot be split, or is not what was begun, is said before minutes of decoding.
+        parts = describe_run(
+            dataset,
+            plan.split(dataset),
+            plan.reading,
+            network=plan.network,
+            settings=plan.settings,
+            background=plan.background,
+        )
+        if session.folder:
+            check_same(session.folder, parts)
         labelled = read_labelled(dataset, plan.reading)
-    split = plan.split(labelled.dataset)
-    leakage = audit_parts(labelled, split.part, PARTS, audit=plan.audit, reading=plan.reading)
+        split = plan.split(labelled.dataset)
+        leakage = audit_parts(labelled, split.part, PARTS, audit=plan.audit, reading=plan.reading)
     if session.folder and session.team.is_main:
         parts = {**parts, "engine": {"name": labelled.extractor.identity}}
         check_same(session.folder, parts)

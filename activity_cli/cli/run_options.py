@@ -37,7 +37,7 @@ Resume = Annotated[
 ]
 TimeLimit = Annotated[
     float | None,
-    option(panel=_RUN, text="Minutes after which no epoch begins; --resume goes on.", min=0),
+    option(panel=_RUN, text="Minutes after which no other epoch begins; --resume goes on.", min=0),
 ]
 DryRun = Annotated[
     bool,

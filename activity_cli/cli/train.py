@@ -3,7 +3,8 @@
 import json as jsonlib
 import math
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ from activity_cli.cli.train_options import (
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from activity_cli.learning.log import TrainingLog
 
 EXAMPLE = "activity train clips --name gym"
 
@@ -70,11 +73,7 @@ def train(
     from activity_cli.runs import keep, run_folder
 
     deadline = math.inf if time_limit is None else time.monotonic() + 60 * time_limit
-    with (
-        join_team() as team,
-        progress_report(quiet=quiet or not team.is_main) as report,
-        ExitStack() as stack,
-    ):
+    with join_team() as team, progress_report(quiet=quiet or not team.is_main) as report:
         plan = Plan(
             data=data,
             reading=clip.reading(machine, report),
@@ -86,39 +85,44 @@ def train(
             audit=audit.settings(),
         )
         if dry_run:
-            rehearsal = rehearse(plan)
-            _print(rehearsal.to_json() if json else show_rehearsal(rehearsal))
+            if team.is_main:
+                rehearsal = rehearse(plan)
+                _print(rehearsal.to_json() if json else show_rehearsal(rehearsal))
             return
-        folder = stack.enter_context(
-            run_folder(output, name or data.resolve().stem, old=resume, team=team)
-        )
-        log = stack.enter_context(
-            TrainingLog(folder, tensorboard=tensorboard, quiet=not team.is_main)
-        )
-        session = Session(
-            on_epoch=log,
-            on_note=report.note,
-            folder=folder / CHECKPOINT_FOLDER,
-            deadline=deadline,
-            team=team,
-        )
-        try:
+        with (
+            run_folder(output, name or data.resolve().stem, old=resume, team=team) as folder,
+            TrainingLog(folder, tensorboard=tensorboard, quiet=not team.is_main) as log,
+            _saying_how_to_go_on(data, folder, log),
+        ):
+            session = Session(
+                on_epoch=log,
+                on_note=report.note,
+                folder=folder / CHECKPOINT_FOLDER,
+                deadline=deadline,
+                team=team,
+            )
             learned = learn(
                 plan, session, on_begin=lambda: begin_run(folder, settings_text(context))
             )
-        except KeyboardInterrupt:
-            if log.last is None:
-                raise
-            raise StoppedError(
-                f"Interrupted after epoch {log.last.epoch}. Go on with:  "
-                f"{go_on_command(data, folder)}"
-            ) from None
-        if not team.is_main:
-            return
-        run = keep(learned, folder)
-        command = this_command()
-        write_training_run(run, command=command, settings=settings_text(context))
+            if not team.is_main:
+                return
+            run = keep(learned, folder)
+            command = this_command()
+            write_training_run(run, command=command, settings=settings_text(context))
     _print(training_metrics(run, command=command) if json else show_training(run))
+
+
+@contextmanager
+def _saying_how_to_go_on(data: Path, folder: Path, log: "TrainingLog") -> Iterator[None]:
+    """After Ctrl-C, once there is something to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if log.last is None:
+            raise
+        raise StoppedError(
+            f"Interrupted after epoch {log.last.epoch}. Go on with:  {go_on_command(data, folder)}"
+        ) from None
 
 
 def _print(result: "dict[str, Any] | RenderableType") -> None:
