@@ -43,7 +43,8 @@ def audit_parts(
     leakage = find_leakage(labelled.dataset, labelled.features, part, part_names)
     if audit.strict and leakage.is_found:
         raise DataError(
-            leakage.lines()[0], hint="Without --strict this is said, and training goes on."
+            leakage.lines()[0],
+            hint="Without --strict it goes on; metrics.json then lists the pairs.",
         )
     for line in leakage.lines():
         reading.on_warning(line)

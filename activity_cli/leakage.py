@@ -87,7 +87,7 @@ class Leakage:
             yield (
                 f"Leakage: {_count(len(self.leaks), 'pair')} of clips across {self._crossed()} "
                 f"({kinds}; {names}). Figures flatter: give both clips of a pair one group, or "
-                "remove one; metrics.json lists them."
+                "remove one."
             )
         if self.split_groups:
             yield (
