@@ -12,6 +12,7 @@ Pooling = Literal["attention", "mean", "last"]
 Optimizer = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "plateau", "constant"]
 ClassWeights = Literal["balanced", "none"]
+CnnMode = Literal["frozen", "finetune", "scratch"]
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 """The CNN that every installation has, without a download."""
@@ -73,15 +74,29 @@ class ClipSettings(_Settings):
     """Time between the two frames of a motion image. Longer steps blur what moved into what was."""
     motion_gain: float = 2.0
     """Amplification of the frame difference around mid-grey."""
+    channels: int = 3
+    """3: RGB, as pretrained CNNs see. 1: grey."""
 
     def __post_init__(self) -> None:
-        self._require_at_least(1, "num_frames")
-        self._require_at_least(32, "frame_size")  # smaller and a CNN of stride 32 has no output
+        self._require_at_least(1, "num_frames", "frame_size")
+        if self.channels not in {1, 3}:
+            raise SettingsError(f"channels must be 3 (RGB) or 1 (grey), got {self.channels}.")
         self._require_at_least(0.001, "motion_step_seconds", "motion_gain")
         if not self.streams or list(self.streams) != [s for s in STREAMS if s in self.streams]:
             raise SettingsError(
                 f"streams must be rgb, motion, or both in that order, got {self.streams}."
             )
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(H, W, channels) of what the CNN sees."""
+        return self.frame_size, self.frame_size, self.channels
+
+    def to_json(self) -> dict[str, Any]:
+        """As of all settings. RGB goes without saying: older models keep their fingerprints."""
+        # Not super(): dataclasses with slots are made twice, which it does not know of in 3.11.
+        values = _Settings.to_json(self)
+        return {k: v for k, v in values.items() if (k, v) != ("channels", 3)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +123,48 @@ class NetworkSettings(_Settings):
         self._require_one_of(get_args(Pooling), "pooling")
         if not 0 <= self.dropout < 1:
             raise SettingsError(f"dropout must be in [0, 1), got {self.dropout}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CnnSettings(_Settings):
+    """What training does to the CNN."""
+
+    mode: CnnMode = "frozen"
+    """Leave a pretrained one as it is, fine-tune it, or learn a small one from nothing."""
+    finetune_stages: int = 2
+    """How many of its last stages learn; 0 is all."""
+    learning_rate: float | None = None
+    """The highest of its last stage; None is the mode's own."""
+    stage_decay: float = 0.7
+    """Each stage before the last learns so much more slowly than the next (Howard and Ruder,
+    "Universal Language Model Fine-tuning", 2018)."""
+    epochs: int | None = None
+    """The most passes that CNN and classifier make together; None is the mode's own number."""
+    conv_channels: tuple[int, ...] = (16, 32, 64)
+    """Channels of each block of a CNN that learns from nothing. A block halves the frame."""
+
+    def __post_init__(self) -> None:
+        self._require_one_of(get_args(CnnMode), "mode")
+        self._require_at_least(0, "finetune_stages")
+        for name in ("learning_rate", "epochs"):
+            if getattr(self, name) is not None:
+                self._require_at_least(1e-8 if name == "learning_rate" else 1, name)
+        if not 0 < self.stage_decay <= 1:
+            raise SettingsError(
+                f"stage_decay must be above 0 and at most 1, got {self.stage_decay}."
+            )
+        if not self.conv_channels or min(self.conv_channels) < 1:
+            raise SettingsError(f"conv_channels must be 1 or more each, got {self.conv_channels}.")
+
+    @property
+    def most_epochs(self) -> int:
+        """Passes at most, whoever chose the number."""
+        return self.epochs or {"frozen": 0, "finetune": 8, "scratch": 60}[self.mode]
+
+    @property
+    def highest_learning_rate(self) -> float:
+        """Whoever chose it. Pretrained weights are moved gently."""
+        return self.learning_rate or {"frozen": 0.0, "finetune": 1e-4, "scratch": 2e-3}[self.mode]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,15 +157,15 @@ def export_scan(
     """How an export looks at windows. Its CNN sees frames that windows share once per window.
 
     Args:
-        run: from frames by role, (1, T, H, W, 3) each, to scores (1, C).
+        run: from frames by role, (1, T, H, W, channels) each, to scores (1, C).
         description: of the model that was exported.
     """
     roles = frame_roles(description.clip)
 
     def see(points: Points) -> NDArray[np.uint8]:
-        return np.stack([points.frames[role] for role in roles])  # (R, N, H, W, 3)
+        return np.stack([points.frames[role] for role in roles])  # (R, N, H, W, channels)
 
-    def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, 3)
+    def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, channels)
         each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]
         return np.concatenate([run(images) for images in each])
 
