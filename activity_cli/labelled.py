@@ -4,7 +4,7 @@ Clips that give no frames are left out of the learning, but never out of the rep
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -92,11 +92,7 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
             cache=feature_cache(reading.cache_dir),
             on_progress=reading.on_progress,
         )
-    kept = set(table.rows.tolist())
-    pairs = list(zip(dataset.samples, table.extracted, strict=True))
-    left_out = tuple(pair for index, pair in enumerate(pairs) if index not in kept)
-    whole = replace(dataset, samples=tuple(dataset.samples[i] for i in table.rows))
-    _check_every_label_is_left(whole, left_out)
+    whole, left_out = part_by_decoding(dataset, table.rows, table.extracted)
     return LabelledFeatures(
         dataset=whole,
         features=table.values,
@@ -111,6 +107,22 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
             "features": time.perf_counter() - prepared,
         },
     )
+
+
+def part_by_decoding(
+    dataset: Dataset, rows: NDArray[np.int64], extracted: Sequence[ExtractedClip]
+) -> tuple[Dataset, tuple[tuple[Sample, ExtractedClip], ...]]:
+    """The samples that gave frames, by their positions, and the others with the reason.
+
+    Raises:
+        DataError: a label has no clip that decodes.
+    """
+    kept = set(rows.tolist())
+    pairs = list(zip(dataset.samples, extracted, strict=True))
+    left_out = tuple(pair for index, pair in enumerate(pairs) if index not in kept)
+    whole = replace(dataset, samples=tuple(dataset.samples[i] for i in rows))
+    _check_every_label_is_left(whole, left_out)
+    return whole, left_out
 
 
 def _check_every_label_is_left(

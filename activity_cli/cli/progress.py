@@ -17,6 +17,10 @@ _SECONDS_BETWEEN_LINES = 5.0
 STAGE_NAMES = {
     "draw": "Drawing clips",
     "features": "Decoding and CNN",
+    "pictures": "Decoding",
+    "front": "CNN's first stages",
+    "cnn": "Training with CNN",
+    "see": "CNN on all clips",
     "epochs": "Training",
     "predict": "Scoring",
     "video": "Seconds scored",

@@ -9,30 +9,34 @@ import typer
 from activity_cli.cli import options
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
-from activity_cli.cli.train_options import ClipOptions, NetworkOptions, TrainOptions
+from activity_cli.cli.settings_option import SettingsFile, settings_text
+from activity_cli.cli.train_options import (
+    ClipOptions,
+    LabelOptions,
+    NetworkOptions,
+    SplitOptions,
+    TrainOptions,
+)
 
 EXAMPLE = "activity train clips --name gym"
 
 
 @options.with_option_groups
 def train(
+    context: typer.Context,
     data: options.Data,
     *,
     machine: options.MachineOptions,
     clip: ClipOptions,
     network: NetworkOptions,
     training: TrainOptions,
+    labels: LabelOptions,
+    split: SplitOptions,
+    settings: SettingsFile = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run.", show_default="the data's name")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    val_fraction: Annotated[
-        float, typer.Option(help="Share of the clips that chooses the best epoch.")
-    ] = 0.15,
-    test_fraction: Annotated[
-        float, typer.Option(help="Share of the clips held out to measure on.")
-    ] = 0.15,
-    background_label: options.Background = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -42,6 +46,7 @@ def train(
     path,label and, if you like, group (person, camera: never split apart), split (train, val,
     test), start and end (seconds).
     """
+    del settings  # its values are in the options by now
     from activity_cli.report.console import results_console
     from activity_cli.report.figures import show_training
     from activity_cli.report.run_folder import training_metrics, write_training_run
@@ -57,12 +62,13 @@ def train(
             folder,
             network=network.settings(),
             settings=training.settings(),
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            background=background_label,
+            val_fraction=split.val_fraction,
+            test_fraction=split.test_fraction,
+            background=labels.background_label,
         )
-        write_training_run(run, command=this_command())
+        command = this_command()
+        write_training_run(run, command=command, settings=settings_text(context))
     if json:
-        typer.echo(jsonlib.dumps(training_metrics(run), indent=2))
+        typer.echo(jsonlib.dumps(training_metrics(run, command=command), indent=2))
     else:
         results_console().print(show_training(run))

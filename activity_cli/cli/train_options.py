@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
 from activity_cli.cli.option_groups import option
-from activity_cli.cli.options import READING, MachineOptions, Seed
+from activity_cli.cli.options import READING, Background, MachineOptions, Seed
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
     STREAMS,
@@ -171,3 +173,43 @@ class TrainOptions:
     def settings(self) -> TrainSettings:
         """The settings that these options say."""
         return TrainSettings(**vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """What labels stand for."""
+
+    background_label: Background = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """How clips are parted for one training."""
+
+    val_fraction: Annotated[
+        float, typer.Option(help="Share of the clips that chooses the best epoch.")
+    ] = 0.15
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of the clips held out to measure on.")
+    ] = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOptions:
+    """How clips are dealt to the folds of a cross-validation, and what else is run on them."""
+
+    folds: Annotated[int, typer.Option(help="How many folds to draw.", min=2)] = 5
+    fold_column: Annotated[
+        str | None, typer.Option(help="Column of the CSV that says each clip's fold.")
+    ] = None
+    group_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column whose values stay together, such as camera.",
+            show_default="group, where the data has it",
+        ),
+    ] = None
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Also run majority, single-frame and mean-pool heads."),
+    ] = False

@@ -50,8 +50,8 @@ class ClipNetwork(nn.Module):
         """Score clips.
 
         Args:
-            images: uint8 (B, T, H, W, channels) per role, in the order of `frame_roles`: the sampled
-                frames if the model sees pictures, earlier and later ones if it sees motion.
+            images: uint8 (B, T, H, W, channels) per role, in the order of `frame_roles`: the
+                sampled frames if the model sees pictures, earlier and later ones if it sees motion.
 
         Returns:
             (B, C), each row with the sum 1.

@@ -143,5 +143,5 @@ def stack_points(points: Iterable[LivePoint], settings: ClipSettings) -> dict[Fr
 
 
 def streams_of(frames: Mapping[FrameRole, Images], settings: ClipSettings) -> dict[Stream, Images]:
-    """What the CNN sees of them, (N, H, W, channels) per stream; nothing where there are no points."""
+    """What the CNN sees of them, (N, H, W, channels) per stream; nothing without points."""
     return images_by_stream(frames, settings) if frames else {}

@@ -1,0 +1,153 @@
+"""The training loop: epochs over a lesson, the best weights kept. It reads top to bottom.
+
+It does not know what it trains: a `Lesson` says which weights there are, how wrong they are about
+a batch, and how they do on the clips that choose the best epoch.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from activity_cli.learning.batches import Batch, draw_epoch
+from activity_cli.learning.checkpoint import load_checkpoint, save_checkpoint
+from activity_cli.learning.learner import Learner, runaway
+from activity_cli.learning.lesson import Epoch, Lesson
+from activity_cli.learning.losses import Standing
+from activity_cli.learning.memory import is_out_of_memory, no_memory_left
+from activity_cli.learning.progress import Ending, Progress
+from activity_cli.learning.team import ONE_PROCESS, Team
+from activity_cli.settings import TrainSettings
+
+__all__ = ["ALONE", "Course", "Epoch", "Lesson", "Session", "train"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What is around a training: who hears of it, where its state is kept, who shares the work."""
+
+    on_epoch: Callable[[Epoch], None] = lambda _: None
+    """Called after each epoch, the ones before the beginning of a resumed training included."""
+    on_note: Callable[[str], None] = lambda _: None
+    """Called with what the user should know, in a line."""
+    folder: Path | None = None
+    """Where the state is kept after each epoch; if there is one, the training goes on from it."""
+    deadline: float = math.inf
+    """Time of `time.monotonic` after which no epoch begins."""
+    team: Team = ONE_PROCESS
+
+
+ALONE = Session()
+"""A training that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How a training went. The module holds the weights of the best epoch."""
+
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    """Of the lowest validation loss; 0 where no epoch is better than the beginning."""
+    ending: Ending
+    notes: tuple[str, ...] = ()
+    """What happened that whoever reads the figures should know."""
+
+    @classmethod
+    def without_training(cls, standing: Standing) -> "Course":
+        """Where there is nothing to train by epochs."""
+        epoch = Epoch.of(0, 0.0, standing, time.perf_counter())
+        return cls(history=(epoch,), best_epoch=0, ending="nothing to train")
+
+
+def train(
+    lesson: Lesson, settings: TrainSettings, session: Session = ALONE, *, name: str = "training"
+) -> Course:
+    """Train until the epochs or the time are over, or nothing gets better for `patience` epochs.
+
+    Args:
+        lesson: what is trained.
+        settings: how.
+        session: what is around it.
+        name: of the training's state in the session's folder, if it has several trainings.
+
+    Raises:
+        TrainingError: the loss is no number any more, or memory runs out twice.
+        CheckpointError: the state that the folder holds is damaged, or of another network.
+        OutputError: the state cannot be written.
+    """
+    team, module = session.team, lesson.module
+    learner = Learner(lesson, settings, team, session.on_note)
+    file = session.folder / f"{name}.safetensors" if session.folder else None
+    progress = load_checkpoint(file, learner) if file else None
+    if progress is None:
+        team.part_ways(settings.seed)
+        progress = Progress.begin(_judge(learner, time.perf_counter()), module)
+        if file:
+            save_checkpoint(file, learner, progress)
+    for epoch in progress.history:
+        session.on_epoch(epoch)
+    while (ending := _ending(progress, settings, session)) is None:
+        started = time.perf_counter()
+        learner.epoch += 1
+        module.train()
+        clips = _agree_on_clips(draw_epoch(lesson.labels, settings), team)
+        for batch in clips.split(learner.clips_per_step):
+            learner.step(batch)
+        learner.average.after_epoch(learner.epoch)
+        with learner.average.in_place():
+            epoch = _judge(learner, started)
+            progress.add(epoch, module)
+        learner.end_epoch(epoch.val_loss)
+        if file:
+            save_checkpoint(file, learner, progress)
+        session.on_epoch(epoch)
+    module.load_state_dict(progress.best_weights)
+    return Course(
+        history=tuple(progress.history),
+        best_epoch=progress.best.epoch,
+        ending=ending,
+        notes=tuple(learner.notes),
+    )
+
+
+def _judge(learner: Learner, started: float) -> Epoch:
+    """The row of the epoch that is over, as the main process sees it.
+
+    Raises:
+        TrainingError: the losses are no numbers, or memory runs out.
+    """
+    learner.lesson.module.eval()
+    rate = learner.learning_rate if learner.epoch else 0.0
+    try:
+        epoch = Epoch.of(learner.epoch, rate, learner.lesson.evaluate(), started)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise no_memory_left(learner.epoch) from error
+        raise
+    epoch = Epoch.from_figures(epoch.epoch, learner.team.agree(epoch.figures()))
+    if not math.isfinite(epoch.train_loss + epoch.val_loss):
+        raise runaway("loss", learner.epoch, epoch.train_loss + epoch.val_loss, learner.settings)
+    return epoch
+
+
+def _ending(progress: Progress, settings: TrainSettings, session: Session) -> Ending | None:
+    """Why no other epoch is to follow, or None; every process comes to the same end."""
+    ending = progress.ending(settings)
+    overdue = torch.tensor(time.monotonic() >= session.deadline)
+    if ending is None and bool(session.team.agree(overdue)):
+        return "time limit"
+    return ending
+
+
+def _agree_on_clips(clips: Batch, team: Team) -> Batch:
+    """The clips that the main process drew."""
+    if clips.partners is None or clips.shares is None:
+        return Batch(rows=team.agree(clips.rows))
+    return Batch(
+        rows=team.agree(clips.rows),
+        partners=team.agree(clips.partners),
+        shares=team.agree(clips.shares),
+    )
