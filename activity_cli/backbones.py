@@ -106,7 +106,10 @@ class Backbone:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild what `to_json` wrote."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
 
 
 _DEFAULTS = {field.name: field.default for field in fields(Backbone)}

@@ -10,12 +10,14 @@ read of one picture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from activity_cli import backbones
 from activity_cli.backbones import Backbone
@@ -23,23 +25,24 @@ from activity_cli.cnn import FrameFeatures, scratch_features
 from activity_cli.encoding import Features, Rows
 from activity_cli.errors import DataError
 from activity_cli.learning.batches import Batch
-from activity_cli.learning.loop import ALONE, Session, train
+from activity_cli.learning.loop import ALONE, Course, Session, train
 from activity_cli.learning.losses import ClipLoss, Standing
 from activity_cli.learning.schedules import ParameterGroups
 from activity_cli.network import FeatureStatistics, SequenceClassifier
 from activity_cli.pictures import LabelledPictures, scratch_array
 from activity_cli.settings import CnnSettings, NetworkSettings, TrainSettings
-from activity_cli.stages import cut
+from activity_cli.stages import CutNetwork, cut
 from activity_cli.training import (
     FittedNetwork,
     fit,
     label_weights,
-    score_rows,
     summary_penalties,
 )
 from activity_cli.types import OnProgress, no_progress
 
 _IMAGES_AT_ONCE = 32
+_LARGE_INPUT = 2**14
+"""Numbers per picture. What follows them takes about a hundred times their memory."""
 _CLIPS_AT_ONCE = 4
 """Without gradients: they are many pictures each."""
 
@@ -72,7 +75,7 @@ class JointNetwork(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(B, S, T, *A) -> (B, S, T, D)."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._is_reduced(images)):
-            features = self.cnn(_as_images(images.flatten(0, 2)))
+            features = self._run_cnn(images.flatten(0, 2))
         shaped: Tensor = features.float().view(*images.shape[:3], -1)
         return shaped
 
@@ -82,6 +85,15 @@ class JointNetwork(nn.Module):
         with torch.autocast(images.device.type, enabled=False):  # small, and sums over time
             logits: Tensor = self.classifier(features)
         return logits
+
+    def _run_cnn(self, rows: Tensor) -> Tensor:
+        """In parts that are computed again for their gradients, where memory would not do."""
+        is_large = rows[0].numel() > _LARGE_INPUT
+        if not (is_large and self.keeps_statistics and torch.is_grad_enabled()):
+            features: Tensor = self.cnn(_as_images(rows))
+            return features
+        parts = (_as_images(part) for part in torch.split(rows, _IMAGES_AT_ONCE))
+        return torch.cat([checkpoint(self.cnn, part, use_reentrant=False) for part in parts])
 
     def _is_reduced(self, images: Tensor) -> bool:
         return self.keeps_statistics and images.device.type == "cpu" and has_fast_bf16()
@@ -135,7 +147,7 @@ class CnnTrainer:
         self._data, self._backbone = data, backbone
         self._network, self._settings, self._cnn = network, settings, cnn
         self._device = torch.device(device)
-        self._images: NDArray[np.generic] = data.pictures
+        self._images: NDArray[Any] = data.pictures
         self._pretrained: Features | None = None
         if cnn.mode == "finetune":
             self._images, self._pretrained = self._run_pretrained(on_progress)
@@ -168,6 +180,8 @@ class CnnTrainer:
             learning_rate=self._cnn.highest_learning_rate,
         )
         course = train(lesson, settings, session, name="cnn")
+        if self._pretrained is not None and course.best_epoch == 0:
+            return self._as_it_was(train_rows, val_rows, course)
         start.network.eval()
         val_scores = torch.softmax(lesson.logits(np.asarray(val_rows)), dim=-1)
         fitted = FittedNetwork(
@@ -178,6 +192,18 @@ class CnnTrainer:
         )
         return FittedCnn(
             fitted=fitted, cnn=start.cnn.eval(), backbone=backbone, network=start.network
+        )
+
+    def _as_it_was(self, train_rows: Rows, val_rows: Rows, course: Course) -> FittedCnn:
+        """Fine-tuning gained nothing on the validation clips: the pretrained CNN, unchanged."""
+        fitted = self._fit_head(train_rows, val_rows, learns_from_val=True)
+        cnn = backbones.build(self._backbone)
+        parts = cut(cnn, self._cnn.finetune_stages)
+        return FittedCnn(
+            fitted=replace(fitted, history=course.history, best_epoch=0),
+            cnn=cnn,
+            backbone=self._backbone,
+            network=JointNetwork(parts.back, fitted.network, keeps_statistics=True),
         )
 
     @torch.no_grad()
@@ -191,7 +217,7 @@ class CnnTrainer:
             part = slice(start, start + _CLIPS_AT_ONCE)
             images = torch.from_numpy(np.array(self._images[part])).to(device)
             features[part] = network.features(images).cpu().numpy()
-        return features.view(np.float16)
+        return features
 
     def _from_nothing(self) -> "_Start":
         cnn = scratch_features(self._backbone)
@@ -211,18 +237,7 @@ class CnnTrainer:
 
     def _from_pretrained(self, train_rows: Rows, val_rows: Rows) -> "tuple[_Start, Backbone]":
         """The classifier is fitted to the CNN as it is, which is where both begin."""
-        assert self._pretrained is not None
-        fitted = fit(
-            self._pretrained,
-            self._data.targets,
-            train_rows=train_rows,
-            val_rows=val_rows,
-            num_labels=len(self._data.dataset.labels),
-            streams=self._data.clip.streams,
-            network_settings=self._network,
-            settings=self._settings,
-            learns_from_val=False,
-        )
+        fitted = self._fit_head(train_rows, val_rows, learns_from_val=False)
         cnn = backbones.build(self._backbone)
         parts = cut(cnn, self._cnn.finetune_stages)
         cnn.requires_grad_(False)
@@ -244,6 +259,23 @@ class CnnTrainer:
         )
         return start, backbone
 
+    def _fit_head(
+        self, train_rows: Rows, val_rows: Rows, *, learns_from_val: bool
+    ) -> FittedNetwork:
+        """The classifier alone, as for a CNN that stays as it is."""
+        assert self._pretrained is not None
+        return fit(
+            self._pretrained,
+            self._data.targets,
+            train_rows=train_rows,
+            val_rows=val_rows,
+            num_labels=len(self._data.dataset.labels),
+            streams=self._data.clip.streams,
+            network_settings=self._network,
+            settings=self._settings,
+            learns_from_val=learns_from_val,
+        )
+
     def _lesson(self, start: "_Start", train_rows: Rows, val_rows: Rows) -> "_JointLesson":
         num_labels = len(self._data.dataset.labels)
         weights = label_weights(self._data.targets[train_rows], num_labels, self._settings)
@@ -261,37 +293,39 @@ class CnnTrainer:
         )
 
     @torch.inference_mode()
-    def _run_pretrained(self, on_progress: OnProgress) -> tuple[NDArray[np.generic], Features]:
+    def _run_pretrained(self, on_progress: OnProgress) -> tuple[NDArray[Any], Features]:
         """What the stages that learn will read, (N, S, T, *A), and the features as they are."""
-        pictures, device = self._data.pictures, self._device
-        cnn = backbones.build(self._backbone)
+        pictures, cache_dir = self._data.pictures, self._data.cache_dir
+        cnn = backbones.build(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
-        layout = {"memory_format": torch.channels_last}
-        cnn.to(device, **layout)  # type: ignore[call-overload]
-        shape = (*pictures.shape[:3], self._backbone.feature_size)
-        features = scratch_array(shape, np.float16, self._data.cache_dir)
-        kept = None
-        reduced = device.type == "cpu" and has_fast_bf16()
+        each = pictures.shape[:3]  # N, S, T
+        features = scratch_array((*each, self._backbone.feature_size), np.float16, cache_dir)
+        read: NDArray[Any] | None = None
+        on_progress("front", 0, len(pictures))
         for row, clip in enumerate(pictures):
-            images = torch.from_numpy(np.array(clip)).flatten(0, 1)  # (S * T, H, W, channels)
-            read, made = [], []
-            with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-                for part in images.to(device).split(_IMAGES_AT_ONCE):
-                    activations = parts.front(part)
-                    made.append(parts.back(activations).float().cpu())
-                    read.append(_as_rows(activations))
-            if isinstance(parts.front, nn.Identity):
-                kept = pictures
-            elif kept is None:
-                kept = scratch_array(
-                    (*pictures.shape[:3], *read[0].shape[1:]), np.float16, self._data.cache_dir
-                )
-            if kept is not pictures:
-                kept[row] = torch.cat(read).numpy().reshape(kept.shape[1:])
-            features[row] = torch.cat(made).numpy().reshape(features.shape[1:])
+            frames = torch.from_numpy(np.array(clip)).flatten(0, 1)  # (S * T, H, W, channels)
+            seen, made = self._see(parts, frames)
+            if read is None:
+                shape = (*each, *seen.shape[1:])
+                is_all = isinstance(parts.front, nn.Identity)  # which reads the pictures
+                read = pictures if is_all else scratch_array(shape, np.float16, cache_dir)
+            if read is not pictures:
+                read[row] = seen.reshape(read.shape[1:])
+            features[row] = made.reshape(features.shape[1:])
             on_progress("front", row + 1, len(pictures))
-        assert kept is not None
-        return kept, features.view(np.float16)
+        assert read is not None
+        return read, features
+
+    def _see(self, parts: CutNetwork, frames: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What the last stages read of frames, (N, *A), and make of it, (N, D)."""
+        reduced = self._device.type == "cpu" and has_fast_bf16()
+        seen, made = [], []
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=reduced):
+            for part in torch.split(frames.to(self._device), _IMAGES_AT_ONCE):
+                activations = parts.front(part)
+                seen.append(_as_rows(activations))
+                made.append(parts.back(activations).float().cpu())
+        return torch.cat(seen).numpy(), torch.cat(made).numpy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +345,7 @@ class _JointLesson:
     """CNN and classifier as the loop trains them."""
 
     module: JointNetwork
-    images: NDArray[np.generic]
+    images: NDArray[Any]
     """(N, S, T, *A)"""
     targets: NDArray[np.int64]
     """(N,)"""
@@ -381,6 +415,8 @@ def has_fast_bf16() -> bool:
 
 def _as_rows(activations: Tensor) -> Tensor:
     """Maps (N, channels, H, W) as (N, H, W, channels), which is how they are fastest read back."""
+    if activations.dtype == torch.uint8:
+        return activations.cpu()
     if activations.dim() == 4:
         activations = activations.permute(0, 2, 3, 1)
     return activations.clamp(-65504, 65504).half().cpu()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,9 +121,7 @@ def see_pictures(
     )
 
 
-def scratch_array(
-    shape: Sequence[int], dtype: type[np.generic], cache_dir: Path
-) -> NDArray[np.generic]:
+def scratch_array(shape: Sequence[int], dtype: type[np.generic], cache_dir: Path) -> NDArray[Any]:
     """An array in a file without a name in the cache, gone when the program ends.
 
     Raises:
@@ -182,4 +181,4 @@ def _gather(
             rows.append(index)
         extracted.append(replace(decoded.extracted))
         on_progress("pictures", index + 1, len(requests))
-    return pictures[: len(rows)].view(np.uint8), np.array(rows, np.int64), extracted
+    return pictures[: len(rows)], np.array(rows, np.int64), extracted

@@ -1,15 +1,19 @@
 """One training run: labelled data -> a model folder, measured on clips it has not seen."""
 
+import hashlib
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.bundle import (
+    CNN_FILE,
     MODEL_SUBFOLDER,
     Model,
     ModelDescription,
@@ -17,16 +21,17 @@ from activity_cli.bundle import (
     write_description,
 )
 from activity_cli.calibration import Calibration, calibrate, measure, tempered
-from activity_cli.dataset import load_dataset
+from activity_cli.dataset import Dataset, load_dataset
 from activity_cli.engines.choice import Engine
-from activity_cli.engines.loading import load_classifier
+from activity_cli.engines.loading import load_classifier, load_extractor
 from activity_cli.errors import SettingsError
 from activity_cli.evaluation import Evaluation, evaluate_scores
 from activity_cli.familiarity import Familiarity, learn_familiarity
 from activity_cli.files import numbered_folder
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
 from activity_cli.learning.loop import Session
-from activity_cli.settings import NetworkSettings, TrainSettings
+from activity_cli.pictures import read_pictures, see_pictures
+from activity_cli.settings import FROZEN, CnnSettings, NetworkSettings, TrainSettings
 from activity_cli.splits import Split, split_train_val_test
 from activity_cli.training import FittedNetwork, fit, load_scorer
 
@@ -81,13 +86,15 @@ def train_model(
     *,
     network: NetworkSettings,
     settings: TrainSettings,
+    cnn: CnnSettings = FROZEN,
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
     background: str | None = None,
 ) -> TrainingRun:
     """Read, split, fit, calibrate, save, and measure the saved model the way it will be used.
 
-    `background` is the label that stands for no event: learned like any other, named in the model.
+    `cnn` says whether the CNN learns as well, and how. `background` is the label that stands for no
+    event: learned like any other, named in the model.
 
     Raises:
         DataError: the data cannot be used, or is too small to be split.
@@ -96,35 +103,27 @@ def train_model(
     """
     dataset = load_dataset(data)
     dataset.check_label(background)
-    fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
-    # What cannot be split is said before minutes of decoding, not after.
-    split_train_val_test(dataset, **fractions, seed=settings.seed)
-    labelled = read_labelled(dataset, reading)
-    split = split_train_val_test(labelled.dataset, **fractions, seed=settings.seed)
+    part = partial(
+        split_train_val_test,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        seed=settings.seed,
+    )
+    part(dataset)  # what cannot be split is said before minutes of decoding, not after
+    learn = _learn_classifier if cnn.mode == "frozen" else _learn_cnn
+    learned = learn(dataset, reading, part, network=network, settings=settings, cnn=cnn)
+    labelled, split, fitted = learned.data, learned.split, learned.fitted
 
     started = time.perf_counter()
-    on_progress = reading.on_progress
-    fitted = fit(
-        labelled.features,
-        labelled.targets,
-        train_rows=split.train,
-        val_rows=split.val,
-        num_labels=len(dataset.labels),
-        streams=labelled.clip.streams,
-        network_settings=network,
-        settings=settings,
-        session=Session(on_epoch=lambda epoch: on_progress("epochs", epoch.epoch, settings.epochs)),
-    )
-    on_progress("epochs", settings.epochs, settings.epochs)  # early stopping is an end as well
-
     familiarity = learn_familiarity(labelled.features, split.train)
     calibration = _calibrate(labelled, split, fitted, familiarity)
-    trained = time.perf_counter()
     description = _describe(
         labelled, split, fitted, name=folder.name, network=network, settings=settings
     )
     description = replace(description, calibration=calibration, background=background)
-    model = save_model(folder / MODEL_SUBFOLDER, description, fitted.weights(), familiarity)
+    model = save_model(
+        folder / MODEL_SUBFOLDER, description, fitted.weights(), familiarity, cnn=learned.cnn
+    )
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
     scores = score_with_engine(
         model, reading.engine, labelled.features[rows], cache_dir=reading.cache_dir
@@ -139,7 +138,7 @@ def train_model(
             measured_on="test clips",
         )
     metrics = {"measured_on": measured_on, **evaluation.to_json()}
-    description = replace(description, metrics=metrics, calibration=calibration)
+    description = replace(model.description, metrics=metrics, calibration=calibration)
     model = write_description(replace(model, description=description))
     return TrainingRun(
         folder=folder,
@@ -154,10 +153,104 @@ def train_model(
         evaluation=evaluation,
         stage_seconds={
             **labelled.stage_seconds,
-            "training": trained - started,
-            "measuring": time.perf_counter() - trained,
+            "training": learned.seconds,
+            "measuring": time.perf_counter() - started,
         },
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Learned:
+    """What learning gave, whichever part of the network learned."""
+
+    data: LabelledFeatures
+    """The features are those of the CNN as it is after learning."""
+    split: Split
+    fitted: FittedNetwork
+    seconds: float
+    cnn: bytes | None = None
+    """Its weights file, if they changed."""
+
+
+def _learn_classifier(
+    dataset: Dataset,
+    reading: Reading,
+    part: Callable[[Dataset], Split],
+    *,
+    network: NetworkSettings,
+    settings: TrainSettings,
+    cnn: CnnSettings,
+) -> _Learned:
+    """Features by the CNN as it is, then the classifier."""
+    del cnn
+    data = read_labelled(dataset, reading)
+    split = part(data.dataset)
+    started = time.perf_counter()
+    fitted = fit(
+        data.features,
+        data.targets,
+        train_rows=split.train,
+        val_rows=split.val,
+        num_labels=len(dataset.labels),
+        streams=data.clip.streams,
+        network_settings=network,
+        settings=settings,
+        session=_session(reading, "epochs", settings.epochs),
+    )
+    reading.on_progress("epochs", settings.epochs, settings.epochs)  # early stopping ends it too
+    seconds = time.perf_counter() - started
+    return _Learned(data=data, split=split, fitted=fitted, seconds=seconds)
+
+
+def _learn_cnn(
+    dataset: Dataset,
+    reading: Reading,
+    part: Callable[[Dataset], Split],
+    *,
+    network: NetworkSettings,
+    settings: TrainSettings,
+    cnn: CnnSettings,
+) -> _Learned:
+    """CNN and classifier from pictures, then features by that CNN in the engine that predicts."""
+    from activity_cli.joint import CnnTrainer
+
+    shown = read_pictures(dataset, reading)
+    split = part(shown.dataset)
+    started = time.perf_counter()
+    trainer = CnnTrainer(
+        shown,
+        reading.backbone,
+        network=network,
+        settings=settings,
+        cnn=cnn,
+        device=reading.engine.device,
+        on_progress=reading.on_progress,
+    )
+    found = trainer.fit(split.train, split.val, _session(reading, "cnn", cnn.most_epochs))
+    reading.on_progress("cnn", cnn.most_epochs, cnn.most_epochs)
+    seconds = time.perf_counter() - started
+    with tempfile.TemporaryDirectory() as scratch:
+        backbone, weights = found.backbone, None
+        if backbone.mode == "frozen":
+            reading.on_prepare("Fine-tuning gained nothing on the validation clips: CNN unchanged")
+        else:
+            file, weights = Path(scratch, CNN_FILE), found.weights()
+            file.write_bytes(weights)
+            digest = hashlib.sha256(weights).hexdigest()
+            backbone = replace(backbone, weights_sha256=digest, file=file)
+        extractor = load_extractor(
+            backbone,
+            reading.engine,
+            cache_dir=reading.cache_dir,
+            frame_size=reading.clip.frame_size,
+            on_prepare=reading.on_prepare,
+        )
+    data = see_pictures(shown, extractor, backbone, on_progress=reading.on_progress)
+    return _Learned(data=data, split=split, fitted=found.fitted, seconds=seconds, cnn=weights)
+
+
+def _session(reading: Reading, stage: str, num_epochs: int) -> Session:
+    return Session(on_epoch=lambda epoch: reading.on_progress(stage, epoch.epoch, num_epochs))
 
 
 def _calibrate(

@@ -171,6 +171,10 @@ class CnnSettings(_Settings):
         return self.learning_rate or {"frozen": 0.0, "finetune": 1e-4, "scratch": 2e-3}[self.mode]
 
 
+FROZEN = CnnSettings()
+"""The CNN stays as it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings(_Settings):
     """How the sequence classifier is fitted to cached features."""

@@ -67,6 +67,7 @@ def fit(
     network_settings: NetworkSettings,
     settings: TrainSettings,
     session: Session = ALONE,
+    learns_from_val: bool = True,
 ) -> FittedNetwork:
     """Fit a network to the training rows, keep the weights that do best on the validation rows.
 
@@ -83,6 +84,8 @@ def fit(
         network_settings: shape of the network.
         settings: how it is fitted.
         session: who hears of the epochs.
+        learns_from_val: whether the summary learns from the validation rows as well in the end.
+            Not where they are to choose something else afterwards.
 
     Raises:
         DataError: there are no validation rows.
@@ -102,8 +105,8 @@ def fit(
         clips = encode_rows(network, features, rows)
         labels = torch.from_numpy(targets[rows])
         first = torch.arange(len(train_rows))
-        weights = _label_weights(targets[train_rows], num_labels, settings)
-        penalties = _penalties(streams, statistics, settings)
+        weights = label_weights(targets[train_rows], num_labels, settings)
+        penalties = summary_penalties(network, streams, settings)
         fit_summary(network, clips.rows(first), labels[first], weights, penalties)
         with torch.no_grad():
             summary = network.summary_logits(clips)
@@ -120,7 +123,8 @@ def fit(
         else:
             course = Course.without_training(Standing.of(summary, labels, len(train_rows)))
         val_scores = _scores(network, clips.rows(torch.arange(len(train_rows), len(rows))))
-        fit_summary(network, clips, labels, weights, penalties)
+        if learns_from_val:
+            fit_summary(network, clips, labels, weights, penalties)
     return FittedNetwork(
         network=network.eval(),
         history=course.history,
@@ -143,9 +147,8 @@ def fit_summary(
         clips: B clips.
         labels: (B,)
         weights: (C,) weight of each label in the loss.
-        penalties: (S * D,) weight of each input's squared coefficient in the loss.
+        penalties: as of `summary_penalties`.
     """
-    penalties = penalties[: network.summary.in_features]
     optimizer = torch.optim.LBFGS(
         network.summary.parameters(), max_iter=_SUMMARY_STEPS, line_search_fn="strong_wolfe"
     )
@@ -266,7 +269,7 @@ def load_scorer(model: Model) -> ClipScorer:
     return ClipScorer(network, temperature=description.temperature).eval()
 
 
-def _label_weights(
+def label_weights(
     targets: NDArray[np.int64], num_labels: int, settings: TrainSettings
 ) -> Tensor | None:
     """(C,) weight of each label in the loss: the rarer the heavier, 1 on average over clips."""
@@ -276,14 +279,13 @@ def _label_weights(
     return torch.tensor(len(targets) / (num_labels * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def _penalties(
-    streams: Sequence[Stream], statistics: FeatureStatistics, settings: TrainSettings
+def summary_penalties(
+    network: SequenceClassifier, streams: Sequence[Stream], settings: TrainSettings
 ) -> Tensor:
-    """(S * D,) penalty of each of the summary's inputs."""
+    """Penalty of the squared coefficient of each of the summary's inputs."""
     penalty = {"rgb": settings.rgb_penalty, "motion": settings.motion_penalty}
-    return torch.cat(
-        [torch.full_like(statistics.mean[s], penalty[name]) for s, name in enumerate(streams)]
-    )
+    each = [torch.full_like(network.mean[s], penalty[name]) for s, name in enumerate(streams)]
+    return torch.cat(each)[: network.summary.in_features]
 
 
 @contextmanager

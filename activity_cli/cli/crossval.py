@@ -12,6 +12,7 @@ from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
     ClipOptions,
+    CnnOptions,
     FoldOptions,
     LabelOptions,
     NetworkOptions,
@@ -30,6 +31,7 @@ def crossval(
     clip: ClipOptions,
     network: NetworkOptions,
     training: TrainOptions,
+    cnn: CnnOptions,
     labels: LabelOptions,
     folds: FoldOptions,
     settings: SettingsFile = None,
@@ -58,7 +60,7 @@ def crossval(
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
-            clip.reading(machine, report),
+            clip.reading(machine, report, cnn.settings()),
             deal=lambda dataset: make_folds(
                 dataset,
                 num_folds=folds.folds,
@@ -68,6 +70,7 @@ def crossval(
             ),
             network=network.settings(),
             settings=training.settings(),
+            cnn=cnn.settings(),
             compare=folds.compare,
             background=labels.background_label,
         )

@@ -12,6 +12,7 @@ from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
     ClipOptions,
+    CnnOptions,
     LabelOptions,
     NetworkOptions,
     SplitOptions,
@@ -30,6 +31,7 @@ def train(
     clip: ClipOptions,
     network: NetworkOptions,
     training: TrainOptions,
+    cnn: CnnOptions,
     labels: LabelOptions,
     split: SplitOptions,
     settings: SettingsFile = None,
@@ -58,10 +60,11 @@ def train(
     ):
         run = train_model(
             data,
-            clip.reading(machine, report),
+            clip.reading(machine, report, cnn.settings()),
             folder,
             network=network.settings(),
             settings=training.settings(),
+            cnn=cnn.settings(),
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
