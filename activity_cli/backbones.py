@@ -1,6 +1,7 @@
 """The CNNs: one is always there, others come from torchvision, and training may change or make one.
 
-A CNN that training changed lies in its model's folder; the others are found by name. Light to import: torch and torchvision are loaded when a function needs them.
+A CNN that training changed lies in its model's folder; the others are found by name. Light to
+import: torch and torchvision are loaded when a function needs them.
 """
 
 import difflib

@@ -7,7 +7,8 @@
     README.md             the model card
     confusion.png         confusion matrix of the clips it was measured on
 
-A CNN that training left as it was is not in it: it is found by name and checked by hash. A model is named by its folder, by the run folder around it, or by a shipped model's name.
+A CNN that training left as it was is not in it: it is found by name and checked by hash. A model is
+named by its folder, by the run folder around it, or by a shipped model's name.
 """
 
 import hashlib

@@ -9,6 +9,7 @@ read of one picture.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +37,7 @@ from activity_cli.training import (
     FittedNetwork,
     fit,
     label_weights,
+    one_thread,
     summary_penalties,
 )
 from activity_cli.types import OnProgress, no_progress
@@ -43,6 +45,7 @@ from activity_cli.types import OnProgress, no_progress
 _IMAGES_AT_ONCE = 32
 _LARGE_INPUT = 2**14
 """Numbers per picture. What follows them takes about a hundred times their memory."""
+_SMALL_FRAME = 64
 _CLIPS_AT_ONCE = 4
 """Without gradients: they are many pictures each."""
 
@@ -173,6 +176,18 @@ class CnnTrainer:
             start, backbone = self._from_nothing(), self._backbone
         else:
             start, backbone = self._from_pretrained(train_rows, val_rows)
+        with one_thread() if self._is_small() else nullcontext():
+            return self._learn(start, backbone, train_rows, val_rows, session)
+
+    def _learn(
+        self,
+        start: "_Start",
+        backbone: Backbone,
+        train_rows: Rows,
+        val_rows: Rows,
+        session: Session,
+    ) -> FittedCnn:
+        """The epochs in which CNN and classifier learn together."""
         lesson = self._lesson(start, train_rows, val_rows)
         settings = replace(
             self._settings,
@@ -183,7 +198,7 @@ class CnnTrainer:
         if self._pretrained is not None and course.best_epoch == 0:
             return self._as_it_was(train_rows, val_rows, course)
         start.network.eval()
-        val_scores = torch.softmax(lesson.logits(np.asarray(val_rows)), dim=-1)
+        val_scores = torch.softmax(lesson.logits(val_rows), dim=-1)
         fitted = FittedNetwork(
             network=start.network.classifier.cpu(),
             history=course.history,
@@ -193,6 +208,10 @@ class CnnTrainer:
         return FittedCnn(
             fitted=fitted, cnn=start.cnn.eval(), backbone=backbone, network=start.network
         )
+
+    def _is_small(self) -> bool:
+        """Whether threads would gain little, and lose much where others use the cores."""
+        return self._pretrained is None and self._data.clip.frame_size <= _SMALL_FRAME
 
     def _as_it_was(self, train_rows: Rows, val_rows: Rows, course: Course) -> FittedCnn:
         """Fine-tuning gained nothing on the validation clips: the pretrained CNN, unchanged."""

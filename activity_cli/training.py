@@ -97,7 +97,7 @@ def fit(
         )
     # Networks this small gain nothing from threads, which wait for each other for minutes when
     # another program uses the cores.
-    with _one_thread():
+    with one_thread():
         torch.manual_seed(settings.seed)
         statistics = measure_features(features, train_rows, network_settings.num_components)
         network = SequenceClassifier(network_settings, num_labels=num_labels, statistics=statistics)
@@ -234,7 +234,7 @@ def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) 
 @torch.inference_mode()
 def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> NDArray[np.float32]:
     """Scores (len(rows), C) of rows of (N, S, T, D) features, in torch, without a temperature."""
-    with _one_thread():
+    with one_thread():
         return _scores(network, encode_rows(network, features, rows))
 
 
@@ -289,7 +289,8 @@ def summary_penalties(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread for a while: others gain a small network nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -29,7 +29,11 @@ class PictureMaker(nn.Module):
         self.motion_gain = clip.motion_gain
 
     def forward(self, *images: Tensor) -> Tensor:
-        """uint8 (B, T, H, W, channels) per role, in the order of `frame_roles` -> (B, S, T, H, W, channels)."""
+        """uint8 (B, T, H, W, channels) per role, in the order of `frame_roles`, to pictures.
+
+        Returns:
+            (B, S, T, H, W, channels)
+        """
         streams = [images[0]] if "rgb" in self.streams else []
         if "motion" in self.streams:
             earlier, later = images[-2:]
