@@ -192,6 +192,7 @@ def save_model(
     familiarity: Familiarity | None = None,
     *,
     cnn: bytes | None = None,
+    overwrite: bool = False,
 ) -> Model:
     """Write a model folder; model.json comes last, so a half-written folder is never a model.
 
@@ -201,11 +202,14 @@ def save_model(
         weights: of the sequence classifier.
         familiarity: what its training clips look like.
         cnn: the file with the CNN's weights, if training changed them.
+        overwrite: replace the model that is there.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds a model that is not to be replaced.
     """
-    new_folder(folder)
+    new_folder(folder, overwrite=overwrite)
+    (folder / MODEL_FILE).unlink(missing_ok=True)
+    (folder / CNN_FILE).unlink(missing_ok=True)
     if cnn is not None:
         write_bytes_atomically(folder / CNN_FILE, cnn)
         description = _with_cnn_file(description, folder)

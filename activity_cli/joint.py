@@ -8,6 +8,7 @@ N clips, B clips of a batch; S, T, D, C as in `network`; A the shape of what the
 read of one picture.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -42,6 +43,9 @@ from activity_cli.training import (
 )
 from activity_cli.types import OnProgress, no_progress
 
+_NOTHING_GAINED = (
+    "Fine-tuning gained nothing on the validation clips: the model has the CNN as it was."
+)
 _IMAGES_AT_ONCE = 32
 _LARGE_INPUT = 2**14
 """Numbers per picture. What follows them takes about a hundred times their memory."""
@@ -152,8 +156,11 @@ class CnnTrainer:
         self._device = torch.device(device)
         self._images: NDArray[Any] = data.pictures
         self._pretrained: Features | None = None
+        started = time.perf_counter()
         if cnn.mode == "finetune":
             self._images, self._pretrained = self._run_pretrained(on_progress)
+        self.seconds = time.perf_counter() - started
+        """For the first stages."""
 
     def fit(self, train_rows: Rows, val_rows: Rows, session: Session = ALONE) -> FittedCnn:
         """Train on some rows, keep the weights that do best on others.
@@ -204,6 +211,8 @@ class CnnTrainer:
             history=course.history,
             best_epoch=course.best_epoch,
             val_scores=val_scores.numpy(),
+            ending=course.ending,
+            notes=course.notes,
         )
         return FittedCnn(
             fitted=fitted, cnn=start.cnn.eval(), backbone=backbone, network=start.network
@@ -219,7 +228,13 @@ class CnnTrainer:
         cnn = backbones.build(self._backbone)
         parts = cut(cnn, self._cnn.finetune_stages)
         return FittedCnn(
-            fitted=replace(fitted, history=course.history, best_epoch=0),
+            fitted=replace(
+                fitted,
+                history=course.history,
+                best_epoch=0,
+                ending=course.ending,
+                notes=(*course.notes, _NOTHING_GAINED),
+            ),
             cnn=cnn,
             backbone=self._backbone,
             network=JointNetwork(parts.back, fitted.network, keeps_statistics=True),

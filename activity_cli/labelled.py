@@ -63,6 +63,11 @@ class LabelledFeatures:
     extractor: Extractor
     stage_seconds: Mapping[str, float]
 
+    @property
+    def engine(self) -> str:
+        """What computed the features."""
+        return self.extractor.identity
+
 
 def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
     """Decode all clips of a data set and run the CNN over them, or take them from the cache.

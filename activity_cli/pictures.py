@@ -49,6 +49,8 @@ class LabelledPictures:
     cache_dir: Path
     """Where what is too large for memory is kept while it is needed."""
     stage_seconds: Mapping[str, float]
+    engine: str = "torch"
+    """What the CNN learns in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,15 @@
 """One training run: labelled data -> a model folder, measured on clips it has not seen."""
 
-import hashlib
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.bundle import (
-    CNN_FILE,
     MODEL_SUBFOLDER,
     Model,
     ModelDescription,
@@ -21,19 +17,18 @@ from activity_cli.bundle import (
     write_description,
 )
 from activity_cli.calibration import Calibration, calibrate, measure, tempered
-from activity_cli.dataset import Dataset, load_dataset
 from activity_cli.engines.choice import Engine
-from activity_cli.engines.loading import load_classifier, load_extractor
+from activity_cli.engines.loading import load_classifier
 from activity_cli.errors import SettingsError
 from activity_cli.evaluation import Evaluation, evaluate_scores
 from activity_cli.familiarity import Familiarity, learn_familiarity
 from activity_cli.files import numbered_folder
-from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
-from activity_cli.learning.loop import Session
-from activity_cli.pictures import read_pictures, see_pictures
+from activity_cli.fitting import Learned, Plan, learn
+from activity_cli.labelled import LabelledFeatures, Reading
+from activity_cli.learning.team import ONE_PROCESS, Team
 from activity_cli.settings import FROZEN, CnnSettings, NetworkSettings, TrainSettings
-from activity_cli.splits import Split, split_train_val_test
-from activity_cli.training import FittedNetwork, fit, load_scorer
+from activity_cli.splits import Split
+from activity_cli.training import FittedNetwork, load_scorer
 
 _SCORING_BATCH = 256
 
@@ -59,11 +54,19 @@ class TrainingRun:
 
 
 @contextmanager
-def run_folder(parent: Path, name: str) -> Iterator[Path]:
+def run_folder(
+    parent: Path, name: str, *, old: Path | None = None, team: Team = ONE_PROCESS
+) -> Iterator[Path]:
     """A new folder for a run, `parent/name` or `parent/name-2` and so on; never an old one.
 
     It is made first, so that a place that cannot be written is found out before the work, and
     taken away again if the work ends before anything is in it.
+
+    Args:
+        parent: folder of the runs.
+        name: of the run.
+        old: the folder of the run that goes on; none is made then.
+        team: in which only the main process makes folders.
 
     Raises:
         SettingsError: the name is not one of a folder.
@@ -71,6 +74,9 @@ def run_folder(parent: Path, name: str) -> Iterator[Path]:
     """
     if not name or name in {".", ".."} or Path(name).name != name:
         raise SettingsError(f"{name!r} cannot be the name of a run.", hint="Use --name gym.")
+    if old is not None or not team.is_main:
+        yield old or parent / name
+        return
     folder = numbered_folder(parent, name)
     try:
         yield folder
@@ -91,44 +97,62 @@ def train_model(
     test_fraction: float = 0.15,
     background: str | None = None,
 ) -> TrainingRun:
-    """Read, split, fit, calibrate, save, and measure the saved model the way it will be used.
-
-    `cnn` says whether the CNN learns as well, and how. `background` is the label that stands for no
-    event: learned like any other, named in the model.
+    """Learn from labelled data, save the model, and measure it the way it will be used.
 
     Raises:
-        DataError: the data cannot be used, or is too small to be split.
-        BackboneError: the CNN is unknown or its weights are not to be had.
-        OutputError: the model folder or the cache cannot be written.
+        DataError, BackboneError, TrainingError, OutputError: as `learn` and `keep`.
     """
-    dataset = load_dataset(data)
-    dataset.check_label(background)
-    part = partial(
-        split_train_val_test,
+    plan = Plan(
+        data=data,
+        reading=reading,
+        network=network,
+        settings=settings,
+        cnn=cnn,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
-        seed=settings.seed,
+        background=background,
     )
-    part(dataset)  # what cannot be split is said before minutes of decoding, not after
-    learn = _learn_classifier if cnn.mode == "frozen" else _learn_cnn
-    learned = learn(dataset, reading, part, network=network, settings=settings, cnn=cnn)
-    labelled, split, fitted = learned.data, learned.split, learned.fitted
+    return keep(learn(plan), folder)
 
+
+def keep(learned: Learned, folder: Path) -> TrainingRun:
+    """Calibrate, save, and measure the saved model the way it will be used.
+
+    A model that an earlier part of the same run has left in the folder is replaced.
+
+    Raises:
+        OutputError: the model folder or the cache cannot be written.
+    """
+    plan, labelled = learned.plan, learned.data
+    split, fitted = learned.split, learned.fitted
     started = time.perf_counter()
     familiarity = learn_familiarity(labelled.features, split.train)
     calibration = _calibrate(labelled, split, fitted, familiarity)
     description = _describe(
-        labelled, split, fitted, name=folder.name, network=network, settings=settings
+        labelled,
+        split,
+        fitted,
+        name=folder.name,
+        network=plan.network,
+        settings=plan.settings,
     )
-    description = replace(description, calibration=calibration, background=background)
+    description = replace(description, calibration=calibration, background=plan.background)
     model = save_model(
-        folder / MODEL_SUBFOLDER, description, fitted.weights(), familiarity, cnn=learned.cnn
+        folder / MODEL_SUBFOLDER,
+        description,
+        fitted.weights(),
+        familiarity,
+        cnn=learned.cnn,
+        overwrite=True,
     )
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
     scores = score_with_engine(
-        model, reading.engine, labelled.features[rows], cache_dir=reading.cache_dir
+        model,
+        plan.reading.engine,
+        labelled.features[rows],
+        cache_dir=plan.reading.cache_dir,
     )
-    evaluation = evaluate_scores(scores, labelled.targets[rows], dataset.labels)
+    evaluation = evaluate_scores(scores, labelled.targets[rows], labelled.dataset.labels)
     if measured_on == "test":  # the validation clips have taught the summary by now
         calibration = measure(
             calibration,
@@ -145,7 +169,7 @@ def train_model(
         model=model,
         data=labelled,
         split=split,
-        settings=settings,
+        settings=plan.settings,
         fitted=fitted,
         measured_on=measured_on,
         measured_rows=rows,
@@ -157,100 +181,6 @@ def train_model(
             "measuring": time.perf_counter() - started,
         },
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Learned:
-    """What learning gave, whichever part of the network learned."""
-
-    data: LabelledFeatures
-    """The features are those of the CNN as it is after learning."""
-    split: Split
-    fitted: FittedNetwork
-    seconds: float
-    cnn: bytes | None = None
-    """Its weights file, if they changed."""
-
-
-def _learn_classifier(
-    dataset: Dataset,
-    reading: Reading,
-    part: Callable[[Dataset], Split],
-    *,
-    network: NetworkSettings,
-    settings: TrainSettings,
-    cnn: CnnSettings,
-) -> _Learned:
-    """Features by the CNN as it is, then the classifier."""
-    del cnn
-    data = read_labelled(dataset, reading)
-    split = part(data.dataset)
-    started = time.perf_counter()
-    fitted = fit(
-        data.features,
-        data.targets,
-        train_rows=split.train,
-        val_rows=split.val,
-        num_labels=len(dataset.labels),
-        streams=data.clip.streams,
-        network_settings=network,
-        settings=settings,
-        session=_session(reading, "epochs", settings.epochs),
-    )
-    reading.on_progress("epochs", settings.epochs, settings.epochs)  # early stopping ends it too
-    seconds = time.perf_counter() - started
-    return _Learned(data=data, split=split, fitted=fitted, seconds=seconds)
-
-
-def _learn_cnn(
-    dataset: Dataset,
-    reading: Reading,
-    part: Callable[[Dataset], Split],
-    *,
-    network: NetworkSettings,
-    settings: TrainSettings,
-    cnn: CnnSettings,
-) -> _Learned:
-    """CNN and classifier from pictures, then features by that CNN in the engine that predicts."""
-    from activity_cli.joint import CnnTrainer
-
-    shown = read_pictures(dataset, reading)
-    split = part(shown.dataset)
-    started = time.perf_counter()
-    trainer = CnnTrainer(
-        shown,
-        reading.backbone,
-        network=network,
-        settings=settings,
-        cnn=cnn,
-        device=reading.engine.device,
-        on_progress=reading.on_progress,
-    )
-    found = trainer.fit(split.train, split.val, _session(reading, "cnn", cnn.most_epochs))
-    reading.on_progress("cnn", cnn.most_epochs, cnn.most_epochs)
-    seconds = time.perf_counter() - started
-    with tempfile.TemporaryDirectory() as scratch:
-        backbone, weights = found.backbone, None
-        if backbone.mode == "frozen":
-            reading.on_prepare("Fine-tuning gained nothing on the validation clips: CNN unchanged")
-        else:
-            file, weights = Path(scratch, CNN_FILE), found.weights()
-            file.write_bytes(weights)
-            digest = hashlib.sha256(weights).hexdigest()
-            backbone = replace(backbone, weights_sha256=digest, file=file)
-        extractor = load_extractor(
-            backbone,
-            reading.engine,
-            cache_dir=reading.cache_dir,
-            frame_size=reading.clip.frame_size,
-            on_prepare=reading.on_prepare,
-        )
-    data = see_pictures(shown, extractor, backbone, on_progress=reading.on_progress)
-    return _Learned(data=data, split=split, fitted=found.fitted, seconds=seconds, cnn=weights)
-
-
-def _session(reading: Reading, stage: str, num_epochs: int) -> Session:
-    return Session(on_epoch=lambda epoch: reading.on_progress(stage, epoch.epoch, num_epochs))
 
 
 def _calibrate(
