@@ -29,7 +29,7 @@ from activity_cli.splits import make_folds
 from activity_cli.stages import cut
 from activity_cli.training import score_rows
 
-SMALL = {"num_frames": 4, "frame_size": 32}
+
 MODES = {
     "finetune": CnnSettings(mode="finetune", finetune_stages=3, learning_rate=3e-4, epochs=2),
     "scratch": CnnSettings(mode="scratch", conv_channels=(4, 8), epochs=2),
@@ -37,7 +37,7 @@ MODES = {
 
 
 def reading(cnn: CnnSettings, cache_dir: Path) -> Reading:
-    clip = ClipSettings(**SMALL, channels=1 if cnn.mode == "scratch" else 3)
+    clip = ClipSettings(num_frames=4, frame_size=32, channels=1 if cnn.mode == "scratch" else 3)
     if cnn.mode == "scratch":
         backbone = backbones.scratch_backbone(clip, cnn.conv_channels)
     else:
