@@ -25,6 +25,7 @@ from activity_cli.evaluation import Evaluation, evaluate_scores
 from activity_cli.familiarity import Familiarity, learn_familiarity
 from activity_cli.files import numbered_folder
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
+from activity_cli.learning.loop import Session
 from activity_cli.settings import NetworkSettings, TrainSettings
 from activity_cli.splits import Split, split_train_val_test
 from activity_cli.training import FittedNetwork, fit, load_scorer
@@ -112,7 +113,7 @@ def train_model(
         streams=labelled.clip.streams,
         network_settings=network,
         settings=settings,
-        on_epoch=lambda epoch: on_progress("epochs", epoch.epoch, settings.epochs),
+        session=Session(on_epoch=lambda epoch: on_progress("epochs", epoch.epoch, settings.epochs)),
     )
     on_progress("epochs", settings.epochs, settings.epochs)  # early stopping is an end as well
 

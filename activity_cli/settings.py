@@ -10,7 +10,11 @@ Stream = Literal["rgb", "motion"]
 Temporal = Literal["lstm", "mean", "frame"]
 Pooling = Literal["attention", "mean", "last"]
 Optimizer = Literal["adamw", "adam"]
-Schedule = Literal["cosine", "plateau", "constant"]
+Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
+Average = Literal["none", "ema", "swa"]
+Amp = Literal["off", "bf16", "fp16"]
+Loss = Literal["cross-entropy", "focal"]
+Sampler = Literal["shuffled", "balanced"]
 ClassWeights = Literal["balanced", "none"]
 AugmentKind = Literal[
     "flip",
@@ -226,17 +230,40 @@ class TrainSettings(_Settings):
     """L2 penalty of the summary's weights on motion images."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; LSTMs need a bound."""
+    accumulate: int = 1
+    """Batches whose gradients are added before a step: the effective batch is so many times as
+    large, the memory that of one."""
+    amp: Amp = "off"
+    """Number format of the forward pass while training; the weights stay fp32."""
+    average: Average = "none"
+    """Which weights are judged and kept: each epoch's own, or an average of those before."""
+    ema_decay: float = 0.99
+    """Share of the old average that an exponential moving average keeps at a step."""
+    loss: Loss = "cross-entropy"
+    focal_gamma: float = 2.0
+    """With the focal loss: how much less a clip counts the surer the network is of it."""
+    sampler: Sampler = "shuffled"
+    """How an epoch draws clips: each once, or labels equally often (then not weighted as well)."""
+    mixup: float = 0.0
+    """Mix each clip with another by a share drawn from Beta(mixup, mixup); 0 mixes nothing."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._require_at_least(1, "epochs", "batch_size", "patience")
+        self._require_at_least(1, "epochs", "batch_size", "patience", "accumulate")
         self._require_at_least(0, "weight_decay", "rgb_penalty", "motion_penalty", "seed")
+        self._require_at_least(0, "focal_gamma", "mixup")
         self._require_at_least(1e-8, "learning_rate", "gradient_clip")
         self._require_one_of(get_args(Optimizer), "optimizer")
         self._require_one_of(get_args(Schedule), "schedule")
         self._require_one_of(get_args(ClassWeights), "class_weights")
+        self._require_one_of(get_args(Average), "average")
+        self._require_one_of(get_args(Amp), "amp")
+        self._require_one_of(get_args(Loss), "loss")
+        self._require_one_of(get_args(Sampler), "sampler")
         if not 0 <= self.label_smoothing < 1:
             raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")
+        if not 0 <= self.ema_decay < 1:
+            raise SettingsError(f"ema_decay must be in [0, 1), got {self.ema_decay}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,19 @@
-"""Fitting the sequence classifier to features. The loop reads top to bottom.
+"""Fitting the sequence classifier to features: the summary at once, the LSTM by epochs.
 
 B is clips in a batch, N all clips, C labels; S, T, D, R as in `network`.
 """
 
 import copy
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch import Tensor
 
 from activity_cli.bundle import MODEL_FILE, Model, Weights
 from activity_cli.encoding import (
@@ -26,6 +24,10 @@ from activity_cli.encoding import (
     measure_features,
 )
 from activity_cli.errors import DataError, ModelError
+from activity_cli.learning.batches import Batch
+from activity_cli.learning.loop import ALONE, Course, Epoch, Session, train
+from activity_cli.learning.losses import ClipLoss, Standing
+from activity_cli.learning.schedules import ParameterGroups
 from activity_cli.network import (
     ClipScorer,
     Encoded,
@@ -36,19 +38,6 @@ from activity_cli.network import (
 from activity_cli.settings import NetworkSettings, Stream, TrainSettings
 
 _SUMMARY_STEPS = 60  # L-BFGS steps; it has settled by then
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One pass over the training clips: a row of history.csv. Epoch 0 is the summary alone."""
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +66,7 @@ def fit(
     streams: Sequence[Stream],
     network_settings: NetworkSettings,
     settings: TrainSettings,
-    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    session: Session = ALONE,
 ) -> FittedNetwork:
     """Fit a network to the training rows, keep the weights that do best on the validation rows.
 
@@ -93,7 +82,7 @@ def fit(
         streams: what the S streams are.
         network_settings: shape of the network.
         settings: how it is fitted.
-        on_epoch: called after each epoch.
+        session: who hears of the epochs.
 
     Raises:
         DataError: there are no validation rows.
@@ -112,25 +101,31 @@ def fit(
         rows = np.concatenate([train_rows, val_rows])
         clips = encode_rows(network, features, rows)
         labels = torch.from_numpy(targets[rows])
-        train = torch.arange(len(train_rows))
+        first = torch.arange(len(train_rows))
         weights = _label_weights(targets[train_rows], num_labels, settings)
         penalties = _penalties(streams, statistics, settings)
-        fit_summary(network, clips.rows(train), labels[train], weights, penalties)
+        fit_summary(network, clips.rows(first), labels[first], weights, penalties)
         with torch.no_grad():
             summary = network.summary_logits(clips)
-        lesson = _Lesson(
-            changes=clips.changes, summary=summary, labels=labels, num_train=len(train)
-        )
         if network_settings.temporal == "lstm":
-            history, best_epoch = _fit_order(
-                network.order, lesson, weights=weights, settings=settings, on_epoch=on_epoch
+            lesson = _OrderLesson(
+                module=network.order,
+                changes=clips.changes,
+                summary=summary,
+                targets=labels,
+                num_train=len(train_rows),
+                loss=ClipLoss.of(settings, weights),
             )
+            course = _fit_order(lesson, settings, session)
         else:
-            history, best_epoch = (lesson.record(0, 0.0, summary, time.perf_counter()),), 0
+            course = Course.without_training(Standing.of(summary, labels, len(train_rows)))
         val_scores = _scores(network, clips.rows(torch.arange(len(train_rows), len(rows))))
         fit_summary(network, clips, labels, weights, penalties)
     return FittedNetwork(
-        network=network.eval(), history=history, best_epoch=best_epoch, val_scores=val_scores
+        network=network.eval(),
+        history=course.history,
+        best_epoch=course.best_epoch,
+        val_scores=val_scores,
     )
 
 
@@ -166,90 +161,71 @@ def fit_summary(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Lesson:
-    """What the LSTM learns from and is judged by: N clips, those of training first."""
+class _OrderLesson:
+    """The LSTM on top of a fixed summary, as the loop trains it: N clips, those to learn first."""
 
+    module: OrderReader
     changes: Tensor
     """(N, S, T, R)"""
     summary: Tensor
     """(N, C) logits of the summary, fixed while the LSTM learns."""
-    labels: Tensor
-    """(N,)"""
+    targets: Tensor
+    """(N,) labels of all clips."""
     num_train: int
+    loss: ClipLoss
 
-    def losses(self, logits: Tensor) -> Tensor:
-        """(N,) of (N, C) logits."""
-        return F.cross_entropy(logits, self.labels, reduction="none")
+    @property
+    def labels(self) -> Tensor:
+        """Of the clips to learn from."""
+        return self.targets[: self.num_train]
 
-    def record(self, epoch: int, learning_rate: float, logits: Tensor, started: float) -> Epoch:
-        """How the network does on both parts, without dropout, so that they can be compared."""
-        right = (logits.argmax(dim=1) == self.labels).float()
-        losses, n = self.losses(logits), self.num_train
-        return Epoch(
-            epoch=epoch,
-            learning_rate=learning_rate,
-            train_loss=float(losses[:n].mean()),
-            train_accuracy=float(right[:n].mean()),
-            val_loss=float(losses[n:].mean()),
-            val_accuracy=float(right[n:].mean()),
-            seconds=time.perf_counter() - started,
+    @property
+    def clip_weights(self) -> Tensor:
+        """By label."""
+        return self.loss.clip_weights(self.labels)
+
+    def parameter_groups(self) -> ParameterGroups:
+        """All of the LSTM's part, at one learning rate."""
+        return [{"params": list(self.module.parameters())}]
+
+    def batch_loss(self, batch: Batch) -> Tensor:
+        """With mixup, what is mixed is what the network reads: changes, and the summary's say."""
+        logits = batch.take(self.summary) + self.module(batch.take(self.changes))  # (B, C)
+        return self.loss(logits, self.targets, batch)
+
+    def evaluate(self) -> Standing:
+        """On both parts."""
+        return Standing.of(self.logits(), self.targets, self.num_train)
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """(N, C), without dropout."""
+        self.module.eval()
+        parts = torch.split(self.changes, ENCODING_BATCH)
+        return self.summary + torch.cat([self.module(part) for part in parts])
+
+    def gain(self) -> Tensor:
+        """(V,) how much less wrong than the summary it is about each validation clip."""
+        before, after = (
+            F.cross_entropy(logits, self.targets, reduction="none")
+            for logits in (self.summary, self.logits())
         )
+        return (before - after)[self.num_train :]
 
 
-def _fit_order(
-    order: OrderReader,
-    lesson: _Lesson,
-    *,
-    weights: Tensor | None,
-    settings: TrainSettings,
-    on_epoch: Callable[[Epoch], None],
-) -> tuple[tuple[Epoch, ...], int]:
+def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) -> Course:
     """Train the LSTM on top of the summary; leaves the best weights in it.
 
     The best are those of the lowest validation loss, or none at all: by the rule of one standard
     error (Breiman et al., 1984) the LSTM has to beat the summary by more than chance would.
     """
-    history = [lesson.record(0, 0.0, lesson.summary, time.perf_counter())]
-    on_epoch(history[0])
-    untrained = copy.deepcopy(order.state_dict())
-    best, best_weights, best_logits = history[0], untrained, lesson.summary
-    loss_of = nn.CrossEntropyLoss(weight=weights, label_smoothing=settings.label_smoothing)
-    optimizer = _optimizer(order, settings)
-    schedule = _schedule(optimizer, settings, -(-lesson.num_train // settings.batch_size))
-    for epoch in range(1, settings.epochs + 1):
-        started = time.perf_counter()
-        order.train()
-        for batch in torch.split(torch.randperm(lesson.num_train), settings.batch_size):
-            logits = lesson.summary[batch] + order(lesson.changes[batch])  # (B, C)
-            loss = loss_of(logits, lesson.labels[batch])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(order.parameters(), settings.gradient_clip)
-            optimizer.step()
-            if isinstance(schedule, LambdaLR):
-                schedule.step()
-        logits = lesson.summary + _read_order(order, lesson.changes)  # (N, C)
-        record = lesson.record(epoch, optimizer.param_groups[0]["lr"], logits, started)
-        if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(record.val_loss)
-        history.append(record)
-        on_epoch(record)
-        if record.val_loss < best.val_loss:
-            best, best_weights, best_logits = record, copy.deepcopy(order.state_dict()), logits
-        elif epoch - best.epoch >= settings.patience:
-            break
-    gain = (lesson.losses(lesson.summary) - lesson.losses(best_logits))[lesson.num_train :]
+    untrained = copy.deepcopy(lesson.module.state_dict())
+    course = train(lesson, settings, session)
+    gain = lesson.gain()
     if gain.mean() <= gain.std(correction=0) / math.sqrt(len(gain)):
-        best, best_weights = history[0], untrained
-    order.load_state_dict(best_weights)
-    return tuple(history), best.epoch
-
-
-@torch.no_grad()
-def _read_order(order: OrderReader, changes: Tensor) -> Tensor:
-    """(N, C) logits of (N, S, T, R), without dropout."""
-    order.eval()
-    return torch.cat([order(part) for part in torch.split(changes, ENCODING_BATCH)])
+        lesson.module.load_state_dict(untrained)
+        return replace(course, best_epoch=0)
+    return course
 
 
 @torch.inference_mode()
@@ -298,29 +274,6 @@ def _label_weights(
         return None
     counts = np.bincount(targets, minlength=num_labels)
     return torch.tensor(len(targets) / (num_labels * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-
-
-def _schedule(
-    optimizer: torch.optim.Optimizer, settings: TrainSettings, steps_per_epoch: int
-) -> LambdaLR | ReduceLROnPlateau:
-    """Course of the learning rate: per step, or with `plateau` per epoch."""
-    if settings.schedule == "plateau":
-        return ReduceLROnPlateau(optimizer, factor=0.3, patience=max(1, settings.patience // 3))
-    total = settings.epochs * steps_per_epoch
-    warm_up = 0.1 * total
-
-    def share_of_peak(step: int) -> float:
-        if settings.schedule == "constant":
-            return 1.0
-        cosine = 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
-        return cosine * min(1.0, (step + 1) / warm_up)
-
-    return LambdaLR(optimizer, share_of_peak)
 
 
 def _penalties(
