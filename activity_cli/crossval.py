@@ -184,6 +184,7 @@ def cross_validate(
             streams=data.clip.streams,
             network_settings=network,
             settings=settings,
+            views=data.views,
         )
         scores[held_out] = score_rows(fitted.network, data.features, held_out)
         correct = scores[held_out].argmax(axis=1) == data.targets[held_out]

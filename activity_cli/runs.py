@@ -113,6 +113,7 @@ def train_model(
         streams=labelled.clip.streams,
         network_settings=network,
         settings=settings,
+        views=labelled.views,
         session=Session(on_epoch=lambda epoch: on_progress("epochs", epoch.epoch, settings.epochs)),
     )
     on_progress("epochs", settings.epochs, settings.epochs)  # early stopping is an end as well

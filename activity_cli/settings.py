@@ -29,6 +29,8 @@ AugmentKind = Literal[
     "crop",
     "reverse",
 ]
+
+AUGMENTATIONS: tuple[AugmentKind, ...] = get_args(AugmentKind)
 """What may differ between a clip and an augmented view of it."""
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
@@ -147,16 +149,16 @@ class AugmentSettings(_Settings):
             if not getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be below 1, got {getattr(self, name)}.")
 
-    def only(self, kinds: Collection[AugmentKind]) -> "AugmentSettings":
+    def only(self, kinds: Collection[str]) -> "AugmentSettings":
         """The same with nothing but these kinds of change.
 
         Raises:
             SettingsError: there is no such kind.
         """
-        if unknown := sorted(set(kinds) - set(get_args(AugmentKind))):
+        if unknown := sorted(set(kinds) - set(AUGMENTATIONS)):
             raise SettingsError(
                 f"There is no augmentation {unknown[0]!r}.",
-                hint=f"There are {', '.join(get_args(AugmentKind))}.",
+                hint=f"There are {', '.join(AUGMENTATIONS)}.",
             )
         none: dict[str, Any] = {"flip": "flip" in kinds, "reverse": "reverse" in kinds}
         for kind, names in _FIELDS_OF_KIND.items():

@@ -1,13 +1,16 @@
 """Options of learning: clips, network and training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from activity_cli.cli.option_groups import option
 from activity_cli.cli.options import READING, MachineOptions, Seed
+from activity_cli.errors import SettingsError
 from activity_cli.settings import (
+    AUGMENTATIONS,
     DEFAULT_BACKBONE,
     STREAMS,
+    AugmentSettings,
     ClassWeights,
     ClipSettings,
     NetworkSettings,
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from activity_cli.labelled import Reading
 
 _CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
+_AUGMENT = AugmentSettings()
+
+AUGMENTATION = "Augmentation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,39 @@ class ClipOptions:
         ),
     ] = None
 
+    views: Annotated[
+        int,
+        option(
+            panel=AUGMENTATION,
+            text="Augmented views of each clip to train on, beside the clip itself. Each costs"
+            " the CNN as much as the clip, once: features are cached.",
+            min=0,
+        ),
+    ] = _AUGMENT.num_views
+    augment: Annotated[
+        list[str] | None,
+        option(
+            panel=AUGMENTATION,
+            text=f"What differs between views; several may be given: {', '.join(AUGMENTATIONS)}.",
+            metavar="KIND",
+            show_default="all but reverse; flip unless a label names a side",
+        ),
+    ] = None
+
+    def augmentation(self) -> AugmentSettings:
+        """The augmented views that these options ask for.
+
+        Raises:
+            SettingsError: they do not go together.
+        """
+        wanted = _AUGMENT if self.augment is None else _AUGMENT.only(self.augment)
+        if self.augment is not None and not self.views:
+            raise SettingsError(
+                "--augment says how augmented views differ, but there are none.",
+                hint="Add --views 2.",
+            )
+        return replace(wanted, num_views=self.views)
+
     def reading(self, machine: MachineOptions, report: "ProgressReport") -> "Reading":
         """All that the reading of labelled clips needs.
 
@@ -76,6 +115,7 @@ class ClipOptions:
             engine=machine.choose_engine(),
             decoders=machine.decoders(),
             window_seconds=self.window,
+            augment=self.augmentation(),
             on_progress=report,
             on_prepare=report.note,
         )
