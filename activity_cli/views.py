@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -176,6 +176,32 @@ def views_at_test_time(count: int, labels: Iterable[str]) -> tuple[View, ...]:
             hint=f"Use --test-views {len(views)} or fewer.",
         )
     return tuple(views[:count])
+
+
+def made_with_views(views: Sequence[View]) -> dict[str, str]:
+    """What rows remember of the views that they are the mean of: nothing of a plain clip."""
+    if len(views) == 1:
+        return {}
+    return {TEST_VIEWS: f"{len(views)} ({'; '.join(view.describe() for view in views)})"}
+
+
+TEST_VIEWS = "test-time views"
+
+
+def describe_cost(made_with: Mapping[str, str], *, slides: bool) -> str:
+    """A line about the test-time views that scores are made with; empty where there are none.
+
+    Args:
+        made_with: of the predictor.
+        slides: whether windows slide over videos that are longer than a clip.
+    """
+    if TEST_VIEWS not in made_with:
+        return ""
+    count = made_with[TEST_VIEWS].partition(" ")[0]
+    cost = (
+        f"Scores are the mean of {count} views of each clip: decoded once, {count} times the CNN."
+    )
+    return cost + " Windows over longer videos are scored as they are." * slides
 
 
 _SIDES = frozenset(
