@@ -145,9 +145,16 @@ class AugmentSettings(_Settings):
             raise SettingsError(
                 f"jitter must be at most 0.5, got {self.jitter}: frames keep order."
             )
-        for name in ("shift", "crop", "contrast", "brightness", "saturation", "noise"):
+        for name in ("shift", "crop", "brightness", "noise"):
             if not getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be below 1, got {getattr(self, name)}.")
+
+    def scaled(self, strength: float) -> "AugmentSettings":
+        """The same with every amount so many times as large, as far as that is possible."""
+        amounts = {name: strength * getattr(self, name) for name in _AMOUNTS}
+        most = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise": 0.9}
+        bounded: dict[str, Any] = {n: min(v, most.get(n, v)) for n, v in amounts.items()}
+        return replace(self, **bounded)
 
     def only(self, kinds: Collection[str]) -> "AugmentSettings":
         """The same with nothing but these kinds of change.

@@ -245,7 +245,7 @@ def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) 
     error (Breiman et al., 1984) the LSTM has to beat the summary by more than chance would.
     """
     untrained = copy.deepcopy(lesson.module.state_dict())
-    course = train(lesson, settings, session)
+    course = train(lesson, settings, session, name="lstm")
     gain = lesson.gain()
     if gain.mean() <= gain.std(correction=0) / math.sqrt(len(gain)):
         lesson.module.load_state_dict(untrained)

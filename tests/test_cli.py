@@ -30,7 +30,7 @@ def test_a_run_folder_tells_all_and_is_never_overwritten(shared: Workplace) -> N
     for key in ("accuracy", "confusion", "best_epoch", "log_loss"):
         assert second[key] == first[key]
     assert {p.name for p in run.iterdir()} == {
-        *("metrics.json", "settings.json", "history.csv", "split.csv", "predictions.csv"),
+        *("metrics.json", "settings.toml", "history.csv", "split.csv", "predictions.csv"),
         *("curves.png", "model"),
     }
     assert {p.name for p in (run / "model").iterdir()} == {

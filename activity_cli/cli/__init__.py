@@ -23,6 +23,7 @@ from activity_cli.cli import (
     models,
     predict,
     sample,
+    settings,
     train,
     watch,
 )
@@ -50,7 +51,7 @@ def _unwrap(docstring: str) -> str:
 
 for panel, commands in {
     "Use a model": (predict, watch, merge),
-    "Make a model": (sample, train),
+    "Make a model": (sample, train, settings),
     "Measure": (crossval, evaluate, benchmark),
     "Ship a model": (export,),
     "Look around": (check, models, cache),

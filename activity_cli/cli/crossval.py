@@ -7,37 +7,34 @@ from typing import Annotated
 import typer
 
 from activity_cli.cli import options
+from activity_cli.cli.augment_options import AugmentOptions
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
-from activity_cli.cli.train_options import ClipOptions, NetworkOptions, TrainOptions
+from activity_cli.cli.settings_option import SettingsFile, settings_text
+from activity_cli.cli.train_options import (
+    ClipOptions,
+    FoldOptions,
+    LabelOptions,
+    NetworkOptions,
+    TrainOptions,
+)
 
 EXAMPLE = "activity crossval clips --folds 5 --compare"
 
 
 @options.with_option_groups
 def crossval(
+    context: typer.Context,
     data: options.Data,
     *,
     machine: options.MachineOptions,
     clip: ClipOptions,
+    augmentation: AugmentOptions,
     network: NetworkOptions,
     training: TrainOptions,
-    folds: Annotated[int, typer.Option(help="How many folds to draw.", min=2)] = 5,
-    fold_column: Annotated[
-        str | None, typer.Option(help="Column of the CSV that says each clip's fold.")
-    ] = None,
-    group_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column whose values stay together, such as camera.",
-            show_default="group, where the data has it",
-        ),
-    ] = None,
-    compare: Annotated[
-        bool,
-        typer.Option("--compare", help="Also run majority, single-frame and mean-pool heads."),
-    ] = False,
-    background_label: options.Background = None,
+    labels: LabelOptions,
+    folds: FoldOptions,
+    settings: SettingsFile = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")
     ] = None,
@@ -50,6 +47,7 @@ def crossval(
     Folds are drawn by label, and by group where the data has groups, so that no person, camera
     or source is in training and held out at once.
     """
+    del settings  # its values are in the options by now
     from activity_cli.crossval import run_crossval
     from activity_cli.files import new_folder
     from activity_cli.report.console import results_console
@@ -62,22 +60,22 @@ def crossval(
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
-            clip.reading(machine, report),
+            clip.reading(machine, report, augmentation.settings()),
             deal=lambda dataset: make_folds(
                 dataset,
-                num_folds=folds,
-                fold_column=fold_column,
-                group_column=group_column,
+                num_folds=folds.folds,
+                fold_column=folds.fold_column,
+                group_column=folds.group_column,
                 seed=training.seed,
             ),
             network=network.settings(),
             settings=training.settings(),
-            compare=compare,
-            background=background_label,
+            compare=folds.compare,
+            background=labels.background_label,
         )
     metrics = crossval_metrics(run, command=this_command())
     if output is not None:
-        write_crossval(run, output, metrics)
+        write_crossval(run, output, metrics, settings=settings_text(context))
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:

@@ -24,12 +24,12 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     parameter of its own, and puts the values back together when the command is called.
     """
     signature = inspect.signature(command, eval_str=True)
-    groups = {p.name: p.annotation for p in signature.parameters.values() if _is_group(p)}
+    groups = groups_of(command)
 
     @wraps(command)
     def expanded(**values: Any) -> None:
         for name, group in groups.items():
-            options = {field: values.pop(field) for field in _fields(group)}
+            options = {field: values.pop(field) for field in fields_of(group)}
             values[name] = group(**options)
         command(**values)
 
@@ -39,16 +39,23 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     return expanded
 
 
+def groups_of(command: Callable[..., None]) -> dict[str, type]:
+    """The option groups of a command, by the names of its parameters."""
+    signature = inspect.signature(inspect.unwrap(command), eval_str=True)
+    return {p.name: p.annotation for p in signature.parameters.values() if _is_group(p)}
+
+
+def fields_of(group: type) -> dict[str, inspect.Parameter]:
+    """The options of a group by name, as parameters of a function."""
+    return dict(inspect.signature(group, eval_str=True).parameters)
+
+
 def _is_group(parameter: inspect.Parameter) -> bool:
     return is_dataclass(parameter.annotation)
 
 
-def _fields(group: type) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(group, eval_str=True).parameters)
-
-
 def _expand(parameters: Iterable[inspect.Parameter]) -> Iterable[inspect.Parameter]:
     for parameter in parameters:
-        inner = _fields(parameter.annotation).values() if _is_group(parameter) else (parameter,)
+        inner = fields_of(parameter.annotation).values() if _is_group(parameter) else (parameter,)
         for one in inner:
             yield one.replace(kind=inspect.Parameter.KEYWORD_ONLY)

@@ -17,6 +17,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 STAGE_NAMES = {
     "draw": "Drawing clips",
     "features": "Decoding and CNN",
+    "preview": "Reading labels",
     "epochs": "Training",
     "predict": "Scoring",
     "video": "Seconds scored",

@@ -1,14 +1,15 @@
 """Options of learning: clips, network and training."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
 from activity_cli.cli.option_groups import option
-from activity_cli.cli.options import READING, MachineOptions, Seed
-from activity_cli.errors import SettingsError
+from activity_cli.cli.options import READING, Background, MachineOptions, Seed
 from activity_cli.settings import (
-    AUGMENTATIONS,
     DEFAULT_BACKBONE,
+    NO_VIEWS,
     STREAMS,
     AugmentSettings,
     ClassWeights,
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from activity_cli.labelled import Reading
 
 _CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
-_AUGMENT = AugmentSettings()
-
-AUGMENTATION = "Augmentation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,40 +59,12 @@ class ClipOptions:
         ),
     ] = None
 
-    views: Annotated[
-        int,
-        option(
-            panel=AUGMENTATION,
-            text="Augmented views of each clip to train on, beside the clip itself. Each costs"
-            " the CNN as much as the clip, once: features are cached.",
-            min=0,
-        ),
-    ] = _AUGMENT.num_views
-    augment: Annotated[
-        list[str] | None,
-        option(
-            panel=AUGMENTATION,
-            text=f"What differs between views; several may be given: {', '.join(AUGMENTATIONS)}.",
-            metavar="KIND",
-            show_default="all but reverse; flip unless a label names a side",
-        ),
-    ] = None
-
-    def augmentation(self) -> AugmentSettings:
-        """The augmented views that these options ask for.
-
-        Raises:
-            SettingsError: they do not go together.
-        """
-        wanted = _AUGMENT if self.augment is None else _AUGMENT.only(self.augment)
-        if self.augment is not None and not self.views:
-            raise SettingsError(
-                "--augment says how augmented views differ, but there are none.",
-                hint="Add --views 2.",
-            )
-        return replace(wanted, num_views=self.views)
-
-    def reading(self, machine: MachineOptions, report: "ProgressReport") -> "Reading":
+    def reading(
+        self,
+        machine: MachineOptions,
+        report: "ProgressReport",
+        augment: AugmentSettings = NO_VIEWS,
+    ) -> "Reading":
         """All that the reading of labelled clips needs.
 
         Raises:
@@ -115,7 +85,7 @@ class ClipOptions:
             engine=machine.choose_engine(),
             decoders=machine.decoders(),
             window_seconds=self.window,
-            augment=self.augmentation(),
+            augment=augment,
             on_progress=report,
             on_prepare=report.note,
         )
@@ -211,3 +181,43 @@ class TrainOptions:
     def settings(self) -> TrainSettings:
         """The settings that these options say."""
         return TrainSettings(**vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """What labels stand for."""
+
+    background_label: Background = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """How clips are parted for one training."""
+
+    val_fraction: Annotated[
+        float, typer.Option(help="Share of the clips that chooses the best epoch.")
+    ] = 0.15
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of the clips held out to measure on.")
+    ] = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOptions:
+    """How clips are dealt to the folds of a cross-validation, and what else is run on them."""
+
+    folds: Annotated[int, typer.Option(help="How many folds to draw.", min=2)] = 5
+    fold_column: Annotated[
+        str | None, typer.Option(help="Column of the CSV that says each clip's fold.")
+    ] = None
+    group_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column whose values stay together, such as camera.",
+            show_default="group, where the data has it",
+        ),
+    ] = None
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Also run majority, single-frame and mean-pool heads."),
+    ] = False

@@ -10,8 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from activity_cli.dataset import load_dataset
 from activity_cli.errors import OutputError
-from activity_cli.preview import PreviewClip
+from activity_cli.labelled import Reading
+from activity_cli.preview import PreviewClip, read_preview
 from activity_cli.rendering.sheet import Sheet
 from activity_cli.report.palette import label_colours
 from activity_cli.report.plots import DPI, save_figure
@@ -31,16 +33,30 @@ _MOST_FRAME = 1.2  # side of a frame
 _MOST_IN_ROW = 16
 
 
-def check_contact_sheet(output: Path) -> None:
-    """See that a contact sheet can become that file.
+def save_preview(data: Path, reading: Reading, output: Path) -> int:
+    """Write what a training on labelled clips would show the network, as one picture.
+
+    Args:
+        data: folder or CSV of labelled clips.
+        reading: how videos are read.
+        output: the .png to write.
+
+    Returns:
+        How many clips are shown.
 
     Raises:
-        OutputError: it is no .png, or it exists.
+        DataError: the data cannot be used.
+        OutputError: no .png, the file exists, or it cannot be written.
     """
     if output.suffix.lower() != ".png":
         raise OutputError(f"{output} does not end in .png.", hint="Name it preview.png.")
     if output.exists():
         raise OutputError(f"{output} exists already.", hint="Choose another file.")
+    dataset = load_dataset(data)
+    clips = read_preview(dataset, reading)
+    title = f"What the network sees of {dataset.root.name}"
+    save_contact_sheet(clips, reading.clip, dataset.labels, output, title=title)
+    return len(clips)
 
 
 def save_contact_sheet(
@@ -123,9 +139,7 @@ class _Board:
 
     def _draw_view(self, view: View, seen: Clip) -> None:
         text = f"view: {view.describe()}"
-        self.sheet.write(
-            _LEFT + _NAMES, self._top + 0.12, text, size=8.5, colour=_INK, room=_INNER
-        )
+        self.sheet.write(_LEFT + _NAMES, self._top + 0.12, text, size=8.5, colour=_INK, room=_INNER)
         self._top += _VIEW
         for row in range(self._num_rows):
             part = slice(row * self._columns, (row + 1) * self._columns)
@@ -143,7 +157,9 @@ class _Board:
     def _draw_strip(self, stream: Stream, images: Images) -> None:
         """Frames side by side, in one set of axes."""
         middle = self._top + self._side / 2
-        self.sheet.write(_LEFT + _NAMES - 0.1, middle, stream, size=8.5, colour=_GREY, align="right")
+        self.sheet.write(
+            _LEFT + _NAMES - 0.1, middle, stream, size=8.5, colour=_GREY, align="right"
+        )
         gap, side = round(_GAP * DPI), self._pixels
         strip = np.full((side, len(images) * (side + gap) - gap, 3), 255, np.uint8)
         method = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_CUBIC

@@ -15,6 +15,7 @@ from activity_cli.dataset import Sample
 from activity_cli.files import write_json, write_text_atomically
 from activity_cli.report.model_card import held_out_results, write_model_card
 from activity_cli.report.plots import plot_confusion, plot_curves
+from activity_cli.settings_file import SETTINGS_FILE
 from activity_cli.types import Status
 
 if TYPE_CHECKING:
@@ -38,27 +39,23 @@ class Outcome(Protocol):
         """Why it is not ok."""
 
 
-def write_training_run(run: "TrainingRun", *, command: str) -> None:
+def write_training_run(run: "TrainingRun", *, command: str, settings: str) -> None:
     """Fill the run folder around the model.
 
-    metrics.json, settings.json, history.csv, split.csv, predictions.csv of the held-out clips,
+    metrics.json, settings.toml, history.csv, split.csv, predictions.csv of the held-out clips,
     curves.png; in the model folder the model card and confusion.png.
+
+    Args:
+        run: what was trained.
+        command: what was typed.
+        settings: all settings as TOML, to do it again.
 
     Raises:
         OutputError: something cannot be written; the model itself is already safe.
     """
     folder, description = run.folder, run.model.description
-    write_json(folder / "metrics.json", training_metrics(run))
-    write_json(
-        folder / "settings.json",
-        {
-            "command": command,
-            "clip": description.clip.to_json(),
-            "backbone": description.backbone.to_json(),
-            "network": description.network.to_json(),
-            "training": run.settings.to_json(),
-        },
-    )
+    write_json(folder / "metrics.json", training_metrics(run, command=command))
+    write_text_atomically(folder / SETTINGS_FILE, settings)
     columns = [field.name for field in fields(run.fitted.history[0])]
     rows = [asdict(epoch) for epoch in run.fitted.history]
     _write_csv(folder / "history.csv", columns, [[row[c] for c in columns] for row in rows])
@@ -81,7 +78,7 @@ def write_training_run(run: "TrainingRun", *, command: str) -> None:
     write_text_atomically(run.model.folder / CARD_FILE, card)
 
 
-def training_metrics(run: "TrainingRun") -> dict[str, Any]:
+def training_metrics(run: "TrainingRun", *, command: str) -> dict[str, Any]:
     """The content of a training run's metrics.json, which `--json` prints as well."""
     return {
         "measured_on": run.measured_on,
@@ -90,6 +87,7 @@ def training_metrics(run: "TrainingRun") -> dict[str, Any]:
         "calibration": _calibration(run.model.description.calibration),
         "num_left_out": len(run.data.left_out),
         "seconds": {stage: round(seconds, 2) for stage, seconds in run.stage_seconds.items()},
+        "command": command,
         "run": str(run.folder),
     }
 
@@ -110,13 +108,16 @@ def crossval_metrics(run: "CrossvalRun", *, command: str) -> dict[str, Any]:
     }
 
 
-def write_crossval(run: "CrossvalRun", folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write metrics.json, predictions.csv (out of fold) and confusion.png into the folder.
+def write_crossval(
+    run: "CrossvalRun", folder: Path, metrics: Mapping[str, Any], *, settings: str
+) -> None:
+    """Write metrics.json, settings.toml, predictions.csv (out of fold) and confusion.png.
 
     Raises:
         OutputError: something cannot be written.
     """
     write_json(folder / "metrics.json", metrics)
+    write_text_atomically(folder / SETTINGS_FILE, settings)
     write_predictions(
         folder / "predictions.csv",
         run.data.dataset.samples,
