@@ -30,7 +30,7 @@ _TITLE, _CAPTION, _VIEW, _TIMES, _BOTTOM = 0.95, 0.42, 0.26, 0.22, 0.15
 _GAP = 0.03  # between frames
 _MOST_FRAME = 1.2  # side of a frame
 
-_MOST_IN_ROW = 16
+_MOST_IN_ROW = 24
 
 
 def save_preview(data: Path, reading: Reading, output: Path) -> int:
