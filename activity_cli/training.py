@@ -25,10 +25,11 @@ from activity_cli.encoding import (
     encode_rows,
     measure_features,
 )
-from activity_cli.errors import DataError, ModelError
+from activity_cli.errors import DataError, ModelError, SettingsError
 from activity_cli.learning.batches import Batch
 from activity_cli.learning.loop import ALONE, Course, Epoch, Session, train
 from activity_cli.learning.losses import ClipLoss, Standing
+from activity_cli.learning.progress import Ending
 from activity_cli.learning.schedules import ParameterGroups
 from activity_cli.network import (
     ClipScorer,
@@ -52,6 +53,9 @@ class FittedNetwork:
     """0 where reading the order of the frames did not help on the validation clips."""
     val_scores: NDArray[np.float32]
     """(V, C) of the validation rows, before the summary learned from them too: to calibrate on."""
+    ending: Ending = "epochs"
+    notes: tuple[str, ...] = ()
+    """What happened that whoever reads the figures should know."""
 
     def weights(self) -> Weights:
         """Tensors by name, for the model folder."""
@@ -91,11 +95,16 @@ def fit(
         settings: how it is fitted.
         views: (N, K, S, T, D) of each clip's augmented views; those of validation rows teach only
             the last summary.
-        session: who hears of the epochs.
+        session: who hears of the epochs, where the LSTM's state is kept. All else is fitted anew
+            by a resumed training, from the same start to the same numbers.
 
     Raises:
         DataError: there are no validation rows.
+        SettingsError: half precision that this machine's LSTM does not have.
+        TrainingError, CheckpointError, OutputError: as `learning.loop.train`.
     """
+    if settings.amp == "fp16":  # the LSTM is trained on the CPU
+        raise SettingsError("An LSTM has no fp16 on a CPU.", hint="Use --amp bf16.")
     if not len(val_rows):
         raise DataError(
             "No clips are left to choose the best epoch.",
@@ -137,6 +146,8 @@ def fit(
         history=course.history,
         best_epoch=course.best_epoch,
         val_scores=val_scores,
+        ending=course.ending,
+        notes=course.notes,
     )
 
 

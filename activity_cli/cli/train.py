@@ -1,14 +1,19 @@
 """`activity train`: learn the actions in a folder of labelled clips."""
 
 import json as jsonlib
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from activity_cli.cli import options
+from activity_cli.cli import options, run_options
 from activity_cli.cli.augment_options import AugmentOptions
-from activity_cli.cli.command_line import this_command
+from activity_cli.cli.command_line import go_on_command, this_command
+from activity_cli.cli.interrupts import StoppedError
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
@@ -18,6 +23,11 @@ from activity_cli.cli.train_options import (
     SplitOptions,
     TrainOptions,
 )
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from activity_cli.learning.log import TrainingLog
 
 EXAMPLE = "activity train clips --name gym"
 
@@ -35,16 +45,13 @@ def train(
     labels: LabelOptions,
     split: SplitOptions,
     settings: SettingsFile = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the run.", show_default="the data's name")
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
-    preview: Annotated[
-        Path | None,
-        typer.Option(
-            help="Only write a picture, .png, of what the network would see.", metavar="FILE"
-        ),
-    ] = None,
+    name: run_options.Name = None,
+    output: run_options.Output = Path("runs"),
+    resume: run_options.Resume = None,
+    time_limit: run_options.TimeLimit = None,
+    preview: run_options.Preview = None,
+    dry_run: run_options.DryRun = False,
+    tensorboard: run_options.TensorBoard = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -55,35 +62,82 @@ def train(
     test), start and end (seconds).
     """
     del settings  # its values are in the options by now
+    from activity_cli.fitting import Plan, learn
+    from activity_cli.learning.log import TrainingLog
+    from activity_cli.learning.loop import Session
+    from activity_cli.learning.team import join_team
+    from activity_cli.rehearsal import rehearse
     from activity_cli.rendering.contact_sheet import save_preview
-    from activity_cli.report.console import results_console
     from activity_cli.report.figures import show_training
-    from activity_cli.report.run_folder import training_metrics, write_training_run
-    from activity_cli.runs import run_folder, train_model
+    from activity_cli.report.rehearsal import show_rehearsal
+    from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
+    from activity_cli.resuming import CHECKPOINT_FOLDER
+    from activity_cli.runs import keep, run_folder
 
-    if preview is not None:
-        with progress_report(quiet=quiet) as report:
-            reading = clip.reading(machine, report, augmentation.settings())
-            count = save_preview(data, reading, preview)
-        typer.echo(jsonlib.dumps({"preview": str(preview), "clips": count}) if json else preview)
-        return
-    with (
-        run_folder(output, name or data.resolve().stem) as folder,
-        progress_report(quiet=quiet) as report,
-    ):
-        run = train_model(
-            data,
-            clip.reading(machine, report, augmentation.settings()),
-            folder,
+    deadline = math.inf if time_limit is None else time.monotonic() + 60 * time_limit
+    with join_team() as team, progress_report(quiet=quiet or not team.is_main) as report:
+        plan = Plan(
+            data=data,
+            reading=clip.reading(machine, report, augmentation.settings()),
             network=network.settings(),
             settings=training.settings(),
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
         )
-        command = this_command()
-        write_training_run(run, command=command, settings=settings_text(context))
-    if json:
-        typer.echo(jsonlib.dumps(training_metrics(run, command=command), indent=2))
+        if preview is not None:
+            if team.is_main:
+                num_clips = save_preview(data, plan.reading, preview)
+                _print({"preview": str(preview), "clips": num_clips} if json else str(preview))
+            return
+        if dry_run:
+            if team.is_main:
+                rehearsal = rehearse(plan)
+                _print(rehearsal.to_json() if json else show_rehearsal(rehearsal))
+            return
+        with (
+            run_folder(output, name or data.resolve().stem, old=resume, team=team) as folder,
+            TrainingLog(folder, tensorboard=tensorboard, quiet=not team.is_main) as log,
+            _saying_how_to_go_on(data, folder, log),
+        ):
+            session = Session(
+                on_epoch=log,
+                on_note=report.note,
+                folder=folder / CHECKPOINT_FOLDER,
+                deadline=deadline,
+                team=team,
+            )
+            learned = learn(
+                plan, session, on_begin=lambda: begin_run(folder, settings_text(context))
+            )
+            if not team.is_main:
+                return
+            run = keep(learned, folder)
+            command = this_command()
+            write_training_run(run, command=command, settings=settings_text(context))
+    _print(training_metrics(run, command=command) if json else show_training(run))
+
+
+@contextmanager
+def _saying_how_to_go_on(data: Path, folder: Path, log: "TrainingLog") -> Iterator[None]:
+    """After Ctrl-C, once there is something to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if log.last is None:
+            raise
+        raise StoppedError(
+            f"Interrupted after epoch {log.last.epoch}. Go on with:  {go_on_command(data, folder)}"
+        ) from None
+
+
+def _print(result: "dict[str, Any] | RenderableType") -> None:
+    """As JSON, or for people; a path stays in one line."""
+    from activity_cli.report.console import results_console
+
+    if isinstance(result, str):
+        typer.echo(result)
+    elif isinstance(result, dict):
+        typer.echo(jsonlib.dumps(result, indent=2))
     else:
-        results_console().print(show_training(run))
+        results_console().print(result)
