@@ -210,6 +210,7 @@ def frozen_teacher(
             streams=data.clip.streams,
             network_settings=network,
             settings=settings,
+            views=data.views,
         )
         return Taught(fitted=fitted, features=data.features)
 

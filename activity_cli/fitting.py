@@ -161,6 +161,7 @@ def learn_from(
         streams=labelled.clip.streams,
         network_settings=plan.network,
         settings=plan.settings,
+        views=labelled.views,
         session=watched,
     )
     on_progress("epochs", num_epochs, num_epochs)  # early stopping is an end as well

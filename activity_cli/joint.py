@@ -154,8 +154,8 @@ class CnnTrainer:
         self._data, self._backbone = data, backbone
         self._network, self._settings, self._cnn = network, settings, cnn
         self._device = torch.device(device)
-        self._images: NDArray[Any] = data.pictures
-        self._pretrained: Features | None = None
+        self._images = _Images(plain=data.pictures, views=data.views)
+        self._pretrained: _Images | None = None
         started = time.perf_counter()
         if cnn.mode == "finetune":
             self._images, self._pretrained = self._run_pretrained(on_progress)
@@ -245,11 +245,12 @@ class CnnTrainer:
         """(N, S, T, D) of all clips by a CNN that was fitted here, computed in torch."""
         network = fitted.network.eval()
         device = next(network.cnn.parameters()).device
-        shape = (*self._images.shape[:3], fitted.backbone.feature_size)
+        plain = self._images.plain
+        shape = (*plain.shape[:3], fitted.backbone.feature_size)
         features = scratch_array(shape, np.float16, self._data.cache_dir)
         for start in range(0, len(features), _CLIPS_AT_ONCE):
             part = slice(start, start + _CLIPS_AT_ONCE)
-            images = torch.from_numpy(np.array(self._images[part])).to(device)
+            images = torch.from_numpy(np.array(plain[part])).to(device)
             features[part] = network.features(images).cpu().numpy()
         return features
 
@@ -299,7 +300,7 @@ class CnnTrainer:
         """The classifier alone, as for a CNN that stays as it is."""
         assert self._pretrained is not None
         return fit(
-            self._pretrained,
+            self._pretrained.plain,
             self._data.targets,
             train_rows=train_rows,
             val_rows=val_rows,
@@ -307,6 +308,7 @@ class CnnTrainer:
             streams=self._data.clip.streams,
             network_settings=self._network,
             settings=self._settings,
+            views=self._pretrained.views if self._pretrained.num_views else None,
             learns_from_val=learns_from_val,
         )
 
@@ -327,28 +329,28 @@ class CnnTrainer:
         )
 
     @torch.inference_mode()
-    def _run_pretrained(self, on_progress: OnProgress) -> tuple[NDArray[Any], Features]:
-        """What the stages that learn will read, (N, S, T, *A), and the features as they are."""
-        pictures, cache_dir = self._data.pictures, self._data.cache_dir
+    def _run_pretrained(self, on_progress: OnProgress) -> "tuple[_Images, _Images]":
+        """What the stages that learn will read, and the features as they are."""
+        shown, cache_dir = self._images, self._data.cache_dir
         cnn = backbones.build(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
-        each = pictures.shape[:3]  # N, S, T
+        each = (len(shown.plain), 1 + shown.num_views, *shown.plain.shape[1:3])  # N, 1 + K, S, T
         features = scratch_array((*each, self._backbone.feature_size), np.float16, cache_dir)
         read: NDArray[Any] | None = None
-        on_progress("front", 0, len(pictures))
-        for row, clip in enumerate(pictures):
-            frames = torch.from_numpy(np.array(clip)).flatten(0, 1)  # (S * T, H, W, channels)
-            seen, made = self._see(parts, frames)
-            if read is None:
-                shape = (*each, *seen.shape[1:])
-                is_all = isinstance(parts.front, nn.Identity)  # which reads the pictures
-                read = pictures if is_all else scratch_array(shape, np.float16, cache_dir)
-            if read is not pictures:
-                read[row] = seen.reshape(read.shape[1:])
+        on_progress("front", 0, len(shown.plain))
+        for row in range(len(shown.plain)):
+            frames = np.concatenate([shown.plain[row : row + 1], shown.views[row]])
+            seen, made = self._see(parts, torch.from_numpy(frames).flatten(0, 2))
             features[row] = made.reshape(features.shape[1:])
-            on_progress("front", row + 1, len(pictures))
-        assert read is not None
-        return read, features
+            if not isinstance(parts.front, nn.Identity):
+                if read is None:
+                    read = scratch_array((*each, *seen.shape[1:]), np.float16, cache_dir)
+                read[row] = seen.reshape(read.shape[1:])
+            on_progress("front", row + 1, len(shown.plain))
+        made_of = _Images(plain=features[:, 0], views=features[:, 1:])
+        if read is None:  # all stages learn: what they read are the pictures
+            return shown, made_of
+        return _Images(plain=read[:, 0], views=read[:, 1:]), made_of
 
     def _see(self, parts: CutNetwork, frames: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
         """What the last stages read of frames, (N, *A), and make of it, (N, D)."""
@@ -360,6 +362,29 @@ class CnnTrainer:
                 seen.append(_as_rows(activations))
                 made.append(parts.back(activations).float().cpu())
         return torch.cat(seen).numpy(), torch.cat(made).numpy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Images:
+    """Something of every picture of all clips, plain and in their views."""
+
+    plain: NDArray[Any]
+    """(N, S, T, *A)"""
+    views: NDArray[Any]
+    """(N, K, S, T, *A); K may be 0."""
+
+    @property
+    def num_views(self) -> int:
+        """K."""
+        return int(self.views.shape[1])
+
+    def read(self, rows: Rows, views: Rows | None = None) -> NDArray[Any]:
+        """(len(rows), S, T, *A): plain where there is no view or its number is 0."""
+        images = np.array(self.plain[rows])
+        if views is not None:
+            for place in np.flatnonzero(views):
+                images[place] = self.views[rows[place], views[place] - 1]
+        return images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,8 +404,7 @@ class _JointLesson:
     """CNN and classifier as the loop trains them."""
 
     module: JointNetwork
-    images: NDArray[Any]
-    """(N, S, T, *A)"""
+    images: "_Images"
     targets: NDArray[np.int64]
     """(N,)"""
     train_rows: Rows
@@ -411,9 +435,9 @@ class _JointLesson:
 
     def batch_loss(self, batch: Batch) -> Tensor:
         """With mixup, what is mixed are features, which is what the classifier reads."""
-        own = self.module.features(self._read(self.train_rows[batch.rows.numpy()]))
+        own = self.module.features(self._draw(batch.rows))
         if batch.partners is not None:
-            partners = self.module.features(self._read(self.train_rows[batch.partners.numpy()]))
+            partners = self.module.features(self._draw(batch.partners))
             own = batch.mix(own, partners)
         with torch.autocast(own.device.type, enabled=False):
             logits = self.module.classifier(own.float())
@@ -437,9 +461,14 @@ class _JointLesson:
             [self.module(self._read(rows[i : i + _CLIPS_AT_ONCE])).cpu() for i in starts]
         )
 
-    def _read(self, rows: Rows) -> Tensor:
+    def _draw(self, rows: Tensor) -> Tensor:
+        """(B, S, T, *A) of training clips, each in one of its views by torch's chance."""
+        views = torch.randint(1 + self.images.num_views, rows.shape)
+        return self._read(self.train_rows[rows.numpy()], views.numpy())
+
+    def _read(self, rows: Rows, views: Rows | None = None) -> Tensor:
         device = next(self.module.classifier.parameters()).device
-        return torch.from_numpy(self.images[rows]).to(device)
+        return torch.from_numpy(self.images.read(rows, views)).to(device)
 
 
 def has_fast_bf16() -> bool:

@@ -6,7 +6,7 @@ pixels, D CNN features.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.backbones import Backbone
-from activity_cli.clips import read_clip
+from activity_cli.clips import read_clips
 from activity_cli.dataset import Dataset, Sample
 from activity_cli.decoder_pool import DecoderPool
 from activity_cli.engines.protocol import Extractor
 from activity_cli.errors import VideoError
-from activity_cli.features import ClipRequest, ExtractedClip, clip_request, threads_for
+from activity_cli.features import (
+    ClipRequest,
+    ExtractedClip,
+    clip_identity,
+    clip_request,
+    threads_for,
+)
 from activity_cli.files import temporary_file
 from activity_cli.labelled import LabelledFeatures, Reading, part_by_decoding
 from activity_cli.overlap import overlap
 from activity_cli.paths import FEATURES
 from activity_cli.pieces import prepare_pieces
-from activity_cli.settings import ClipSettings
+from activity_cli.settings import AugmentSettings, ClipSettings
 from activity_cli.types import Images, OnProgress, no_progress
+from activity_cli.views import settle_flip, training_views
 
 Pictures = NDArray[np.uint8]
 """(N, S, T, H, W, channels), a memory map of a file without a name."""
@@ -39,6 +46,11 @@ class LabelledPictures:
     dataset: Dataset
     """The samples that have pictures, in the order of the rows."""
     pictures: Pictures
+    views: Pictures
+    """(N, K, S, T, H, W, channels) of each clip's augmented views, for training alone; K may be 0.
+    """
+    augment: AugmentSettings
+    """How these views were drawn."""
     targets: NDArray[np.int64]
     """(N,) position of each clip's label in `dataset.labels`."""
     clips: tuple[ExtractedClip, ...]
@@ -57,7 +69,7 @@ class LabelledPictures:
 class _DecodedClip:
     extracted: ExtractedClip
     pictures: Images | None
-    """(S, T, H, W, channels)"""
+    """(1 + K, S, T, H, W, channels), the clip itself first."""
 
 
 def read_pictures(dataset: Dataset, reading: Reading) -> LabelledPictures:
@@ -68,16 +80,17 @@ def read_pictures(dataset: Dataset, reading: Reading) -> LabelledPictures:
         OutputError: the cache folder cannot be written.
     """
     started = time.perf_counter()
+    augment = settle_flip(reading.augment, dataset.labels, reading.on_prepare)
     with DecoderPool(reading.decoders) as pool:
         dataset = prepare_pieces(dataset, pool, window_seconds=reading.window_seconds)
         requests = [clip_request(sample) for sample in dataset.samples]
-        pictures, rows, extracted = _gather(
-            requests, reading.clip, pool, reading.cache_dir, reading.on_progress
-        )
+        pictures, rows, extracted = _gather(requests, reading, augment, pool)
     whole, left_out = part_by_decoding(dataset, rows, extracted)
     return LabelledPictures(
         dataset=whole,
-        pictures=pictures,
+        pictures=pictures[:, 0],
+        views=pictures[:, 1:],
+        augment=augment,
         targets=whole.label_indices(),
         clips=tuple(extracted[i] for i in rows),
         left_out=left_out,
@@ -113,6 +126,8 @@ def see_pictures(
     return LabelledFeatures(
         dataset=data.dataset,
         features=features,
+        views=np.zeros((num_clips, 0, *features.shape[1:]), np.float16),  # nothing learns any more
+        augment=data.augment,
         targets=data.targets,
         clips=data.clips,
         left_out=data.left_out,
@@ -135,23 +150,26 @@ def scratch_array(shape: Sequence[int], dtype: type[np.generic], cache_dir: Path
 
 def _gather(
     requests: Sequence[ClipRequest],
-    clip: ClipSettings,
+    reading: Reading,
+    augment: AugmentSettings,
     pool: DecoderPool,
-    cache_dir: Path,
-    on_progress: OnProgress,
 ) -> tuple[Pictures, NDArray[np.int64], list[ExtractedClip]]:
-    """Pictures of the requests that have any, which these are, and what became of all."""
-    shape = (len(requests), len(clip.streams), clip.num_frames, *clip.picture_shape)
-    pictures = scratch_array(shape, np.uint8, cache_dir)
+    """Views of the requests that have any, which these are, and what became of all."""
+    clip, on_progress = reading.clip, reading.on_progress
+    each = (1 + augment.num_views, len(clip.streams), clip.num_frames, *clip.picture_shape)
+    pictures = scratch_array((len(requests), *each), np.uint8, reading.cache_dir)
+    views_of = training_views(augment)
     threaded, num_threads = threads_for(requests, pool.decoders)
     reader = pool.reader()
 
     def decode(request: ClipRequest) -> _DecodedClip:
         try:
-            read = reader.call(
-                read_clip,
+            views = views_of(clip_identity(request) if request.path.is_file() else "")
+            clips = reader.call(
+                read_clips,
                 request.path,
                 clip,
+                views,
                 start_seconds=request.start_seconds,
                 end_seconds=request.end_seconds,
                 num_threads=num_threads,
@@ -161,8 +179,10 @@ def _gather(
                 extracted=ExtractedClip(request=request, error=error), pictures=None
             )
         return _DecodedClip(
-            extracted=ExtractedClip(request=request, decoded=read.decoded),
-            pictures=np.stack([read.images[stream] for stream in clip.streams]),
+            extracted=ExtractedClip(request=request, decoded=clips[0].decoded),
+            pictures=np.stack(
+                [np.stack([view.images[stream] for stream in clip.streams]) for view in clips]
+            ),
         )
 
     finished = overlap(
@@ -181,6 +201,6 @@ def _gather(
         if decoded.pictures is not None:
             pictures[len(rows)] = decoded.pictures
             rows.append(index)
-        extracted.append(replace(decoded.extracted))
+        extracted.append(decoded.extracted)
         on_progress("pictures", index + 1, len(requests))
     return pictures[: len(rows)], np.array(rows, np.int64), extracted

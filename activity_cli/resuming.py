@@ -53,6 +53,7 @@ def describe_run(
     return {
         "data": {"clips": len(dataset.samples), "digest": _digest(dataset, split)},
         "clip": {**reading.clip.to_json(), "window_seconds": reading.window_seconds},
+        "augmentation": reading.augment.to_json(),
         "backbone": reading.backbone.to_json(),
         "cnn": {k: v for k, v in cnn.to_json().items() if k not in _MAY_CHANGE},
         "network": network.to_json(),

@@ -243,5 +243,9 @@ def _describe(
             "num_left_out": len(data.left_out),
             "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
         },
-        training={**settings.to_json(), "best_epoch": fitted.best_epoch},
+        training={
+            **settings.to_json(),
+            "best_epoch": fitted.best_epoch,
+            **({"augment": data.augment.to_json()} if data.augment.num_views else {}),
+        },
     )

@@ -1,7 +1,7 @@
 """Settings of each stage: frozen, checked when made, saved with the model as plain JSON."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from activity_cli.errors import SettingsError
@@ -17,6 +17,22 @@ Loss = Literal["cross-entropy", "focal"]
 Sampler = Literal["shuffled", "balanced"]
 ClassWeights = Literal["balanced", "none"]
 CnnMode = Literal["frozen", "finetune", "scratch"]
+AugmentKind = Literal[
+    "flip",
+    "rotate",
+    "zoom",
+    "shift",
+    "colour",
+    "blur",
+    "noise",
+    "speed",
+    "jitter",
+    "crop",
+    "reverse",
+]
+
+AUGMENTATIONS: tuple[AugmentKind, ...] = get_args(AugmentKind)
+"""What may differ between a clip and an augmented view of it."""
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 """The CNN that every installation has, without a download."""
@@ -101,6 +117,93 @@ class ClipSettings(_Settings):
         # Not super(): dataclasses with slots are made twice, which it does not know of in 3.11.
         values = _Settings.to_json(self)
         return {k: v for k, v in values.items() if (k, v) != ("channels", 3)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentSettings(_Settings):
+    """How augmented views of a training clip may differ from it, in ways that leave its label.
+
+    Each value is the most that chance makes of it; 0 is nothing. All frames of a view differ alike.
+    """
+
+    num_views: int = 0
+    """K, augmented views per training clip, whose features are cached beside the plain ones."""
+    flip: bool | None = None
+    """Mirror every other view, the first one among them. None: unless a label names a side."""
+    rotation_degrees: float = 6.0
+    zoom: float = 0.15
+    """In or out; 0.15 is up to 1.15 times as large or small."""
+    shift: float = 0.06
+    """Across and down, as a share of the frame's side."""
+    brightness: float = 0.12
+    """As a share of white."""
+    contrast: float = 0.2
+    saturation: float = 0.3
+    blur: float = 0.8
+    """Sigma in pixels. As for noise, chance spares half of the views."""
+    noise: float = 0.02
+    """Standard deviation, as a share of white; other in every frame."""
+    speed: float = 0.2
+    """Of what moves: other frames make the motion images, as if the frame rate were another."""
+    jitter: float = 0.4
+    """How far a frame is taken from its even place, as a share of the distance between frames."""
+    crop: float = 0.2
+    """Share of the clip's time that is left out, at its start, its end or both."""
+    reverse: bool = False
+    """Let every other pair of views run backwards: only where that leaves every label true."""
+    seed: int = 0
+    """Other numbers draw other views."""
+
+    def __post_init__(self) -> None:
+        self._require_at_least(0, "num_views", "seed", *_AMOUNTS)
+        if not self.jitter <= 0.5:
+            raise SettingsError(
+                f"jitter must be at most 0.5, got {self.jitter}: frames keep order."
+            )
+        for name in ("shift", "crop", "brightness", "noise"):
+            if not getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be below 1, got {getattr(self, name)}.")
+
+    def scaled(self, strength: float) -> "AugmentSettings":
+        """The same with every amount so many times as large, as far as that is possible."""
+        amounts = {name: strength * getattr(self, name) for name in _AMOUNTS}
+        most = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise": 0.9}
+        bounded: dict[str, Any] = {n: min(v, most.get(n, v)) for n, v in amounts.items()}
+        return replace(self, **bounded)
+
+    def only(self, kinds: Collection[str]) -> "AugmentSettings":
+        """The same with nothing but these kinds of change.
+
+        Raises:
+            SettingsError: there is no such kind.
+        """
+        if unknown := sorted(set(kinds) - set(AUGMENTATIONS)):
+            raise SettingsError(
+                f"There is no augmentation {unknown[0]!r}.",
+                hint=f"There are {', '.join(AUGMENTATIONS)}.",
+            )
+        none: dict[str, Any] = {"flip": "flip" in kinds, "reverse": "reverse" in kinds}
+        for kind, names in _FIELDS_OF_KIND.items():
+            none |= {} if kind in kinds else dict.fromkeys(names, 0.0)
+        return replace(self, **none)
+
+
+_FIELDS_OF_KIND: Mapping[AugmentKind, tuple[str, ...]] = {
+    "rotate": ("rotation_degrees",),
+    "zoom": ("zoom",),
+    "shift": ("shift",),
+    "colour": ("brightness", "contrast", "saturation"),
+    "blur": ("blur",),
+    "noise": ("noise",),
+    "speed": ("speed",),
+    "jitter": ("jitter",),
+    "crop": ("crop",),
+}
+_AMOUNTS = tuple(name for names in _FIELDS_OF_KIND.values() for name in names)
+
+
+NO_VIEWS = AugmentSettings()
+"""No augmentation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Fitting the sequence classifier to features: the summary at once, the LSTM by epochs.
 
-B is clips in a batch, N all clips, C labels; S, T, D, R as in `network`.
+B is clips in a batch, N all clips, K augmented views of each, C labels; S, T, D, R as in `network`.
 """
 
 import copy
@@ -19,7 +19,9 @@ from activity_cli.bundle import MODEL_FILE, Model, Weights
 from activity_cli.encoding import (
     ENCODING_BATCH,
     Features,
+    Places,
     Rows,
+    encode_places,
     encode_rows,
     measure_features,
 )
@@ -70,6 +72,7 @@ def fit(
     streams: Sequence[Stream],
     network_settings: NetworkSettings,
     settings: TrainSettings,
+    views: Features | None = None,
     session: Session = ALONE,
     learns_from_val: bool = True,
 ) -> FittedNetwork:
@@ -77,6 +80,10 @@ def fit(
 
     First the summary is fitted, then the LSTM learns on top of it, with early stopping; at the
     end the summary, which needs no early stopping, is fitted once more to both parts.
+
+    With augmented views the summary is fitted to all K + 1 views of a clip, each counting as much,
+    and every epoch shows the LSTM one of them, by chance. Statistics and principal components are
+    those of the plain clips, which validation and prediction see.
 
     Args:
         features: (N, S, T, D), often a memory map: batches are read from it as they are needed.
@@ -87,6 +94,8 @@ def fit(
         streams: what the S streams are.
         network_settings: shape of the network.
         settings: how it is fitted.
+        views: (N, K, S, T, D) of each clip's augmented views; those of validation rows teach only
+            the last summary.
         session: who hears of the epochs, where the LSTM's state is kept. All else is fitted anew
             by a resumed training, from the same start to the same numbers.
         learns_from_val: whether the summary learns from the validation rows as well in the end.
@@ -110,13 +119,14 @@ def fit(
         torch.manual_seed(settings.seed)
         statistics = measure_features(features, train_rows, network_settings.num_components)
         network = SequenceClassifier(network_settings, num_labels=num_labels, statistics=statistics)
-        rows = np.concatenate([train_rows, val_rows])
-        clips = encode_rows(network, features, rows)
-        labels = torch.from_numpy(targets[rows])
-        first = torch.arange(len(train_rows))
+        clips, places = encode_places(
+            network, features, views, train_rows=train_rows, val_rows=val_rows
+        )
+        plain = torch.from_numpy(targets[np.concatenate([train_rows, val_rows])])
+        labels = plain[places.clips]
         weights = label_weights(targets[train_rows], num_labels, settings)
         penalties = summary_penalties(network, streams, settings)
-        fit_summary(network, clips.rows(first), labels[first], weights, penalties)
+        fit_summary(network, clips.rows(places.train), labels[places.train], weights, penalties)
         with torch.no_grad():
             summary = network.summary_logits(clips)
         if network_settings.temporal == "lstm":
@@ -124,14 +134,15 @@ def fit(
                 module=network.order,
                 changes=clips.changes,
                 summary=summary,
-                targets=labels,
-                num_train=len(train_rows),
+                targets=plain,
+                places=places,
                 loss=ClipLoss.of(settings, weights),
             )
             course = _fit_order(lesson, settings, session)
         else:
-            course = Course.without_training(Standing.of(summary, labels, len(train_rows)))
-        val_scores = _scores(network, clips.rows(torch.arange(len(train_rows), len(rows))))
+            standing = Standing.of(summary[: len(plain)], plain, places.num_train)
+            course = Course.without_training(standing)
+        val_scores = _scores(network, clips.rows(torch.arange(places.num_train, len(plain))))
         if learns_from_val:
             fit_summary(network, clips, labels, weights, penalties)
     return FittedNetwork(
@@ -180,18 +191,18 @@ class _OrderLesson:
 
     module: OrderReader
     changes: Tensor
-    """(N, S, T, R)"""
+    """(N * (K + 1), S, T, R), as `places` says."""
     summary: Tensor
-    """(N, C) logits of the summary, fixed while the LSTM learns."""
+    """(N * (K + 1), C) logits of the summary, fixed while the LSTM learns."""
     targets: Tensor
     """(N,) labels of all clips."""
-    num_train: int
+    places: Places
     loss: ClipLoss
 
     @property
     def labels(self) -> Tensor:
         """Of the clips to learn from."""
-        return self.targets[: self.num_train]
+        return self.targets[: self.places.num_train]
 
     @property
     def clip_weights(self) -> Tensor:
@@ -203,28 +214,42 @@ class _OrderLesson:
         return [{"params": list(self.module.parameters())}]
 
     def batch_loss(self, batch: Batch) -> Tensor:
-        """With mixup, what is mixed is what the network reads: changes, and the summary's say."""
-        logits = batch.take(self.summary) + self.module(batch.take(self.changes))  # (B, C)
+        """Of one view of each clip, drawn anew each time.
+
+        With mixup, what is mixed is what the network reads: changes, and the summary's say.
+        """
+        partners = batch.partners
+        seen = replace(
+            batch,
+            rows=self.places.draw(batch.rows),
+            partners=None if partners is None else self.places.draw(partners),
+        )
+        logits = seen.take(self.summary) + self.module(seen.take(self.changes))  # (B, C)
         return self.loss(logits, self.targets, batch)
 
     def evaluate(self) -> Standing:
-        """On both parts."""
-        return Standing.of(self.logits(), self.targets, self.num_train)
+        """On both parts, plain."""
+        return Standing.of(self.logits(), self.targets, self.places.num_train)
+
+    @property
+    def plain_summary(self) -> Tensor:
+        """(N, C) logits of the summary for the plain clips."""
+        return self.summary[: self.places.num_clips]
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """(N, C), without dropout."""
+        """(N, C) of the plain clips, without dropout."""
         self.module.eval()
-        parts = torch.split(self.changes, ENCODING_BATCH)
-        return self.summary + torch.cat([self.module(part) for part in parts])
+        parts = torch.split(self.changes[: self.places.num_clips], ENCODING_BATCH)
+        return self.plain_summary + torch.cat([self.module(part) for part in parts])
 
     def gain(self) -> Tensor:
         """(V,) how much less wrong than the summary it is about each validation clip."""
         before, after = (
             F.cross_entropy(logits, self.targets, reduction="none")
-            for logits in (self.summary, self.logits())
+            for logits in (self.plain_summary, self.logits())
         )
-        return (before - after)[self.num_train :]
+        return (before - after)[self.places.num_train :]
 
 
 def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) -> Course:

@@ -24,11 +24,16 @@ from activity_cli.labelled import Reading
 from activity_cli.pictures import LabelledPictures
 from activity_cli.runs import TrainingRun, train_model
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import ClipSettings, CnnSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import (
+    NO_VIEWS,
+    ClipSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 from activity_cli.splits import make_folds
 from activity_cli.stages import cut
 from activity_cli.training import score_rows
-
 
 MODES = {
     "finetune": CnnSettings(mode="finetune", finetune_stages=3, learning_rate=3e-4, epochs=2),
@@ -199,6 +204,8 @@ def dots_that_rise_or_fall(num_clips: int, cache_dir: Path) -> LabelledPictures:
     return LabelledPictures(
         dataset=Dataset(root=Path("dots"), samples=samples, labels=labels),
         pictures=pictures,
+        views=np.zeros((num_clips, 0, *pictures.shape[1:]), np.uint8),
+        augment=NO_VIEWS,
         targets=targets,
         clips=(),
         left_out=(),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from activity_cli.cli import options
+from activity_cli.cli.augment_options import AugmentOptions
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
@@ -29,6 +30,7 @@ def crossval(
     *,
     machine: options.MachineOptions,
     clip: ClipOptions,
+    augmentation: AugmentOptions,
     network: NetworkOptions,
     training: TrainOptions,
     cnn: CnnOptions,
@@ -60,7 +62,7 @@ def crossval(
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
-            clip.reading(machine, report, cnn.settings()),
+            clip.reading(machine, report, cnn.settings(), augmentation.settings()),
             deal=lambda dataset: make_folds(
                 dataset,
                 num_folds=folds.folds,

@@ -23,6 +23,7 @@ STAGE_NAMES = {
     "front": "CNN's first stages",
     "cnn": "Training with CNN",
     "see": "CNN on all clips",
+    "preview": "Reading labels",
     "epochs": "Training",
     "predict": "Scoring",
     "video": "Seconds scored",

@@ -11,8 +11,10 @@ from activity_cli.errors import SettingsError
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
     FROZEN,
+    NO_VIEWS,
     STREAMS,
     Amp,
+    AugmentSettings,
     Average,
     ClassWeights,
     ClipSettings,
@@ -75,7 +77,11 @@ class ClipOptions:
     ] = "3"
 
     def reading(
-        self, machine: MachineOptions, report: "ProgressReport", cnn: CnnSettings
+        self,
+        machine: MachineOptions,
+        report: "ProgressReport",
+        cnn: CnnSettings,
+        augment: AugmentSettings = NO_VIEWS,
     ) -> "Reading":
         """All that the reading of labelled clips needs.
 
@@ -102,6 +108,7 @@ class ClipOptions:
             engine=machine.choose_engine(),
             decoders=machine.decoders(),
             window_seconds=self.window,
+            augment=augment,
             on_progress=report,
             on_prepare=report.note,
         )
