@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.audit import announce, audit_parts
 from activity_cli.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.dataset import Dataset, load_dataset
 from activity_cli.encoding import Features, Rows
@@ -26,9 +27,19 @@ from activity_cli.evaluation import (
 )
 from activity_cli.familiarity import learn_familiarity
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
+from activity_cli.leakage import Leakage
 from activity_cli.learning.loop import Session
+from activity_cli.name_groups import group_by_name
 from activity_cli.pictures import LabelledPictures, read_pictures
-from activity_cli.settings import FROZEN, CnnSettings, NetworkSettings, Temporal, TrainSettings
+from activity_cli.settings import (
+    FROZEN,
+    USUAL_AUDIT,
+    AuditSettings,
+    CnnSettings,
+    NetworkSettings,
+    Temporal,
+    TrainSettings,
+)
 from activity_cli.splits import Folds, inner_split
 from activity_cli.training import FittedNetwork, fit, score_rows
 from activity_cli.types import OnProgress, no_progress
@@ -89,6 +100,8 @@ class CrossvalRun:
     rounds: Mapping[str, CrossValidation]
     """By head, simplest first; empty without `compare`."""
     hard_pairs: Sequence[PairComparison]
+    leakage: Leakage
+    """What was found in several folds."""
     background: str | None = None
     """The label that stands for no event."""
 
@@ -103,6 +116,7 @@ def run_crossval(
     cnn: CnnSettings = FROZEN,
     compare: bool = False,
     background: str | None = None,
+    audit: AuditSettings = USUAL_AUDIT,
 ) -> CrossvalRun:
     """Read labelled data and cross-validate on it.
 
@@ -115,17 +129,20 @@ def run_crossval(
         cnn: whether and how each fold's CNN learns as well.
         compare: also run the simpler heads of `compare_heads`.
         background: the label that stands for no event.
+        audit: groups in names, and whether leakage stops it.
 
     Raises:
-        DataError: the data cannot be used, or has too few clips for the folds.
+        DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
         BackboneError: the CNN is unknown or its weights are not to be had.
         OutputError: the cache folder cannot be written.
     """
-    dataset = load_dataset(data)
+    dataset = group_by_name(load_dataset(data), audit.groups)
     dataset.check_label(background)
+    announce(dataset, reading, settings)
     deal(dataset)  # what cannot be dealt is said before minutes of decoding
     labelled = (read_labelled if cnn.mode == "frozen" else read_pictures)(dataset, reading)
     folds = deal(labelled.dataset)
+    leakage = audit_parts(labelled, folds.index, folds.names, audit=audit, reading=reading)
     teach = partial(_teacher, labelled, reading, settings=settings, cnn=cnn)
     on_progress = reading.on_progress
     if not compare:
@@ -136,6 +153,7 @@ def run_crossval(
             result=result,
             rounds={},
             hard_pairs=(),
+            leakage=leakage,
             background=background,
         )
     rounds = compare_heads(labelled, folds, teach, network, settings, on_progress=on_progress)
@@ -145,6 +163,7 @@ def run_crossval(
         result=rounds[_HEADS[network.temporal]],
         rounds=rounds,
         hard_pairs=compare_on_hard_pairs(rounds, labelled.targets),
+        leakage=leakage,
         background=background,
     )
 

@@ -7,16 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from activity_cli.audit import announce, audit_parts
 from activity_cli.bundle import CNN_FILE
 from activity_cli.dataset import Dataset, load_dataset
 from activity_cli.engines.loading import load_extractor
 from activity_cli.joint import CnnTrainer, FittedCnn
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
+from activity_cli.leakage import Leakage
 from activity_cli.learning.loop import ALONE, Epoch, Session
+from activity_cli.name_groups import group_by_name
 from activity_cli.pictures import LabelledPictures, read_pictures, see_pictures
 from activity_cli.resuming import check_same, describe_run, remember
-from activity_cli.settings import FROZEN, CnnSettings, NetworkSettings, TrainSettings
-from activity_cli.splits import Split, split_train_val_test
+from activity_cli.settings import (
+    FROZEN,
+    USUAL_AUDIT,
+    AuditSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
+from activity_cli.splits import PARTS, Split, split_train_val_test
 from activity_cli.training import FittedNetwork, fit
 
 
@@ -36,6 +46,8 @@ class Plan:
     """Share of the clips held out to measure on."""
     background: str | None = None
     """The label that stands for no event: learned like any other, named in the model."""
+    audit: AuditSettings = USUAL_AUDIT
+    """Groups that names say, and whether leakage stops it."""
 
     def load(self) -> Dataset:
         """The data, which has clips of the background label.
@@ -43,7 +55,7 @@ class Plan:
         Raises:
             DataError: it cannot be used.
         """
-        dataset = load_dataset(self.data)
+        dataset = group_by_name(load_dataset(self.data), self.audit.groups)
         dataset.check_label(self.background)
         return dataset
 
@@ -86,6 +98,8 @@ class Learned:
     fitted: FittedNetwork
     seconds: float
     """For the fitting."""
+    leakage: Leakage | None = None
+    """What was found on both sides of the split; None where nobody looked."""
     cnn: bytes | None = None
     """The CNN's weights file, if they changed."""
 
@@ -101,7 +115,7 @@ def learn(
         on_begin: called when everything is read and the training begins.
 
     Raises:
-        DataError: the data cannot be used, or is too small to be split.
+        DataError: the data cannot be used, is too small to be split, or leaks and must not.
         BackboneError: the CNN is unknown or its weights are not to be had.
         SettingsError: the session's folder holds a training with other data or settings.
         TrainingError: the loss is no number any more, or memory does not do.
@@ -110,6 +124,7 @@ def learn(
     # The main process first: what is wrong is said once, and the others find all features cached.
     with session.team.main_first():
         dataset = plan.load()
+        announce(dataset, plan.reading, plan.settings)
         # What cannot be split, or is not what was begun, is said before minutes of decoding.
         parts = describe_run(
             dataset,
@@ -123,12 +138,14 @@ def learn(
         if session.folder:
             check_same(session.folder, parts)
         labelled = plan.read(dataset)
+        split = plan.split(labelled.dataset)
+        leakage = audit_parts(labelled, split.part, PARTS, audit=plan.audit, reading=plan.reading)
     if session.folder and session.team.is_main:
         parts = {**parts, "engine": {"name": labelled.engine}}
         check_same(session.folder, parts)
         remember(session.folder, parts)
         on_begin()
-    return learn_from(plan, labelled, plan.split(labelled.dataset), session)
+    return replace(learn_from(plan, labelled, split, session), leakage=leakage)
 
 
 def learn_from(

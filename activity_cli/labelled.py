@@ -45,6 +45,8 @@ class Reading:
     """How many augmented views of each clip are read beside it, and how they differ."""
     on_progress: OnProgress = no_progress
     on_prepare: Callable[[str], None] = lambda _: None
+    on_warning: Callable[[str], None] = lambda _: None
+    """Told what the user should know about the data, a line each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,16 @@ from activity_cli.familiarity import Familiarity, learn_familiarity
 from activity_cli.files import numbered_folder
 from activity_cli.fitting import Learned, Plan, learn
 from activity_cli.labelled import LabelledFeatures, Reading
+from activity_cli.leakage import Leakage
 from activity_cli.learning.team import ONE_PROCESS, Team
-from activity_cli.settings import FROZEN, CnnSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import (
+    FROZEN,
+    USUAL_AUDIT,
+    AuditSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 from activity_cli.splits import Split
 from activity_cli.training import FittedNetwork, load_scorer
 
@@ -50,6 +58,8 @@ class TrainingRun:
     scores: NDArray[np.float32]
     """(M, C) by the saved model in the engine that predicts."""
     evaluation: Evaluation
+    leakage: Leakage | None
+    """What was found on both sides of the split; None where nobody looked."""
     stage_seconds: Mapping[str, float]
 
 
@@ -96,6 +106,7 @@ def train_model(
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
     background: str | None = None,
+    audit: AuditSettings = USUAL_AUDIT,
 ) -> TrainingRun:
     """Learn from labelled data, save the model, and measure it the way it will be used.
 
@@ -111,6 +122,7 @@ def train_model(
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         background=background,
+        audit=audit,
     )
     return keep(learn(plan), folder)
 
@@ -136,7 +148,13 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         network=plan.network,
         settings=plan.settings,
     )
-    description = replace(description, calibration=calibration, background=plan.background)
+    leakage = learned.leakage.lines() if learned.leakage else []
+    description = replace(
+        description,
+        calibration=calibration,
+        background=plan.background,
+        data={**description.data, "leakage": leakage},
+    )
     model = save_model(
         folder / MODEL_SUBFOLDER,
         description,
@@ -175,6 +193,7 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         measured_rows=rows,
         scores=scores,
         evaluation=evaluation,
+        leakage=learned.leakage,
         stage_seconds={
             **labelled.stage_seconds,
             "training": learned.seconds,

@@ -1,5 +1,6 @@
 """Settings of each stage: frozen, checked when made, saved with the model as plain JSON."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
@@ -334,6 +335,28 @@ class TrainSettings(_Settings):
             raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")
         if not 0 <= self.ema_decay < 1:
             raise SettingsError(f"ema_decay must be in [0, 1), got {self.ema_decay}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings(_Settings):
+    """What must not be on both sides of a split, and what happens when it is."""
+
+    groups: str | None = None
+    """Regular expression for the part of a clip's path that is its group, as a column says it."""
+    strict: bool = False
+    """Stop before training where leakage is found."""
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.groups or "")
+        except re.error as error:
+            raise SettingsError(
+                f"groups {self.groups!r} is not a regular expression: {error}.",
+                hint=r"An example: 'person\d+' finds person03 in run/person03_2.mp4.",
+            ) from error
+
+
+USUAL_AUDIT = AuditSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,6 +143,18 @@ def test_every_way_of_training_learns_and_resumes_to_the_last_bit(way: str, tmp_
         assert figures(unbroken[0]) != figures(run()[0])  # it is another way
 
 
+@pytest.mark.parametrize("average", ["none", "ema"])
+def test_the_weights_of_the_best_epoch_are_kept(average: Average) -> None:
+    settings = replace(BASE, learning_rate=1.0, schedule="constant", average=average, epochs=30)
+    course, lesson = run(settings)
+
+    assert 0 < course.best_epoch < course.history[-1].epoch
+    best = course.history[course.best_epoch]
+    assert best.val_loss == min(epoch.val_loss for epoch in course.history)
+    lesson.module.eval()
+    assert lesson.evaluate().val_loss == best.val_loss
+
+
 def test_a_finished_training_goes_on_for_more_epochs(tmp_path: Path) -> None:
     # A constant learning rate does not depend on how many epochs there will be.
     longer = replace(BASE, schedule="constant")

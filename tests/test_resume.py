@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -62,12 +61,8 @@ def test_ctrl_c_says_how_to_go_on_and_another_network_is_refused(shared: Workpla
     assert "activity train clips --resume 'runs/odd [name]'" in said
     run = ("--resume", "runs/odd [name]")
 
-    for options, difference in (
-        (("--hidden-size", "32"), "begun with network hidden_size 64, not 32."),
-        (("--frames", "8"), "begun with clip num_frames 16, not 8."),
-    ):
-        refused = shared.run("train", "clips", *run, *options, code=1)
-        assert difference in refused.stderr
+    refused = shared.run("train", "clips", *run, "--hidden-size", "32", code=1)
+    assert "begun with network hidden_size 64, not 32." in refused.stderr
 
     other = shared.folder / "others.csv"
     labels = (shared.folder / "clips" / "labels.csv").read_text().splitlines()
@@ -85,10 +80,9 @@ def test_what_is_no_run_cannot_be_resumed(workplace: Workplace) -> None:
 def test_two_processes_learn_what_one_learns(shared: Workplace) -> None:
     """Batches of 7 of 2 processes: 4 and 3 clips, the last 1 and 0; labels are not balanced."""
     samples = rows_of(shared.folder / "clips" / "labels.csv")
-    kept = [row for row in samples if row["label"] != "wave" or not row["path"].endswith("3.mp4")]
-    parts = dict.fromkeys({row["group"] for row in kept}, "train")
-    for group, part in zip(sorted(parts), ("val", "test"), strict=False):
-        parts[group] = part
+    *others, last = sorted({row["group"] for row in samples})
+    parts = {**dict.fromkeys(others, "train"), last: "train", others[0]: "val", others[1]: "test"}
+    kept = [row for row in samples if (row["label"], row["group"]) != ("wave", last)]
     with (shared.folder / "uneven.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "group", "split"])
@@ -96,7 +90,7 @@ def test_two_processes_learn_what_one_learns(shared: Workplace) -> None:
             writer.writerow(
                 [f"clips/{row['path']}", row["label"], row["group"], parts[row["group"]]]
             )
-    options = ["--dropout", "0", "--batch-size", "7", "--epochs", "3", "--quiet"]
+    options = ["--dropout", "0", "--batch-size", "7", "--epochs", "3", "--no-tensorboard", "-q"]
     shared.run("train", "uneven.csv", "--name", "alone", *options)
 
     command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "activity_cli"]
@@ -115,6 +109,7 @@ def test_two_processes_learn_what_one_learns(shared: Workplace) -> None:
     assert not (runs / "two-2").exists()
     num_train = sum(row["split"] == "train" for row in rows_of(runs / "two" / "split.csv"))
     assert num_train % 7 == 1
+    assert not (runs / "two" / "tensorboard").exists()
     one, two = history_of(runs / "alone"), history_of(runs / "two")
     assert len(one) == len(two) == 4
     for before, after in zip(one, two, strict=True):
@@ -139,11 +134,11 @@ def test_a_rehearsal_says_how_long_it_takes_and_leaves_nothing(
     said = json.loads(done.stdout)
     assert (said["clips"], said["all_clips"], said["batch_size"]) == (9, 36, 16)
     assert said["seconds"] > said["stage_seconds"]["features"] > 0
-    assert files_below(workplace.folder) == {temporary}
+    assert [path for path in files_below(workplace.folder) if path.is_file()] == []
     assert files_below(workplace.cache) == cache
 
 
-def test_tensorboard_shows_what_history_says(shared: Workplace, workplace: Workplace) -> None:
+def test_tensorboard_shows_what_history_says(shared: Workplace) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -154,7 +149,3 @@ def test_tensorboard_shows_what_history_says(shared: Workplace, workplace: Workp
     written = [float(row["val_loss"]) for row in rows_of(run / "history.csv")]
     assert shown == pytest.approx(written)
     assert {"loss/train", "accuracy/val", "learning rate"} <= set(board.Tags()["scalars"])
-
-    shutil.copytree(shared.folder / "clips", workplace.folder / "clips")
-    workplace.run("train", "clips", "--no-tensorboard", "--epochs", "1", "--quiet")
-    assert not (workplace.folder / "runs" / "clips" / "tensorboard").exists()

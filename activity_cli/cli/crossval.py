@@ -12,6 +12,7 @@ from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
+    AuditOptions,
     ClipOptions,
     CnnOptions,
     FoldOptions,
@@ -35,6 +36,7 @@ def crossval(
     training: TrainOptions,
     cnn: CnnOptions,
     labels: LabelOptions,
+    audit: AuditOptions,
     folds: FoldOptions,
     settings: SettingsFile = None,
     output: Annotated[
@@ -75,6 +77,7 @@ def crossval(
             cnn=cnn.settings(),
             compare=folds.compare,
             background=labels.background_label,
+            audit=audit.settings(),
         )
     metrics = crossval_metrics(run, command=this_command())
     if output is not None:

@@ -78,6 +78,10 @@ class ProgressReport:
         """Say what is going on in one line."""
         self._console.print(line, style="dim", markup=False, highlight=False)
 
+    def warn(self, line: str) -> None:
+        """Say what the user should know, in one line."""
+        self._console.print(line, style="yellow", markup=False, highlight=False)
+
 
 class SilentReport(ProgressReport):
     """What `--quiet` listens with."""

@@ -17,6 +17,7 @@ from activity_cli.cli.interrupts import StoppedError
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
+    AuditOptions,
     ClipOptions,
     CnnOptions,
     LabelOptions,
@@ -45,6 +46,7 @@ def train(
     training: TrainOptions,
     cnn: CnnOptions,
     labels: LabelOptions,
+    audit: AuditOptions,
     split: SplitOptions,
     settings: SettingsFile = None,
     name: run_options.Name = None,
@@ -87,6 +89,7 @@ def train(
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
+            audit=audit.settings(),
         )
         if preview is not None:
             if team.is_main:

@@ -14,6 +14,7 @@ from activity_cli.settings import (
     NO_VIEWS,
     STREAMS,
     Amp,
+    AuditSettings,
     AugmentSettings,
     Average,
     ClassWeights,
@@ -111,6 +112,7 @@ class ClipOptions:
             augment=augment,
             on_progress=report,
             on_prepare=report.note,
+            on_warning=report.warn,
         )
 
 
@@ -301,6 +303,27 @@ class LabelOptions:
     """What labels stand for."""
 
     background_label: Background = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What must not be on both sides of a split."""
+
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Regex for the part of a path that says who or where: never split apart.",
+            metavar="PATTERN",
+        ),
+    ] = None
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop, exit code 1, where leakage is found."),
+    ] = False
+
+    def settings(self) -> AuditSettings:
+        """The settings that these options say."""
+        return AuditSettings(groups=self.groups, strict=self.strict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,6 +141,7 @@ def _describe_data(data: Mapping[str, Any]) -> str:
         )
     if data.get("num_left_out"):
         lines.append(f"{data['num_left_out']} more could not be decoded and were left out.")
+    lines += [fill(line, 96) for line in data.get("leakage", ())]
     return "\n".join(lines)
 
 
