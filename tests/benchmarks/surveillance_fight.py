@@ -6,8 +6,9 @@
     python -m tests.benchmarks.surveillance_fight DATA --cnn finetune --views 4   # of other options
 
 DATA is the folder with the 300 clips and their labels.csv (columns path, label, group,
-fold_random, fold_by_source). Options of `activity crossval` go to it. Every command is run as a user would, in a process of its own: first
-with an empty cache, then with what it left there. Peak memory is that of the process.
+fold_random, fold_by_source). Options of `activity crossval` go to it. Every command is run as a
+user would, in a process of its own: first with an empty cache, then with what it left there. Peak
+memory is that of the process.
 """
 
 import argparse

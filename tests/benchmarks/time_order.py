@@ -4,8 +4,8 @@
     python -m tests.benchmarks.time_order --scratch [--clips-per-label 100] [--views 8]
 
 Prints the accuracy of majority, single-frame, mean-pool and LSTM heads on the same features, over
-all labels and on each pair alone (0.5 is chance). With --scratch a small CNN learns the four actions
-of the pairs from nothing, with its LSTM, from grey frames of 32 x 32 pixels.
+all labels and on each pair alone (0.5 is chance). With --scratch a small CNN learns the four
+actions of the pairs from nothing, with its LSTM, from grey frames of 32 x 32 pixels.
 """
 
 import argparse
