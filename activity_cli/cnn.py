@@ -87,6 +87,7 @@ def torchvision_features(name: str, weights_file: Path) -> FrameFeatures:
 
 def scratch_features(backbone: Backbone) -> FrameFeatures:
     """The small CNN with random weights."""
+    layout: Any = {"memory_format": torch.channels_last}
     network = ConvNet(
         channels=backbone.channels,
         frame_size=backbone.frame_size,
@@ -95,7 +96,10 @@ def scratch_features(backbone: Backbone) -> FrameFeatures:
     )
     grey = (127.5,) * backbone.channels
     return FrameFeatures(
-        network.eval(), feature_size=backbone.feature_size, mean=grey, std=[v / 2 for v in grey]
+        network.eval().to(**layout),
+        feature_size=backbone.feature_size,
+        mean=grey,
+        std=[v / 2 for v in grey],
     )
 
 
