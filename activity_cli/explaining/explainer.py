@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 _RESULTS = frozenset({".csv", ".jsonl", ".json", ".parquet", JOURNAL_SUFFIX})
 _SWITCHED_OFF = (
-    "its output layer is zero: in training it gained no more than chance over the summary and was "
-    "left out, so its gates and attention decide nothing"
+    "its output layer is zero, as in training it gained no more than chance would over the mean of "
+    "the frames, so its gates and attention decide nothing"
 )
 _NO_LSTM = {
-    "mean": "this model has none: it reads the mean over time",
-    "frame": "this model has none: it reads the middle frame alone",
+    "mean": "this model has none and reads the mean of the frames",
+    "frame": "this model has none and reads the middle frame alone",
 }
 
 
@@ -159,6 +159,7 @@ def explain_clip(
         stage=stage,
         life=life,
         silence=silence,
+        has_lstm=members[0].temporal == "lstm",
         num_members=len(members),
     )
 

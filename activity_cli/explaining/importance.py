@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from activity_cli.explaining.values import Floats, Importance
 from activity_cli.network import SequenceClassifier
 
-_STEPS = 64  # of the integral; the contributions of drawn clips then add up to 4 digits
+_STEPS = 256  # of the integral; contributions of drawn clips then add up to 4 digits
 
 
 def members_of(classifier: nn.Module) -> list[SequenceClassifier]:

@@ -143,6 +143,7 @@ class Explanation:
     """None where the LSTM says nothing."""
     silence: str = ""
     """Why the LSTM says nothing, in words."""
+    has_lstm: bool = True
     num_members: int = 1
     """Networks whose mean is explained."""
 

@@ -84,9 +84,10 @@ def where(heat: Floats, importance: Importance) -> str:
 
 def describe_lstm(explanation: Explanation) -> str:
     """What the LSTM has to do with it."""
+    if not explanation.has_lstm:
+        return "this model has no LSTM"
     if explanation.life is None:
-        is_off = explanation.silence.startswith("its")
-        return f"the LSTM says nothing in this model{'' if is_off else ', which has none'}"
+        return "the LSTM says nothing in this model"
     share = explanation.importance.order_share
     if share < _LITTLE:
         return "the LSTM adds little"
@@ -100,6 +101,11 @@ def describe_agreement(importance: Importance) -> str:
     found = importance.agreement
     if found is None:
         return "All frames say as much, so there is no order of importance to check."
+    if not importance.order.any():
+        return (
+            "What each frame says is exact, as only their mean decides; leaving out each frame in "
+            f"turn says the same (rank correlation {found:.2f})."
+        )
     if found >= AGREES:
         return f"Leaving out each frame in turn says the same (rank correlation {found:.2f})."
     return (

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from activity_cli.video import Frame
 
 _COLOURS = cv2.COLORMAP_INFERNO
-_MOST_COVER = 0.7  # of the picture, where it is hottest
+_DARKEST = 60  # of 255: what is darker would hide the picture and show nothing
+_MOST_COVER = 0.75  # of the picture, where it is hottest
 _GREYED = 0.6  # of the picture's colour, so that heat is the only strong one
 
 
@@ -18,11 +19,11 @@ def lay_heat(picture: Frame, heat: NDArray[np.float32]) -> Frame:
     height, width = picture.shape[:2]
     smooth = cv2.resize(heat, (width, height), interpolation=cv2.INTER_CUBIC)
     smooth = np.clip(smooth, 0, 1)
-    levels = np.rint(255 * smooth).astype(np.uint8)
+    levels = np.rint(_DARKEST + (255 - _DARKEST) * smooth).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, _COLOURS), cv2.COLOR_BGR2RGB)
     grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     base = cv2.addWeighted(picture, 1 - _GREYED, grey, _GREYED, 0)
-    cover = _MOST_COVER * np.sqrt(smooth)  # faint heat is still seen
+    cover = _MOST_COVER * smooth**0.8
     laid = cv2.blendLinear(base, colours, 1 - cover, cover)
     return cast(Frame, np.asarray(laid, np.uint8))
 

@@ -47,7 +47,7 @@ _COLUMNS = 5
 _COLUMN = (_INNER - _GAP * (_COLUMNS - 1)) / _COLUMNS
 _TITLE, _CAPTION, _HEADING, _AXIS = 0.5, 0.36, 0.5, 0.34
 _SUBTITLE = 0.24
-_PLOT, _LIFE, _BOX = 1.75, 1.25, 0.6
+_PLOT, _LIFE, _BOX = 1.75, 1.25, 0.35
 _MOST_PICTURE = 1.9  # of the height of a picture
 _LINE = 0.21
 _LETTERS_PER_LINE = 130
@@ -217,8 +217,8 @@ class _Board:
         """Gates and cells of the LSTM, or why they are not shown."""
         e = self._explanation
         if e.life is None:
-            self._head_plot("The LSTM says nothing here", "")
-            text = f"Not shown, as {e.silence}."
+            self._head_plot("The LSTM says nothing here" if e.has_lstm else "No LSTM", "")
+            text = f"{e.silence[0].upper()}{e.silence[1:]}."
             for number, line in enumerate(textwrap.wrap(text, _LETTERS_PER_LINE + 40)):
                 middle = self._top + 0.1 + 0.19 * number
                 self.sheet.write(_LEFT, middle, line, size=8.5, colour=_GREY)
@@ -323,7 +323,9 @@ class _Board:
 def _time_locator(width: float) -> "Locator":
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=max(3, round(1.2 * width)), steps=[1, 2, 5, 10])
+    # Of narrow axes side by side the last label would touch the next one's first.
+    prune = "upper" if width < _INNER else None
+    return MaxNLocator(nbins=max(3, round(1.2 * width)), steps=[1, 2, 5, 10], prune=prune)
 
 
 def _sentence(explanation: Explanation) -> str:
@@ -333,7 +335,10 @@ def _sentence(explanation: Explanation) -> str:
     return sentence
 
 
+_HEAT = "Heat shows where in a frame the evidence comes from, on one scale for all pictures."
+
+
 def _notes(explanation: Explanation) -> str:
     importance = explanation.importance
-    parts = (describe_agreement(importance), describe_attention(importance))
+    parts = (describe_agreement(importance), describe_attention(importance), _HEAT)
     return " ".join(part for part in parts if part)
