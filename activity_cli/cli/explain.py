@@ -42,7 +42,7 @@ def explain(
 
     The video, or the piece of it from --start to --end, is taken as one clip. Evidence is the
     label's logit against the mean of the others'; with two labels, the log-odds of its score.
-    Computed by torch, so the score may differ in the third digit from that of `predict`; exported
+    Needs torch, by which the score may differ in the third digit from that of `predict`. Exported
     models cannot be explained.
     """
     from activity_cli.explaining.explainer import check_request, explain_video

@@ -10,15 +10,14 @@ other weights are random. Without --model one is trained first, on ordinary draw
 import argparse
 import tempfile
 from pathlib import Path
-from statistics import mean
+
+import numpy as np
 
 from activity_cli import backbones
 from activity_cli.backbones import find_backbone
 from activity_cli.bundle import Model, load_model
 from activity_cli.clips import read_clip
-from activity_cli.explaining.explainer import explain_clip
-from activity_cli.explaining.values import Explanation
-from activity_cli.features import ClipRequest
+from activity_cli.explaining.values import Floats, Importance
 from activity_cli.labelled import Reading
 from activity_cli.paths import default_cache_dir
 from activity_cli.runs import train_model
@@ -26,9 +25,15 @@ from activity_cli.sampledata import draw_dataset
 from activity_cli.sampledata.actions import REPEATED
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
 from activity_cli.training import load_scorer
-from tests.stillness import draw_still_clip, randomised, says_for, share_in_middle
+from tests.stillness import (
+    cnn_features,
+    draw_still_clip,
+    importance_for,
+    randomised,
+    share_in_middle,
+)
 
-NUM_RANDOM = 3
+NUM_RANDOM = 5
 
 
 def main() -> None:
@@ -44,40 +49,33 @@ def main() -> None:
 
 def measure(model: Model, folder: Path, clips_per_label: int) -> None:
     """Explain the label of each clip, by the model and by random networks."""
-    cnn, scorer = backbones.build(model.description.backbone), load_scorer(model)
+    cnn, scorer = backbones.build(model.description.backbone), load_scorer(model).eval()
+    scorer.requires_grad_(False)
     scorers = [scorer, *(randomised(scorer, seed) for seed in range(NUM_RANDOM))]
-    found: dict[str, list[list[Explanation]]] = {}
+    found: list[list[Importance]] = []  # per clip, of each network
     for label in REPEATED:
+        target = model.description.labels.index(label)
         for number in range(clips_per_label):
             path = draw_still_clip(folder / f"{label}{number}.mp4", label, number)
-            clip = read_clip(path, model.description.clip)
-            request = ClipRequest(path=path)
-            found.setdefault(label, []).append(
-                [
-                    explain_clip(model, request, clip, cnn=cnn, scorer=one, label=label)
-                    for one in scorers
-                ]
-            )
-        shares = [says_for(explained[0]) for explained in found[label]]
-        print(f"{label:>10}: {mean(shares):.2f} in the middle third", flush=True)
-    everything = [explained for of_label in found.values() for explained in of_label]
-    trained = [explained[0] for explained in everything]
-    print(f"  all {len(trained)}: {_describe([says_for(e) for e in trained])}")
-    left_out = [share_in_middle(e.importance.occlusion) for e in trained]
-    print(f"  leaving frames out: {_describe(left_out)}")
-    agreed = [e.importance.agreement or 0.0 for e in trained]
-    print(f"  rank correlation of the two: {mean(agreed):.2f}, lowest {min(agreed):.2f}")
-    right = [explained for explained in trained if explained.prediction.label == explained.label]
-    if right:
-        print(f"  the {len(right)} named rightly: {_describe([says_for(e) for e in right])}")
+            features = cnn_features(cnn, read_clip(path, model.description.clip))
+            found.append([importance_for(one, features, target) for one in scorers])
+        of_label = [share_in_middle(each[0].per_frame) for each in found[-clips_per_label:]]
+        print(f"{label:>10}: {np.nanmean(of_label):.2f} in the middle third", flush=True)
+    trained = [each[0] for each in found]
+    print(f"  all {len(trained)}: {_describe([one.per_frame for one in trained])}")
+    print(f"  leaving frames out: {_describe([one.occlusion for one in trained])}")
+    agreed = [one.agreement or 0.0 for one in trained]
+    print(f"  rank correlation of the two: {np.mean(agreed):.2f}, lowest {min(agreed):.2f}")
     for number in range(NUM_RANDOM):
-        shares = [says_for(explained[1 + number]) for explained in everything]
-        print(f"  random network {number}: {_describe(shares)}")
+        values = [each[1 + number].per_frame for each in found]
+        print(f"  random network {number}: {_describe(values)}")
 
 
-def _describe(shares: list[float]) -> str:
-    above = mean(share > 0.5 for share in shares)
-    return f"{mean(shares):.3f} (chance 0.333); above a half in {above:.0%} of clips"
+def _describe(values: list[Floats]) -> str:
+    shares = np.array([share_in_middle(one) for one in values])
+    shares = shares[~np.isnan(shares)]
+    above = (shares > 0.5).mean()
+    return f"{shares.mean():.3f} (chance 0.333); above a half in {above:.0%} of {len(shares)} clips"
 
 
 def _train(folder: Path) -> Model:
