@@ -92,34 +92,71 @@ def fit(
             "No clips are left to choose the best epoch.",
             hint="Add clips, or raise --val-fraction.",
         )
-    # Networks this small gain nothing from threads, which wait for each other for minutes when
-    # another program uses the cores.
-    with _one_thread():
-        torch.manual_seed(settings.seed)
+    with one_thread():
         statistics = measure_features(features, train_rows, network_settings.num_components)
-        network = SequenceClassifier(network_settings, num_labels=num_labels, statistics=statistics)
+        network = new_network(network_settings, statistics, num_labels, seed=settings.seed)
         rows = np.concatenate([train_rows, val_rows])
-        clips = encode_rows(network, features, rows)
-        labels = torch.from_numpy(targets[rows])
-        first = torch.arange(len(train_rows))
-        weights = _label_weights(targets[train_rows], num_labels, settings)
-        penalties = _penalties(streams, statistics, settings)
+        return fit_encoded(
+            network,
+            encode_rows(network, features, rows),
+            targets[rows],
+            num_train=len(train_rows),
+            streams=streams,
+            settings=settings,
+            session=session,
+        )
+
+
+def new_network(
+    settings: NetworkSettings, statistics: FeatureStatistics, num_labels: int, *, seed: int
+) -> SequenceClassifier:
+    """An unfitted network. Seeds torch's generator, which goes on to shuffle and to drop out."""
+    torch.manual_seed(seed)
+    return SequenceClassifier(settings, num_labels=num_labels, statistics=statistics)
+
+
+def fit_encoded(
+    network: SequenceClassifier,
+    clips: Encoded,
+    targets: NDArray[np.int64],
+    *,
+    num_train: int,
+    streams: Sequence[Stream],
+    settings: TrainSettings,
+    session: Session = ALONE,
+) -> FittedNetwork:
+    """Fit a new network to clips that are encoded already; otherwise as `fit`.
+
+    Args:
+        network: from `new_network`, called just before: its seed is that of the training too.
+        clips: B clips as the network encodes them, those to learn from first.
+        targets: (B,) index of each clip's label.
+        num_train: how many clips are to learn from; the others choose the best epoch.
+        streams: what the S streams are.
+        settings: how it is fitted.
+        session: who hears of the epochs.
+    """
+    with one_thread():
+        labels, num_labels = torch.from_numpy(targets), network.summary.out_features
+        first = torch.arange(num_train)
+        weights = _label_weights(targets[:num_train], num_labels, settings)
+        penalties = _penalties(streams, network, settings)
         fit_summary(network, clips.rows(first), labels[first], weights, penalties)
         with torch.no_grad():
             summary = network.summary_logits(clips)
-        if network_settings.temporal == "lstm":
+        if network.temporal == "lstm":
             lesson = _OrderLesson(
                 module=network.order,
                 changes=clips.changes,
                 summary=summary,
                 targets=labels,
-                num_train=len(train_rows),
+                num_train=num_train,
                 loss=ClipLoss.of(settings, weights),
             )
             course = _fit_order(lesson, settings, session)
         else:
-            course = Course.without_training(Standing.of(summary, labels, len(train_rows)))
-        val_scores = _scores(network, clips.rows(torch.arange(len(train_rows), len(rows))))
+            course = Course.without_training(Standing.of(summary, labels, num_train))
+        val_scores = score_encoded(network, clips.rows(torch.arange(num_train, len(labels))))
         fit_summary(network, clips, labels, weights, penalties)
     return FittedNetwork(
         network=network.eval(),
@@ -231,12 +268,12 @@ def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) 
 @torch.inference_mode()
 def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> NDArray[np.float32]:
     """Scores (len(rows), C) of rows of (N, S, T, D) features, in torch, without a temperature."""
-    with _one_thread():
-        return _scores(network, encode_rows(network, features, rows))
+    with one_thread():
+        return score_encoded(network, encode_rows(network, features, rows))
 
 
 @torch.no_grad()
-def _scores(network: SequenceClassifier, clips: Encoded) -> NDArray[np.float32]:
+def score_encoded(network: SequenceClassifier, clips: Encoded) -> NDArray[np.float32]:
     """(B, C), without dropout and without a temperature."""
     scores: NDArray[np.float32] = torch.softmax(network.eval().logits(clips), dim=-1).numpy()
     return scores
@@ -277,17 +314,20 @@ def _label_weights(
 
 
 def _penalties(
-    streams: Sequence[Stream], statistics: FeatureStatistics, settings: TrainSettings
+    streams: Sequence[Stream], network: SequenceClassifier, settings: TrainSettings
 ) -> Tensor:
     """(S * D,) penalty of each of the summary's inputs."""
     penalty = {"rgb": settings.rgb_penalty, "motion": settings.motion_penalty}
     return torch.cat(
-        [torch.full_like(statistics.mean[s], penalty[name]) for s, name in enumerate(streams)]
+        [torch.full_like(network.mean[s], penalty[name]) for s, name in enumerate(streams)]
     )
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Compute with one thread. Networks this small gain nothing from more, which wait for each
+    other for minutes when another program uses the cores.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
