@@ -325,8 +325,10 @@ def _penalties(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread. Networks this small gain nothing from more, which wait for each
-    other for minutes when another program uses the cores.
+    """Compute with one thread.
+
+    Networks this small gain nothing from more, which wait for each other for minutes when another
+    program uses the cores.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
