@@ -188,13 +188,16 @@ def save_model(
     description: ModelDescription,
     weights: Weights,
     familiarity: Familiarity | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Model:
     """Write a model folder; model.json comes last, so a half-written folder is never a model.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds a model that is not to be replaced.
     """
-    new_folder(folder)
+    new_folder(folder, overwrite=overwrite)
+    (folder / MODEL_FILE).unlink(missing_ok=True)
     digest = _write_tensors(folder / WEIGHTS_FILE, weights)
     model = Model(folder=folder, description=description, weights_sha256=digest)
     return write_familiarity(model, familiarity) if familiarity else write_description(model)

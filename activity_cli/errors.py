@@ -78,6 +78,14 @@ class BackboneError(ActivityError):
     """A CNN is unknown, or its weights are not on this machine and cannot be fetched."""
 
 
+class TrainingError(ActivityError):
+    """A training cannot go on: its loss is no number, or memory does not do."""
+
+
+class CheckpointError(ActivityError):
+    """A training cannot be resumed: its state is damaged, or of another training."""
+
+
 class ExportError(ActivityError):
     """A model cannot be exported as asked, or the export does not compute what the model does."""
 

@@ -17,18 +17,18 @@ from activity_cli.bundle import (
     write_description,
 )
 from activity_cli.calibration import Calibration, calibrate, measure, tempered
-from activity_cli.dataset import load_dataset
 from activity_cli.engines.choice import Engine
 from activity_cli.engines.loading import load_classifier
 from activity_cli.errors import SettingsError
 from activity_cli.evaluation import Evaluation, evaluate_scores
 from activity_cli.familiarity import Familiarity, learn_familiarity
 from activity_cli.files import numbered_folder
-from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
-from activity_cli.learning.loop import Session
+from activity_cli.fitting import Learned, Plan, learn
+from activity_cli.labelled import LabelledFeatures, Reading
+from activity_cli.learning.team import ONE_PROCESS, Team
 from activity_cli.settings import NetworkSettings, TrainSettings
-from activity_cli.splits import Split, split_train_val_test
-from activity_cli.training import FittedNetwork, fit, load_scorer
+from activity_cli.splits import Split
+from activity_cli.training import FittedNetwork, load_scorer
 
 _SCORING_BATCH = 256
 
@@ -54,11 +54,19 @@ class TrainingRun:
 
 
 @contextmanager
-def run_folder(parent: Path, name: str) -> Iterator[Path]:
+def run_folder(
+    parent: Path, name: str, *, old: Path | None = None, team: Team = ONE_PROCESS
+) -> Iterator[Path]:
     """A new folder for a run, `parent/name` or `parent/name-2` and so on; never an old one.
 
     It is made first, so that a place that cannot be written is found out before the work, and
     taken away again if the work ends before anything is in it.
+
+    Args:
+        parent: folder of the runs.
+        name: of the run.
+        old: the folder of the run that goes on; none is made then.
+        team: in which only the main process makes folders.
 
     Raises:
         SettingsError: the name is not one of a folder.
@@ -66,6 +74,9 @@ def run_folder(parent: Path, name: str) -> Iterator[Path]:
     """
     if not name or name in {".", ".."} or Path(name).name != name:
         raise SettingsError(f"{name!r} cannot be the name of a run.", hint="Use --name gym.")
+    if old is not None or not team.is_main:
+        yield old or parent / name
+        return
     folder = numbered_folder(parent, name)
     try:
         yield folder
@@ -85,51 +96,56 @@ def train_model(
     test_fraction: float = 0.15,
     background: str | None = None,
 ) -> TrainingRun:
-    """Read, split, fit, calibrate, save, and measure the saved model the way it will be used.
-
-    `background` is the label that stands for no event: learned like any other, named in the model.
+    """Learn from labelled data, save the model, and measure it the way it will be used.
 
     Raises:
-        DataError: the data cannot be used, or is too small to be split.
-        BackboneError: the CNN is unknown or its weights are not to be had.
+        DataError, BackboneError, TrainingError, OutputError: as `learn` and `keep`.
+    """
+    plan = Plan(
+        data=data,
+        reading=reading,
+        network=network,
+        settings=settings,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        background=background,
+    )
+    return keep(learn(plan), folder)
+
+
+def keep(learned: Learned, folder: Path) -> TrainingRun:
+    """Calibrate, save, and measure the saved model the way it will be used.
+
+    A model that an earlier part of the same run has left in the folder is replaced.
+
+    Raises:
         OutputError: the model folder or the cache cannot be written.
     """
-    dataset = load_dataset(data)
-    dataset.check_label(background)
-    fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
-    # What cannot be split is said before minutes of decoding, not after.
-    split_train_val_test(dataset, **fractions, seed=settings.seed)
-    labelled = read_labelled(dataset, reading)
-    split = split_train_val_test(labelled.dataset, **fractions, seed=settings.seed)
-
+    plan, labelled = learned.plan, learned.data
+    split, fitted = learned.split, learned.fitted
     started = time.perf_counter()
-    on_progress = reading.on_progress
-    fitted = fit(
-        labelled.features,
-        labelled.targets,
-        train_rows=split.train,
-        val_rows=split.val,
-        num_labels=len(dataset.labels),
-        streams=labelled.clip.streams,
-        network_settings=network,
-        settings=settings,
-        session=Session(on_epoch=lambda epoch: on_progress("epochs", epoch.epoch, settings.epochs)),
-    )
-    on_progress("epochs", settings.epochs, settings.epochs)  # early stopping is an end as well
-
     familiarity = learn_familiarity(labelled.features, split.train)
     calibration = _calibrate(labelled, split, fitted, familiarity)
-    trained = time.perf_counter()
     description = _describe(
-        labelled, split, fitted, name=folder.name, network=network, settings=settings
+        labelled,
+        split,
+        fitted,
+        name=folder.name,
+        network=plan.network,
+        settings=plan.settings,
     )
-    description = replace(description, calibration=calibration, background=background)
-    model = save_model(folder / MODEL_SUBFOLDER, description, fitted.weights(), familiarity)
+    description = replace(description, calibration=calibration, background=plan.background)
+    model = save_model(
+        folder / MODEL_SUBFOLDER, description, fitted.weights(), familiarity, overwrite=True
+    )
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
     scores = score_with_engine(
-        model, reading.engine, labelled.features[rows], cache_dir=reading.cache_dir
+        model,
+        plan.reading.engine,
+        labelled.features[rows],
+        cache_dir=plan.reading.cache_dir,
     )
-    evaluation = evaluate_scores(scores, labelled.targets[rows], dataset.labels)
+    evaluation = evaluate_scores(scores, labelled.targets[rows], labelled.dataset.labels)
     if measured_on == "test":  # the validation clips have taught the summary by now
         calibration = measure(
             calibration,
@@ -146,7 +162,7 @@ def train_model(
         model=model,
         data=labelled,
         split=split,
-        settings=settings,
+        settings=plan.settings,
         fitted=fitted,
         measured_on=measured_on,
         measured_rows=rows,
@@ -154,8 +170,8 @@ def train_model(
         evaluation=evaluation,
         stage_seconds={
             **labelled.stage_seconds,
-            "training": trained - started,
-            "measuring": time.perf_counter() - trained,
+            "training": learned.seconds,
+            "measuring": time.perf_counter() - started,
         },
     )
 

@@ -23,10 +23,11 @@ from activity_cli.encoding import (
     encode_rows,
     measure_features,
 )
-from activity_cli.errors import DataError, ModelError
+from activity_cli.errors import DataError, ModelError, SettingsError
 from activity_cli.learning.batches import Batch
 from activity_cli.learning.loop import ALONE, Course, Epoch, Session, train
 from activity_cli.learning.losses import ClipLoss, Standing
+from activity_cli.learning.progress import Ending
 from activity_cli.learning.schedules import ParameterGroups
 from activity_cli.network import (
     ClipScorer,
@@ -50,6 +51,9 @@ class FittedNetwork:
     """0 where reading the order of the frames did not help on the validation clips."""
     val_scores: NDArray[np.float32]
     """(V, C) of the validation rows, before the summary learned from them too: to calibrate on."""
+    ending: Ending = "epochs"
+    notes: tuple[str, ...] = ()
+    """What happened that whoever reads the figures should know."""
 
     def weights(self) -> Weights:
         """Tensors by name, for the model folder."""
@@ -82,11 +86,16 @@ def fit(
         streams: what the S streams are.
         network_settings: shape of the network.
         settings: how it is fitted.
-        session: who hears of the epochs.
+        session: who hears of the epochs, where the LSTM's state is kept. All else is fitted anew
+            by a resumed training, from the same start to the same numbers.
 
     Raises:
         DataError: there are no validation rows.
+        SettingsError: half precision that this machine's LSTM does not have.
+        TrainingError, CheckpointError, OutputError: as `learning.loop.train`.
     """
+    if settings.amp == "fp16":  # the LSTM is trained on the CPU
+        raise SettingsError("An LSTM has no fp16 on a CPU.", hint="Use --amp bf16.")
     if not len(val_rows):
         raise DataError(
             "No clips are left to choose the best epoch.",
@@ -163,6 +172,8 @@ def fit_encoded(
         history=course.history,
         best_epoch=course.best_epoch,
         val_scores=val_scores,
+        ending=course.ending,
+        notes=course.notes,
     )
 
 
@@ -257,7 +268,7 @@ def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) 
     error (Breiman et al., 1984) the LSTM has to beat the summary by more than chance would.
     """
     untrained = copy.deepcopy(lesson.module.state_dict())
-    course = train(lesson, settings, session)
+    course = train(lesson, settings, session, name="lstm")
     gain = lesson.gain()
     if gain.mean() <= gain.std(correction=0) / math.sqrt(len(gain)):
         lesson.module.load_state_dict(untrained)

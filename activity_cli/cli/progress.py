@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from activity_cli.report.elements import describe_seconds
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -70,14 +72,6 @@ class ProgressReport:
     def note(self, line: str) -> None:
         """Say what is going on in one line."""
         self._console.print(line, style="dim", markup=False, highlight=False)
-
-
-def describe_seconds(seconds: float) -> str:
-    """A duration as people say it: 40 s, 12 min, 3 h 5 min."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 class SilentReport(ProgressReport):

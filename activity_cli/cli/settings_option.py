@@ -79,8 +79,8 @@ def _check_groups(path: Path, values: Mapping[str, Any]) -> None:
                 raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
 
 
-def _read(context: typer.Context, path: Path | None) -> Path | None:
-    """Put what the file says below what the command line says."""
+def read_below(context: typer.Context, path: Path | None) -> Path | None:
+    """Put what a settings file, or a run's, says below what the command line says."""
     if path is not None:
         values = read_settings(path, settings_keys())
         _check_groups(path, values)
@@ -92,7 +92,7 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option(
         "--settings",
-        callback=_read,
+        callback=read_below,
         is_eager=True,
         metavar="FILE",
         help="TOML file with options, such as a run's settings.toml; flags win over it.",

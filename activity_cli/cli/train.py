@@ -1,13 +1,17 @@
 """`activity train`: learn the actions in a folder of labelled clips."""
 
 import json as jsonlib
+import math
+import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from activity_cli.cli import options
-from activity_cli.cli.command_line import this_command
+from activity_cli.cli import options, run_options
+from activity_cli.cli.command_line import go_on_command, this_command
+from activity_cli.cli.interrupts import StoppedError
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
@@ -17,6 +21,9 @@ from activity_cli.cli.train_options import (
     SplitOptions,
     TrainOptions,
 )
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 EXAMPLE = "activity train clips --name gym"
 
@@ -33,10 +40,12 @@ def train(
     labels: LabelOptions,
     split: SplitOptions,
     settings: SettingsFile = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the run.", show_default="the data's name")
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    name: run_options.Name = None,
+    output: run_options.Output = Path("runs"),
+    resume: run_options.Resume = None,
+    time_limit: run_options.TimeLimit = None,
+    dry_run: run_options.DryRun = False,
+    tensorboard: run_options.TensorBoard = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -47,28 +56,73 @@ def train(
     test), start and end (seconds).
     """
     del settings  # its values are in the options by now
-    from activity_cli.report.console import results_console
+    from activity_cli.fitting import Plan, learn
+    from activity_cli.learning.log import TrainingLog
+    from activity_cli.learning.loop import Session
+    from activity_cli.learning.team import join_team
+    from activity_cli.rehearsal import rehearse
     from activity_cli.report.figures import show_training
-    from activity_cli.report.run_folder import training_metrics, write_training_run
-    from activity_cli.runs import run_folder, train_model
+    from activity_cli.report.rehearsal import show_rehearsal
+    from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
+    from activity_cli.resuming import CHECKPOINT_FOLDER
+    from activity_cli.runs import keep, run_folder
 
+    deadline = math.inf if time_limit is None else time.monotonic() + 60 * time_limit
     with (
-        run_folder(output, name or data.resolve().stem) as folder,
-        progress_report(quiet=quiet) as report,
+        join_team() as team,
+        progress_report(quiet=quiet or not team.is_main) as report,
+        ExitStack() as stack,
     ):
-        run = train_model(
-            data,
-            clip.reading(machine, report),
-            folder,
+        plan = Plan(
+            data=data,
+            reading=clip.reading(machine, report),
             network=network.settings(),
             settings=training.settings(),
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
         )
+        if dry_run:
+            rehearsal = rehearse(plan)
+            _print(rehearsal.to_json() if json else show_rehearsal(rehearsal))
+            return
+        folder = stack.enter_context(
+            run_folder(output, name or data.resolve().stem, old=resume, team=team)
+        )
+        log = stack.enter_context(
+            TrainingLog(folder, tensorboard=tensorboard, quiet=not team.is_main)
+        )
+        session = Session(
+            on_epoch=log,
+            on_note=report.note,
+            folder=folder / CHECKPOINT_FOLDER,
+            deadline=deadline,
+            team=team,
+        )
+        try:
+            learned = learn(
+                plan, session, on_begin=lambda: begin_run(folder, settings_text(context))
+            )
+        except KeyboardInterrupt:
+            if log.last is None:
+                raise
+            raise StoppedError(
+                f"Interrupted after epoch {log.last.epoch}. Go on with:  "
+                f"{go_on_command(data, folder)}"
+            ) from None
+        if not team.is_main:
+            return
+        run = keep(learned, folder)
         command = this_command()
         write_training_run(run, command=command, settings=settings_text(context))
-    if json:
-        typer.echo(jsonlib.dumps(training_metrics(run, command=command), indent=2))
+    _print(training_metrics(run, command=command) if json else show_training(run))
+
+
+def _print(result: "dict[str, Any] | RenderableType") -> None:
+    """As JSON, or for people."""
+    from activity_cli.report.console import results_console
+
+    if isinstance(result, dict):
+        typer.echo(jsonlib.dumps(result, indent=2))
     else:
-        results_console().print(show_training(run))
+        results_console().print(result)

@@ -10,11 +10,15 @@ from activity_cli.cli.options import READING, Background, MachineOptions, Seed
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
     STREAMS,
+    Amp,
+    Average,
     ClassWeights,
     ClipSettings,
+    Loss,
     NetworkSettings,
     Optimizer,
     Pooling,
+    Sampler,
     Schedule,
     TrainSettings,
 )
@@ -125,7 +129,9 @@ class NetworkOptions:
         )
 
 
-_TRAINING_PANEL = "Training"
+_TRAINING = "Training"
+_STEPS = "Training: steps"
+_LOSS = "Training: loss and balance"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,42 +139,63 @@ class TrainOptions:
     """How the sequence classifier is fitted."""
 
     epochs: Annotated[
-        int, option(panel=_TRAINING_PANEL, text="The most passes over the training clips.")
+        int, option(panel=_TRAINING, text="The most passes over the training clips.")
     ] = _TRAIN.epochs
     patience: Annotated[
-        int, option(panel=_TRAINING_PANEL, text="Epochs without gain before it stops early.")
+        int, option(panel=_TRAINING, text="Epochs without gain before it stops early.")
     ] = _TRAIN.patience
-    batch_size: Annotated[int, option(panel=_TRAINING_PANEL, text="Clips per step.")] = (
-        _TRAIN.batch_size
-    )
+    batch_size: Annotated[int, option(panel=_TRAINING, text="Clips per batch.")] = _TRAIN.batch_size
     learning_rate: Annotated[
-        float, option(panel=_TRAINING_PANEL, text="The highest of the schedule.")
+        float, option(panel=_TRAINING, text="The highest of the schedule.")
     ] = _TRAIN.learning_rate
-    schedule: Annotated[
-        Schedule, option(panel=_TRAINING_PANEL, text="Course of the learning rate.")
-    ] = _TRAIN.schedule
-    optimizer: Annotated[Optimizer, option(panel=_TRAINING_PANEL, text="Optimizer.")] = (
-        _TRAIN.optimizer
+    schedule: Annotated[Schedule, option(panel=_TRAINING, text="Course of the learning rate.")] = (
+        _TRAIN.schedule
     )
-    weight_decay: Annotated[float, option(panel=_TRAINING_PANEL, text="Weight decay.")] = (
-        _TRAIN.weight_decay
+    seed: Seed = _TRAIN.seed
+    optimizer: Annotated[Optimizer, option(panel=_STEPS, text="Optimizer.")] = _TRAIN.optimizer
+    weight_decay: Annotated[float, option(panel=_STEPS, text="Weight decay.")] = _TRAIN.weight_decay
+    gradient_clip: Annotated[float, option(panel=_STEPS, text="Largest norm of the gradient.")] = (
+        _TRAIN.gradient_clip
     )
+    accumulate: Annotated[
+        int, option(panel=_STEPS, text="Batches per step, where memory is short.", min=1)
+    ] = _TRAIN.accumulate
+    amp: Annotated[
+        Amp, option(panel=_STEPS, text="Half precision while training; bf16 works on a CPU too.")
+    ] = _TRAIN.amp
+    average: Annotated[
+        Average,
+        option(panel=_STEPS, text="Keep averaged weights: over steps (ema), last epochs (swa)."),
+    ] = _TRAIN.average
+    ema_decay: Annotated[
+        float, option(panel=_STEPS, text="Share of the old average that ema keeps at a step.")
+    ] = _TRAIN.ema_decay
+    loss: Annotated[
+        Loss, option(panel=_LOSS, text="Focal: clips that are easy by now count less.")
+    ] = _TRAIN.loss
+    focal_gamma: Annotated[
+        float, option(panel=_LOSS, text="How much less, with the focal loss.")
+    ] = _TRAIN.focal_gamma
     label_smoothing: Annotated[
-        float, option(panel=_TRAINING_PANEL, text="Share of doubt put into every label.")
+        float, option(panel=_LOSS, text="Share of doubt put into every label.")
     ] = _TRAIN.label_smoothing
-    class_weights: Annotated[
-        ClassWeights,
-        option(panel=_TRAINING_PANEL, text="Let rare labels count like frequent ones."),
-    ] = _TRAIN.class_weights
-    rgb_penalty: Annotated[
+    mixup: Annotated[
         float,
-        option(panel=_TRAINING_PANEL, text="L2 penalty on what the clip's pictures show."),
+        option(panel=_LOSS, text="Mix clips by shares from Beta(X, X), 0.2 say; 0 does not."),
+    ] = _TRAIN.mixup
+    class_weights: Annotated[
+        ClassWeights, option(panel=_LOSS, text="Let rare labels count like frequent ones.")
+    ] = _TRAIN.class_weights
+    sampler: Annotated[
+        Sampler,
+        option(panel=_LOSS, text="Balanced: draw labels equally often, weigh none."),
+    ] = _TRAIN.sampler
+    rgb_penalty: Annotated[
+        float, option(panel=_LOSS, text="L2 penalty on what the clip's pictures show.")
     ] = _TRAIN.rgb_penalty
     motion_penalty: Annotated[
-        float,
-        option(panel=_TRAINING_PANEL, text="L2 penalty on how much moves in the clip."),
+        float, option(panel=_LOSS, text="L2 penalty on how much moves in the clip.")
     ] = _TRAIN.motion_penalty
-    seed: Seed = _TRAIN.seed
 
     def settings(self) -> TrainSettings:
         """The settings that these options say."""

@@ -4,75 +4,40 @@ It does not know what it trains: a `Lesson` says which weights there are, how wr
 a batch, and how they do on the clips that choose the best epoch.
 """
 
-import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
 
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+import torch
 
 from activity_cli.learning.batches import Batch, draw_epoch
+from activity_cli.learning.checkpoint import load_checkpoint, save_checkpoint
+from activity_cli.learning.learner import Learner, runaway
+from activity_cli.learning.lesson import Epoch, Lesson
 from activity_cli.learning.losses import Standing
-from activity_cli.learning.schedules import ParameterGroups, make_optimizer, make_schedule
+from activity_cli.learning.memory import is_out_of_memory, no_memory_left
+from activity_cli.learning.progress import Ending, Progress
+from activity_cli.learning.team import ONE_PROCESS, Team
 from activity_cli.settings import TrainSettings
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One pass over the training clips: a row of history.csv. Epoch 0 is before the first."""
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    seconds: float
-
-    @classmethod
-    def of(cls, epoch: int, learning_rate: float, standing: Standing, started: float) -> "Epoch":
-        """The row of an epoch that began at a time of `time.perf_counter`."""
-        seconds = time.perf_counter() - started
-        return cls(epoch=epoch, learning_rate=learning_rate, **asdict(standing), seconds=seconds)
-
-
-class Lesson(Protocol):
-    """What is trained, on what, and how it is judged.
-
-    Its chance (dropout, augmentation) has to come from torch's global generator: its state is
-    what a checkpoint keeps, so that a resumed training ends with the same numbers.
-    """
-
-    @property
-    def module(self) -> nn.Module:
-        """What holds the weights; the loop sets its mode and leaves the best weights in it."""
-
-    @property
-    def labels(self) -> Tensor:
-        """(N,) label of each training clip."""
-
-    @property
-    def clip_weights(self) -> Tensor:
-        """(N,) how much each training clip counts in the loss, see `ClipLoss.clip_weights`."""
-
-    def parameter_groups(self) -> ParameterGroups:
-        """What to train, as torch's optimizers take it: `params`, and `lr` if wanted."""
-
-    def batch_loss(self, batch: Batch) -> Tensor:
-        """The mean loss of some training clips, weighted by `clip_weights`: what is descended."""
-
-    def evaluate(self) -> Standing:
-        """How the weights do on both parts. The module is in eval mode, gradients are on."""
+__all__ = ["ALONE", "Course", "Epoch", "Lesson", "Session", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What is around a training: who hears of it."""
+    """What is around a training: who hears of it, where its state is kept, who shares the work."""
 
     on_epoch: Callable[[Epoch], None] = lambda _: None
+    """Called after each epoch, the ones before the beginning of a resumed training included."""
+    on_note: Callable[[str], None] = lambda _: None
+    """Called with what the user should know, in a line."""
+    folder: Path | None = None
+    """Where the state is kept after each epoch; if there is one, the training goes on from it."""
+    deadline: float = math.inf
+    """Time of `time.monotonic` after which no epoch begins."""
+    team: Team = ONE_PROCESS
 
 
 ALONE = Session()
@@ -86,46 +51,103 @@ class Course:
     history: tuple[Epoch, ...]
     best_epoch: int
     """Of the lowest validation loss; 0 where no epoch is better than the beginning."""
+    ending: Ending
+    notes: tuple[str, ...] = ()
+    """What happened that whoever reads the figures should know."""
 
     @classmethod
     def without_training(cls, standing: Standing) -> "Course":
         """Where there is nothing to train by epochs."""
-        return cls(history=(Epoch.of(0, 0.0, standing, time.perf_counter()),), best_epoch=0)
+        epoch = Epoch.of(0, 0.0, standing, time.perf_counter())
+        return cls(history=(epoch,), best_epoch=0, ending="nothing to train")
 
 
-def train(lesson: Lesson, settings: TrainSettings, session: Session = ALONE) -> Course:
-    """Train until the epochs are over or nothing has become better for `patience` epochs."""
-    module = lesson.module
-    optimizer = make_optimizer(lesson.parameter_groups(), settings)
-    steps_per_epoch = math.ceil(len(lesson.labels) / settings.batch_size)
-    schedule = make_schedule(optimizer, settings, steps_per_epoch)
-    history = [_judge(lesson, 0, 0.0, time.perf_counter())]
-    session.on_epoch(history[0])
-    best, best_weights = history[0], copy.deepcopy(module.state_dict())
-    for epoch in range(1, settings.epochs + 1):
+def train(
+    lesson: Lesson, settings: TrainSettings, session: Session = ALONE, *, name: str = "training"
+) -> Course:
+    """Train until the epochs or the time are over, or nothing gets better for `patience` epochs.
+
+    Args:
+        lesson: what is trained.
+        settings: how.
+        session: what is around it.
+        name: of the training's state in the session's folder, if it has several trainings.
+
+    Raises:
+        TrainingError: the loss is no number any more, or memory runs out twice.
+        CheckpointError: the state that the folder holds is damaged, or of another network.
+        OutputError: the state cannot be written.
+    """
+    team, module = session.team, lesson.module
+    learner = Learner(lesson, settings, team, session.on_note)
+    file = session.folder / f"{name}.safetensors" if session.folder else None
+    progress = load_checkpoint(file, learner) if file else None
+    if progress is None:
+        team.part_ways(settings.seed)
+        progress = Progress.begin(_judge(learner, time.perf_counter()), module)
+        if file:
+            save_checkpoint(file, learner, progress)
+    for epoch in progress.history:
+        session.on_epoch(epoch)
+    while (ending := _ending(progress, settings, session)) is None:
         started = time.perf_counter()
+        learner.epoch += 1
         module.train()
-        for batch in draw_epoch(lesson.labels, settings).split(settings.batch_size):
-            optimizer.zero_grad(set_to_none=True)
-            lesson.batch_loss(batch).backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
-            optimizer.step()
-            if isinstance(schedule, LambdaLR):
-                schedule.step()
-        record = _judge(lesson, epoch, optimizer.param_groups[0]["lr"], started)
-        if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(record.val_loss)
-        history.append(record)
-        session.on_epoch(record)
-        if record.val_loss < best.val_loss:
-            best, best_weights = record, copy.deepcopy(module.state_dict())
-        elif epoch - best.epoch >= settings.patience:
-            break
-    module.load_state_dict(best_weights)
-    return Course(history=tuple(history), best_epoch=best.epoch)
+        clips = _agree_on_clips(draw_epoch(lesson.labels, settings), team)
+        for batch in clips.split(learner.clips_per_step):
+            learner.step(batch)
+        learner.average.after_epoch(learner.epoch)
+        with learner.average.in_place():
+            epoch = _judge(learner, started)
+            progress.add(epoch, module)
+        learner.end_epoch(epoch.val_loss)
+        if file:
+            save_checkpoint(file, learner, progress)
+        session.on_epoch(epoch)
+    module.load_state_dict(progress.best_weights)
+    return Course(
+        history=tuple(progress.history),
+        best_epoch=progress.best.epoch,
+        ending=ending,
+        notes=tuple(learner.notes),
+    )
 
 
-def _judge(lesson: Lesson, epoch: int, learning_rate: float, started: float) -> Epoch:
-    """An epoch's row of the history."""
-    lesson.module.eval()
-    return Epoch.of(epoch, learning_rate, lesson.evaluate(), started)
+def _judge(learner: Learner, started: float) -> Epoch:
+    """The row of the epoch that is over, as the main process sees it.
+
+    Raises:
+        TrainingError: the losses are no numbers, or memory runs out.
+    """
+    learner.lesson.module.eval()
+    rate = learner.learning_rate if learner.epoch else 0.0
+    try:
+        epoch = Epoch.of(learner.epoch, rate, learner.lesson.evaluate(), started)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise no_memory_left(learner.epoch) from error
+        raise
+    epoch = Epoch.from_figures(epoch.epoch, learner.team.agree(epoch.figures()))
+    if not math.isfinite(epoch.train_loss + epoch.val_loss):
+        raise runaway("loss", learner.epoch, epoch.train_loss + epoch.val_loss, learner.settings)
+    return epoch
+
+
+def _ending(progress: Progress, settings: TrainSettings, session: Session) -> Ending | None:
+    """Why no other epoch is to follow, or None; every process comes to the same end."""
+    ending = progress.ending(settings)
+    overdue = torch.tensor(time.monotonic() >= session.deadline)
+    if ending is None and bool(session.team.agree(overdue)):
+        return "time limit"
+    return ending
+
+
+def _agree_on_clips(clips: Batch, team: Team) -> Batch:
+    """The clips that the main process drew."""
+    if clips.partners is None or clips.shares is None:
+        return Batch(rows=team.agree(clips.rows))
+    return Batch(
+        rows=team.agree(clips.rows),
+        partners=team.agree(clips.partners),
+        shares=team.agree(clips.shares),
+    )

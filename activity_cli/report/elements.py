@@ -48,3 +48,11 @@ def common_folder(paths: Sequence[str]) -> str:
 def printable(text: str) -> str:
     """A path or label as it can be printed: what is no text, or would move the cursor, escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration as people say it: 40 s, 12 min, 3 h 5 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -121,6 +121,7 @@ def show_training(run: "TrainingRun") -> RenderableType:
             "dim",
         )
     )
+    parts += [Text(note, "yellow") for note in run.fitted.notes]
     parts.append(Text(f"\nOn the {run.evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"))
     parts += [show_evaluation(run.evaluation), Text(show_worst_confusions(run.evaluation))]
     parts += [show_calibration(run.model.description.calibration)]
@@ -201,7 +202,15 @@ def show_seconds(stage_seconds: Mapping[str, float]) -> str:
 
 
 def _describe_fit(run: "TrainingRun") -> str:
-    """Which epoch was kept, and whether the order of the frames helped at all."""
+    """Which epoch was kept, whether the order of the frames helped at all, and why it ended."""
+    fitted = run.fitted
+    if fitted.ending == "time limit":
+        limit = f"\nThe time limit ended it after epoch {fitted.history[-1].epoch} of "
+        return f"{_describe_best(run)}{limit}{run.settings.epochs}; --resume {run.folder} goes on."
+    return _describe_best(run)
+
+
+def _describe_best(run: "TrainingRun") -> str:
     fitted = run.fitted
     if run.model.description.network.temporal != "lstm":
         return "Fitted to the clips' means; no LSTM."

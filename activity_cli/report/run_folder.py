@@ -39,6 +39,15 @@ class Outcome(Protocol):
         """Why it is not ok."""
 
 
+def begin_run(folder: Path, settings: str) -> None:
+    """Keep the settings of a run that begins, so that it can be gone on with, whatever happens.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    write_text_atomically(folder / SETTINGS_FILE, settings)
+
+
 def write_training_run(run: "TrainingRun", *, command: str, settings: str) -> None:
     """Fill the run folder around the model.
 
@@ -84,6 +93,9 @@ def training_metrics(run: "TrainingRun", *, command: str) -> dict[str, Any]:
         "measured_on": run.measured_on,
         **run.evaluation.to_json(),
         "best_epoch": run.fitted.best_epoch,
+        "num_epochs": run.fitted.history[-1].epoch,
+        "ended_by": run.fitted.ending,
+        "notes": list(run.fitted.notes),
         "calibration": _calibration(run.model.description.calibration),
         "num_left_out": len(run.data.left_out),
         "seconds": {stage: round(seconds, 2) for stage, seconds in run.stage_seconds.items()},
