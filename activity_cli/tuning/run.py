@@ -17,7 +17,7 @@ from activity_cli.tuning.folder import digest, open_folder, open_study
 from activity_cli.tuning.folds import Rows
 from activity_cli.tuning.material import Material, read_material
 from activity_cli.tuning.nested import NestedResult, nested_score
-from activity_cli.tuning.search import Limits, Search, SearchResult, Trial
+from activity_cli.tuning.search import Limits, Search, SearchResult, Trial, best_of
 from activity_cli.tuning.space import Space
 from activity_cli.types import OnProgress, no_progress
 
@@ -161,7 +161,7 @@ class _Searches:
 
         def on_trial(trials: tuple[Trial, ...]) -> None:
             if trials:
-                self.listener.on_best(SearchResult(trials=trials, importance={}).best)
+                self.listener.on_best(best_of(trials))
                 on_trials(trials)
             self.listener.on_progress(title, min(len(trials), plan.num_trials), plan.num_trials)
 

@@ -11,6 +11,7 @@ that came to an end before it. So a search that was killed goes on to the trials
 of one that was not.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.calibration import fit_temperature, tempered
+from activity_cli.errors import TrainingError
 from activity_cli.guarded_imports import import_optuna
 from activity_cli.tuning.fitter import Fitter
 from activity_cli.tuning.folds import Fold
@@ -68,8 +70,13 @@ class SearchResult:
 
     @property
     def best(self) -> Trial:
-        """The whole trial of the lowest log-loss; the first of equals."""
-        return min((t for t in self.trials if t.state == "whole"), key=lambda t: t.log_loss)
+        """The whole trial of the lowest log-loss."""
+        return best_of(self.trials)
+
+
+def best_of(trials: Sequence[Trial]) -> Trial:
+    """The whole trial of the lowest log-loss; the first of equals."""
+    return min((t for t in trials if t.state == "whole"), key=lambda t: t.log_loss)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +179,14 @@ class Search:
         state, started = states.FAIL, time.monotonic()
         try:
             state = self._judge(trial, limits, num_whole)
-            trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
+        except TrainingError:
+            if not num_whole:  # not even the settings that it begins with can be fitted
+                raise
+            trial.report(math.inf, len(self._folds))
+            trial.set_user_attr("accuracy", 0.0)
+            state = states.PRUNED
         finally:
+            trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
             value = self._last_value(trial) if state == states.COMPLETE else None
             self._study.tell(trial, value, state=state)
         return bool(state != states.FAIL)
