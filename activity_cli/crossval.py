@@ -26,7 +26,7 @@ from activity_cli.familiarity import learn_familiarity
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
 from activity_cli.settings import NetworkSettings, Temporal, TrainSettings
 from activity_cli.splits import Folds, inner_split
-from activity_cli.training import fit, score_rows
+from activity_cli.training import FittedNetwork, fit, score_rows
 from activity_cli.types import OnProgress, no_progress
 
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
@@ -58,6 +58,8 @@ class CrossValidation:
     folds: tuple[FoldResult, ...]
     calibration: Calibration | None = None
     """What all folds say about the scores; None for a baseline that has no network."""
+    networks: tuple[FittedNetwork, ...] = ()
+    """Of the folds, in their order."""
 
     @property
     def seconds(self) -> float:
@@ -163,7 +165,7 @@ def cross_validate(
     """
     num_labels, groups = len(data.dataset.labels), data.dataset.groups()
     scores = np.zeros((len(data.targets), num_labels), np.float32)
-    results = []
+    results, networks = [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
         started = time.perf_counter()
@@ -185,6 +187,7 @@ def cross_validate(
             network_settings=network,
             settings=settings,
         )
+        networks.append(fitted)
         scores[held_out] = score_rows(fitted.network, data.features, held_out)
         correct = scores[held_out].argmax(axis=1) == data.targets[held_out]
         results.append(
@@ -205,6 +208,7 @@ def cross_validate(
         evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
         folds=tuple(results),
         calibration=calibration,
+        networks=tuple(networks),
     )
 
 

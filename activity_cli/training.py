@@ -5,7 +5,7 @@ B is clips in a batch, N all clips, C labels; S, T, D, R as in `network`.
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activity_cli.bundle import MODEL_FILE, Model, Weights
+from activity_cli.bundle import MODEL_FILE, Model, ModelDescription, Weights, member_name
 from activity_cli.encoding import (
     ENCODING_BATCH,
     Features,
@@ -32,6 +32,7 @@ from activity_cli.learning.schedules import ParameterGroups
 from activity_cli.network import (
     ClipScorer,
     Encoded,
+    Ensemble,
     FeatureStatistics,
     OrderReader,
     SequenceClassifier,
@@ -299,19 +300,35 @@ def load_scorer(model: Model) -> ClipScorer:
     description = model.description
     tensors = {name: torch.from_numpy(tensor) for name, tensor in model.weights().items()}
     try:
-        statistics = FeatureStatistics(
-            **{field.name: tensors[field.name] for field in fields(FeatureStatistics)}
-        )
-        network = SequenceClassifier(
-            description.network, num_labels=len(description.labels), statistics=statistics
-        )
-        network.load_state_dict(tensors)
+        if description.num_members == 1:
+            classifier: SequenceClassifier | Ensemble = _rebuild(description, tensors)
+        else:
+            members = [_member(tensors, number) for number in range(description.num_members)]
+            classifier = Ensemble([_rebuild(description, member) for member in members])
     except (KeyError, RuntimeError) as error:
         raise ModelError(
             f"The weights in {model.folder} are not those of the network in {MODEL_FILE}.",
             hint="Restore the folder from a copy, or train again.",
         ) from error
-    return ClipScorer(network, temperature=description.temperature).eval()
+    return ClipScorer(classifier, temperature=description.temperature).eval()
+
+
+def _rebuild(description: ModelDescription, tensors: Mapping[str, Tensor]) -> SequenceClassifier:
+    """A network from its tensors."""
+    statistics = FeatureStatistics(
+        **{field.name: tensors[field.name] for field in fields(FeatureStatistics)}
+    )
+    network = SequenceClassifier(
+        description.network, num_labels=len(description.labels), statistics=statistics
+    )
+    network.load_state_dict(tensors)
+    return network
+
+
+def _member(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """The tensors of one member of an ensemble, by the names that they have in it."""
+    prefix = member_name(number, "")
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _label_weights(

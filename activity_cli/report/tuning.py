@@ -66,7 +66,7 @@ def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
         "importance": {name: round(share, 4) for name, share in result.importance.items()},
         "folds_by": run.folds.by,
         "nested": _nested_metrics(run.nested) if run.nested else None,
-        "num_left_out": len(run.material.labelled.left_out),
+        "num_left_out": run.material.num_left_out,
         "seconds": {"searching": round(run.seconds, 2)},
         "folder": str(run.folder),
         "command": command,

@@ -21,21 +21,15 @@ from activity_cli.tuning.space import Space
 class Material:
     """All clips that could be decoded, once for every number of frames."""
 
-    labelled: LabelledFeatures
-    """Of one reading; which clips there are is the same in all."""
+    dataset: Dataset
+    """The N clips."""
+    targets: NDArray[np.int64]
+    """(N,) label of each clip."""
     readings: Readings
     seed: int
     """Of the parts that choose the best epoch."""
-
-    @property
-    def dataset(self) -> Dataset:
-        """The clips."""
-        return self.labelled.dataset
-
-    @property
-    def targets(self) -> NDArray[np.int64]:
-        """(N,) label of each clip."""
-        return self.labelled.targets
+    num_left_out: int = 0
+    """Clips without a single decoded frame."""
 
     def part(self, rows: Rows) -> Dataset:
         """Some of the clips, as if there were no others."""
@@ -95,4 +89,10 @@ def read_material(dataset: Dataset, reading: Reading, space: Space, folder: Path
         except OSError as error:
             raise output_error(folder, error) from error
     assert first is not None
-    return Material(labelled=first, readings=readings, seed=space.base.training.seed)
+    return Material(
+        dataset=first.dataset,
+        targets=first.targets,
+        readings=readings,
+        seed=space.base.training.seed,
+        num_left_out=len(first.left_out),
+    )
