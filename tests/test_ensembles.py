@@ -31,7 +31,9 @@ def outspoken(model: Model, folder: Path) -> Model:
     """The same model with random weights: members that differ, LSTMs that speak."""
     rng = np.random.default_rng(0)
     weights = {
-        name: rng.normal(scale=0.1, size=tensor.shape).astype(np.float32)
+        name: tensor
+        if name.endswith(("mean", "scale", "components"))
+        else rng.normal(scale=0.1, size=tensor.shape).astype(np.float32)
         for name, tensor in model.weights().items()
     }
     return save_model(folder, model.description, weights)

@@ -71,8 +71,8 @@ def tune(
             run = run_search(data, reading, folder, plan, overwrite=overwrite, listener=listener)
         except KeyboardInterrupt:
             raise StoppedError(
-                f"Interrupted. Trials and best settings so far are in {folder}; "
-                "the same command goes on."
+                f"Interrupted. The same command goes on; trials and best settings so far are in "
+                f"{folder}."
             ) from None
     metrics = tuning_metrics(run, command=this_command())
     write_tuning(run, metrics)

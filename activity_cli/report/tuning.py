@@ -50,8 +50,8 @@ def write_tuning(run: "TuningRun", metrics: Mapping[str, Any]) -> None:
     write_json(run.folder / "metrics.json", metrics)
     plot_history(run.result, run.folder / "history.png")
     plot_settings(run.result, run.folder / "settings.png")
-    if run.result.importance:
-        plot_importance(run.result.importance, run.folder / "importance.png")
+    if run.importance:
+        plot_importance(run.importance, run.folder / "importance.png")
 
 
 def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
         "num_trials": len(result.trials),
         "num_pruned": sum(trial.state == "pruned" for trial in result.trials),
         "is_out_of_time": result.is_out_of_time,
-        "importance": {name: round(share, 4) for name, share in result.importance.items()},
+        "importance": {name: round(share, 4) for name, share in run.importance.items()},
         "folds_by": run.folds.by,
         "nested": _nested_metrics(run.nested) if run.nested else None,
         "num_left_out": run.material.num_left_out,
@@ -83,8 +83,8 @@ def show_tuning(run: "TuningRun", *, data: "Path", best_file: "Path") -> Rendera
     )
     parts: list[RenderableType] = [Text(head, "dim"), _show_trials(result), Text()]
     parts.append(_show_changes(run))
-    if result.importance:
-        parts += [Text(), _show_importance(result)]
+    if run.importance:
+        parts += [Text(), _show_importance(run.importance)]
     parts += [Text(), _show_worth(run)]
     if result.is_out_of_time:
         parts.append(Text("The time was up before all trials; the same command goes on.", "yellow"))
@@ -136,14 +136,12 @@ def _show_changes(run: "TuningRun") -> RenderableType:
     return table
 
 
-def _show_importance(result: "SearchResult") -> RenderableType:
+def _show_importance(importance: Mapping[str, float]) -> RenderableType:
     """Which settings made the difference."""
     table = Table.grid(padding=(0, 2))
-    for name, share in list(result.importance.items())[:_SHOWN_SETTINGS]:
+    for name, share in list(importance.items())[:_SHOWN_SETTINGS]:
         table.add_row(f"  {name}", Text(bar(share), SCORE_STYLE), f"{share:.0%}")
-    whole = sum(trial.state == "whole" for trial in result.trials)
-    title = f"What made the difference between whole trials (a hint only, from {whole}):"
-    return Group(Text(title), table)
+    return Group(Text("What made the difference between trials (a hint only):"), table)
 
 
 def _show_worth(run: "TuningRun") -> RenderableType:

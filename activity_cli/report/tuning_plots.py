@@ -39,7 +39,7 @@ def plot_history(result: "SearchResult", path: Path) -> None:
     )
     for trials, colour, marker, label in (
         (whole, _WHOLE, "o", "whole trial"),
-        (pruned, UNKNOWN_COLOUR, "x", "given up early"),
+        (pruned, UNKNOWN_COLOUR, "x", "given up early, after some folds"),
     ):
         numbers, losses = [t.number for t in trials], [t.log_loss for t in trials]
         axes.scatter(numbers, losses, color=colour, marker=marker, s=28, label=label, zorder=3)

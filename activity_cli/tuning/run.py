@@ -15,6 +15,7 @@ from activity_cli.splits import Folds
 from activity_cli.tuning.fitter import Fitter
 from activity_cli.tuning.folder import digest, open_folder, open_study
 from activity_cli.tuning.folds import Rows
+from activity_cli.tuning.importance import importance_of
 from activity_cli.tuning.material import Material, read_material
 from activity_cli.tuning.nested import NestedResult, nested_score
 from activity_cli.tuning.search import Limits, Search, SearchResult, Trial, best_of
@@ -60,6 +61,8 @@ class TuningRun:
     space: Space
     folds: Folds
     result: SearchResult
+    importance: dict[str, float]
+    """Share of each setting in what made the difference; empty for few trials."""
     nested: NestedResult | None
     seconds: float
     """Of the searches, without the reading."""
@@ -115,6 +118,7 @@ def tune(
         space=plan.space,
         folds=plan.deal(material.dataset),
         result=result,
+        importance=importance_of(result.trials, plan.space),
         nested=nested,
         seconds=time.monotonic() - started,
     )

@@ -59,8 +59,6 @@ class SearchResult:
     """All trials of a search that came to an end."""
 
     trials: tuple[Trial, ...]
-    importance: dict[str, float]
-    """Share of each setting in what makes a trial one of the best; empty for few trials."""
     is_out_of_time: bool = False
 
     @property
@@ -148,9 +146,7 @@ class Search:
             is_out_of_time = not self._try_one(trials, limits)
             trials = self.trials()
             on_trial(trials)
-        return SearchResult(
-            trials=trials, importance=self._importance(), is_out_of_time=is_out_of_time
-        )
+        return SearchResult(trials=trials, is_out_of_time=is_out_of_time)
 
     def trials(self) -> tuple[Trial, ...]:
         """All trials that came to an end."""
@@ -236,14 +232,6 @@ class Search:
     def _last_value(self, trial: Any) -> float:
         values = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
         return float(values[max(values)])
-
-    def _importance(self) -> dict[str, float]:
-        """By PED-ANOVA (Watanabe et al., 2023), which also takes settings that some trials lack."""
-        complete = (self._optuna.trial.TrialState.COMPLETE,)
-        if len(self._study.get_trials(deepcopy=False, states=complete)) < _TRIALS_BEFORE_PRUNING:
-            return {}
-        found: dict[str, float] = self._optuna.importance.get_param_importances(self._study)
-        return found
 
 
 def suggest(trial: Any, space: Space) -> dict[str, Value]:
