@@ -178,7 +178,8 @@ def _show_worth(run: "TuningRun") -> RenderableType:
 
 def _trial_metrics(trial: "Trial") -> dict[str, Any]:
     return {
-        **asdict(trial),
+        **{k: v for k, v in asdict(trial).items() if k != "running"},
+        "num_folds": trial.num_folds,
         "log_loss": round(trial.log_loss, 4),
         "accuracy": round(trial.accuracy, 4),
         "point": dict(trial.point),

@@ -39,9 +39,9 @@ def plot_history(result: "SearchResult", path: Path) -> None:
     )
     for trials, colour, marker, label in (
         (whole, _WHOLE, "o", "whole trial"),
-        (pruned, UNKNOWN_COLOUR, "x", "given up early, after some folds"),
+        (pruned, UNKNOWN_COLOUR, "x", "given up early: as far behind as then"),
     ):
-        numbers, losses = [t.number for t in trials], [t.log_loss for t in trials]
+        numbers, losses = [t.number for t in trials], [result.expected_loss(t) for t in trials]
         axes.scatter(numbers, losses, color=colour, marker=marker, s=28, label=label, zorder=3)
     axes.axhline(result.default.log_loss, color=UNKNOWN_COLOUR, linewidth=1, linestyle=":")
     axes.annotate(
@@ -84,6 +84,8 @@ def plot_settings(result: "SearchResult", path: Path) -> None:
     Raises:
         OutputError: the picture cannot be written.
     """
+    from matplotlib.ticker import NullFormatter
+
     whole = [trial for trial in result.trials if trial.state == "whole"]
     names = list(dict.fromkeys(name for trial in whole for name in trial.point))
     rows = -(-len(names) // _COLUMNS)
@@ -97,6 +99,7 @@ def plot_settings(result: "SearchResult", path: Path) -> None:
         numbers = [value for value in values if isinstance(value, float)]
         if numbers and min(numbers) > 0 and max(numbers) > 20 * min(numbers):
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         shown = values if numbers else [str(v) for v in sorted_values(values)]
         places = numbers or [shown.index(str(value)) for value in values]
         losses = [trial.log_loss for trial in trials]
@@ -109,6 +112,7 @@ def plot_settings(result: "SearchResult", path: Path) -> None:
         tidy(axes)
     for axes in panels[:, 0]:
         axes.set_ylabel("log-loss")
+        axes.set_ylim(top=_upper_limit(result))
     save_figure(figure, path)
 
 
@@ -120,7 +124,7 @@ def sorted_values(values: Sequence[str | int | float]) -> list[str | int | float
 
 def _upper_limit(result: "SearchResult") -> float:
     """Few terrible trials must not press all others together."""
-    losses = [t.log_loss for t in result.trials if np.isfinite(t.log_loss)]
+    losses = [result.expected_loss(t) for t in result.trials if np.isfinite(t.log_loss)]
     low, high = min(losses), float(np.quantile(losses, 0.9))
     highest = max(high, result.default.log_loss)
     return highest + 0.15 * max(highest - low, 0.01)

@@ -118,7 +118,7 @@ def tune(
         space=plan.space,
         folds=plan.deal(material.dataset),
         result=result,
-        importance=importance_of(result.trials, plan.space),
+        importance=importance_of(result, plan.space),
         nested=nested,
         seconds=time.monotonic() - started,
     )

@@ -50,8 +50,14 @@ class Trial:
     log_loss: float
     """Of the clips of the folds that were run."""
     accuracy: float
-    num_folds: int
+    running: tuple[float, ...]
+    """Log-loss after the first fold, after two, and so on."""
     seconds: float
+
+    @property
+    def num_folds(self) -> int:
+        """Folds that were run."""
+        return len(self.running)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +76,14 @@ class SearchResult:
     def best(self) -> Trial:
         """The whole trial of the lowest log-loss."""
         return best_of(self.trials)
+
+    def expected_loss(self, trial: Trial) -> float:
+        """The log-loss, as if a trial had stayed as far from the first one as when it ended.
+
+        Folds differ, so the losses of different numbers of folds say nothing side by side.
+        """
+        first = self.default
+        return first.log_loss + trial.log_loss - first.running[trial.num_folds - 1]
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
@@ -159,7 +173,7 @@ class Search:
                 point={name: rounded(value) for name, value in trial.params.items()},
                 log_loss=float(trial.value),
                 accuracy=trial.user_attrs["accuracy"],
-                num_folds=len(trial.intermediate_values),
+                running=tuple(loss for _, loss in sorted(trial.intermediate_values.items())),
                 seconds=trial.user_attrs["seconds"],
             )
             for number, trial in enumerate(finished)
