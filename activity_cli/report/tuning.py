@@ -57,6 +57,7 @@ def write_tuning(run: "TuningRun", metrics: Mapping[str, Any]) -> None:
 def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
     """The content of a tuning's metrics.json, which `--json` prints as well."""
     result = run.result
+    nested_folds = run.nested.folds if run.nested else ()
     return {
         "best": _trial_metrics(result.best),
         "default": _trial_metrics(result.default),
@@ -67,7 +68,11 @@ def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
         "folds_by": run.folds.by,
         "nested": _nested_metrics(run.nested) if run.nested else None,
         "num_left_out": run.material.num_left_out,
-        "seconds": {"searching": round(run.seconds, 2)},
+        "seconds": {
+            "searching": round(run.seconds, 2),
+            "search": _seconds(result),
+            "all_trials": _seconds(result, *(fold.search for fold in nested_folds)),
+        },
         "folder": str(run.folder),
         "command": command,
     }
@@ -174,6 +179,11 @@ def _show_worth(run: "TuningRun") -> RenderableType:
         f"{nested.folds_by}. The search's own {best.accuracy:.3f} is optimistic."
     )
     return Group(table, Text(text))
+
+
+def _seconds(*searches: "SearchResult") -> float:
+    """Time for all trials of some searches, whichever call they were run by."""
+    return round(sum(trial.seconds for search in searches for trial in search.trials), 2)
 
 
 def _trial_metrics(trial: "Trial") -> dict[str, Any]:

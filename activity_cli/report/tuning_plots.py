@@ -126,8 +126,8 @@ def _upper_limit(result: "SearchResult") -> float:
     """Few terrible trials must not press all others together."""
     losses = [result.expected_loss(t) for t in result.trials if np.isfinite(t.log_loss)]
     low, high = min(losses), float(np.quantile(losses, 0.9))
-    highest = max(high, result.default.log_loss)
-    return highest + 0.15 * max(highest - low, 0.01)
+    highest = min(max(losses), max(high + 0.5 * (high - low), result.default.log_loss))
+    return highest + 0.08 * max(highest - low, 0.01)
 
 
 def _title(best: "Trial") -> str:
