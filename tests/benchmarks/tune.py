@@ -47,11 +47,11 @@ def describe(column: str, result: dict[str, Any]) -> str:
     nested, best = result["nested"], result["best"]
     low, high = nested["interval"]
     return (
-        f"{column}: on folds that the searches did not see {nested['tuned']['accuracy']:.3f} tuned, "
+        f"{column}: on folds that no search saw {nested['tuned']['accuracy']:.3f} tuned, "
         f"{nested['default']['accuracy']:.3f} by default: {nested['difference']:+.3f} "
-        f"({low:+.3f} to {high:+.3f}, bootstrap of {nested['bootstrap_of']}); log-loss "
-        f"{nested['tuned']['log_loss']:.3f}, {nested['default']['log_loss']:.3f}. The search itself "
-        f"says {best['accuracy']:.3f}. {result['num_trials']} trials and "
+        f"({low:+.3f} to {high:+.3f}, bootstrap of {nested['bootstrap_of']}); "
+        f"log-loss {nested['tuned']['log_loss']:.3f}, {nested['default']['log_loss']:.3f}. "
+        f"The search itself says {best['accuracy']:.3f}. {result['num_trials']} trials and "
         f"{sum(fold['num_trials'] for fold in nested['folds'])} for that score: "
         f"{result['seconds']['searching'] / 60:.1f} min in this run, "
         f"{result['seconds']['all_trials'] / 60:.1f} min in all."
