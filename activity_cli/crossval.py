@@ -1,4 +1,4 @@
-"""k-fold cross-validation of the sequence classifier on features that were extracted once.
+"""k-fold cross-validation, on features that were extracted once, or of CNN and classifier.
 
 Every clip is scored once, by a network that saw neither it nor anything of its group. The part
 that early stopping watches is carved out of the training folds, never out of the held-out one.
@@ -8,14 +8,17 @@ N is clips, C labels.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.audit import announce, audit_parts
 from activity_cli.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.dataset import Dataset, load_dataset
+from activity_cli.encoding import Features, Rows
 from activity_cli.evaluation import (
     Evaluation,
     evaluate_scores,
@@ -24,7 +27,19 @@ from activity_cli.evaluation import (
 )
 from activity_cli.familiarity import learn_familiarity
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
-from activity_cli.settings import NetworkSettings, Temporal, TrainSettings
+from activity_cli.leakage import Leakage
+from activity_cli.learning.loop import Session
+from activity_cli.name_groups import group_by_name
+from activity_cli.pictures import LabelledPictures, read_pictures
+from activity_cli.settings import (
+    FROZEN,
+    USUAL_AUDIT,
+    AuditSettings,
+    CnnSettings,
+    NetworkSettings,
+    Temporal,
+    TrainSettings,
+)
 from activity_cli.splits import Folds, inner_split
 from activity_cli.training import FittedNetwork, fit, score_rows
 from activity_cli.types import OnProgress, no_progress
@@ -81,12 +96,14 @@ class PairComparison:
 class CrossvalRun:
     """A cross-validation of labelled data, with other heads beside it when asked for."""
 
-    data: LabelledFeatures
+    data: LabelledFeatures | LabelledPictures
     folds: Folds
     result: CrossValidation
     rounds: Mapping[str, CrossValidation]
     """By head, simplest first; empty without `compare`."""
     hard_pairs: Sequence[PairComparison]
+    leakage: Leakage
+    """What was found in several folds."""
     background: str | None = None
     """The label that stands for no event."""
 
@@ -98,8 +115,10 @@ def run_crossval(
     deal: Callable[[Dataset], Folds],
     network: NetworkSettings,
     settings: TrainSettings,
+    cnn: CnnSettings = FROZEN,
     compare: bool = False,
     background: str | None = None,
+    audit: AuditSettings = USUAL_AUDIT,
 ) -> CrossvalRun:
     """Read labelled data and cross-validate on it.
 
@@ -109,45 +128,120 @@ def run_crossval(
         deal: says the fold of every sample.
         network: shape of the network.
         settings: how each fold's network is fitted.
+        cnn: whether and how each fold's CNN learns as well.
         compare: also run the simpler heads of `compare_heads`.
         background: the label that stands for no event.
+        audit: groups in names, and whether leakage stops it.
 
     Raises:
-        DataError: the data cannot be used, or has too few clips for the folds.
+        DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
         BackboneError: the CNN is unknown or its weights are not to be had.
         OutputError: the cache folder cannot be written.
     """
-    dataset = load_dataset(data)
+    dataset = group_by_name(load_dataset(data), audit.groups)
     dataset.check_label(background)
+    announce(dataset, reading, settings)
     deal(dataset)  # what cannot be dealt is said before minutes of decoding
-    labelled = read_labelled(dataset, reading)
+    labelled = (read_labelled if cnn.mode == "frozen" else read_pictures)(dataset, reading)
     folds = deal(labelled.dataset)
+    leakage = audit_parts(labelled, folds.index, folds.names, audit=audit, reading=reading)
+    teach = partial(_teacher, labelled, reading, settings=settings, cnn=cnn)
     on_progress = reading.on_progress
     if not compare:
-        result = cross_validate(labelled, folds, network, settings, on_progress=on_progress)
+        result = cross_validate(labelled, folds, teach(network), settings, on_progress=on_progress)
         return CrossvalRun(
             data=labelled,
             folds=folds,
             result=result,
             rounds={},
             hard_pairs=(),
+            leakage=leakage,
             background=background,
         )
-    rounds = compare_heads(labelled, folds, network, settings, on_progress=on_progress)
+    rounds = compare_heads(labelled, folds, teach, network, settings, on_progress=on_progress)
     return CrossvalRun(
         data=labelled,
         folds=folds,
         result=rounds[_HEADS[network.temporal]],
         rounds=rounds,
         hard_pairs=compare_on_hard_pairs(rounds, labelled.targets),
+        leakage=leakage,
         background=background,
     )
 
 
-def cross_validate(
-    data: LabelledFeatures,
-    folds: Folds,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """What was learned from some of the clips, and what it makes of all of them."""
+
+    fitted: FittedNetwork
+    features: Features
+    """(N, S, T, D) of all clips, by the CNN as it is afterwards."""
+
+
+Teach = Callable[[Rows, Rows, OnProgress], Taught]
+"""Learns from some rows and chooses the best epoch by others. Told of its epochs as (stage, done,
+total)."""
+
+
+def _teacher(
+    data: LabelledFeatures | LabelledPictures,
+    reading: Reading,
     network: NetworkSettings,
+    *,
+    settings: TrainSettings,
+    cnn: CnnSettings,
+) -> Teach:
+    """How a network of this shape is trained on any part of the clips."""
+    if isinstance(data, LabelledFeatures):
+        return frozen_teacher(data, network, settings)
+    from activity_cli.joint import CnnTrainer
+
+    trainer = CnnTrainer(
+        data,
+        reading.backbone,
+        network=network,
+        settings=settings,
+        cnn=cnn,
+        device=reading.engine.device,
+        on_progress=reading.on_progress,
+    )
+
+    def teach(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> Taught:
+        session = Session(on_epoch=lambda e: on_progress("cnn", e.epoch, cnn.most_epochs))
+        found = trainer.fit(train_rows, val_rows, session)
+        return Taught(fitted=found.fitted, features=trainer.features(found))
+
+    return teach
+
+
+def frozen_teacher(
+    data: LabelledFeatures, network: NetworkSettings, settings: TrainSettings
+) -> Teach:
+    """Training of the classifier alone: the CNN's features stay as they are."""
+
+    def teach(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> Taught:
+        del on_progress  # a fold takes seconds
+        fitted = fit(
+            data.features,
+            data.targets,
+            train_rows=train_rows,
+            val_rows=val_rows,
+            num_labels=len(data.dataset.labels),
+            streams=data.clip.streams,
+            network_settings=network,
+            settings=settings,
+            views=data.views,
+        )
+        return Taught(fitted=fitted, features=data.features)
+
+    return teach
+
+
+def cross_validate(
+    data: LabelledFeatures | LabelledPictures,
+    folds: Folds,
+    teach: Teach,
     settings: TrainSettings,
     *,
     name: str = "folds",
@@ -156,15 +250,16 @@ def cross_validate(
     """Score every clip by a network trained on the other folds.
 
     Args:
-        data: features and labels of all clips.
+        data: all clips.
         folds: the fold in which each clip is held out.
-        network: shape of the network.
-        settings: how each fold's network is fitted.
+        teach: trains on some of them.
+        settings: of the training; their seed draws the validation clips.
         name: what progress calls this round.
         on_progress: told after each fold.
     """
-    num_labels, groups = len(data.dataset.labels), data.dataset.groups()
-    scores = np.zeros((len(data.targets), num_labels), np.float32)
+    groups = data.dataset.groups()
+    scores = np.zeros((len(data.targets), len(data.dataset.labels)), np.float32)
+    novelty = np.zeros(len(data.targets), np.float32)
     results, networks = [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
@@ -177,32 +272,24 @@ def cross_validate(
             fraction=VAL_FRACTION,
             seed=settings.seed,
         )
-        fitted = fit(
-            data.features,
-            data.targets,
-            train_rows=others[inner_train],
-            val_rows=others[inner_val],
-            num_labels=num_labels,
-            streams=data.clip.streams,
-            network_settings=network,
-            settings=settings,
-        )
-        networks.append(fitted)
-        scores[held_out] = score_rows(fitted.network, data.features, held_out)
+        taught = teach(others[inner_train], others[inner_val], on_progress)
+        networks.append(taught.fitted)
+        scores[held_out] = score_rows(taught.fitted.network, taught.features, held_out)
+        # How unlike the clips of the other folds the held-out ones are.
+        known = learn_familiarity(taught.features, others)
+        novelty[held_out] = known.novelty(taught.features[held_out])
         correct = scores[held_out].argmax(axis=1) == data.targets[held_out]
         results.append(
             FoldResult(
                 name=fold_name,
                 num_clips=len(held_out),
                 accuracy=float(correct.mean()),
-                best_epoch=fitted.best_epoch,
+                best_epoch=taught.fitted.best_epoch,
                 seconds=time.perf_counter() - started,
             )
         )
         on_progress(name, number + 1, len(folds.names))
-    calibration, scores = calibrate_out_of_fold(
-        scores, data.targets, held_out_novelty(data, folds), folds.index
-    )
+    calibration, scores = calibrate_out_of_fold(scores, data.targets, novelty, folds.index)
     return CrossValidation(
         scores=scores,
         evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
@@ -212,17 +299,7 @@ def cross_validate(
     )
 
 
-def held_out_novelty(data: LabelledFeatures, folds: Folds) -> NDArray[np.float32]:
-    """(N,) how unlike the clips of the other folds every clip is."""
-    novelty = np.zeros(len(data.targets), np.float32)
-    for number in range(len(folds.names)):
-        held_out = np.flatnonzero(folds.index == number)
-        known = learn_familiarity(data.features, np.flatnonzero(folds.index != number))
-        novelty[held_out] = known.novelty(data.features[held_out])
-    return novelty
-
-
-def majority_baseline(data: LabelledFeatures, folds: Folds) -> CrossValidation:
+def majority_baseline(data: LabelledFeatures | LabelledPictures, folds: Folds) -> CrossValidation:
     """What always naming the most frequent training label reaches on the same folds."""
     num_labels = len(data.dataset.labels)
     scores = np.zeros((len(data.targets), num_labels), np.float32)
@@ -235,8 +312,9 @@ def majority_baseline(data: LabelledFeatures, folds: Folds) -> CrossValidation:
 
 
 def compare_heads(
-    data: LabelledFeatures,
+    data: LabelledFeatures | LabelledPictures,
     folds: Folds,
+    teach: Callable[[NetworkSettings], Teach],
     network: NetworkSettings,
     settings: TrainSettings,
     *,
@@ -251,7 +329,7 @@ def compare_heads(
     for temporal, name in _HEADS.items():
         head = replace(network, temporal=temporal)
         rounds[name] = cross_validate(
-            data, folds, head, settings, name=name, on_progress=on_progress
+            data, folds, teach(head), settings, name=name, on_progress=on_progress
         )
     return rounds
 

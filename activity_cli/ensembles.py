@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from activity_cli.bundle import Model, ModelDescription, Weights, member_name, save_model
+from activity_cli.errors import SettingsError
 from activity_cli.familiarity import learn_familiarity
+from activity_cli.labelled import LabelledFeatures
 from activity_cli.runs import clip_seconds
 from activity_cli.settings import NetworkSettings, TrainSettings
 
@@ -47,9 +49,15 @@ def save_ensemble(
         settings: how each was fitted.
 
     Raises:
+        SettingsError: the folds' CNNs differ.
         OutputError: the folder cannot be written.
     """
     data, result = run.data, run.result
+    if not isinstance(data, LabelledFeatures):
+        raise SettingsError(
+            "Networks whose CNNs were changed, each in its own way, cannot be one model.",
+            hint="Leave out --ensemble, or use --cnn frozen.",
+        )
     sizes = {fold.name: fold.num_clips for fold in result.folds}
     description = ModelDescription(
         name=name,

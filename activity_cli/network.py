@@ -55,6 +55,16 @@ class Encoded:
         """The clips at these positions."""
         return Encoded(summary=self.summary[index], changes=self.changes[index])
 
+    @classmethod
+    def joined(cls, parts: Sequence["Encoded"]) -> "Encoded":
+        """Some after others; a single one as it is."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            summary=torch.cat([part.summary for part in parts]),
+            changes=torch.cat([part.changes for part in parts]),
+        )
+
 
 class AttentionPooling(nn.Module):
     """A weighted mean over time; what the LSTM ended with asks, every frame's output answers."""

@@ -25,8 +25,16 @@ from activity_cli.familiarity import Familiarity, learn_familiarity
 from activity_cli.files import numbered_folder
 from activity_cli.fitting import Learned, Plan, learn
 from activity_cli.labelled import LabelledFeatures, Reading
+from activity_cli.leakage import Leakage
 from activity_cli.learning.team import ONE_PROCESS, Team
-from activity_cli.settings import NetworkSettings, TrainSettings
+from activity_cli.settings import (
+    FROZEN,
+    USUAL_AUDIT,
+    AuditSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 from activity_cli.splits import Split
 from activity_cli.training import FittedNetwork, load_scorer
 
@@ -50,6 +58,8 @@ class TrainingRun:
     scores: NDArray[np.float32]
     """(M, C) by the saved model in the engine that predicts."""
     evaluation: Evaluation
+    leakage: Leakage | None
+    """What was found on both sides of the split; None where nobody looked."""
     stage_seconds: Mapping[str, float]
 
 
@@ -92,9 +102,11 @@ def train_model(
     *,
     network: NetworkSettings,
     settings: TrainSettings,
+    cnn: CnnSettings = FROZEN,
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
     background: str | None = None,
+    audit: AuditSettings = USUAL_AUDIT,
 ) -> TrainingRun:
     """Learn from labelled data, save the model, and measure it the way it will be used.
 
@@ -106,9 +118,11 @@ def train_model(
         reading=reading,
         network=network,
         settings=settings,
+        cnn=cnn,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         background=background,
+        audit=audit,
     )
     return keep(learn(plan), folder)
 
@@ -134,9 +148,20 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         network=plan.network,
         settings=plan.settings,
     )
-    description = replace(description, calibration=calibration, background=plan.background)
+    leakage = learned.leakage.lines() if learned.leakage else []
+    description = replace(
+        description,
+        calibration=calibration,
+        background=plan.background,
+        data={**description.data, "leakage": leakage},
+    )
     model = save_model(
-        folder / MODEL_SUBFOLDER, description, fitted.weights(), familiarity, overwrite=True
+        folder / MODEL_SUBFOLDER,
+        description,
+        fitted.weights(),
+        familiarity,
+        cnn=learned.cnn,
+        overwrite=True,
     )
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
     scores = score_with_engine(
@@ -155,7 +180,7 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
             measured_on="test clips",
         )
     metrics = {"measured_on": measured_on, **evaluation.to_json()}
-    description = replace(description, metrics=metrics, calibration=calibration)
+    description = replace(model.description, metrics=metrics, calibration=calibration)
     model = write_description(replace(model, description=description))
     return TrainingRun(
         folder=folder,
@@ -168,6 +193,7 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         measured_rows=rows,
         scores=scores,
         evaluation=evaluation,
+        leakage=learned.leakage,
         stage_seconds={
             **labelled.stage_seconds,
             "training": learned.seconds,
@@ -236,5 +262,9 @@ def _describe(
             "num_left_out": len(data.left_out),
             "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
         },
-        training={**settings.to_json(), "best_epoch": fitted.best_epoch},
+        training={
+            **settings.to_json(),
+            "best_epoch": fitted.best_epoch,
+            **({"augment": data.augment.to_json()} if data.augment.num_views else {}),
+        },
     )

@@ -26,6 +26,13 @@ class Split:
     by: str
     """What decided: "split column", "groups" or "clips"."""
 
+    @property
+    def part(self) -> Indices:
+        """(N,) position of each sample's part in `PARTS`."""
+        part = np.zeros(len(self.train) + len(self.val) + len(self.test), np.int64)
+        part[self.val], part[self.test] = 1, 2
+        return part
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folds:

@@ -1,6 +1,6 @@
 """Fitting the sequence classifier to features: the summary at once, the LSTM by epochs.
 
-B is clips in a batch, N all clips, C labels; S, T, D, R as in `network`.
+B is clips in a batch, N all clips, K augmented views of each, C labels; S, T, D, R as in `network`.
 """
 
 import copy
@@ -19,7 +19,9 @@ from activity_cli.bundle import MODEL_FILE, Model, ModelDescription, Weights, me
 from activity_cli.encoding import (
     ENCODING_BATCH,
     Features,
+    Places,
     Rows,
+    encode_places,
     encode_rows,
     measure_features,
 )
@@ -71,12 +73,18 @@ def fit(
     streams: Sequence[Stream],
     network_settings: NetworkSettings,
     settings: TrainSettings,
+    views: Features | None = None,
     session: Session = ALONE,
+    learns_from_val: bool = True,
 ) -> FittedNetwork:
     """Fit a network to the training rows, keep the weights that do best on the validation rows.
 
     First the summary is fitted, then the LSTM learns on top of it, with early stopping; at the
     end the summary, which needs no early stopping, is fitted once more to both parts.
+
+    With augmented views the summary is fitted to all K + 1 views of a clip, each counting as much,
+    and every epoch shows the LSTM one of them, by chance. Statistics and principal components are
+    those of the plain clips, which validation and prediction see.
 
     Args:
         features: (N, S, T, D), often a memory map: batches are read from it as they are needed.
@@ -87,8 +95,12 @@ def fit(
         streams: what the S streams are.
         network_settings: shape of the network.
         settings: how it is fitted.
+        views: (N, K, S, T, D) of each clip's augmented views; those of validation rows teach only
+            the last summary.
         session: who hears of the epochs, where the LSTM's state is kept. All else is fitted anew
             by a resumed training, from the same start to the same numbers.
+        learns_from_val: whether the summary learns from the validation rows as well in the end.
+            Not where they are to choose something else afterwards.
 
     Raises:
         DataError: there are no validation rows.
@@ -105,15 +117,18 @@ def fit(
     with one_thread():
         statistics = measure_features(features, train_rows, network_settings.num_components)
         network = new_network(network_settings, statistics, num_labels, seed=settings.seed)
-        rows = np.concatenate([train_rows, val_rows])
+        clips, places = encode_places(
+            network, features, views, train_rows=train_rows, val_rows=val_rows
+        )
         return fit_encoded(
             network,
-            encode_rows(network, features, rows),
-            targets[rows],
-            num_train=len(train_rows),
+            clips,
+            targets[np.concatenate([train_rows, val_rows])],
+            places,
             streams=streams,
             settings=settings,
             session=session,
+            learns_from_val=learns_from_val,
         )
 
 
@@ -129,29 +144,32 @@ def fit_encoded(
     network: SequenceClassifier,
     clips: Encoded,
     targets: NDArray[np.int64],
+    places: Places,
     *,
-    num_train: int,
     streams: Sequence[Stream],
     settings: TrainSettings,
     session: Session = ALONE,
+    learns_from_val: bool = True,
 ) -> FittedNetwork:
     """Fit a new network to clips that are encoded already; otherwise as `fit`.
 
     Args:
         network: from `new_network`, called just before: its seed is that of the training too.
-        clips: B clips as the network encodes them, those to learn from first.
-        targets: (B,) index of each clip's label.
-        num_train: how many clips are to learn from; the others choose the best epoch.
+        clips: as the network encodes them, from `encode_places`.
+        targets: (N,) index of each plain clip's label, those to learn from first.
+        places: where clips and their views stand.
         streams: what the S streams are.
         settings: how it is fitted.
         session: who hears of the epochs.
+        learns_from_val: as for `fit`.
     """
     with one_thread():
-        labels, num_labels = torch.from_numpy(targets), network.summary.out_features
-        first = torch.arange(num_train)
-        weights = _label_weights(targets[:num_train], num_labels, settings)
-        penalties = _penalties(streams, network, settings)
-        fit_summary(network, clips.rows(first), labels[first], weights, penalties)
+        plain = torch.from_numpy(targets)
+        labels = plain[places.clips]
+        num_labels = network.summary.out_features
+        weights = label_weights(targets[: places.num_train], num_labels, settings)
+        penalties = summary_penalties(network, streams, settings)
+        fit_summary(network, clips.rows(places.train), labels[places.train], weights, penalties)
         with torch.no_grad():
             summary = network.summary_logits(clips)
         if network.temporal == "lstm":
@@ -159,15 +177,18 @@ def fit_encoded(
                 module=network.order,
                 changes=clips.changes,
                 summary=summary,
-                targets=labels,
-                num_train=num_train,
+                targets=plain,
+                places=places,
                 loss=ClipLoss.of(settings, weights),
             )
             course = _fit_order(lesson, settings, session)
         else:
-            course = Course.without_training(Standing.of(summary, labels, num_train))
-        val_scores = score_encoded(network, clips.rows(torch.arange(num_train, len(labels))))
-        fit_summary(network, clips, labels, weights, penalties)
+            standing = Standing.of(summary[: len(plain)], plain, places.num_train)
+            course = Course.without_training(standing)
+        val_clips = clips.rows(torch.arange(places.num_train, len(plain)))
+        val_scores = score_encoded(network, val_clips)
+        if learns_from_val:
+            fit_summary(network, clips, labels, weights, penalties)
     return FittedNetwork(
         network=network.eval(),
         history=course.history,
@@ -192,9 +213,8 @@ def fit_summary(
         clips: B clips.
         labels: (B,)
         weights: (C,) weight of each label in the loss.
-        penalties: (S * D,) weight of each input's squared coefficient in the loss.
+        penalties: as of `summary_penalties`.
     """
-    penalties = penalties[: network.summary.in_features]
     optimizer = torch.optim.LBFGS(
         network.summary.parameters(), max_iter=_SUMMARY_STEPS, line_search_fn="strong_wolfe"
     )
@@ -215,18 +235,18 @@ class _OrderLesson:
 
     module: OrderReader
     changes: Tensor
-    """(N, S, T, R)"""
+    """(N * (K + 1), S, T, R), as `places` says."""
     summary: Tensor
-    """(N, C) logits of the summary, fixed while the LSTM learns."""
+    """(N * (K + 1), C) logits of the summary, fixed while the LSTM learns."""
     targets: Tensor
     """(N,) labels of all clips."""
-    num_train: int
+    places: Places
     loss: ClipLoss
 
     @property
     def labels(self) -> Tensor:
         """Of the clips to learn from."""
-        return self.targets[: self.num_train]
+        return self.targets[: self.places.num_train]
 
     @property
     def clip_weights(self) -> Tensor:
@@ -238,28 +258,42 @@ class _OrderLesson:
         return [{"params": list(self.module.parameters())}]
 
     def batch_loss(self, batch: Batch) -> Tensor:
-        """With mixup, what is mixed is what the network reads: changes, and the summary's say."""
-        logits = batch.take(self.summary) + self.module(batch.take(self.changes))  # (B, C)
+        """Of one view of each clip, drawn anew each time.
+
+        With mixup, what is mixed is what the network reads: changes, and the summary's say.
+        """
+        partners = batch.partners
+        seen = replace(
+            batch,
+            rows=self.places.draw(batch.rows),
+            partners=None if partners is None else self.places.draw(partners),
+        )
+        logits = seen.take(self.summary) + self.module(seen.take(self.changes))  # (B, C)
         return self.loss(logits, self.targets, batch)
 
     def evaluate(self) -> Standing:
-        """On both parts."""
-        return Standing.of(self.logits(), self.targets, self.num_train)
+        """On both parts, plain."""
+        return Standing.of(self.logits(), self.targets, self.places.num_train)
+
+    @property
+    def plain_summary(self) -> Tensor:
+        """(N, C) logits of the summary for the plain clips."""
+        return self.summary[: self.places.num_clips]
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """(N, C), without dropout."""
+        """(N, C) of the plain clips, without dropout."""
         self.module.eval()
-        parts = torch.split(self.changes, ENCODING_BATCH)
-        return self.summary + torch.cat([self.module(part) for part in parts])
+        parts = torch.split(self.changes[: self.places.num_clips], ENCODING_BATCH)
+        return self.plain_summary + torch.cat([self.module(part) for part in parts])
 
     def gain(self) -> Tensor:
         """(V,) how much less wrong than the summary it is about each validation clip."""
         before, after = (
             F.cross_entropy(logits, self.targets, reduction="none")
-            for logits in (self.summary, self.logits())
+            for logits in (self.plain_summary, self.logits())
         )
-        return (before - after)[self.num_train :]
+        return (before - after)[self.places.num_train :]
 
 
 def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) -> Course:
@@ -331,7 +365,7 @@ def _member(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def _label_weights(
+def label_weights(
     targets: NDArray[np.int64], num_labels: int, settings: TrainSettings
 ) -> Tensor | None:
     """(C,) weight of each label in the loss: the rarer the heavier, 1 on average over clips."""
@@ -341,14 +375,13 @@ def _label_weights(
     return torch.tensor(len(targets) / (num_labels * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def _penalties(
-    streams: Sequence[Stream], network: SequenceClassifier, settings: TrainSettings
+def summary_penalties(
+    network: SequenceClassifier, streams: Sequence[Stream], settings: TrainSettings
 ) -> Tensor:
-    """(S * D,) penalty of each of the summary's inputs."""
+    """Penalty of the squared coefficient of each of the summary's inputs."""
     penalty = {"rgb": settings.rgb_penalty, "motion": settings.motion_penalty}
-    return torch.cat(
-        [torch.full_like(network.mean[s], penalty[name]) for s, name in enumerate(streams)]
-    )
+    each = [torch.full_like(network.mean[s], penalty[name]) for s, name in enumerate(streams)]
+    return torch.cat(each)[: network.summary.in_features]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from activity_cli.cli import (
     benchmark,
     cache,
     check,
+    compare,
     crossval,
     evaluate,
     export,
@@ -53,7 +54,7 @@ def _unwrap(docstring: str) -> str:
 for panel, commands in {
     "Use a model": (predict, watch, merge),
     "Make a model": (sample, tune, train, settings),
-    "Measure": (crossval, evaluate, benchmark),
+    "Measure": (crossval, evaluate, compare, benchmark),
     "Ship a model": (export,),
     "Look around": (check, models, cache),
 }.items():

@@ -7,11 +7,14 @@ from typing import Annotated
 import typer
 
 from activity_cli.cli import options
+from activity_cli.cli.augment_options import AugmentOptions
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
+    AuditOptions,
     ClipOptions,
+    CnnOptions,
     FoldOptions,
     LabelOptions,
     NetworkOptions,
@@ -29,9 +32,12 @@ def crossval(
     *,
     machine: options.MachineOptions,
     clip: ClipOptions,
+    augmentation: AugmentOptions,
     network: NetworkOptions,
     training: TrainOptions,
+    cnn: CnnOptions,
     labels: LabelOptions,
+    audit: AuditOptions,
     folds: FoldOptions,
     settings: SettingsFile = None,
     ensemble: Annotated[
@@ -66,12 +72,17 @@ def crossval(
         raise SettingsError(
             "--ensemble makes a model, which needs a place.", hint="Add --output runs/NAME."
         )
+    if ensemble and cnn.settings().mode != "frozen":
+        raise SettingsError(
+            "--ensemble takes networks on one CNN, so it must not be changed.",
+            hint="Use --cnn frozen, or train one model.",
+        )
     if output is not None:
         new_folder(output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
-            clip.reading(machine, report),
+            clip.reading(machine, report, cnn.settings(), augmentation.settings()),
             deal=lambda dataset: make_folds(
                 dataset,
                 num_folds=folds.folds,
@@ -81,8 +92,10 @@ def crossval(
             ),
             network=network.settings(),
             settings=training.settings(),
+            cnn=cnn.settings(),
             compare=folds.compare,
             background=labels.background_label,
+            audit=audit.settings(),
         )
     metrics = crossval_metrics(run, command=this_command())
     if output is not None:

@@ -24,6 +24,7 @@ def evaluate(
     *,
     machine: options.MachineOptions,
     reject: options.Reject = "off",
+    test_views: options.TestViews = 1,
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")
     ] = None,
@@ -53,6 +54,7 @@ def evaluate(
             cache_dir=machine.cache,
             engine=machine.asked_engine(),
             decoders=machine.decoders(),
+            test_views=test_views,
             on_prepare=report.note,
         )
         judging = with_rejection(predictor, reject, on_rule=report.note)

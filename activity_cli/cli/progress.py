@@ -19,6 +19,11 @@ _SECONDS_BETWEEN_LINES = 5.0
 STAGE_NAMES = {
     "draw": "Drawing clips",
     "features": "Decoding and CNN",
+    "pictures": "Decoding",
+    "front": "CNN's first stages",
+    "cnn": "Training with CNN",
+    "see": "CNN on all clips",
+    "preview": "Reading labels",
     "epochs": "Training",
     "predict": "Scoring",
     "video": "Seconds scored",
@@ -72,6 +77,10 @@ class ProgressReport:
     def note(self, line: str) -> None:
         """Say what is going on in one line."""
         self._console.print(line, style="dim", markup=False, highlight=False)
+
+    def warn(self, line: str) -> None:
+        """Say what the user should know, in one line."""
+        self._console.print(line, style="yellow", markup=False, highlight=False)
 
 
 class SilentReport(ProgressReport):

@@ -37,11 +37,19 @@ Resume = Annotated[
 ]
 TimeLimit = Annotated[
     float | None,
-    option(panel=_RUN, text="Minutes after which no epoch begins; --resume goes on.", min=0),
+    option(panel=_RUN, text="Minutes after which no other epoch begins; --resume goes on.", min=0),
 ]
 DryRun = Annotated[
     bool,
     option("--dry-run", panel=_RUN, text="Try one batch of everything, say how long it will take."),
+]
+Preview = Annotated[
+    Path | None,
+    option(
+        panel=_RUN,
+        text="Only draw a picture, .png, of what the network would see.",
+        metavar="FILE",
+    ),
 ]
 TensorBoard = Annotated[
     bool,

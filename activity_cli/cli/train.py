@@ -3,19 +3,23 @@
 import json as jsonlib
 import math
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from activity_cli.cli import options, run_options
+from activity_cli.cli.augment_options import AugmentOptions
 from activity_cli.cli.command_line import go_on_command, this_command
 from activity_cli.cli.interrupts import StoppedError
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
+    AuditOptions,
     ClipOptions,
+    CnnOptions,
     LabelOptions,
     NetworkOptions,
     SplitOptions,
@@ -24,6 +28,8 @@ from activity_cli.cli.train_options import (
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from activity_cli.learning.log import TrainingLog
 
 EXAMPLE = "activity train clips --name gym"
 
@@ -35,15 +41,19 @@ def train(
     *,
     machine: options.MachineOptions,
     clip: ClipOptions,
+    augmentation: AugmentOptions,
     network: NetworkOptions,
     training: TrainOptions,
+    cnn: CnnOptions,
     labels: LabelOptions,
+    audit: AuditOptions,
     split: SplitOptions,
     settings: SettingsFile = None,
     name: run_options.Name = None,
     output: run_options.Output = Path("runs"),
     resume: run_options.Resume = None,
     time_limit: run_options.TimeLimit = None,
+    preview: run_options.Preview = None,
     dry_run: run_options.DryRun = False,
     tensorboard: run_options.TensorBoard = True,
     json: options.Json = False,
@@ -61,6 +71,7 @@ def train(
     from activity_cli.learning.loop import Session
     from activity_cli.learning.team import join_team
     from activity_cli.rehearsal import rehearse
+    from activity_cli.rendering.contact_sheet import save_preview
     from activity_cli.report.figures import show_training
     from activity_cli.report.rehearsal import show_rehearsal
     from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
@@ -68,61 +79,71 @@ def train(
     from activity_cli.runs import keep, run_folder
 
     deadline = math.inf if time_limit is None else time.monotonic() + 60 * time_limit
-    with (
-        join_team() as team,
-        progress_report(quiet=quiet or not team.is_main) as report,
-        ExitStack() as stack,
-    ):
+    with join_team() as team, progress_report(quiet=quiet or not team.is_main) as report:
         plan = Plan(
             data=data,
-            reading=clip.reading(machine, report),
+            reading=clip.reading(machine, report, cnn.settings(), augmentation.settings()),
             network=network.settings(),
             settings=training.settings(),
+            cnn=cnn.settings(),
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
+            audit=audit.settings(),
         )
-        if dry_run:
-            rehearsal = rehearse(plan)
-            _print(rehearsal.to_json() if json else show_rehearsal(rehearsal))
+        if preview is not None:
+            if team.is_main:
+                num_clips = save_preview(data, plan.reading, preview)
+                _print({"preview": str(preview), "clips": num_clips} if json else str(preview))
             return
-        folder = stack.enter_context(
-            run_folder(output, name or data.resolve().stem, old=resume, team=team)
-        )
-        log = stack.enter_context(
-            TrainingLog(folder, tensorboard=tensorboard, quiet=not team.is_main)
-        )
-        session = Session(
-            on_epoch=log,
-            on_note=report.note,
-            folder=folder / CHECKPOINT_FOLDER,
-            deadline=deadline,
-            team=team,
-        )
-        try:
+        if dry_run:
+            if team.is_main:
+                rehearsal = rehearse(plan)
+                _print(rehearsal.to_json() if json else show_rehearsal(rehearsal))
+            return
+        with (
+            run_folder(output, name or data.resolve().stem, old=resume, team=team) as folder,
+            TrainingLog(folder, tensorboard=tensorboard, quiet=not team.is_main) as log,
+            _saying_how_to_go_on(data, folder, log),
+        ):
+            session = Session(
+                on_epoch=log,
+                on_note=report.note,
+                folder=folder / CHECKPOINT_FOLDER,
+                deadline=deadline,
+                team=team,
+            )
             learned = learn(
                 plan, session, on_begin=lambda: begin_run(folder, settings_text(context))
             )
-        except KeyboardInterrupt:
-            if log.last is None:
-                raise
-            raise StoppedError(
-                f"Interrupted after epoch {log.last.epoch}. Go on with:  "
-                f"{go_on_command(data, folder)}"
-            ) from None
-        if not team.is_main:
-            return
-        run = keep(learned, folder)
-        command = this_command()
-        write_training_run(run, command=command, settings=settings_text(context))
+            if not team.is_main:
+                return
+            run = keep(learned, folder)
+            command = this_command()
+            write_training_run(run, command=command, settings=settings_text(context))
     _print(training_metrics(run, command=command) if json else show_training(run))
 
 
+@contextmanager
+def _saying_how_to_go_on(data: Path, folder: Path, log: "TrainingLog") -> Iterator[None]:
+    """After Ctrl-C, once there is something to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if log.last is None:
+            raise
+        raise StoppedError(
+            f"Interrupted after epoch {log.last.epoch}. Go on with:  {go_on_command(data, folder)}"
+        ) from None
+
+
 def _print(result: "dict[str, Any] | RenderableType") -> None:
-    """As JSON, or for people."""
+    """As JSON, or for people; a path stays in one line."""
     from activity_cli.report.console import results_console
 
-    if isinstance(result, dict):
+    if isinstance(result, str):
+        typer.echo(result)
+    elif isinstance(result, dict):
         typer.echo(jsonlib.dumps(result, indent=2))
     else:
         results_console().print(result)

@@ -7,13 +7,20 @@ import typer
 
 from activity_cli.cli.option_groups import option
 from activity_cli.cli.options import READING, Background, MachineOptions, Seed
+from activity_cli.errors import SettingsError
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
+    FROZEN,
+    NO_VIEWS,
     STREAMS,
     Amp,
+    AuditSettings,
+    AugmentSettings,
     Average,
     ClassWeights,
     ClipSettings,
+    CnnMode,
+    CnnSettings,
     Loss,
     NetworkSettings,
     Optimizer,
@@ -28,6 +35,9 @@ if TYPE_CHECKING:
     from activity_cli.labelled import Reading
 
 _CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
+_FINETUNE, _SCRATCH = CnnSettings(mode="finetune"), CnnSettings(mode="scratch")
+_SCRATCH_FRAME = 32
+"""Side of the frames of a CNN that learns from nothing, unless asked for: enough for figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,33 +67,52 @@ class ClipOptions:
         option(
             panel=READING,
             text="Side of the square that the CNN sees, in pixels.",
-            show_default="the CNN's own",
+            show_default="the CNN's own; 32 from scratch",
+            min=1,
         ),
     ] = None
 
-    def reading(self, machine: MachineOptions, report: "ProgressReport") -> "Reading":
+    channels: Annotated[
+        Literal["3", "1"],
+        option(panel=READING, text="What the CNN sees: 3 is RGB, 1 grey (--cnn scratch alone)."),
+    ] = "3"
+
+    def reading(
+        self,
+        machine: MachineOptions,
+        report: "ProgressReport",
+        cnn: CnnSettings,
+        augment: AugmentSettings = NO_VIEWS,
+    ) -> "Reading":
         """All that the reading of labelled clips needs.
 
         Raises:
             BackboneError: the CNN is unknown or its weights are not to be had.
+            SettingsError: it cannot see such frames.
         """
-        from activity_cli.backbones import find_backbone
+        from activity_cli.backbones import find_backbone, scratch_backbone
         from activity_cli.labelled import Reading
 
-        backbone = find_backbone(self.backbone)
+        found = None if cnn.mode == "scratch" else find_backbone(self.backbone)
+        clip = ClipSettings(
+            num_frames=self.frames,
+            frame_size=self.frame_size or (found.frame_size if found else _SCRATCH_FRAME),
+            streams=STREAMS if self.streams == "both" else (self.streams,),
+            channels=int(self.channels),
+        )
+        backbone = found or scratch_backbone(clip, cnn.conv_channels)
+        backbone.check_frames(clip)
         return Reading(
             backbone=backbone,
-            clip=ClipSettings(
-                num_frames=self.frames,
-                frame_size=self.frame_size or backbone.frame_size,
-                streams=STREAMS if self.streams == "both" else (self.streams,),
-            ),
+            clip=clip,
             cache_dir=machine.cache,
             engine=machine.choose_engine(),
             decoders=machine.decoders(),
             window_seconds=self.window,
+            augment=augment,
             on_progress=report,
             on_prepare=report.note,
+            on_warning=report.warn,
         )
 
 
@@ -126,6 +155,73 @@ class NetworkOptions:
             bidirectional=self.bidirectional,
             projection_size=self.projection_size,
             dropout=self.dropout,
+        )
+
+
+_CNN_PANEL = "CNN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CnnOptions:
+    """What training does to the CNN."""
+
+    cnn: Annotated[
+        CnnMode,
+        option(
+            panel=_CNN_PANEL,
+            text="Leave it as it is, fine-tune it, or train a small one from nothing.",
+        ),
+    ] = FROZEN.mode
+    finetune_stages: Annotated[
+        int,
+        option(
+            panel=_CNN_PANEL, text="How many of its last stages (blocks) learn; 0 is all.", min=0
+        ),
+    ] = FROZEN.finetune_stages
+    cnn_learning_rate: Annotated[
+        float | None,
+        option(
+            panel=_CNN_PANEL,
+            text="The highest of its last stage; earlier ones have less.",
+            show_default=f"{_FINETUNE.highest_learning_rate:g}, "
+            f"{_SCRATCH.highest_learning_rate:g} from scratch",
+        ),
+    ] = None
+    cnn_epochs: Annotated[
+        int | None,
+        option(
+            panel=_CNN_PANEL,
+            text="The most passes of CNN and classifier together.",
+            show_default=f"{_FINETUNE.most_epochs}, {_SCRATCH.most_epochs} from scratch",
+            min=1,
+        ),
+    ] = None
+    conv_channels: Annotated[
+        str,
+        option(
+            panel=_CNN_PANEL,
+            text="Channels of each block from scratch; every block halves the frame.",
+        ),
+    ] = ",".join(map(str, FROZEN.conv_channels))
+
+    def settings(self) -> CnnSettings:
+        """The settings that these options say.
+
+        Raises:
+            SettingsError: they cannot be read, or are out of range.
+        """
+        try:
+            conv_channels = tuple(int(part) for part in self.conv_channels.split(","))
+        except ValueError:
+            raise SettingsError(
+                f"--conv-channels {self.conv_channels!r} are no numbers.", hint="Use 16,32,64."
+            ) from None
+        return CnnSettings(
+            mode=self.cnn,
+            finetune_stages=self.finetune_stages,
+            learning_rate=self.cnn_learning_rate,
+            epochs=self.cnn_epochs,
+            conv_channels=conv_channels,
         )
 
 
@@ -207,6 +303,27 @@ class LabelOptions:
     """What labels stand for."""
 
     background_label: Background = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What must not be on both sides of a split."""
+
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Regex for the part of a path that says who or where: never split apart.",
+            metavar="PATTERN",
+        ),
+    ] = None
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop, exit code 1, where leakage is found."),
+    ] = False
+
+    def settings(self) -> AuditSettings:
+        """The settings that these options say."""
+        return AuditSettings(groups=self.groups, strict=self.strict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,15 @@ from activity_cli.cli.command_line import this_command
 from activity_cli.cli.interrupts import StoppedError
 from activity_cli.cli.progress import ProgressReport, progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_keys
-from activity_cli.cli.train_options import ClipOptions, DealOptions, NetworkOptions, TrainOptions
+from activity_cli.cli.train_options import (
+    AuditOptions,
+    ClipOptions,
+    DealOptions,
+    NetworkOptions,
+    TrainOptions,
+)
 from activity_cli.cli.tune_options import SearchOptions
+from activity_cli.settings import FROZEN
 
 if TYPE_CHECKING:
     from activity_cli.tuning.run import Listener
@@ -35,6 +42,7 @@ def tune(
     clip: ClipOptions,
     network: NetworkOptions,
     training: TrainOptions,
+    audit: AuditOptions,
     folds: DealOptions,
     search: SearchOptions,
     settings: SettingsFile = None,
@@ -60,12 +68,18 @@ def tune(
 
     folder = output or Path("tuning") / data.resolve().stem
     with progress_report(quiet=quiet) as report:
-        reading = clip.reading(machine, report)
+        reading = clip.reading(machine, report, FROZEN)
         base = Candidate(
             clip=reading.clip, network=network.settings(), training=training.settings()
         )
         decoders = machine.decoders()
-        plan = search.plan(base, folds, seed=training.seed, num_workers=decoders.num_workers)
+        plan = search.plan(
+            base,
+            folds,
+            audit.settings(),
+            seed=training.seed,
+            num_workers=decoders.num_workers,
+        )
         listener = _listener(context, folder, report)
         try:
             run = run_search(data, reading, folder, plan, overwrite=overwrite, listener=listener)
@@ -91,7 +105,7 @@ def _listener(context: typer.Context, folder: Path, report: ProgressReport) -> "
     from activity_cli.tuning.run import Listener
     from activity_cli.tuning.search import best_of
 
-    keys = [key for key in settings_keys() if key.table in {"clip", "network", "training"}]
+    keys = [key for key in settings_keys() if key.table in {"clip", "network", "training", "audit"}]
     command = this_command()
 
     def on_main(trials: "tuple[Trial, ...]") -> None:

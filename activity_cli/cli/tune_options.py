@@ -10,6 +10,7 @@ from activity_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from activity_cli.dataset import Dataset
+    from activity_cli.settings import AuditSettings
     from activity_cli.splits import Folds
     from activity_cli.tuning.run import Plan
     from activity_cli.tuning.space import Candidate
@@ -57,12 +58,21 @@ class SearchOptions:
         ),
     ] = None
 
-    def plan(self, base: "Candidate", folds: DealOptions, *, seed: int, num_workers: int) -> "Plan":
+    def plan(
+        self,
+        base: "Candidate",
+        folds: DealOptions,
+        audit: "AuditSettings",
+        *,
+        seed: int,
+        num_workers: int,
+    ) -> "Plan":
         """The search that these options ask for.
 
         Args:
             base: the settings that it begins with.
             folds: how clips are dealt to folds.
+            audit: groups in names, and whether leakage stops it.
             seed: draws candidates and folds.
             num_workers: folds fitted at a time.
 
@@ -87,6 +97,7 @@ class SearchOptions:
             num_trials=self.trials,
             max_seconds=None if self.time_limit is None else 60 * self.time_limit,
             num_workers=num_workers,
+            audit=audit,
         )
 
     def _frames(self) -> tuple[int, ...]:

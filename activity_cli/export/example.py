@@ -69,13 +69,14 @@ def _load(format: Format, files: Mapping[Part, str]) -> str:
 
 def _read_frames(clip: ClipSettings) -> str:
     side, count = clip.frame_size, clip.num_frames
+    colours = {3: "cv2.COLOR_BGR2RGB)", 1: "cv2.COLOR_BGR2GRAY)[..., None]"}[clip.channels]
     return dedent(f"""\
         video, frames = cv2.VideoCapture(sys.argv[1]), []
         while (image := video.read()[1]) is not None:
             while min(image.shape[:2]) >= {2 * side}:  # large ones are halved first
                 image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
             image = cv2.resize(image, ({side}, {side}), interpolation=cv2.INTER_AREA)
-            frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            frames.append(cv2.cvtColor(image, {colours})
         frames = np.array(frames)
         chosen = ((np.arange({count}) + 0.5) * len(frames) / {count}).astype(int)
         """)

@@ -18,6 +18,7 @@ from activity_cli.export.signature import Format, Part, Precision, signature_of
 
 DOCUMENT_KEY = "activity"
 _EXPORT_VERSION = 1
+_COLOURS = {3: "RGB order", 1: "Grey, one channel (OpenCV's COLOR_BGR2GRAY)"}
 _TOOLS = ("torch", "openvino", "onnx", "onnxscript", "onnxruntime", "nncf", "opencv-python")
 
 
@@ -106,7 +107,7 @@ def describe_preprocessing(description: ModelDescription) -> str:
         f"Squash each frame to {clip.frame_size} x {clip.frame_size} pixels, without cropping: a "
         "side that shrinks by averaging areas (OpenCV's INTER_AREA), one that grows linearly "
         "(INTER_LINEAR).",
-        "RGB order, uint8 from 0 to 255; the graph normalises the pixels itself.",
+        f"{_COLOURS[clip.channels]}, uint8 from 0 to 255; the graph normalises the pixels itself.",
     ]
     if "motion" in clip.streams:
         lines.append(

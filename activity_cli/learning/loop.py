@@ -36,7 +36,7 @@ class Session:
     folder: Path | None = None
     """Where the state is kept after each epoch; if there is one, the training goes on from it."""
     deadline: float = math.inf
-    """Time of `time.monotonic` after which no epoch begins."""
+    """Time of `time.monotonic` after which no other epoch begins."""
     team: Team = ONE_PROCESS
 
 
@@ -89,7 +89,8 @@ def train(
             save_checkpoint(file, learner, progress)
     for epoch in progress.history:
         session.on_epoch(epoch)
-    while (ending := _ending(progress, settings, session)) is None:
+    begun_at = learner.epoch
+    while (ending := _ending(learner, progress, session, begun_at)) is None:
         started = time.perf_counter()
         learner.epoch += 1
         module.train()
@@ -133,11 +134,15 @@ def _judge(learner: Learner, started: float) -> Epoch:
     return epoch
 
 
-def _ending(progress: Progress, settings: TrainSettings, session: Session) -> Ending | None:
-    """Why no other epoch is to follow, or None; every process comes to the same end."""
-    ending = progress.ending(settings)
-    overdue = torch.tensor(time.monotonic() >= session.deadline)
-    if ending is None and bool(session.team.agree(overdue)):
+def _ending(learner: Learner, progress: Progress, session: Session, begun_at: int) -> Ending | None:
+    """Why no other epoch is to follow, or None; every process comes to the same end.
+
+    However short the time, an epoch is trained each time: so a training that is resumed again and
+    again gets done.
+    """
+    ending = progress.ending(learner.settings)
+    overdue = learner.epoch > begun_at and time.monotonic() >= session.deadline
+    if ending is None and bool(session.team.agree(torch.tensor(overdue))):
         return "time limit"
     return ending
 

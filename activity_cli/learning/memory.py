@@ -4,7 +4,7 @@ import torch
 
 from activity_cli.errors import TrainingError
 
-_CPU_ALLOCATOR = "not enough memory"  # of torch's DefaultCPUAllocator, a plain RuntimeError
+_CPU_ALLOCATOR = "DefaultCPUAllocator"  # says so in a plain RuntimeError
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -14,7 +14,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed
 
-from activity_cli.errors import MissingExtraError
+from activity_cli.errors import MissingExtraError, TrainingError
 from activity_cli.learning.batches import Batch
 
 _PATIENCE = timedelta(days=7)
@@ -44,7 +44,8 @@ class Team:
         if self.size == 1:
             return values
         sent = values.to(self.device, copy=True)
-        distributed.broadcast(sent, src=0)
+        with _talking():
+            distributed.broadcast(sent, src=0)
         return sent.to(values.device)
 
     def agree_on_bytes(self, content: bytes | None) -> bytes | None:
@@ -63,7 +64,8 @@ class Team:
             return values.unsqueeze(0)
         sent = values.to(self.device).contiguous()
         collected = [torch.empty_like(sent) for _ in range(self.size)]
-        distributed.all_gather(collected, sent)
+        with _talking():
+            distributed.all_gather(collected, sent)
         return torch.stack(collected).to(values.device)
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -76,7 +78,8 @@ class Team:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in trained if p.grad is not None]
         message = torch.cat([g.flatten() for g in gradients]).to(self.device)
-        distributed.all_reduce(message)
+        with _talking():
+            distributed.all_reduce(message)
         totals = torch.split(message, [g.numel() for g in gradients])
         for gradient, total in zip(gradients, totals, strict=True):
             gradient.copy_(total.view_as(gradient))
@@ -101,6 +104,17 @@ class Team:
 
 
 ONE_PROCESS = Team()
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingError(
+            "Another process of the training has ended.",
+            hint="Mend what it said; --resume goes on after the last epoch.",
+        ) from error
 
 
 @contextmanager

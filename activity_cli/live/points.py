@@ -26,7 +26,7 @@ class LiveFrame:
     arrived: float
     """When it was read, by `time.monotonic()`, which all processes share."""
     image: Frame
-    """(H, W, 3) RGB, H = W."""
+    """(H, W, channels), H = W."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def thin_out(points: Sequence[LivePoint], count: int) -> list[LivePoint]:
 
 
 def stack_points(points: Iterable[LivePoint], settings: ClipSettings) -> dict[FrameRole, Images]:
-    """(N, H, W, 3) per role that the streams need; nothing where there are no points."""
+    """(N, H, W, channels) per role that the streams need; nothing where there are no points."""
     roles: dict[FrameRole, list[Frame]] = {"frames": [], "earlier": [], "later": []}
     for point in points:
         roles["frames"].append(point.frame.image)
@@ -143,5 +143,5 @@ def stack_points(points: Iterable[LivePoint], settings: ClipSettings) -> dict[Fr
 
 
 def streams_of(frames: Mapping[FrameRole, Images], settings: ClipSettings) -> dict[Stream, Images]:
-    """What the CNN sees of them, (N, H, W, 3) per stream; nothing where there are no points."""
+    """What the CNN sees of them, (N, H, W, channels) per stream; nothing without points."""
     return images_by_stream(frames, settings) if frames else {}

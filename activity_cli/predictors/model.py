@@ -1,6 +1,7 @@
 """A model folder: an engine runs the CNN, then the sequence classifier.
 
-N is points in time, S streams, T frames per clip, D the CNN's feature size, C labels.
+N is points in time, V test-time views, S streams, T frames per clip, D the CNN's feature size,
+C labels.
 """
 
 import threading
@@ -30,6 +31,7 @@ from activity_cli.long_video import Scan
 from activity_cli.predictors.results import scored, unscored
 from activity_cli.predictors.sliding import Slider, Sliding, make_slider, wanted_segments
 from activity_cli.types import FileResult, Images, Points
+from activity_cli.views import made_with_views, views_at_test_time
 
 if TYPE_CHECKING:
     from activity_cli.network import ClipScorer
@@ -47,9 +49,11 @@ class ModelPredictor:
         remember: bool = True,
         decoders: Decoders = AUTO_DECODERS,
         sliding: Sliding | None = None,
+        test_views: int = 1,
         on_prepare: OnPrepare = lambda _: None,
     ) -> None:
         self.description = model.description
+        self._views = views_at_test_time(test_views, self.description.labels)
         self._slider = make_slider(sliding, self.description, decoders)
         self.segments = wanted_segments(sliding, self.description)
         self._familiarity = model.familiarity()
@@ -64,6 +68,7 @@ class ModelPredictor:
             "model": f"{self.description.name} {model.fingerprint[:16]}",
             "engine": self._extractor.identity,
             **(self._slider.made_with if self._slider else {}),
+            **made_with_views(self._views),
         }
 
     def predict(
@@ -77,6 +82,7 @@ class ModelPredictor:
             backbone=self.description.backbone,
             pool=self._pool,
             cache=self._cache,
+            views_of=lambda _: self._views,
             max_seconds=self._slider.max_clip_seconds if self._slider else None,
             stop=stop,
         ):
@@ -99,6 +105,7 @@ class ModelPredictor:
             extractor=self._extractor,
             backbone=self.description.backbone,
             pool=self._pool,
+            views_of=lambda _: self._views,
         ):
             yield self._score(clip)
 
@@ -111,7 +118,8 @@ class ModelPredictor:
             assert clip.error is not None
             return unscored(clip.request, clip.error, self.description)
         started = time.perf_counter()
-        scores = self._classifier.classify(clip.values[None])[0]
+        views = np.stack([clip.values, *clip.more_values])  # (V, S, T, D)
+        scores = self._classifier.classify(views).mean(axis=0)  # (C,)
         known = self._familiarity
         novelty = None if known is None else known.novelty(clip.values[None])
         seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}

@@ -43,7 +43,7 @@ def write_model_card(
     how_it_works = (
         f"{clip.num_frames} frames spread evenly over the video, {clip.frame_size} x "
         f"{clip.frame_size} pixels; streams: {', '.join(clip.streams)}. Every frame goes through "
-        f"{description.backbone.name}, pretrained on ImageNet and unchanged. "
+        f"{description.backbone.describe()}. "
         f"{_describe_network(description)}{_describe_ensemble(description)}"
     )
     return f"""\
@@ -150,6 +150,7 @@ def _describe_data(data: Mapping[str, Any]) -> str:
         lines.append(f"Dealt to folds of {sizes} clips, by {folds['by']}.")
     if data.get("num_left_out"):
         lines.append(f"{data['num_left_out']} more could not be decoded and were left out.")
+    lines += [fill(line, 96) for line in data.get("leakage", ())]
     return "\n".join(lines)
 
 

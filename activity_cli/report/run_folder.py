@@ -1,7 +1,5 @@
 """What a job leaves on disk beside the model: figures, tables and pictures that tell all of it."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from activity_cli.bundle import CARD_FILE, CONFUSION_FILE
 from activity_cli.dataset import Sample
 from activity_cli.files import write_json, write_text_atomically
+from activity_cli.report.csv_text import csv_text
 from activity_cli.report.model_card import held_out_results, write_model_card
 from activity_cli.report.plots import plot_confusion, plot_curves
 from activity_cli.settings_file import SETTINGS_FILE
@@ -100,6 +99,7 @@ def training_metrics(run: "TrainingRun", *, command: str) -> dict[str, Any]:
         "calibration": _calibration(run.model.description.calibration),
         "num_left_out": len(run.data.left_out),
         "seconds": {stage: round(seconds, 2) for stage, seconds in run.stage_seconds.items()},
+        "leakage": run.leakage.to_json() if run.leakage else None,
         "command": command,
         "run": str(run.folder),
     }
@@ -113,6 +113,7 @@ def crossval_metrics(run: "CrossvalRun", *, command: str) -> dict[str, Any]:
         "background": _background_metrics(run),
         "folds": [asdict(fold) for fold in run.result.folds],
         "folds_by": run.folds.by,
+        "leakage": run.leakage.to_json(),
         "num_left_out": len(run.data.left_out),
         "heads": {name: result.evaluation.to_json() for name, result in run.rounds.items()},
         "hard_pairs": [asdict(pair) for pair in run.hard_pairs],
@@ -277,8 +278,4 @@ def _piece(sample: Sample) -> list[object]:
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text_atomically(path, text.getvalue())
+    write_text_atomically(path, csv_text(columns, rows))

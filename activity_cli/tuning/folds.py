@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from activity_cli.encoding import encode_rows, measure_features
+from activity_cli.encoding import Places, encode_rows, measure_features
 from activity_cli.files import output_error
 from activity_cli.network import Encoded, FeatureStatistics, SequenceClassifier
 from activity_cli.settings import NetworkSettings, Stream, TrainSettings
@@ -100,7 +100,7 @@ def score_fold(
             unfitted,
             clips.rows(torch.arange(len(rows))),
             targets[rows],
-            num_train=len(fold.train),
+            Places(len(fold.train), len(rows)),
             streams=streams,
             settings=training,
         )

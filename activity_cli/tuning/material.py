@@ -1,5 +1,6 @@
 """Labelled videos -> what searches work on: features on disk, targets, and folds of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,8 +65,17 @@ class Material:
         return Fold(name=name, train=learned[train], val=learned[val], held_out=held_out)
 
 
-def read_material(dataset: Dataset, reading: Reading, space: Space, folder: Path) -> Material:
+def read_material(
+    dataset: Dataset,
+    reading: Reading,
+    space: Space,
+    folder: Path,
+    *,
+    check: Callable[[LabelledFeatures], None] = lambda _: None,
+) -> Material:
     """Read all clips with every number of frames that the space needs, and keep them in a folder.
+
+    `check` is called with the first reading, before the others.
 
     Raises:
         DataError: the data cannot be used, or changes while it is read.
@@ -78,7 +88,9 @@ def read_material(dataset: Dataset, reading: Reading, space: Space, folder: Path
     for num_read in sorted({source.num_read for source in sources.values()}, reverse=True):
         clip = replace(reading.clip, num_frames=num_read, streams=space.streams)
         labelled = read_labelled(dataset, replace(reading, clip=clip))
-        first = first or labelled
+        if first is None:
+            first = labelled
+            check(first)
         if labelled.dataset.samples != first.dataset.samples:
             raise DataError(
                 "The clips change while they are read: not all of them could be decoded twice.",

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from activity_cli.audit import announce, audit_parts
 from activity_cli.crossval import VAL_FRACTION
 from activity_cli.dataset import Dataset, Sample, load_dataset
 from activity_cli.guarded_imports import import_optuna
-from activity_cli.labelled import Reading
+from activity_cli.labelled import LabelledFeatures, Reading
+from activity_cli.name_groups import group_by_name
+from activity_cli.settings import USUAL_AUDIT, AuditSettings
 from activity_cli.splits import Folds
 from activity_cli.tuning.fitter import Fitter
 from activity_cli.tuning.folder import digest, open_folder, open_study
@@ -39,6 +42,7 @@ class Plan:
     max_seconds: float | None = None
     """For all searches; each gets an equal share."""
     num_workers: int = 1
+    audit: AuditSettings = USUAL_AUDIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,20 +92,26 @@ def tune(
         listener: hears of it.
 
     Raises:
-        DataError: the data cannot be used, or has too few clips for the folds.
+        DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
         OutputError: the folder is of another search, in use, or cannot be written.
         MissingExtraError: Optuna is not installed.
         BackboneError: the CNN's weights are not to be had.
     """
     import_optuna()  # that it is missing is said first
     listener = listener or Listener()
-    dataset = load_dataset(data)
+    dataset = group_by_name(load_dataset(data), plan.audit.groups)
+    announce(dataset, reading, plan.space.base.training)
     folds = plan.deal(dataset)  # what cannot be dealt is said before minutes of decoding
     if plan.deal_outer is not None:
         _check_inner_folds(dataset, plan.deal_outer(dataset), plan.deal)
     identity = _identity(dataset, folds, reading, plan.space)
     with open_folder(folder, identity, overwrite=overwrite) as work:
-        material = read_material(dataset, reading, plan.space, work)
+
+        def audit(labelled: LabelledFeatures) -> None:
+            dealt = plan.deal(labelled.dataset)
+            audit_parts(labelled, dealt.index, dealt.names, audit=plan.audit, reading=reading)
+
+        material = read_material(dataset, reading, plan.space, work, check=audit)
         started = time.monotonic()
         with Fitter(
             material.readings,

@@ -37,7 +37,7 @@ from activity_cli.crossval import run_crossval
 from activity_cli.engines.choice import Engine
 from activity_cli.familiarity import learn_familiarity
 from activity_cli.files import write_text_atomically
-from activity_cli.labelled import Reading
+from activity_cli.labelled import LabelledFeatures, Reading
 from activity_cli.report.model_card import write_model_card
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
 from activity_cli.splits import make_folds
@@ -173,6 +173,7 @@ def calibrate_shipped(data: Path) -> None:
             network=NetworkSettings(),
             settings=TrainSettings(),
         )
+        assert isinstance(crossval.data, LabelledFeatures)
         familiarity = learn_familiarity(
             crossval.data.features, np.arange(len(crossval.data.targets))
         )

@@ -1,0 +1,72 @@
+"""`activity compare`: runs side by side, and whether their difference means anything."""
+
+import json as jsonlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from activity_cli.cli import options
+from activity_cli.cli.progress import progress_report
+from activity_cli.errors import SettingsError
+
+EXAMPLE = "activity compare runs/gym runs/gym-2"
+
+
+@options.with_option_groups
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders of train, or folders of crossval or evaluate."
+        ),
+    ],
+    *,
+    machine: options.EngineOptions,
+    speed: Annotated[
+        bool, typer.Option("--speed/--no-speed", help="Measure here how long a clip takes.")
+    ] = True,
+    output: Annotated[
+        Path | None, typer.Option(help="File for a row per run: .csv or .json.")
+    ] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Put runs side by side: figures, cost, settings that differ, and what chance explains.
+
+    Each run is compared with the first, clip by clip; a p-value is given where both have
+    measured the same clips.
+    """
+    from activity_cli.comparison import compare_with_first, differing_settings, read_run
+    from activity_cli.report import comparison as report_of
+    from activity_cli.report.console import messages_console, results_console
+
+    if len(runs) < 2:
+        raise SettingsError("One run has nothing to be compared with.", hint="Name two or more.")
+    if output is not None:
+        report_of.check_comparison_file(output, overwrite=overwrite)
+    read = [read_run(folder) for folder in runs]
+    models = [run.model for run in read if run.model is not None]
+    if speed and models:
+        from activity_cli.speed import ms_per_clip
+
+        with progress_report(quiet=quiet) as report:
+            times = ms_per_clip(
+                models, machine.choose_engine(), cache_dir=machine.cache, on_prepare=report.note
+            )
+        read = [
+            replace(run, ms_per_clip=times.get(run.model)) if run.model else run for run in read
+        ]
+    pairs, settings = compare_with_first(read), differing_settings(read)
+    rows = report_of.comparison_rows(read, pairs, settings)
+    if output is not None:
+        report_of.write_comparison(output, rows)
+    if json:
+        typer.echo(jsonlib.dumps(rows, indent=2))
+        return
+    console = results_console()
+    console.print(report_of.show_comparison(read, pairs, settings, width=console.width))
+    if output is not None and not quiet:
+        messages_console().print(f"Rows: {output}", style="dim", markup=False)
