@@ -163,6 +163,7 @@ def test_the_nested_score_never_sees_the_outer_fold(tmp_path: Path) -> None:
     assert judged(found["a"]) == judged(found_then["a"])
     assert judged(found["b"]) != judged(found_then["b"])  # it learned from fold a
     assert nested.folds[0].accuracy > 0.7
+    assert nested.tuned.log_loss < 0.6  # a coin has 0.69
     assert spoilt.folds[0].accuracy < 0.5
     assert nested.folds[0].search.best == found["a"].best
 

@@ -46,6 +46,16 @@ class Readings:
         values = np.load(self.path(source.num_read), mmap_mode="r")
         return cast(NDArray[np.float16], values[:, :, source.taken])
 
+    def forget(self, folds: Sequence["Fold"]) -> None:
+        """Free the disk of what was measured for folds that are done."""
+        for fold in folds:
+            for num_frames in self.sources:
+                shutil.rmtree(self.encoded(fold, num_frames), ignore_errors=True)
+
+    def encoded(self, fold: "Fold", num_frames: int) -> Path:
+        """The folder of a fold's encoded clips."""
+        return self.folder / f"{fold.name}-{num_frames}"
+
     def path(self, num_read: int) -> Path:
         """The file of one reading."""
         return self.folder / f"features-{num_read}.npy"
@@ -110,7 +120,7 @@ def score_fold(
 
 def _prepared(readings: Readings, fold: Fold, num_frames: int, num_components: int) -> Path:
     """The folder with the fold's encoded clips; made by whoever comes first."""
-    folder = readings.folder / f"{fold.name}-{num_frames}"
+    folder = readings.encoded(fold, num_frames)
     if folder.is_dir():
         return folder
     features = readings.features(num_frames)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.calibration import calibrate_out_of_fold
+from activity_cli.calibration import tempered
 from activity_cli.evaluation import Evaluation, evaluate_scores
 from activity_cli.splits import Folds
 from activity_cli.tuning.fitter import Fitter
-from activity_cli.tuning.folds import Fold
 from activity_cli.tuning.material import Material
 from activity_cli.tuning.search import SearchResult
 from activity_cli.tuning.space import Space
@@ -70,8 +69,14 @@ def nested_score(
         others, held_out = rows[outer.index != number], rows[outer.index == number]
         search = search_among(others, name)
         fold = material.fold(learned=others, held_out=held_out, name=f"outer-{number}")
-        tuned[held_out] = _score(fitter, space, search, fold)
-        default[held_out] = next(fitter.scores(space.base, [fold]))
+        for scores, trial, candidate in (
+            (tuned, search.best, space.base.at(search.best.point)),
+            (default, search.default, space.base),
+        ):
+            raw = next(fitter.scores(candidate, [fold]))
+            # The temperature is that of the search's clips: this fold has said nothing yet.
+            scores[held_out] = tempered(raw, trial.temperature)
+        material.readings.forget([fold])
         right, default_right = (
             s[held_out].argmax(axis=1) == targets[held_out] for s in (tuned, default)
         )
@@ -87,10 +92,6 @@ def nested_score(
     return _compare(material, outer, folds, tuned, default)
 
 
-def _score(fitter: Fitter, space: Space, search: SearchResult, fold: Fold) -> NDArray[np.float32]:
-    return next(fitter.scores(space.base.at(search.best.point), [fold]))
-
-
 def _compare(
     material: Material,
     outer: Folds,
@@ -100,15 +101,11 @@ def _compare(
 ) -> NestedResult:
     targets, labels = material.targets, material.dataset.labels
     right, default_right = (scores.argmax(axis=1) == targets for scores in (tuned, default))
-    # A temperature from the other outer folds, so that log-losses can be compared.
-    after, default_after = (
-        calibrate_out_of_fold(scores, targets, None, outer.index)[1] for scores in (tuned, default)
-    )
     groups = material.dataset.groups()
     return NestedResult(
         folds=tuple(folds),
-        tuned=evaluate_scores(after, targets, labels),
-        default=evaluate_scores(default_after, targets, labels),
+        tuned=evaluate_scores(tuned, targets, labels),
+        default=evaluate_scores(default, targets, labels),
         difference=float(right.mean() - default_right.mean()),
         interval=difference_interval(default_right, right, groups),
         drawn="clips" if groups is None else "groups",

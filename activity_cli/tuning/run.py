@@ -179,16 +179,18 @@ class _Searches:
                 on_trials(trials)
             self.listener.on_progress(title, min(len(trials), plan.num_trials), plan.num_trials)
 
+        folds = self.material.folds(rows, plan.deal(self.material.part(rows)), name=name)
         search = Search(
             open_study(self.folder, name),
             plan.space,
-            self.material.folds(rows, plan.deal(self.material.part(rows)), name=name),
+            folds,
             self.material.targets,
             self.fitter,
             seed=plan.space.base.training.seed,
         )
         result = search.run(Limits(num_trials=plan.num_trials, deadline=self._deadline()), on_trial)
         self.num_done += 1
+        self.material.readings.forget(folds)
         return result
 
     def _deadline(self) -> float | None:

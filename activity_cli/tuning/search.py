@@ -52,6 +52,8 @@ class Trial:
     accuracy: float
     running: tuple[float, ...]
     """Log-loss after the first fold, after two, and so on."""
+    temperature: float
+    """That suits the held-out clips of all these folds best."""
     seconds: float
 
     @property
@@ -105,20 +107,32 @@ class Limits:
         return self.deadline is not None and num_whole > 0 and time.monotonic() > self.deadline
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What some folds' clips say together."""
+
+    log_loss: float
+    """After the temperature."""
+    accuracy: float
+    temperature: float
+
+
 def running_score(
     scores: Sequence[NDArray[np.float32]], targets: Sequence[NDArray[np.int64]]
-) -> tuple[float, float]:
-    """Log-loss, after the best temperature, and accuracy of some folds' clips together.
+) -> Score:
+    """How good scores are, once the temperature that suits them best is taken out.
 
     Args:
         scores: (H, C) of each fold.
         targets: (H,) of each fold.
     """
     pooled, true = np.concatenate(scores), np.concatenate(targets)
-    after = tempered(pooled, fit_temperature(pooled, true))
+    temperature = fit_temperature(pooled, true)
+    after = tempered(pooled, temperature)
     own = after[np.arange(len(true)), true].astype(np.float64)
     accuracy = float((pooled.argmax(axis=1) == true).mean())
-    return float(-np.log(np.clip(own, 1e-12, None)).mean()), accuracy
+    log_loss = float(-np.log(np.clip(own, 1e-12, None)).mean())
+    return Score(log_loss=log_loss, accuracy=accuracy, temperature=temperature)
 
 
 class Search:
@@ -174,6 +188,7 @@ class Search:
                 log_loss=float(trial.value),
                 accuracy=trial.user_attrs["accuracy"],
                 running=tuple(loss for _, loss in sorted(trial.intermediate_values.items())),
+                temperature=trial.user_attrs["temperature"],
                 seconds=trial.user_attrs["seconds"],
             )
             for number, trial in enumerate(finished)
@@ -194,6 +209,7 @@ class Search:
                 raise
             trial.report(math.inf, len(self._folds))
             trial.set_user_attr("accuracy", 0.0)
+            trial.set_user_attr("temperature", 1.0)
             state = states.PRUNED
         finally:
             trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
@@ -220,14 +236,15 @@ class Search:
             for fold, fold_scores in zip(self._folds, fitted, strict=True):
                 scores.append(fold_scores)
                 targets.append(self._targets[fold.held_out])
-                log_loss, accuracy = running_score(scores, targets)
-                trial.report(log_loss, len(scores))
-                trial.set_user_attr("accuracy", accuracy)
+                score = running_score(scores, targets)
+                trial.report(score.log_loss, len(scores))
+                trial.set_user_attr("accuracy", score.accuracy)
+                trial.set_user_attr("temperature", score.temperature)
                 if len(scores) == len(self._folds):
                     break
                 if limits.is_over(num_whole):
                     return states.FAIL
-                if self._is_behind(log_loss, len(scores)):
+                if self._is_behind(score.log_loss, len(scores)):
                     return states.PRUNED
         return states.COMPLETE
 
