@@ -102,7 +102,7 @@ def show_tuning(run: "TuningRun", *, data: "Path", best_file: "Path") -> Rendera
 
 def describe_best(trial: "Trial") -> str:
     """The best so far, beside the progress."""
-    return f"best {trial.log_loss:.3f} · accuracy {trial.accuracy:.3f}"
+    return f"best {trial.log_loss:.3f} ({trial.accuracy:.1%})"
 
 
 def _show_trials(result: "SearchResult") -> Table:

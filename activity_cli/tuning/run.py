@@ -161,7 +161,7 @@ class _Searches:
     def _without(self, rows: Rows, fold: str) -> SearchResult:
         names = [_describe(self.material.dataset.samples[row]) for row in rows]
         # Other outer folds make another study, in the same database.
-        return self._search(rows, name=f"outer-{digest(names)}", title=f"Search without {fold}")
+        return self._search(rows, name=f"outer-{digest(names)}", title=f"Without {fold}")
 
     def _search(
         self,
