@@ -11,7 +11,7 @@ _MEASURED_ON = {
     "test": "clips that neither training nor the choice of the best epoch saw",
     "val": "the validation clips, which also chose the best epoch: expect less on new clips",
     "out of fold": "each clip by the one member that did not see it. The whole model, which "
-    "averages its members, has seen all clips and was measured on none; averaging seldom hurts",
+    "averages its members, has seen all clips and was measured on none",
 }
 
 
