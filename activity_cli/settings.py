@@ -95,6 +95,8 @@ class ClipSettings(_Settings):
     """Time between the two frames of a motion image. Longer steps blur what moved into what was."""
     motion_gain: float = 2.0
     """Amplification of the frame difference around mid-grey."""
+    steady: bool = True
+    """Take the camera's own movement out of motion images."""
     channels: int = 3
     """3: RGB, as pretrained CNNs see. 1: grey."""
 

@@ -72,6 +72,15 @@ class ClipOptions:
         ),
     ] = None
 
+    steady: Annotated[
+        bool,
+        option(
+            "--steady/--as-filmed",
+            panel=READING,
+            text="Take the camera's shaking out of motion images.",
+        ),
+    ] = _CLIP.steady
+
     channels: Annotated[
         Literal["3", "1"],
         option(panel=READING, text="What the CNN sees: 3 is RGB, 1 grey (--cnn scratch alone)."),
@@ -98,6 +107,7 @@ class ClipOptions:
             num_frames=self.frames,
             frame_size=self.frame_size or (found.frame_size if found else _SCRATCH_FRAME),
             streams=STREAMS if self.streams == "both" else (self.streams,),
+            steady=self.steady,
             channels=int(self.channels),
         )
         backbone = found or scratch_backbone(clip, cnn.conv_channels)
