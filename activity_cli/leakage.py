@@ -97,7 +97,7 @@ class Leakage:
                 "--fold-column or --group-column each group stays in one."
             )
         if self.not_looked:
-            yield f"Not looked for near copies, {self.not_looked}: `activity check DATA` finds some."
+            yield f"Near copies: not looked for, {self.not_looked}; `activity check DATA` can."
 
     def _guessed(self) -> Iterator[str]:
         if self.guess is not None:
