@@ -269,7 +269,7 @@ class CnnSettings(_Settings):
     @property
     def most_epochs(self) -> int:
         """Passes at most, whoever chose the number."""
-        return self.epochs or {"frozen": 0, "finetune": 8, "scratch": 60}[self.mode]
+        return self.epochs or {"frozen": 0, "finetune": 8, "scratch": 40}[self.mode]
 
     @property
     def highest_learning_rate(self) -> float:
