@@ -133,7 +133,8 @@ class ModelDescription:
             name=values["name"],
             created=values["created"],
             labels=tuple(values["labels"]),
-            clip=ClipSettings.from_json(values["clip"]),
+            # Models older than that setting were made without it.
+            clip=ClipSettings.from_json({"steady": False, **values["clip"]}),
             network=NetworkSettings.from_json(values["network"]),
             backbone=Backbone.from_json(values["backbone"]),
             engine=values["engine"],

@@ -8,13 +8,13 @@ import typer
 
 from activity_cli.cli import options
 from activity_cli.cli.augment_options import AugmentOptions
+from activity_cli.cli.cnn_options import CnnOptions
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
     AuditOptions,
     ClipOptions,
-    CnnOptions,
     FoldOptions,
     LabelOptions,
     NetworkOptions,
