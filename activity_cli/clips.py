@@ -20,6 +20,7 @@ from activity_cli.decoding import Pass, decode_all, decode_by_seeking, plan_seek
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.sampling import Choice, Indices, Piece, Seconds, choose_frames
 from activity_cli.settings import ClipSettings, Stream
+from activity_cli.steadying import steady
 from activity_cli.types import Clip, ClipFrames, Decoded, FrameRole, Images, Status
 from activity_cli.video import Frame, VideoInfo, VideoReader, frame_interval_seconds
 from activity_cli.views import PLAIN, View
@@ -126,6 +127,18 @@ def images_by_stream(
         images["rgb"] = frames["frames"]
     if "motion" in settings.streams:
         images["motion"] = motion_image(frames["later"], frames["earlier"], settings.motion_gain)
+    return images
+
+
+def stack_roles(
+    frames: Mapping[FrameRole, Sequence[Frame]], settings: ClipSettings
+) -> dict[FrameRole, Images]:
+    """N frames (H, W, channels) per role -> (N, H, W, channels), of the roles that streams need."""
+    wanted: list[FrameRole] = ["frames"] if "rgb" in settings.streams else []
+    wanted += ["earlier", "later"] if "motion" in settings.streams else []
+    images = {role: np.stack(frames[role]) for role in wanted if frames[role]}
+    if settings.steady and "earlier" in images:
+        images["earlier"] = steady(images["earlier"], images["later"])
     return images
 
 
@@ -304,12 +317,10 @@ def _stack_frames(
         painter = Painter(view.look, settings.frame_size)
         frames = {index: painter.paint(frames[index], index) for index in choice.needed}
 
-    def stack(indices: Indices) -> Images:
-        return np.stack([frames[index] for index in indices.tolist()])  # (T, H, W, channels)
-
-    images: dict[FrameRole, Images] = {}
-    if "rgb" in settings.streams:
-        images["frames"] = stack(choice.samples)
-    if "motion" in settings.streams:
-        images |= {"earlier": stack(choice.earlier), "later": stack(choice.later)}
-    return images
+    indices: dict[FrameRole, Indices] = {
+        "frames": choice.samples,
+        "earlier": choice.earlier,
+        "later": choice.later,
+    }
+    by_role = {role: [frames[index] for index in rows.tolist()] for role, rows in indices.items()}
+    return stack_roles(by_role, settings)

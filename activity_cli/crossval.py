@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from activity_cli.audit import announce, audit_parts
 from activity_cli.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.dataset import Dataset, load_dataset
-from activity_cli.encoding import Features, Rows
 from activity_cli.evaluation import (
     Evaluation,
     evaluate_scores,
@@ -28,7 +27,6 @@ from activity_cli.evaluation import (
 from activity_cli.familiarity import learn_familiarity
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
 from activity_cli.leakage import Leakage
-from activity_cli.learning.loop import Session
 from activity_cli.name_groups import group_by_name
 from activity_cli.pictures import LabelledPictures, read_pictures
 from activity_cli.settings import (
@@ -41,7 +39,8 @@ from activity_cli.settings import (
     TrainSettings,
 )
 from activity_cli.splits import Folds, inner_split
-from activity_cli.training import FittedNetwork, fit, score_rows
+from activity_cli.teaching import Teach, make_teacher
+from activity_cli.training import FittedNetwork, score_rows
 from activity_cli.types import OnProgress, no_progress
 
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
@@ -73,6 +72,8 @@ class CrossValidation:
     folds: tuple[FoldResult, ...]
     calibration: Calibration | None = None
     """What all folds say about the scores; None for a baseline that has no network."""
+    networks: tuple[FittedNetwork, ...] = ()
+    """Of the folds, in their order."""
 
     @property
     def seconds(self) -> float:
@@ -143,7 +144,7 @@ def run_crossval(
     labelled = (read_labelled if cnn.mode == "frozen" else read_pictures)(dataset, reading)
     folds = deal(labelled.dataset)
     leakage = audit_parts(labelled, folds.index, folds.names, audit=audit, reading=reading)
-    teach = partial(_teacher, labelled, reading, settings=settings, cnn=cnn)
+    teach = partial(make_teacher, labelled, reading, settings=settings, cnn=cnn)
     on_progress = reading.on_progress
     if not compare:
         result = cross_validate(labelled, folds, teach(network), settings, on_progress=on_progress)
@@ -168,74 +169,6 @@ def run_crossval(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taught:
-    """What was learned from some of the clips, and what it makes of all of them."""
-
-    fitted: FittedNetwork
-    features: Features
-    """(N, S, T, D) of all clips, by the CNN as it is afterwards."""
-
-
-Teach = Callable[[Rows, Rows, OnProgress], Taught]
-"""Learns from some rows and chooses the best epoch by others. Told of its epochs as (stage, done,
-total)."""
-
-
-def _teacher(
-    data: LabelledFeatures | LabelledPictures,
-    reading: Reading,
-    network: NetworkSettings,
-    *,
-    settings: TrainSettings,
-    cnn: CnnSettings,
-) -> Teach:
-    """How a network of this shape is trained on any part of the clips."""
-    if isinstance(data, LabelledFeatures):
-        return frozen_teacher(data, network, settings)
-    from activity_cli.joint import CnnTrainer
-
-    trainer = CnnTrainer(
-        data,
-        reading.backbone,
-        network=network,
-        settings=settings,
-        cnn=cnn,
-        device=reading.engine.device,
-        on_progress=reading.on_progress,
-    )
-
-    def teach(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> Taught:
-        session = Session(on_epoch=lambda e: on_progress("cnn", e.epoch, cnn.most_epochs))
-        found = trainer.fit(train_rows, val_rows, session)
-        return Taught(fitted=found.fitted, features=trainer.features(found))
-
-    return teach
-
-
-def frozen_teacher(
-    data: LabelledFeatures, network: NetworkSettings, settings: TrainSettings
-) -> Teach:
-    """Training of the classifier alone: the CNN's features stay as they are."""
-
-    def teach(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> Taught:
-        del on_progress  # a fold takes seconds
-        fitted = fit(
-            data.features,
-            data.targets,
-            train_rows=train_rows,
-            val_rows=val_rows,
-            num_labels=len(data.dataset.labels),
-            streams=data.clip.streams,
-            network_settings=network,
-            settings=settings,
-            views=data.views,
-        )
-        return Taught(fitted=fitted, features=data.features)
-
-    return teach
-
-
 def cross_validate(
     data: LabelledFeatures | LabelledPictures,
     folds: Folds,
@@ -258,7 +191,7 @@ def cross_validate(
     groups = data.dataset.groups()
     scores = np.zeros((len(data.targets), len(data.dataset.labels)), np.float32)
     novelty = np.zeros(len(data.targets), np.float32)
-    results = []
+    results, networks = [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
         started = time.perf_counter()
@@ -271,6 +204,7 @@ def cross_validate(
             seed=settings.seed,
         )
         taught = teach(others[inner_train], others[inner_val], on_progress)
+        networks.append(taught.fitted)
         scores[held_out] = score_rows(taught.fitted.network, taught.features, held_out)
         # How unlike the clips of the other folds the held-out ones are.
         known = learn_familiarity(taught.features, others)
@@ -292,6 +226,7 @@ def cross_validate(
         evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
         folds=tuple(results),
         calibration=calibration,
+        networks=tuple(networks),
     )
 
 

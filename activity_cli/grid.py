@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.clips import images_by_stream, judge_end, to_square
+from activity_cli.clips import images_by_stream, judge_end, stack_roles, to_square
 from activity_cli.decoding import is_proven
 from activity_cli.errors import VideoError
 from activity_cli.sampling import TIE_SECONDS, Seconds, end_of_video, partner_indices
@@ -220,9 +220,7 @@ class GridReader:
     def _chunk(
         self, roles: Mapping[FrameRole, list[Frame]], count: int, *, is_last: bool
     ) -> GridChunk:
-        wanted: list[FrameRole] = ["frames"] if "rgb" in self._settings.streams else []
-        wanted += ["earlier", "later"] if "motion" in self._settings.streams else []
-        frames = {role: np.stack(roles[role]) for role in wanted if count}
+        frames = stack_roles(roles, self._settings)
         end, first = self._end_seconds(), self._times[0]
         status, reason = Status.OK, ""
         if is_last:

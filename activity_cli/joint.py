@@ -19,17 +19,16 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from activity_cli import backbones
 from activity_cli.backbones import Backbone
 from activity_cli.cnn import FrameFeatures, scratch_features
 from activity_cli.encoding import Features, Rows
 from activity_cli.errors import DataError
-from activity_cli.learning.batches import Batch
+from activity_cli.joint_lesson import CLIPS_AT_ONCE, ClipImages, JointLesson
+from activity_cli.joint_network import IMAGES_AT_ONCE, JointNetwork, as_rows, has_fast_bf16
 from activity_cli.learning.loop import ALONE, Course, Session, train
-from activity_cli.learning.losses import ClipLoss, Standing
-from activity_cli.learning.schedules import ParameterGroups
+from activity_cli.learning.losses import ClipLoss
 from activity_cli.network import FeatureStatistics, SequenceClassifier
 from activity_cli.pictures import LabelledPictures, scratch_array
 from activity_cli.settings import CnnSettings, NetworkSettings, TrainSettings
@@ -46,64 +45,7 @@ from activity_cli.types import OnProgress, no_progress
 _NOTHING_GAINED = (
     "Fine-tuning gained nothing on the validation clips: the model has the CNN as it was."
 )
-_IMAGES_AT_ONCE = 32
-_LARGE_INPUT = 2**14
-"""Numbers per picture. What follows them takes about a hundred times their memory."""
 _SMALL_FRAME = 64
-_CLIPS_AT_ONCE = 4
-"""Without gradients: they are many pictures each."""
-
-
-class JointNetwork(nn.Module):
-    """The part of the CNN that learns, applied to every frame, and the classifier behind it."""
-
-    def __init__(
-        self, cnn: nn.Module, classifier: SequenceClassifier, *, keeps_statistics: bool
-    ) -> None:
-        """Put the two together.
-
-        Args:
-            cnn: what it reads of (N, *A) -> (N, D).
-            classifier: of the features.
-            keeps_statistics: whether batch norm uses the statistics that it has, and leaves them.
-        """
-        super().__init__()
-        self.cnn = cnn
-        self.classifier = classifier
-        self.keeps_statistics = keeps_statistics
-
-    def train(self, mode: bool = True) -> "JointNetwork":
-        """Let dropout work, or not; in a pretrained CNN nothing changes its way of working."""
-        super().train(mode)
-        if self.keeps_statistics:
-            self.cnn.eval()
-        return self
-
-    def features(self, images: Tensor) -> Tensor:
-        """(B, S, T, *A) -> (B, S, T, D)."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._is_reduced(images)):
-            features = self._run_cnn(images.flatten(0, 2))
-        shaped: Tensor = features.float().view(*images.shape[:3], -1)
-        return shaped
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, S, T, *A) -> (B, C)."""
-        features = self.features(images)
-        with torch.autocast(images.device.type, enabled=False):  # small, and sums over time
-            logits: Tensor = self.classifier(features)
-        return logits
-
-    def _run_cnn(self, rows: Tensor) -> Tensor:
-        """In parts that are computed again for their gradients, where memory would not do."""
-        is_large = rows[0].numel() > _LARGE_INPUT
-        if not (is_large and self.keeps_statistics and torch.is_grad_enabled()):
-            features: Tensor = self.cnn(_as_images(rows))
-            return features
-        parts = (_as_images(part) for part in torch.split(rows, _IMAGES_AT_ONCE))
-        return torch.cat([checkpoint(self.cnn, part, use_reentrant=False) for part in parts])
-
-    def _is_reduced(self, images: Tensor) -> bool:
-        return self.keeps_statistics and images.device.type == "cpu" and has_fast_bf16()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +96,8 @@ class CnnTrainer:
         self._data, self._backbone = data, backbone
         self._network, self._settings, self._cnn = network, settings, cnn
         self._device = torch.device(device)
-        self._images = _Images(plain=data.pictures, views=data.views)
-        self._pretrained: _Images | None = None
+        self._images = ClipImages(plain=data.pictures, views=data.views)
+        self._pretrained: ClipImages | None = None
         started = time.perf_counter()
         if cnn.mode == "finetune":
             self._images, self._pretrained = self._run_pretrained(on_progress)
@@ -248,8 +190,8 @@ class CnnTrainer:
         plain = self._images.plain
         shape = (*plain.shape[:3], fitted.backbone.feature_size)
         features = scratch_array(shape, np.float16, self._data.cache_dir)
-        for start in range(0, len(features), _CLIPS_AT_ONCE):
-            part = slice(start, start + _CLIPS_AT_ONCE)
+        for start in range(0, len(features), CLIPS_AT_ONCE):
+            part = slice(start, start + CLIPS_AT_ONCE)
             images = torch.from_numpy(np.array(plain[part])).to(device)
             features[part] = network.features(images).cpu().numpy()
         return features
@@ -312,10 +254,10 @@ class CnnTrainer:
             learns_from_val=learns_from_val,
         )
 
-    def _lesson(self, start: "_Start", train_rows: Rows, val_rows: Rows) -> "_JointLesson":
+    def _lesson(self, start: "_Start", train_rows: Rows, val_rows: Rows) -> "JointLesson":
         num_labels = len(self._data.dataset.labels)
         weights = label_weights(self._data.targets[train_rows], num_labels, self._settings)
-        return _JointLesson(
+        return JointLesson(
             module=start.network,
             images=self._images,
             targets=self._data.targets,
@@ -329,7 +271,7 @@ class CnnTrainer:
         )
 
     @torch.inference_mode()
-    def _run_pretrained(self, on_progress: OnProgress) -> "tuple[_Images, _Images]":
+    def _run_pretrained(self, on_progress: OnProgress) -> "tuple[ClipImages, ClipImages]":
         """What the stages that learn will read, and the features as they are."""
         shown, cache_dir = self._images, self._data.cache_dir
         cnn = backbones.build(self._backbone).to(self._device)
@@ -347,44 +289,21 @@ class CnnTrainer:
                     read = scratch_array((*each, *seen.shape[1:]), np.float16, cache_dir)
                 read[row] = seen.reshape(read.shape[1:])
             on_progress("front", row + 1, len(shown.plain))
-        made_of = _Images(plain=features[:, 0], views=features[:, 1:])
+        made_of = ClipImages(plain=features[:, 0], views=features[:, 1:])
         if read is None:  # all stages learn: what they read are the pictures
             return shown, made_of
-        return _Images(plain=read[:, 0], views=read[:, 1:]), made_of
+        return ClipImages(plain=read[:, 0], views=read[:, 1:]), made_of
 
     def _see(self, parts: CutNetwork, frames: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
         """What the last stages read of frames, (N, *A), and make of it, (N, D)."""
         reduced = self._device.type == "cpu" and has_fast_bf16()
         seen, made = [], []
         with torch.autocast(self._device.type, torch.bfloat16, enabled=reduced):
-            for part in torch.split(frames.to(self._device), _IMAGES_AT_ONCE):
+            for part in torch.split(frames.to(self._device), IMAGES_AT_ONCE):
                 activations = parts.front(part)
-                seen.append(_as_rows(activations))
+                seen.append(as_rows(activations))
                 made.append(parts.back(activations).float().cpu())
         return torch.cat(seen).numpy(), torch.cat(made).numpy()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Images:
-    """Something of every picture of all clips, plain and in their views."""
-
-    plain: NDArray[Any]
-    """(N, S, T, *A)"""
-    views: NDArray[Any]
-    """(N, K, S, T, *A); K may be 0."""
-
-    @property
-    def num_views(self) -> int:
-        """K."""
-        return int(self.views.shape[1])
-
-    def read(self, rows: Rows, views: Rows | None = None) -> NDArray[Any]:
-        """(len(rows), S, T, *A): plain where there is no view or its number is 0."""
-        images = np.array(self.plain[rows])
-        if views is not None:
-            for place in np.flatnonzero(views):
-                images[place] = self.views[rows[place], views[place] - 1]
-        return images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,97 +316,3 @@ class _Start:
     stages: Sequence[Sequence[nn.Parameter]]
     penalties: Tensor | None
     """(S * D,) of the summary's weights."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _JointLesson:
-    """CNN and classifier as the loop trains them."""
-
-    module: JointNetwork
-    images: "_Images"
-    targets: NDArray[np.int64]
-    """(N,)"""
-    train_rows: Rows
-    val_rows: Rows
-    loss: ClipLoss
-    stages: Sequence[Sequence[nn.Parameter]]
-    penalties: Tensor | None
-    learning_rate: float
-    stage_decay: float
-
-    @property
-    def labels(self) -> Tensor:
-        """Of the clips to learn from."""
-        return torch.from_numpy(self.targets[self.train_rows])
-
-    @property
-    def clip_weights(self) -> Tensor:
-        """By label."""
-        return self.loss.clip_weights(self.labels)
-
-    def parameter_groups(self) -> ParameterGroups:
-        """The classifier and the CNN's last stage at the full rate, each stage before at less."""
-        groups: ParameterGroups = [{"params": list(self.module.classifier.parameters())}]
-        for distance, stage in enumerate(reversed(self.stages)):
-            rate = self.learning_rate * self.stage_decay**distance
-            groups.append({"params": list(stage), "lr": rate})
-        return groups
-
-    def batch_loss(self, batch: Batch) -> Tensor:
-        """With mixup, what is mixed are features, which is what the classifier reads."""
-        own = self.module.features(self._draw(batch.rows))
-        if batch.partners is not None:
-            partners = self.module.features(self._draw(batch.partners))
-            own = batch.mix(own, partners)
-        with torch.autocast(own.device.type, enabled=False):
-            logits = self.module.classifier(own.float())
-        loss = self.loss(logits, self.labels, batch)
-        if self.penalties is not None:
-            weights = self.module.classifier.summary.weight
-            loss = loss + 0.5 * (self.penalties * weights.square()).sum()
-        return loss
-
-    def evaluate(self) -> Standing:
-        """On the validation clips and as many of the training clips: passes cost seconds."""
-        few = self.train_rows[:: max(1, len(self.train_rows) // len(self.val_rows))]
-        rows = np.concatenate([few, self.val_rows])
-        return Standing.of(self.logits(rows), torch.from_numpy(self.targets[rows]), len(few))
-
-    @torch.no_grad()
-    def logits(self, rows: Rows) -> Tensor:
-        """(len(rows), C), without dropout."""
-        starts = range(0, len(rows), _CLIPS_AT_ONCE)
-        return torch.cat(
-            [self.module(self._read(rows[i : i + _CLIPS_AT_ONCE])).cpu() for i in starts]
-        )
-
-    def _draw(self, rows: Tensor) -> Tensor:
-        """(B, S, T, *A) of training clips, each in one of its views by torch's chance."""
-        views = torch.randint(1 + self.images.num_views, rows.shape)
-        return self._read(self.train_rows[rows.numpy()], views.numpy())
-
-    def _read(self, rows: Rows, views: Rows | None = None) -> Tensor:
-        device = next(self.module.classifier.parameters()).device
-        return torch.from_numpy(self.images.read(rows, views)).to(device)
-
-
-def has_fast_bf16() -> bool:
-    """Whether the CPU computes convolutions in bf16 faster than in fp32."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _as_rows(activations: Tensor) -> Tensor:
-    """Maps (N, channels, H, W) as (N, H, W, channels), which is how they are fastest read back."""
-    if activations.dtype == torch.uint8:
-        return activations.cpu()
-    if activations.dim() == 4:
-        activations = activations.permute(0, 2, 3, 1)
-    return activations.clamp(-65504, 65504).half().cpu()
-
-
-def _as_images(rows: Tensor) -> Tensor:
-    """What `_as_rows` made of maps, as they were. Frames (uint8) stay as they are."""
-    if rows.dtype == torch.uint8:
-        return rows
-    rows = rows.float()
-    return rows.permute(0, 3, 1, 2) if rows.dim() == 4 else rows

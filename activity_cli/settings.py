@@ -95,6 +95,8 @@ class ClipSettings(_Settings):
     """Time between the two frames of a motion image. Longer steps blur what moved into what was."""
     motion_gain: float = 2.0
     """Amplification of the frame difference around mid-grey."""
+    steady: bool = True
+    """Take the camera's own movement out of motion images."""
     channels: int = 3
     """3: RGB, as pretrained CNNs see. 1: grey."""
 
@@ -267,7 +269,7 @@ class CnnSettings(_Settings):
     @property
     def most_epochs(self) -> int:
         """Passes at most, whoever chose the number."""
-        return self.epochs or {"frozen": 0, "finetune": 8, "scratch": 60}[self.mode]
+        return self.epochs or {"frozen": 0, "finetune": 8, "scratch": 40}[self.mode]
 
     @property
     def highest_learning_rate(self) -> float:

@@ -21,6 +21,8 @@ from activity_cli.errors import ModelError, SettingsError
 from activity_cli.export.exporting import export_model
 from activity_cli.joint import CnnTrainer
 from activity_cli.labelled import Reading
+from activity_cli.learning.lesson import Epoch
+from activity_cli.learning.loop import Session
 from activity_cli.pictures import LabelledPictures
 from activity_cli.runs import TrainingRun, train_model
 from activity_cli.sampledata import draw_dataset
@@ -236,3 +238,27 @@ def test_a_cnn_from_nothing_learns_what_only_time_tells(tmp_path: Path) -> None:
     with torch.inference_mode():
         again = saved(torch.from_numpy(data.pictures[0, 0])).numpy()
     np.testing.assert_allclose(again, features[0, 0].astype(np.float32), atol=2e-2)
+
+
+def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    data = dots_that_rise_or_fall(24, tmp_path)
+    trainer = CnnTrainer(
+        data,
+        backbones.scratch_backbone(data.clip, (4, 8)),
+        network=NetworkSettings(hidden_size=8, projection_size=8),
+        settings=TrainSettings(batch_size=8),
+        cnn=CnnSettings(mode="scratch", epochs=4),
+    )
+    rows = np.arange(16), np.arange(16, 24)
+
+    def kill(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = trainer.fit(*rows)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*rows, Session(on_epoch=kill, folder=tmp_path))
+    resumed = trainer.fit(*rows, Session(folder=tmp_path))
+
+    assert resumed.weights() == whole.weights()
+    assert resumed.fitted.best_epoch == whole.fitted.best_epoch

@@ -8,18 +8,19 @@ import typer
 
 from activity_cli.cli import options
 from activity_cli.cli.augment_options import AugmentOptions
+from activity_cli.cli.cnn_options import CnnOptions
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
     AuditOptions,
     ClipOptions,
-    CnnOptions,
     FoldOptions,
     LabelOptions,
     NetworkOptions,
     TrainOptions,
 )
+from activity_cli.errors import SettingsError
 
 EXAMPLE = "activity crossval clips --folds 5 --compare"
 
@@ -39,6 +40,12 @@ def crossval(
     audit: AuditOptions,
     folds: FoldOptions,
     settings: SettingsFile = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble", help="Keep the networks of all folds as one model, in the output folder."
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")
     ] = None,
@@ -52,13 +59,24 @@ def crossval(
     or source is in training and held out at once.
     """
     del settings  # its values are in the options by now
+    from activity_cli.bundle import MODEL_SUBFOLDER
     from activity_cli.crossval import run_crossval
+    from activity_cli.ensembles import save_ensemble
     from activity_cli.files import new_folder
     from activity_cli.report.console import results_console
     from activity_cli.report.figures import show_crossval
-    from activity_cli.report.run_folder import crossval_metrics, write_crossval
+    from activity_cli.report.run_folder import crossval_metrics, write_crossval, write_ensemble_card
     from activity_cli.splits import make_folds
 
+    if ensemble and output is None:
+        raise SettingsError(
+            "--ensemble makes a model, which needs a place.", hint="Add --output runs/NAME."
+        )
+    if ensemble and cnn.settings().mode != "frozen":
+        raise SettingsError(
+            "--ensemble takes networks on one CNN, so it must not be changed.",
+            hint="Use --cnn frozen, or train one model.",
+        )
     if output is not None:
         new_folder(output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report:
@@ -82,7 +100,16 @@ def crossval(
     metrics = crossval_metrics(run, command=this_command())
     if output is not None:
         write_crossval(run, output, metrics, settings=settings_text(context))
+        if ensemble:
+            model = save_ensemble(
+                run,
+                output / MODEL_SUBFOLDER,
+                name=output.resolve().name,
+                network=network.settings(),
+                settings=training.settings(),
+            )
+            write_ensemble_card(model, run, command=metrics["command"])
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_crossval(run, output))
+        results_console().print(show_crossval(run, output, has_model=ensemble))

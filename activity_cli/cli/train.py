@@ -12,6 +12,7 @@ import typer
 
 from activity_cli.cli import options, run_options
 from activity_cli.cli.augment_options import AugmentOptions
+from activity_cli.cli.cnn_options import CnnOptions
 from activity_cli.cli.command_line import go_on_command, this_command
 from activity_cli.cli.interrupts import StoppedError
 from activity_cli.cli.progress import progress_report
@@ -19,7 +20,6 @@ from activity_cli.cli.settings_option import SettingsFile, settings_text
 from activity_cli.cli.train_options import (
     AuditOptions,
     ClipOptions,
-    CnnOptions,
     LabelOptions,
     NetworkOptions,
     SplitOptions,

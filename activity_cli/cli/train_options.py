@@ -7,10 +7,8 @@ import typer
 
 from activity_cli.cli.option_groups import option
 from activity_cli.cli.options import READING, Background, MachineOptions, Seed
-from activity_cli.errors import SettingsError
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
-    FROZEN,
     NO_VIEWS,
     STREAMS,
     Amp,
@@ -19,7 +17,6 @@ from activity_cli.settings import (
     Average,
     ClassWeights,
     ClipSettings,
-    CnnMode,
     CnnSettings,
     Loss,
     NetworkSettings,
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from activity_cli.labelled import Reading
 
 _CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
-_FINETUNE, _SCRATCH = CnnSettings(mode="finetune"), CnnSettings(mode="scratch")
 _SCRATCH_FRAME = 32
 """Side of the frames of a CNN that learns from nothing, unless asked for: enough for figures."""
 
@@ -72,6 +68,15 @@ class ClipOptions:
         ),
     ] = None
 
+    steady: Annotated[
+        bool,
+        option(
+            "--steady/--as-filmed",
+            panel=READING,
+            text="Take the camera's shaking out of motion images.",
+        ),
+    ] = _CLIP.steady
+
     channels: Annotated[
         Literal["3", "1"],
         option(panel=READING, text="What the CNN sees: 3 is RGB, 1 grey (--cnn scratch alone)."),
@@ -98,6 +103,7 @@ class ClipOptions:
             num_frames=self.frames,
             frame_size=self.frame_size or (found.frame_size if found else _SCRATCH_FRAME),
             streams=STREAMS if self.streams == "both" else (self.streams,),
+            steady=self.steady,
             channels=int(self.channels),
         )
         backbone = found or scratch_backbone(clip, cnn.conv_channels)
@@ -155,73 +161,6 @@ class NetworkOptions:
             bidirectional=self.bidirectional,
             projection_size=self.projection_size,
             dropout=self.dropout,
-        )
-
-
-_CNN_PANEL = "CNN"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CnnOptions:
-    """What training does to the CNN."""
-
-    cnn: Annotated[
-        CnnMode,
-        option(
-            panel=_CNN_PANEL,
-            text="Leave it as it is, fine-tune it, or train a small one from nothing.",
-        ),
-    ] = FROZEN.mode
-    finetune_stages: Annotated[
-        int,
-        option(
-            panel=_CNN_PANEL, text="How many of its last stages (blocks) learn; 0 is all.", min=0
-        ),
-    ] = FROZEN.finetune_stages
-    cnn_learning_rate: Annotated[
-        float | None,
-        option(
-            panel=_CNN_PANEL,
-            text="The highest of its last stage; earlier ones have less.",
-            show_default=f"{_FINETUNE.highest_learning_rate:g}, "
-            f"{_SCRATCH.highest_learning_rate:g} from scratch",
-        ),
-    ] = None
-    cnn_epochs: Annotated[
-        int | None,
-        option(
-            panel=_CNN_PANEL,
-            text="The most passes of CNN and classifier together.",
-            show_default=f"{_FINETUNE.most_epochs}, {_SCRATCH.most_epochs} from scratch",
-            min=1,
-        ),
-    ] = None
-    conv_channels: Annotated[
-        str,
-        option(
-            panel=_CNN_PANEL,
-            text="Channels of each block from scratch; every block halves the frame.",
-        ),
-    ] = ",".join(map(str, FROZEN.conv_channels))
-
-    def settings(self) -> CnnSettings:
-        """The settings that these options say.
-
-        Raises:
-            SettingsError: they cannot be read, or are out of range.
-        """
-        try:
-            conv_channels = tuple(int(part) for part in self.conv_channels.split(","))
-        except ValueError:
-            raise SettingsError(
-                f"--conv-channels {self.conv_channels!r} are no numbers.", hint="Use 16,32,64."
-            ) from None
-        return CnnSettings(
-            mode=self.cnn,
-            finetune_stages=self.finetune_stages,
-            learning_rate=self.cnn_learning_rate,
-            epochs=self.cnn_epochs,
-            conv_channels=conv_channels,
         )
 
 
@@ -339,8 +278,8 @@ class SplitOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoldOptions:
-    """How clips are dealt to the folds of a cross-validation, and what else is run on them."""
+class DealOptions:
+    """How clips are dealt to the folds of a cross-validation."""
 
     folds: Annotated[int, typer.Option(help="How many folds to draw.", min=2)] = 5
     fold_column: Annotated[
@@ -353,6 +292,12 @@ class FoldOptions:
             show_default="group, where the data has it",
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOptions(DealOptions):
+    """How clips are dealt to folds, and what else is run on them."""
+
     compare: Annotated[
         bool,
         typer.Option("--compare", help="Also run majority, single-frame and mean-pool heads."),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from activity_cli.clips import images_by_stream
+from activity_cli.clips import images_by_stream, stack_roles
 from activity_cli.sampling import TIE_SECONDS, end_of_video, partner_indices
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images
@@ -137,9 +137,7 @@ def stack_points(points: Iterable[LivePoint], settings: ClipSettings) -> dict[Fr
         roles["frames"].append(point.frame.image)
         roles["earlier"].append(point.earlier.image)
         roles["later"].append(point.later.image)
-    wanted: list[FrameRole] = ["frames"] if "rgb" in settings.streams else []
-    wanted += ["earlier", "later"] if "motion" in settings.streams else []
-    return {role: np.stack(roles[role]) for role in wanted if roles[role]}
+    return stack_roles(roles, settings)
 
 
 def streams_of(frames: Mapping[FrameRole, Images], settings: ClipSettings) -> dict[Stream, Images]:

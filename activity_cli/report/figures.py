@@ -138,8 +138,10 @@ def show_training(run: "TrainingRun") -> RenderableType:
     return Group(*parts)
 
 
-def show_crossval(run: "CrossvalRun", folder: Path | None) -> RenderableType:
-    """What a cross-validation found out."""
+def show_crossval(
+    run: "CrossvalRun", folder: Path | None, *, has_model: bool = False
+) -> RenderableType:
+    """What a cross-validation found out, and where its ensemble is if that was kept."""
     result = run.result
     folds = " ".join(f"{fold.name}: {fold.accuracy:.3f}" for fold in result.folds)
     parts: list[RenderableType] = [
@@ -158,6 +160,13 @@ def show_crossval(run: "CrossvalRun", folder: Path | None) -> RenderableType:
     parts.append(Text("\n" + show_seconds(seconds), "dim"))
     if folder is not None:
         parts.append(Text(f"Figures, out-of-fold predictions and pictures: {folder}"))
+    if has_model:
+        members = len(result.networks)
+        parts.append(
+            Text(f"The folder is a model too: {members} networks whose logits are averaged.")
+        )
+        command = f"activity predict VIDEO --model {quote(str(folder))}"
+        parts.append(Text.assemble("Next:  ", (command, "bold")))
     return Group(*parts)
 
 
