@@ -27,6 +27,9 @@ AGREES = 0.5
 time in 40."""
 
 
+_NEXT_TO_NOTHING = 0.05  # of all that is said
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importance:
     """How much each frame speaks for a label, in evidence."""
@@ -61,6 +64,11 @@ class Importance:
         """How much of all that is said, for and against, the LSTM says: 0 to 1."""
         order, summary = float(np.abs(self.order).sum()), float(np.abs(self.summary).sum())
         return order / (order + summary) if order else 0.0
+
+    @property
+    def attention_matters(self) -> bool:
+        """Whether the LSTM says enough for its attention to be worth a look."""
+        return self.attention is not None and self.order_share >= _NEXT_TO_NOTHING
 
     @property
     def agreement(self) -> float | None:
@@ -170,13 +178,16 @@ class Explanation:
     def most_important(self, count: int) -> list[int]:
         """Frames that speak most for the label, in the order of time.
 
-        Neighbours look alike, so none are taken together as long as there are others.
+        Neighbours look alike, so none are taken together as long as there are others; where the
+        video has too few frames and some were repeated, each is taken once.
         """
         ranked = np.argsort(-self.importance.per_frame, kind="stable").tolist()
         chosen: list[int] = []
         for gap in (2, 1):
             for frame in ranked:
-                if len(chosen) < count and all(abs(frame - other) >= gap for other in chosen):
+                is_apart = all(abs(frame - other) >= gap for other in chosen)
+                is_new = self.seconds[frame] not in self.seconds[chosen]
+                if len(chosen) < count and is_apart and is_new:
                     chosen.append(frame)
         return sorted(chosen)
 

@@ -119,6 +119,11 @@ def describe_attention(importance: Importance) -> str:
     found = importance.attention_agreement
     if importance.attention is None or found is None:
         return ""
+    if not importance.attention_matters:
+        return (
+            f"The LSTM says {importance.order_share:.1%} of all that is said, so its attention "
+            "matters as little."
+        )
     if found >= AGREES:
         return f"Attention lies on the frames by which the LSTM decides ({found:.2f})."
     return (

@@ -66,7 +66,8 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
 def show_explanation(explanation: Explanation) -> RenderableType:
     """The sentence, a line per frame, and how far these can be trusted."""
     e, importance = explanation, explanation.importance
-    has_lstm, attention = e.life is not None, importance.attention
+    has_lstm = e.life is not None
+    attention = importance.attention if importance.attention_matters else None
     table = new_table("time", "evidence", "", *e.heat, *(["LSTM"] if has_lstm else []), "left out")
     if attention is not None:
         table.add_column("attention")

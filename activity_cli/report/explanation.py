@@ -24,6 +24,7 @@ from activity_cli.rendering.heat import lay_heat, resize_picture
 from activity_cli.rendering.sheet import Sheet
 from activity_cli.rendering.thumbnails import read_thumbnails
 from activity_cli.report.explained import explanation_values
+from activity_cli.report.gate_plot import plot_gates
 from activity_cli.report.palette import label_colours
 from activity_cli.report.plots import save_figure
 from activity_cli.settings import Stream
@@ -38,7 +39,6 @@ PICTURE_FILE, VALUES_FILE = "explanation.png", "explanation.json"
 _INK, _GREY, _LINES, _PALE = "#111827", "#6b7280", "#e5e7eb", "#f3f4f6"
 STREAM_COLOURS: dict[Stream, str] = {"rgb": "#56b4e9", "motion": "#e69f00"}
 STREAM_NAMES: dict[Stream, str] = {"rgb": "picture", "motion": "motion"}
-_GATES = {"input": "#0072b2", "forget": "#d55e00", "output": "#009e73"}
 
 # Inches.
 _WIDTH, _LEFT, _RIGHT, _GAP = 12.0, 0.75, 0.3, 0.14
@@ -125,15 +125,9 @@ class _Board:
         for column, frame in enumerate(chosen):
             left = self._left(column)
             caption = f"{e.seconds[frame]:.2f} s"
-            sheet.write(left, middle, caption, size=10, colour=_INK, bold=True)
-            sheet.write(
-                left + self._picture_width,
-                middle,
-                f"evidence {per_frame[frame]:+.2f}",
-                size=9,
-                colour=_GREY,
-                align="right",
-            )
+            width = sheet.write(left, middle, caption, size=10, colour=_INK, bold=True)
+            says = f"evidence {per_frame[frame]:+.2f}"
+            sheet.write(left + width + 0.15, middle, says, size=9, colour=_GREY)
         self._top += _CAPTION
         for stream, heat in e.heat.items():
             self._write_sideways(STREAM_NAMES[stream], STREAM_COLOURS[stream])
@@ -179,14 +173,7 @@ class _Board:
         )
         self._mark(axes, chosen, up)
         self._draw_attention(axes)
-        axes.legend(
-            loc="lower right",
-            bbox_to_anchor=(1.0, 1.0),
-            ncols=4,
-            frameon=False,
-            fontsize=8.5,
-            borderaxespad=0.1,
-        )
+        self._add_legend(axes, 1.0, 1.0)
         self._top += _PLOT + _AXIS
         for line in self._notes:
             self.sheet.write(_LEFT, self._top + 0.1, line, size=8.5, colour=_GREY)
@@ -195,7 +182,7 @@ class _Board:
     def _draw_attention(self, axes: "Axes") -> None:
         """Attention on a scale of its own, if it decides anything."""
         attention = self._explanation.importance.attention
-        if attention is None:
+        if attention is None or not self._explanation.importance.attention_matters:
             return
         second = axes.twinx()
         second.plot(self._middles(), attention, ":", color="#cc79a7", linewidth=2)
@@ -223,7 +210,8 @@ class _Board:
                 middle = self._top + 0.1 + 0.19 * number
                 self.sheet.write(_LEFT, middle, line, size=8.5, colour=_GREY)
             return
-        self._head_plot("What the LSTM did meanwhile", "last layer; gates: 0 is shut, 1 is open")
+        about = f"{e.importance.order_share:.0%} of what is said; gates: 0 is shut, 1 open"
+        self._head_plot("What the LSTM did meanwhile", about)
         self._top += _SUBTITLE
         column = 0
         directions: tuple[Direction, ...] = ("forward", "backward")
@@ -240,33 +228,24 @@ class _Board:
             column += 1
 
     def _draw_gates(self, column: int, trace: GateTrace, unit: int | None, title: str) -> None:
-        """Gates over time, and behind them the cell: the mean over units, or one of them."""
         axes = self._time_axes(_LEFT + column * (_COLUMN + _GAP), _COLUMN, _LIFE)
         axes.set_ylim(-0.02, 1.02)
         axes.set_yticks([0, 0.5, 1], ["0", "", "1"] if column == 0 else [""] * 3)
         axes.set_title(title, fontsize=8.5, color=_INK, loc="left", pad=3)
-        for gate, colour in _GATES.items():
-            values = getattr(trace, gate)
-            values = values.mean(axis=1) if unit is None else values[:, unit]
-            axes.plot(self._middles(), values, color=colour, linewidth=1.6, label=f"{gate} gate")
-        cell = np.abs(trace.cell).mean(axis=1) if unit is None else trace.cell[:, unit]
-        second = axes.twinx()
-        second.fill_between(self._middles(), cell, color="#9ca3af", alpha=0.35, linewidth=0)
-        size = 1.1 * max(float(np.abs(cell).max()), 1e-6)
-        second.set_ylim(0 if unit is None else -size, size)
-        second.axis("off")
-        axes.set_zorder(second.get_zorder() + 1)
-        axes.patch.set_visible(False)
+        plot_gates(axes, self._middles(), trace, unit)
         if column == 0:
-            axes.fill_between([], [], color="#9ca3af", alpha=0.35, label="cell: what is known")
-            axes.legend(
-                loc="lower right",
-                bbox_to_anchor=(_INNER / _COLUMN, 1 + (_SUBTITLE + 0.1) / _LIFE),
-                ncols=4,
-                frameon=False,
-                fontsize=8.5,
-                borderaxespad=0.0,
-            )
+            self._add_legend(axes, _INNER / _COLUMN, 1 + (_SUBTITLE + 0.1) / _LIFE)
+
+    def _add_legend(self, axes: "Axes", right: float, bottom: float) -> None:
+        """In a row above a plot, on the right; in shares of the axes' size."""
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(right, bottom),
+            ncols=4,
+            frameon=False,
+            fontsize=8.5,
+            borderaxespad=0.1,
+        )
 
     # Places.
 
