@@ -18,8 +18,6 @@ from activity_cli.sampledata.person import Person
 from activity_cli.types import Clip
 from tests.media import write_video
 
-CHANCE = 1 / 3
-
 
 def draw_still_clip(path: Path, label: str, number: int) -> Path:
     """Somebody stands still, does something, and stands still, a third of the time each."""

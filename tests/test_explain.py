@@ -29,7 +29,6 @@ from activity_cli.sampledata.motion import Style
 from activity_cli.settings import ClipSettings, NetworkSettings, Pooling, Temporal
 from activity_cli.training import load_scorer
 from tests.stillness import (
-    CHANCE,
     cnn_features,
     draw_still_clip,
     importance_for,
@@ -289,8 +288,11 @@ def test_importance_lies_where_the_action_is_unless_the_network_is_random(
         features = cnn_features(cnn, read_clip(path, model.description.clip))
         found = [importance_for(one, features, jump) for one in scorers]
         shares.append([share_in_middle(one.per_frame) for one in found])
-    assert np.min(shares, axis=0)[0] > 0.6
-    assert np.nanmean(shares, axis=0)[1:].mean() < CHANCE + 0.1
+    of_trained, of_random = np.array(shares)[:, 0], np.array(shares)[:, 1:]
+    assert of_trained.min() > 0.6  # a third would be chance
+    # To a random network movement is as often a reason against the label as one for it.
+    assert (of_random > 0.6).mean() < 0.5
+    assert np.nanmean(of_random) < of_trained.mean() - 0.25
 
 
 # The command.
