@@ -484,7 +484,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 
 
 COMMANDS = (
-    *("predict", "sample", "train", "crossval", "evaluate", "benchmark", "export"),
+    *("predict", "sample", "train", "tune", "crossval", "evaluate", "benchmark", "export"),
     *("check", "merge", "watch", "models", "cache"),
 )
 

@@ -184,9 +184,9 @@ def model_scan(
 
 def load_scorer(model: Model) -> "ClipScorer":
     """The torch module of a model's classifier. Imports torch."""
-    from activity_cli import training
+    from activity_cli import rebuilding
 
-    return training.load_scorer(model)
+    return rebuilding.load_scorer(model)
 
 
 class OneAtATime:
