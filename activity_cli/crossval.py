@@ -35,7 +35,8 @@ from activity_cli.settings import (
     TrainSettings,
 )
 from activity_cli.splits import Folds, inner_split
-from activity_cli.training import fit, score_rows
+from activity_cli.time_order import OrderScores, join_orders
+from activity_cli.training import fit, score_in_other_orders, score_rows, score_single_frames
 from activity_cli.types import OnProgress, no_progress
 
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
@@ -67,6 +68,8 @@ class CrossValidation:
     folds: tuple[FoldResult, ...]
     calibration: Calibration | None = None
     """What all folds say about the scores; None for a baseline that has no network."""
+    orders: OrderScores | None = None
+    """What the same networks say of the same clips in other orders; None where they read none."""
 
     @property
     def seconds(self) -> float:
@@ -180,7 +183,7 @@ def cross_validate(
     """
     num_labels, groups = len(data.dataset.labels), data.dataset.groups()
     scores = np.zeros((len(data.targets), num_labels), np.float32)
-    results = []
+    results, orders = [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
         started = time.perf_counter()
@@ -203,6 +206,21 @@ def cross_validate(
             settings=settings,
         )
         scores[held_out] = score_rows(fitted.network, data.features, held_out)
+        if network.temporal == "lstm":
+            frames = score_single_frames(
+                fitted.network,
+                data.features,
+                data.targets,
+                learn_rows=others,
+                rows=held_out,
+                streams=data.clip.streams,
+                settings=settings,
+            )
+            orders.append(
+                replace(
+                    score_in_other_orders(fitted.network, data.features, held_out), frame=frames
+                )
+            )
         correct = scores[held_out].argmax(axis=1) == data.targets[held_out]
         results.append(
             FoldResult(
@@ -222,7 +240,13 @@ def cross_validate(
         evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
         folds=tuple(results),
         calibration=calibration,
+        orders=_in_order_of_clips(orders, folds) if orders else None,
     )
+
+
+def _in_order_of_clips(orders: Sequence[OrderScores], folds: Folds) -> OrderScores:
+    """One fold's clips after the other's -> all clips as they are in the data."""
+    return join_orders(orders).rows(np.argsort(np.argsort(folds.index, kind="stable")))
 
 
 def held_out_novelty(data: LabelledFeatures, folds: Folds) -> NDArray[np.float32]:

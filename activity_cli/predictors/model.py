@@ -5,7 +5,7 @@ N is points in time, S streams, T frames per clip, D the CNN's feature size, C l
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,13 @@ class ModelPredictor:
             "engine": self._extractor.identity,
             **(self._slider.made_with if self._slider else {}),
         }
+        self.on_features: Callable[[NDArray[np.float16]], None] | None = None
+        """Told of the (S, T, D) features of every clip that gets a score, in order."""
+
+    @property
+    def classifier(self) -> Classifier:
+        """What reads the features."""
+        return self._classifier
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
@@ -112,6 +119,8 @@ class ModelPredictor:
             return unscored(clip.request, clip.error, self.description)
         started = time.perf_counter()
         scores = self._classifier.classify(clip.values[None])[0]
+        if self.on_features is not None:
+            self.on_features(clip.values)
         known = self._familiarity
         novelty = None if known is None else known.novelty(clip.values[None])
         seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}
