@@ -1,7 +1,9 @@
 """How far figures would move with other clips: intervals by the bootstrap (Efron, 1979).
 
 Clips that belong to one group (a person, a camera, a video) are drawn together: two clips of one
-scene say less than two of two scenes, and intervals that forget it are too narrow.
+scene say less than two of two scenes, and intervals that forget it are too narrow. Where nearly all
+clips are right, all draws are as well; so no interval is narrower than that of Wilson (1927) for as
+many clips.
 
 N is clips, G groups, C labels, B draws.
 """
@@ -18,6 +20,7 @@ from activity_cli.evaluation import wilson_interval
 
 _DRAWS = 1000
 _BLOCK = 100  # draws at a time: weights of 100 x 100,000 groups take 40 MB
+_TOPS = (2, 3, 5)
 _QUANTILES = (0.025, 0.975)
 
 Groups = NDArray[np.int64]  # (N,) from 0 to G - 1
@@ -96,43 +99,24 @@ def figures_with_intervals(
         groups: (N,) of clips that are drawn together, or None where each stands alone.
     """
     num_labels = len(labels)
-    tops = [k for k in (2, 3, 5) if k < num_labels]
-    ranks = _ranks(scores, targets)
-    is_label = np.eye(num_labels)[targets]  # (N, C)
-    is_named = np.eye(num_labels)[scores.argmax(axis=1)]
-    hits = np.stack([ranks < k for k in (1, *tops)], axis=1)  # (N, 1 + K)
-    sums = np.concatenate([is_label * is_named, is_label, is_named, hits], axis=1)
-
-    def figure(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(B, sums) -> (B, figures)."""
-        true, label, named = (totals[:, i * num_labels : (i + 1) * num_labels] for i in range(3))
-        with np.errstate(invalid="ignore"):  # 0 / 0: no clip in the draw says anything
-            precision, recall = true / named, true / label
-            f1 = 2 * true / (label + named)
-            present = label > 0
-            # As scikit-learn: a label that is never named has a precision of 0, if it has clips.
-            means = [
-                np.where(present, np.nan_to_num(part), 0).sum(axis=1) / present.sum(axis=1)
-                for part in (precision, recall, f1)
-            ]
-        counts = label.sum(axis=1, keepdims=True)
-        shares = totals[:, 3 * num_labels :] / counts
-        return np.concatenate([shares, np.stack(means, axis=1), precision, recall, f1], axis=1)
-
-    found = _bootstrap(sums, groups, figure)
-    accuracy, *rest = found
-    top = [_sure(row) for row in rest[: len(tops)]]
-    macro = [_sure(row) for row in rest[len(tops) : len(tops) + 3]]
-    each = rest[len(tops) + 3 :]
-    counts = np.bincount(targets, minlength=num_labels)
+    tops = [k for k in _TOPS if k < num_labels]
+    sums = _sums(scores, targets, [1, *tops])
+    found = _bootstrap(sums, groups, lambda totals: _shares(totals, num_labels))
+    whole = [_at_least_wilson(_sure(row), len(targets)) for row in found[: len(tops) + 4]]
+    _, counts, named = sums[:, : 3 * num_labels].sum(axis=0).reshape(3, num_labels)
+    totals = np.concatenate([named, counts, (counts + named) / 2])
+    each = [
+        None if row is None else _at_least_wilson(row, total)
+        for row, total in zip(found[len(whole) :], totals.tolist(), strict=True)
+    ]
     return Figures(
         num_units=len(targets) if groups is None else int(groups.max()) + 1,
         by_group=groups is not None,
-        accuracy=_sure(accuracy),
-        top_k=dict(zip(tops, top, strict=True)),
-        macro_precision=macro[0],
-        macro_recall=macro[1],
-        macro_f1=macro[2],
+        accuracy=whole[0],
+        top_k=dict(zip(tops, whole[1:-3], strict=True)),
+        macro_precision=whole[-3],
+        macro_recall=whole[-2],
+        macro_f1=whole[-1],
         per_label=tuple(
             LabelFigures(
                 label=label,
@@ -158,6 +142,30 @@ def wilson_figure(right: int, total: int) -> Figure:
     """The share of clips that are right, each standing alone, with its Wilson interval."""
     low, high = wilson_interval(right, total)
     return Figure(value=right / total, low=low, high=high)
+
+
+def _sums(scores: Scores, targets: NDArray[np.int64], tops: Sequence[int]) -> NDArray[np.float64]:
+    """(N, 3 * C + K) what each clip adds to: label named right, label, named; true one in top k."""
+    num_labels = scores.shape[1]
+    ranks = _ranks(scores, targets)
+    is_label, is_named = np.eye(num_labels)[targets], np.eye(num_labels)[scores.argmax(axis=1)]
+    hits = np.stack([ranks < k for k in tops], axis=1)
+    return np.concatenate([is_label * is_named, is_label, is_named, hits], axis=1)
+
+
+def _shares(totals: NDArray[np.float64], num_labels: int) -> NDArray[np.float64]:
+    """Such sums (B, 3 * C + K) -> (B, K + 3 + 3 * C): top-k, macro means, then label by label."""
+    true, label, named = (totals[:, i * num_labels : (i + 1) * num_labels] for i in range(3))
+    with np.errstate(invalid="ignore"):  # 0 / 0: no clip in the draw says anything
+        each = [true / named, true / label, 2 * true / (label + named)]
+        present = label > 0
+        # As scikit-learn: a label that is never named has a precision of 0, if it has clips.
+        means = [
+            np.where(present, np.nan_to_num(part), 0).sum(axis=1) / present.sum(axis=1)
+            for part in each
+        ]
+    hits = totals[:, 3 * num_labels :] / label.sum(axis=1, keepdims=True)
+    return np.concatenate([hits, np.stack(means, axis=1), *each], axis=1)
 
 
 def _ranks(scores: Scores, targets: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -198,6 +206,12 @@ def _bootstrap(
             low, high = np.quantile(known, _QUANTILES)
             found.append(Figure(value=float(value), low=float(low), high=float(high)))
     return found
+
+
+def _at_least_wilson(figure: Figure, total: float) -> Figure:
+    """A share of so many clips, or nearly one as F1 is, with an interval that is wide enough."""
+    low, high = wilson_interval(figure.value * total, total) if total else (0.0, 1.0)
+    return Figure(value=figure.value, low=min(low, figure.low), high=max(high, figure.high))
 
 
 def _sure(figure: Figure | None) -> Figure:

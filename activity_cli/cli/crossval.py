@@ -54,8 +54,8 @@ def crossval(
     from activity_cli.evidence_of import crossval_evidence
     from activity_cli.files import new_folder
     from activity_cli.report.console import results_console
-    from activity_cli.report.figures import show_crossval
-    from activity_cli.report.html.page import REPORT_FILE, write_report
+    from activity_cli.report.figures import REPORT_FILE, show_crossval
+    from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import crossval_metrics, write_crossval
     from activity_cli.splits import make_folds
 
@@ -87,4 +87,4 @@ def crossval(
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_crossval(run, output))
+        results_console().print(show_crossval(run, evidence.findings, output))

@@ -43,8 +43,8 @@ def evaluate(
     from activity_cli.prediction import load_predictor
     from activity_cli.rejection import with_rejection
     from activity_cli.report.console import results_console
-    from activity_cli.report.figures import show_measurement
-    from activity_cli.report.html.page import REPORT_FILE, write_report
+    from activity_cli.report.figures import REPORT_FILE, show_measurement
+    from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import measurement_metrics, write_measurement
 
     dataset = load_dataset(data, min_labels=1)
@@ -80,6 +80,6 @@ def evaluate(
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_measurement(measurement, output))
+        results_console().print(show_measurement(measurement, evidence.findings, output))
     if measurement.left_out:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

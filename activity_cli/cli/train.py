@@ -68,8 +68,8 @@ def train(
     from activity_cli.learning.loop import Session
     from activity_cli.learning.team import join_team
     from activity_cli.rehearsal import rehearse
-    from activity_cli.report.figures import show_training
-    from activity_cli.report.html.page import REPORT_FILE, write_report
+    from activity_cli.report.figures import REPORT_FILE, show_training
+    from activity_cli.report.html.page import write_report
     from activity_cli.report.rehearsal import show_rehearsal
     from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
     from activity_cli.resuming import CHECKPOINT_FOLDER

@@ -17,10 +17,12 @@ from activity_cli.report.elements import new_table
 if TYPE_CHECKING:
     from activity_cli.crossval import CrossValidation, CrossvalRun, PairComparison
     from activity_cli.dataset import Sample
+    from activity_cli.evidence import Findings
     from activity_cli.measurement import Measurement
     from activity_cli.report.run_folder import Outcome
     from activity_cli.runs import TrainingRun
 
+REPORT_FILE = "report.html"
 _FEW_CLIPS_PER_LABEL = 30
 _HELD_OUT = {
     "test": "test clips, which took no part in training",
@@ -138,7 +140,7 @@ def show_training(run: "TrainingRun") -> RenderableType:
     return Group(*parts)
 
 
-def show_crossval(run: "CrossvalRun", folder: Path | None) -> RenderableType:
+def show_crossval(run: "CrossvalRun", findings: "Findings", folder: Path | None) -> RenderableType:
     """What a cross-validation found out."""
     result = run.result
     folds = " ".join(f"{fold.name}: {fold.accuracy:.3f}" for fold in result.folds)
@@ -154,14 +156,17 @@ def show_crossval(run: "CrossvalRun", folder: Path | None) -> RenderableType:
     if run.rounds:
         parts += [Text("\nThe same clips and folds, read by simpler heads:")]
         parts += [show_comparison(run.rounds, run.hard_pairs)]
+    parts += [show_findings(findings)]
     seconds = {**run.data.stage_seconds, "training": result.seconds}
     parts.append(Text("\n" + show_seconds(seconds), "dim"))
     if folder is not None:
-        parts.append(Text(f"Figures, out-of-fold predictions and pictures: {folder}"))
+        parts.append(Text(f"Report: {folder / REPORT_FILE}; figures and predictions beside it"))
     return Group(*parts)
 
 
-def show_measurement(measurement: "Measurement", folder: Path | None) -> RenderableType:
+def show_measurement(
+    measurement: "Measurement", findings: "Findings", folder: Path | None
+) -> RenderableType:
     """What an evaluation found out."""
     evaluation = measurement.evaluation
     parts: list[RenderableType] = [
@@ -170,10 +175,27 @@ def show_measurement(measurement: "Measurement", folder: Path | None) -> Rendera
         Text(show_worst_confusions(evaluation)),
         *_rejected(measurement),
         *_left_out(measurement.left_out),
+        show_findings(findings),
     ]
     if folder is not None:
-        parts.append(Text(f"Figures, predictions and pictures: {folder}"))
+        parts.append(Text(f"Report: {folder / REPORT_FILE}; figures and predictions beside it"))
     return Group(*parts)
+
+
+def show_findings(findings: "Findings") -> Text:
+    """Whether reading the order helps, and what makes the figures say less than they seem to."""
+    lines = [f"\nDoes the LSTM help? {findings.rivalry.answer()}"]
+    if findings.figures.by_group:
+        accuracy = findings.figures.accuracy
+        lines.append(
+            f"Clips of one group are alike: by the {findings.figures.num_units} groups, the "
+            f"interval of the accuracy is {accuracy.low:.3f} to {accuracy.high:.3f}."
+        )
+    text = Text("\n".join(lines))
+    for check in findings.checks:
+        if check.level == "warning":
+            text.append(f"\n{check.title}: {check.text}", "yellow")
+    return text
 
 
 def show_calibration(calibration: Calibration | None) -> Text:

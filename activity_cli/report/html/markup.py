@@ -40,6 +40,12 @@ def join(parts: Iterable[Content]) -> Markup:
     return Markup("".join(map(text, parts)))
 
 
+def prose(words: str) -> Markup:
+    """A sentence in which what stands between backticks is code."""
+    parts = words.split("`")
+    return join(tag("code", part) if i % 2 else part for i, part in enumerate(parts))
+
+
 def _attribute(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -10,8 +10,6 @@ from activity_cli.report.html import cases, sections
 from activity_cli.report.html.markup import Markup, join, tag, text
 from activity_cli.report.html.strips import confident_mistakes, least_certain, read_strips
 
-REPORT_FILE = "report.html"
-
 _LIGHT = {
     "page": "#f6f7f9",
     "card": "#ffffff",

@@ -10,7 +10,7 @@ from activity_cli.report.html.charts import (
     reliability,
     score_histogram,
 )
-from activity_cli.report.html.markup import Content, Markup, join, tag
+from activity_cli.report.html.markup import Content, Markup, join, prose, tag
 from activity_cli.rivals import TITLES
 from activity_cli.uncertainty import Figure, wilson_figure
 
@@ -280,7 +280,7 @@ def order_section(evidence: Evidence) -> Markup:
         "",
         tag("p", rivalry.answer(), class_="verdict"),
         tag("div", table, class_="card"),
-        *(tag("p", note, class_="dim") for note in notes),
+        *(tag("p", prose(note), class_="dim") for note in notes),
     )
 
 
@@ -300,7 +300,7 @@ def checks_section(evidence: Evidence) -> Markup:
         tag(
             "li",
             tag("span", _MARKS[check.level], class_="mark", aria_label=check.level),
-            tag("div", tag("b", check.title), tag("p", check.text)),
+            tag("div", tag("b", check.title), tag("p", prose(check.text))),
             class_=check.level,
         )
         for check in evidence.findings.checks
