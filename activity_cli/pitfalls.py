@@ -15,6 +15,11 @@ from activity_cli.uncertainty import Figure, Figures
 
 Level = Literal["fine", "note", "warning"]
 
+_LEAKAGE, _GROUPS = "Leakage", "Groups"
+_BALANCE, _FEW_CLIPS = "Balance of labels", "Labels with few clips"
+ANNOUNCED = frozenset({_LEAKAGE, _GROUPS, _BALANCE, _FEW_CLIPS})
+"""Titles of what `audit` says before a training begins."""
+
 _WIDE = 0.2
 """An accuracy whose interval is wider says little."""
 _NARROWER = 4  # intervals shrink with the root of the number of clips
@@ -77,7 +82,7 @@ def _flatters(measured: Measured) -> Iterator[Check]:
 
 
 def _leakage(measured: Measured) -> Check:
-    title, leakage = "Leakage", measured.leakage
+    title, leakage = _LEAKAGE, measured.leakage
     if leakage is None:
         text = (
             "Not known: a model does not keep the clips it learned from. The figures hold only if "
@@ -141,7 +146,7 @@ def _interval(accuracy: Figure, figures: Figures) -> Check:
 
 
 def _groups(measured: Measured) -> Check:
-    title = "Groups"
+    title = _GROUPS
     if measured.figures.by_group:
         text = (
             f"Clips belong to {measured.figures.num_units} groups; intervals count groups, not "
@@ -161,7 +166,7 @@ def _groups(measured: Measured) -> Check:
 
 
 def _balance(evaluation: Evaluation) -> Check:
-    title = "Balance of labels"
+    title = _BALANCE
     counts = {row.label: row.num_clips for row in evaluation.per_label if row.num_clips}
     rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     told = f"{commonest} has {counts[commonest]} clips, {rarest} {counts[rarest]}"
@@ -179,7 +184,7 @@ def _few(evaluation: Evaluation) -> Iterator[Check]:
         told = ", ".join(f"{label} {count}" for label, count in list(few.items())[:5])
         more = f" and {len(few) - 5} more" * (len(few) > 5)
         text = f"{told}{more}: with fewer than {FEW} clips a label's figures are mostly luck."
-        yield Check(level="warning", title="Labels with few clips", text=text)
+        yield Check(level="warning", title=_FEW_CLIPS, text=text)
 
 
 def _calibration(evaluation: Evaluation) -> Check:
@@ -196,5 +201,6 @@ def _left_out(measured: Measured) -> Check:
     if not count:
         return Check(level="fine", title=title, text="Every clip was decoded.")
     share = count / (count + len(measured.samples))
-    text = f"{count} clips ({share:.1%}) could not be decoded and are in no figure."
-    return Check(level="warning" if share > 0.01 else "note", title=title, text=text)
+    clips = f"{count} clip{'s' * (count > 1)} ({share:.1%})"
+    text = f"{clips} could not be decoded and {'are' if count > 1 else 'is'} in no figure."
+    return Check(level="note", title=title, text=text)
