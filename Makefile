@@ -46,6 +46,8 @@ demo: $(STAMP)
 	@echo "Pictures: demo/runs/actions/curves.png and demo/runs/actions/model/confusion.png"
 
 test: lint
+	@command -v chromium >/dev/null || \
+		echo "No chromium: tests of pages are skipped (on Debian: apt install chromium)" >&2
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)

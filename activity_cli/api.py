@@ -82,6 +82,7 @@ def load_model(
     whole: bool = False,
     window_seconds: float | None = None,
     stride_seconds: float | None = None,
+    test_views: int = 1,
     remember: bool = True,
     cache_dir: str | PathLike[str] | None = None,
 ) -> ActionModel:
@@ -98,6 +99,7 @@ def load_model(
         window_seconds: length of the windows that slide over longer videos; None is that of the
             clips that the model learned from.
         stride_seconds: from one window to the next; None is a quarter of a window.
+        test_views: views of each clip, mirrored and at other times, whose scores are averaged.
         remember: whether features are looked up in the cache and kept there.
         cache_dir: where features and prepared networks are kept; None is the user's cache folder.
 
@@ -122,5 +124,6 @@ def load_model(
             remember=remember,
             decoders=Decoders(**own, timeout_seconds=timeout_seconds),
             sliding=None if whole else sliding,
+            test_views=test_views,
         )
     )

@@ -10,6 +10,7 @@ from activity_cli.dataset import Dataset
 from activity_cli.errors import DataError
 from activity_cli.labelled import LabelledFeatures, Reading
 from activity_cli.leakage import Leakage, find_leakage
+from activity_cli.pictures import LabelledPictures
 from activity_cli.settings import AuditSettings, TrainSettings
 
 
@@ -21,7 +22,7 @@ def announce(dataset: Dataset, reading: Reading, settings: TrainSettings) -> Non
 
 
 def audit_parts(
-    labelled: LabelledFeatures,
+    labelled: LabelledFeatures | LabelledPictures,
     part: NDArray[np.int64],
     part_names: Sequence[str],
     *,
@@ -31,7 +32,7 @@ def audit_parts(
     """Look for what is in several parts, say it, and stop there if that was asked for.
 
     Args:
-        labelled: N clips with features.
+        labelled: N clips.
         part: (N,) position of each clip's part in `part_names`.
         part_names: train, val and test, or the names of folds.
         audit: whether to stop.
@@ -40,7 +41,8 @@ def audit_parts(
     Raises:
         DataError: something was found, and `strict` says that it must not be.
     """
-    leakage = find_leakage(labelled.dataset, labelled.features, part, part_names)
+    features = labelled.features if isinstance(labelled, LabelledFeatures) else None
+    leakage = find_leakage(labelled.dataset, features, part, part_names)
     if audit.strict and leakage.is_found:
         raise DataError(
             leakage.lines()[0],

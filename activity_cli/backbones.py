@@ -1,33 +1,38 @@
-"""The catalogue of pretrained CNNs: one is always there, the others come from torchvision.
+"""The CNNs: one is always there, others come from torchvision, and training may change or make one.
 
-Light to import: torch and torchvision are loaded when a function needs them.
+A CNN that training changed lies in its model's folder; the others are found by name. Light to
+import: torch and torchvision are loaded when a function needs them.
 """
 
 import difflib
 import hashlib
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.error import URLError
 
-from activity_cli.errors import BackboneError
+from activity_cli.errors import BackboneError, SettingsError
 from activity_cli.guarded_imports import import_torchvision
-from activity_cli.settings import DEFAULT_BACKBONE
+from activity_cli.settings import DEFAULT_BACKBONE, ClipSettings, CnnMode
 
 if TYPE_CHECKING:
     from activity_cli.cnn import FrameFeatures
 
 _LITE0_FEATURE_SIZE = 1280
 _LITE0_FRAME_SIZE = 224
+_SMALLEST_FRAME = 32  # of pretrained CNNs, which halve a frame five times
+SCRATCH_BACKBONE = "convnet"
+"""Name of the small CNN that learns from nothing."""
+SCRATCH_FEATURE_SIZE = 128
 _TRANSFORMERS = ("vit", "swin", "maxvit")
 """torchvision's classifiers that are no CNNs, by the start of their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """A pretrained CNN, exactly: two of the same name differ when their weights do."""
+    """A CNN, exactly: two of the same name differ when their weights do."""
 
     name: str
     weights_sha256: str
@@ -36,15 +41,79 @@ class Backbone:
     """D, numbers per frame."""
     frame_size: int
     """Side of the square frames that it was trained on, in pixels."""
+    mode: CnnMode = "frozen"
+    """How training came by it: taken as it was, fine-tuned, or learned from nothing."""
+    channels: int = 3
+    """Of the frames."""
+    conv_channels: tuple[int, ...] = ()
+    """Channels of each block, of one that learned from nothing."""
+    trained_stages: int = 0
+    """How many of its last stages were fine-tuned."""
+    num_stages: int = 0
+    """How many it has, if it was fine-tuned."""
+    file: Path | None = field(default=None, compare=False)
+    """Where its weights lie, if training changed them; not part of what is saved."""
+
+    @property
+    def smallest_frame(self) -> int:
+        """Side of the smallest frames that it can see, in pixels."""
+        return 2 ** len(self.conv_channels) if self.conv_channels else _SMALLEST_FRAME
+
+    def describe(self) -> str:
+        """Where it comes from, in words."""
+        match self.mode:
+            case "frozen":
+                return f"{self.name}, pretrained on ImageNet and unchanged"
+            case "finetune":
+                stages = f"the last {self.trained_stages} of its {self.num_stages} stages"
+                if self.trained_stages == self.num_stages:
+                    stages = f"all of its {self.num_stages} stages"
+                return f"{self.name}, pretrained on ImageNet, {stages} trained on"
+            case "scratch":
+                blocks = ", ".join(map(str, self.conv_channels))
+                colours = "RGB" if self.channels == 3 else "grey"
+                return (
+                    f"{self.name}, a small CNN that was trained from nothing on {colours} frames: "
+                    f"blocks of convolution, normalisation, ReLU and pooling with {blocks} channels"
+                )
+
+    def check_frames(self, clip: ClipSettings) -> None:
+        """See that it can read the frames of such clips.
+
+        Raises:
+            SettingsError: they are too small, or have another number of channels.
+        """
+        if clip.channels != self.channels:
+            raise SettingsError(
+                f"{self.name} sees frames of {self.channels} channels, not {clip.channels}.",
+                hint="Grey frames are for --cnn scratch.",
+            )
+        if clip.frame_size < self.smallest_frame:
+            hint = f"Use --frame-size {self.smallest_frame} or more"
+            raise SettingsError(
+                f"Frames of {clip.frame_size} pixels are too small for {self.name}.",
+                hint=f"{hint}, or fewer --conv-channels." if self.conv_channels else f"{hint}.",
+            )
 
     def to_json(self) -> dict[str, Any]:
-        """The backbone as plain values; `from_json` is the way back."""
-        return asdict(self)
+        """The backbone as plain values; `from_json` is the way back.
+
+        What does not concern it is left out, so that older models keep their fingerprints.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "file"}
+        concerns = {f.name for f in fields(self) if f.default is MISSING}
+        return {k: v for k, v in values.items() if k in concerns or v != _DEFAULTS[k]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild what `to_json` wrote."""
-        return cls(**values)
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Backbone)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +155,27 @@ def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
     )
 
 
+def scratch_backbone(clip: ClipSettings, conv_channels: tuple[int, ...]) -> Backbone:
+    """A small CNN for such clips, which has no weights yet.
+
+    Raises:
+        SettingsError: the frames are too small for that many blocks.
+    """
+    backbone = Backbone(
+        name=SCRATCH_BACKBONE,
+        weights_sha256="",
+        feature_size=SCRATCH_FEATURE_SIZE,
+        frame_size=clip.frame_size,
+        mode="scratch",
+        channels=clip.channels,
+        conv_channels=conv_channels,
+    )
+    backbone.check_frames(clip)
+    return backbone
+
+
 def build(backbone: Backbone) -> "FrameFeatures":
-    """Build the CNN in eval mode: uint8 RGB frames (N, H, W, 3) to float32 features (N, D).
+    """Build the CNN in eval mode: uint8 frames (N, H, W, channels) to float32 features (N, D).
 
     Raises:
         BackboneError: the weights cannot be fetched or read, or are not those of `backbone`.
@@ -99,15 +187,26 @@ def build(backbone: Backbone) -> "FrameFeatures":
             "trained with.",
             hint=f"Put back the file with SHA-256 {backbone.weights_sha256}, or train again.",
         )
-    return _load(backbone.name, file)
+    if backbone.mode == "frozen":
+        return _load(backbone.name, file)
+    from activity_cli import cnn
+
+    return cnn.changed_features(backbone, file)
 
 
 def weights_file(backbone: Backbone) -> Path:
     """Where the weights of a CNN lie; those of torchvision are downloaded on first use.
 
     Raises:
-        BackboneError: the weights cannot be fetched.
+        BackboneError: the weights cannot be fetched, or were never saved.
     """
+    if backbone.file is not None:
+        return backbone.file
+    if backbone.mode != "frozen":
+        raise BackboneError(
+            f"The weights of this {backbone.name} are nowhere: training changed them.",
+            hint="Use the model folder, which holds them.",
+        )
     if backbone.name == DEFAULT_BACKBONE:
         return _lite0_file()
     return _fetch(backbone.name, _torchvision_weights(backbone.name))

@@ -2,12 +2,13 @@
 
     model.json            labels, settings, CNN, metrics, data, versions, digest of the weights
     weights.safetensors   the sequence classifier (never pickle)
+    cnn.safetensors       the CNN, if training changed it
     familiar.safetensors  what the training clips look like, if the model knows novelty
     README.md             the model card
     confusion.png         confusion matrix of the clips it was measured on
 
-The CNN's weights are not in it unless training changed them: they are found by name and checked
-by hash. A model is named by its folder, by the run folder around it, or by a shipped model's name.
+A CNN that training left as it was is not in it: it is found by name and checked by hash. A model is
+named by its folder, by the run folder around it, or by a shipped model's name.
 """
 
 import hashlib
@@ -35,6 +36,7 @@ from activity_cli.settings import ClipSettings, NetworkSettings
 FORMAT_VERSION = 1
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+CNN_FILE = "cnn.safetensors"
 FAMILIAR_FILE = "familiar.safetensors"
 CARD_FILE = "README.md"
 CONFUSION_FILE = "confusion.png"
@@ -121,7 +123,8 @@ class ModelDescription:
             name=values["name"],
             created=values["created"],
             labels=tuple(values["labels"]),
-            clip=ClipSettings.from_json(values["clip"]),
+            # Models older than that setting were made without it.
+            clip=ClipSettings.from_json({"steady": False, **values["clip"]}),
             network=NetworkSettings.from_json(values["network"]),
             backbone=Backbone.from_json(values["backbone"]),
             engine=values["engine"],
@@ -189,15 +192,28 @@ def save_model(
     weights: Weights,
     familiarity: Familiarity | None = None,
     *,
+    cnn: bytes | None = None,
     overwrite: bool = False,
 ) -> Model:
     """Write a model folder; model.json comes last, so a half-written folder is never a model.
+
+    Args:
+        folder: new or empty.
+        description: of the model.
+        weights: of the sequence classifier.
+        familiarity: what its training clips look like.
+        cnn: the file with the CNN's weights, if training changed them.
+        overwrite: replace the model that is there.
 
     Raises:
         OutputError: the folder cannot be written, or holds a model that is not to be replaced.
     """
     new_folder(folder, overwrite=overwrite)
     (folder / MODEL_FILE).unlink(missing_ok=True)
+    (folder / CNN_FILE).unlink(missing_ok=True)
+    if cnn is not None:
+        write_bytes_atomically(folder / CNN_FILE, cnn)
+        description = _with_cnn_file(description, folder)
     digest = _write_tensors(folder / WEIGHTS_FILE, weights)
     model = Model(folder=folder, description=description, weights_sha256=digest)
     return write_familiarity(model, familiarity) if familiarity else write_description(model)
@@ -246,6 +262,9 @@ def load_model(name: str | Path) -> Model:
             hint=_RESTORE_HINT,
         ) from error
     _read_tensors(folder / WEIGHTS_FILE, digest)
+    if description.backbone.mode != "frozen":
+        _read_tensors(folder / CNN_FILE, description.backbone.weights_sha256)
+        description = _with_cnn_file(description, folder)
     return Model(
         folder=folder,
         description=description,
@@ -286,6 +305,11 @@ def shipped_models() -> list[Path]:
     # A wheel carries the zoo inside the package; a checkout has it beside the package.
     zoo = next((z for z in (package / "models", package.parent / "models") if z.is_dir()), None)
     return sorted(file.parent for file in zoo.glob(f"*/{MODEL_FILE}")) if zoo else []
+
+
+def _with_cnn_file(description: ModelDescription, folder: Path) -> ModelDescription:
+    """The description that knows where its CNN lies."""
+    return replace(description, backbone=replace(description.backbone, file=folder / CNN_FILE))
 
 
 def _write_tensors(path: Path, tensors: Weights) -> str:

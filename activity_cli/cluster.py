@@ -23,6 +23,7 @@ from activity_cli.files import is_file
 from activity_cli.guarded_imports import import_ray
 from activity_cli.predictors.sliding import wanted_segments
 from activity_cli.types import FileResult, Status
+from activity_cli.views import describe_cost
 
 _MOST_FILES_PER_TASK = 16
 """What is done again when a machine is lost, and how many rows a worker sends at a time."""
@@ -101,6 +102,8 @@ class ClusterPredictor:
         self.made_with: Mapping[str, str] = self._identity.made_with
         self.gives_novelty = self._identity.gives_novelty
         self.segments = wanted_segments(recipe.sliding, self.description)
+        if cost := describe_cost(self.made_with, slides=recipe.sliding is not None):
+            on_note(cost)
         count = self._num_workers_now() or 1
         on_note(f"{count} worker{'s' * (count > 1)} of {_describe(workers)} each.")
 

@@ -44,6 +44,8 @@ class Recipe:
     decoders: Decoders = field(default_factory=Decoders)
     sliding: Sliding | None = None
     """How windows slide over videos that are longer than a clip."""
+    test_views: int = 1
+    """Views of each clip whose scores are averaged."""
     num_threads: int = 1
     """That an engine computes with."""
     hash_content: bool = False
@@ -66,6 +68,7 @@ class Recipe:
             remember=self.remember,
             decoders=self.decoders,
             sliding=self.sliding,
+            test_views=self.test_views,
         )
 
 

@@ -1,4 +1,4 @@
-"""k-fold cross-validation of the sequence classifier on features that were extracted once.
+"""k-fold cross-validation, on features that were extracted once, or of CNN and classifier.
 
 Every clip is scored once, by a network that saw neither it nor anything of its group. The part
 that early stopping watches is carved out of the training folds, never out of the held-out one.
@@ -8,6 +8,7 @@ N is clips, C labels.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from activity_cli.audit import announce, audit_parts
 from activity_cli.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.dataset import Dataset, load_dataset
+from activity_cli.encoding import Rows
 from activity_cli.evaluation import (
     Evaluation,
     evaluate_scores,
@@ -27,16 +29,20 @@ from activity_cli.familiarity import learn_familiarity
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
 from activity_cli.leakage import Leakage
 from activity_cli.name_groups import group_by_name
+from activity_cli.pictures import LabelledPictures, read_pictures
 from activity_cli.settings import (
+    FROZEN,
     USUAL_AUDIT,
     AuditSettings,
+    CnnSettings,
     NetworkSettings,
     Temporal,
     TrainSettings,
 )
 from activity_cli.splits import Folds, inner_split
+from activity_cli.teaching import Taught, Teach, make_teacher
 from activity_cli.time_order import OrderScores, join_orders
-from activity_cli.training import fit, score_in_other_orders, score_rows, score_single_frames
+from activity_cli.training import score_in_other_orders, score_rows, score_single_frames
 from activity_cli.types import OnProgress, no_progress
 
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
@@ -91,7 +97,7 @@ class PairComparison:
 class CrossvalRun:
     """A cross-validation of labelled data, with other heads beside it when asked for."""
 
-    data: LabelledFeatures
+    data: LabelledFeatures | LabelledPictures
     folds: Folds
     result: CrossValidation
     rounds: Mapping[str, CrossValidation]
@@ -110,6 +116,7 @@ def run_crossval(
     deal: Callable[[Dataset], Folds],
     network: NetworkSettings,
     settings: TrainSettings,
+    cnn: CnnSettings = FROZEN,
     compare: bool = False,
     background: str | None = None,
     audit: AuditSettings = USUAL_AUDIT,
@@ -122,6 +129,7 @@ def run_crossval(
         deal: says the fold of every sample.
         network: shape of the network.
         settings: how each fold's network is fitted.
+        cnn: whether and how each fold's CNN learns as well.
         compare: also run the simpler heads of `compare_heads`.
         background: the label that stands for no event.
         audit: groups in names, and whether leakage stops it.
@@ -135,12 +143,13 @@ def run_crossval(
     dataset.check_label(background)
     announce(dataset, reading, settings)
     deal(dataset)  # what cannot be dealt is said before minutes of decoding
-    labelled = read_labelled(dataset, reading)
+    labelled = (read_labelled if cnn.mode == "frozen" else read_pictures)(dataset, reading)
     folds = deal(labelled.dataset)
     leakage = audit_parts(labelled, folds.index, folds.names, audit=audit, reading=reading)
+    teach = partial(make_teacher, labelled, reading, settings=settings, cnn=cnn)
     on_progress = reading.on_progress
     if not compare:
-        result = cross_validate(labelled, folds, network, settings, on_progress=on_progress)
+        result = cross_validate(labelled, folds, teach(network), settings, on_progress=on_progress)
         return CrossvalRun(
             data=labelled,
             folds=folds,
@@ -150,7 +159,7 @@ def run_crossval(
             leakage=leakage,
             background=background,
         )
-    rounds = compare_heads(labelled, folds, network, settings, on_progress=on_progress)
+    rounds = compare_heads(labelled, folds, teach, network, settings, on_progress=on_progress)
     return CrossvalRun(
         data=labelled,
         folds=folds,
@@ -163,9 +172,9 @@ def run_crossval(
 
 
 def cross_validate(
-    data: LabelledFeatures,
+    data: LabelledFeatures | LabelledPictures,
     folds: Folds,
-    network: NetworkSettings,
+    teach: Teach,
     settings: TrainSettings,
     *,
     name: str = "folds",
@@ -174,15 +183,16 @@ def cross_validate(
     """Score every clip by a network trained on the other folds.
 
     Args:
-        data: features and labels of all clips.
+        data: all clips.
         folds: the fold in which each clip is held out.
-        network: shape of the network.
-        settings: how each fold's network is fitted.
+        teach: trains on some of them.
+        settings: of the training; their seed draws the validation clips.
         name: what progress calls this round.
         on_progress: told after each fold.
     """
-    num_labels, groups = len(data.dataset.labels), data.dataset.groups()
-    scores = np.zeros((len(data.targets), num_labels), np.float32)
+    groups = data.dataset.groups()
+    scores = np.zeros((len(data.targets), len(data.dataset.labels)), np.float32)
+    novelty = np.zeros(len(data.targets), np.float32)
     results, orders = [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
@@ -195,46 +205,25 @@ def cross_validate(
             fraction=VAL_FRACTION,
             seed=settings.seed,
         )
-        fitted = fit(
-            data.features,
-            data.targets,
-            train_rows=others[inner_train],
-            val_rows=others[inner_val],
-            num_labels=num_labels,
-            streams=data.clip.streams,
-            network_settings=network,
-            settings=settings,
-        )
-        scores[held_out] = score_rows(fitted.network, data.features, held_out)
-        if network.temporal == "lstm":
-            frames = score_single_frames(
-                fitted.network,
-                data.features,
-                data.targets,
-                learn_rows=others,
-                rows=held_out,
-                streams=data.clip.streams,
-                settings=settings,
-            )
-            orders.append(
-                replace(
-                    score_in_other_orders(fitted.network, data.features, held_out), frame=frames
-                )
-            )
+        taught = teach(others[inner_train], others[inner_val], on_progress)
+        scores[held_out] = score_rows(taught.fitted.network, taught.features, held_out)
+        # How unlike the clips of the other folds the held-out ones are.
+        known = learn_familiarity(taught.features, others)
+        novelty[held_out] = known.novelty(taught.features[held_out])
+        if taught.fitted.network.temporal == "lstm":
+            orders.append(_orders(taught, data, others, held_out, settings))
         correct = scores[held_out].argmax(axis=1) == data.targets[held_out]
         results.append(
             FoldResult(
                 name=fold_name,
                 num_clips=len(held_out),
                 accuracy=float(correct.mean()),
-                best_epoch=fitted.best_epoch,
+                best_epoch=taught.fitted.best_epoch,
                 seconds=time.perf_counter() - started,
             )
         )
         on_progress(name, number + 1, len(folds.names))
-    calibration, scores = calibrate_out_of_fold(
-        scores, data.targets, held_out_novelty(data, folds), folds.index
-    )
+    calibration, scores = calibrate_out_of_fold(scores, data.targets, novelty, folds.index)
     return CrossValidation(
         scores=scores,
         evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
@@ -244,22 +233,33 @@ def cross_validate(
     )
 
 
+def _orders(
+    taught: Taught,
+    data: LabelledFeatures | LabelledPictures,
+    learned: Rows,
+    held_out: Rows,
+    settings: TrainSettings,
+) -> OrderScores:
+    """What was learned from some rows, fed with others in other orders."""
+    network, features = taught.fitted.network, taught.features
+    frames = score_single_frames(
+        network,
+        features,
+        data.targets,
+        learn_rows=learned,
+        rows=held_out,
+        streams=data.clip.streams,
+        settings=settings,
+    )
+    return replace(score_in_other_orders(network, features, held_out), frame=frames)
+
+
 def _in_order_of_clips(orders: Sequence[OrderScores], folds: Folds) -> OrderScores:
     """One fold's clips after the other's -> all clips as they are in the data."""
     return join_orders(orders).rows(np.argsort(np.argsort(folds.index, kind="stable")))
 
 
-def held_out_novelty(data: LabelledFeatures, folds: Folds) -> NDArray[np.float32]:
-    """(N,) how unlike the clips of the other folds every clip is."""
-    novelty = np.zeros(len(data.targets), np.float32)
-    for number in range(len(folds.names)):
-        held_out = np.flatnonzero(folds.index == number)
-        known = learn_familiarity(data.features, np.flatnonzero(folds.index != number))
-        novelty[held_out] = known.novelty(data.features[held_out])
-    return novelty
-
-
-def majority_baseline(data: LabelledFeatures, folds: Folds) -> CrossValidation:
+def majority_baseline(data: LabelledFeatures | LabelledPictures, folds: Folds) -> CrossValidation:
     """What always naming the most frequent training label reaches on the same folds."""
     num_labels = len(data.dataset.labels)
     scores = np.zeros((len(data.targets), num_labels), np.float32)
@@ -272,8 +272,9 @@ def majority_baseline(data: LabelledFeatures, folds: Folds) -> CrossValidation:
 
 
 def compare_heads(
-    data: LabelledFeatures,
+    data: LabelledFeatures | LabelledPictures,
     folds: Folds,
+    teach: Callable[[NetworkSettings], Teach],
     network: NetworkSettings,
     settings: TrainSettings,
     *,
@@ -288,7 +289,7 @@ def compare_heads(
     for temporal, name in _HEADS.items():
         head = replace(network, temporal=temporal)
         rounds[name] = cross_validate(
-            data, folds, head, settings, name=name, on_progress=on_progress
+            data, folds, teach(head), settings, name=name, on_progress=on_progress
         )
     return rounds
 

@@ -1,9 +1,10 @@
 """Features -> what the classifier reads of them, measured once and in batches.
 
-N is all clips, B clips in a batch; S, T, D, R as in `network`.
+N is all clips, K augmented views of each, B clips in a batch; S, T, D, R as in `network`.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -55,14 +56,75 @@ def _eigh(covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def encode_rows(network: SequenceClassifier, features: Features, rows: Rows) -> Encoded:
     """Rows of (N, S, T, D) features as the trained part reads them, a tenth of their size."""
-    encoded = [
-        network.encode(torch.from_numpy(features[batch].astype(np.float32)))
-        for batch in batches_of(rows, ENCODING_BATCH)
-    ]
-    return Encoded(
-        summary=torch.cat([part.summary for part in encoded]),
-        changes=torch.cat([part.changes for part in encoded]),
+    return Encoded.joined(
+        [
+            network.encode(torch.from_numpy(features[batch].astype(np.float32)))
+            for batch in batches_of(rows, ENCODING_BATCH)
+        ]
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where plain clips and their augmented views stand, one after the other.
+
+    All clips plain, those to learn from first; then view by view of the clips to learn from; then
+    view by view of the others.
+    """
+
+    num_train: int
+    num_clips: int
+    num_views: int = 0
+    """K"""
+
+    @property
+    def train(self) -> torch.Tensor:
+        """All that is learned from: the first clips, plain and in every view."""
+        views = torch.arange(self.num_train * self.num_views)
+        return torch.cat([torch.arange(self.num_train), self.num_clips + views])
+
+    @property
+    def clips(self) -> torch.Tensor:
+        """(N * (K + 1),) which clip stands at each place."""
+        train, val = torch.arange(self.num_train), torch.arange(self.num_train, self.num_clips)
+        return torch.cat([train, val, train.repeat(self.num_views), val.repeat(self.num_views)])
+
+    def draw(self, rows: torch.Tensor) -> torch.Tensor:
+        """Places of clips to learn from, each in one of its K + 1 views by torch's chance."""
+        if not self.num_views:
+            return rows
+        views = torch.randint(self.num_views + 1, rows.shape)
+        among_views = self.num_clips + (views - 1) * self.num_train + rows
+        return torch.where(views == 0, rows, among_views)
+
+
+def encode_places(
+    network: SequenceClassifier,
+    features: Features,
+    views: Features | None,
+    *,
+    train_rows: Rows,
+    val_rows: Rows,
+) -> tuple[Encoded, Places]:
+    """Clips and their views as the trained part reads them, and where they stand.
+
+    Args:
+        network: whose statistics are known.
+        features: (N, S, T, D) of the plain clips.
+        views: (N, K, S, T, D), if there are any.
+        train_rows: to learn from.
+        val_rows: to judge by.
+    """
+    num_views = 0 if views is None else views.shape[1]
+    parts = [encode_rows(network, features, np.concatenate([train_rows, val_rows]))]
+    if views is not None:
+        parts += [
+            encode_rows(network, views[:, number], rows)
+            for rows in (train_rows, val_rows)
+            for number in range(num_views)
+        ]
+    places = Places(len(train_rows), len(train_rows) + len(val_rows), num_views)
+    return Encoded.joined(parts), places
 
 
 def batches_of(rows: Rows, size: int) -> Iterator[Rows]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from activity_cli.crossval import CrossvalRun
     from activity_cli.labelled import LabelledFeatures
     from activity_cli.measurement import Measurement
+    from activity_cli.pictures import LabelledPictures
     from activity_cli.runs import TrainingRun
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -186,7 +187,7 @@ def _rivals_of_model(measurement: "Measurement", orders: OrderScores | None) -> 
     missing: dict[Kind, str] = {} if has_lstm else dict(_WITHOUT_LSTM)
     missing["frame"] = "it takes training, as `activity crossval` does"
     if has_lstm and orders is None:
-        why = "an export takes frames and gives scores, and nothing in between"
+        why = "it takes a model folder, without test views"
         missing |= {"mean": why, "shuffled": why, "reversed": why}
     elif has_lstm:
         missing["mean"] = "the model is not made of one summary and one LSTM"
@@ -227,7 +228,7 @@ def _training_orders(run: "TrainingRun") -> OrderScores | None:
 
 
 def _answers(
-    data: "LabelledFeatures",
+    data: "LabelledFeatures | LabelledPictures",
     rows: NDArray[np.int64],
     scores: NDArray[np.float32],
     evaluation: Evaluation,

@@ -16,20 +16,29 @@ if TYPE_CHECKING:
     from activity_cli.crossval import CrossvalRun
     from activity_cli.labelled import LabelledFeatures
     from activity_cli.measurement import Measurement
+    from activity_cli.pictures import LabelledPictures
 
 Facts = Mapping[str, str]
 
 
-def facts_of(data: "LabelledFeatures") -> Facts:
+def facts_of(data: "LabelledFeatures | LabelledPictures") -> Facts:
     """About clips that were read, and how."""
     dataset, clip = data.dataset, data.clip
     durations = [c.decoded.duration_seconds for c in data.clips if c.decoded]
     return {
         **data_facts(dataset.samples, durations, dataset.labels, dataset.groups()),
-        "CNN": data.backbone.name,
         "Read": _reading(clip.num_frames, clip.frame_size, clip.streams),
-        "Engine": data.extractor.identity,
+        **_made_by(data),
     }
+
+
+def _made_by(data: "LabelledFeatures | LabelledPictures") -> Facts:
+    """What made the features; a CNN that learns is another in each fold."""
+    from activity_cli.labelled import LabelledFeatures
+
+    if isinstance(data, LabelledFeatures):
+        return {"CNN": data.backbone.name, "Engine": data.extractor.identity}
+    return {"CNN": "learned with the classifier", "Engine": data.engine}
 
 
 def data_facts(
@@ -87,7 +96,7 @@ def rejection_facts(measurement: "Measurement") -> Facts:
     return {"Called unknown": f"{count} clips{others}. The figures below count all clips."}
 
 
-def speed_of(data: "LabelledFeatures", more: Mapping[str, float]) -> Facts:
+def speed_of(data: "LabelledFeatures | LabelledPictures", more: Mapping[str, float]) -> Facts:
     """Time per clip where the features were made now, then whole stages."""
     whole = {**data.stage_seconds, **more}
     seconds = {stage: f"{value:.1f} s" for stage, value in whole.items()}

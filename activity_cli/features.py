@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 
 from activity_cli.backbones import Backbone
 from activity_cli.checked_files import CheckedFiles
-from activity_cli.clips import read_clip
+from activity_cli.clips import read_clips
 from activity_cli.dataset import Sample
 from activity_cli.decoder_pool import ClipReader, DecoderPool, Decoders
 from activity_cli.engines.protocol import Extractor
@@ -30,8 +30,9 @@ from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.files import temporary_file
 from activity_cli.overlap import overlap
 from activity_cli.paths import FEATURES
-from activity_cli.settings import STREAMS, ClipSettings, Stream
-from activity_cli.types import Clip, Decoded, OnProgress, Status, no_progress
+from activity_cli.settings import NO_VIEWS, STREAMS, AugmentSettings, ClipSettings, Stream
+from activity_cli.types import Clip, Decoded, Images, OnProgress, Status, no_progress
+from activity_cli.views import PLAIN, View, ViewsOf, plain_only, training_views
 
 _FORMAT = 1  # raise it when sampling, motion images or the entry's layout change
 
@@ -61,7 +62,9 @@ class ExtractedClip:
     request: ClipRequest
     decoded: Decoded | None = None
     values: NDArray[np.float16] | None = None
-    """(S, T, D). Half precision is finer than the CNN's own rounding in bf16."""
+    """(S, T, D) of the first view. Half precision is finer than the CNN's own rounding in bf16."""
+    more_values: Sequence[NDArray[np.float16]] = ()
+    """(S, T, D) of each further view."""
     error: VideoError | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Time spent per stage: decode, cnn."""
@@ -127,14 +130,16 @@ def extract_features(
     backbone: Backbone,
     pool: DecoderPool,
     cache: FeatureCache | None = None,
+    views_of: ViewsOf = plain_only,
     max_seconds: float | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[ExtractedClip]:
     """Features of each request, in order: decoders run ahead, the CNN takes what is ready.
 
-    Memory does not grow with the number of requests. A video that gives no frames becomes an
-    `ExtractedClip` with its error, a LongVideoError if it is longer than `max_seconds`. Once
-    `stop` is set, requests that are not begun are left out.
+    A clip is decoded once for all of the views that `views_of` says, given a digest of its content
+    where there is a cache. Memory does not grow with the number of requests. A video that gives no
+    frames becomes an `ExtractedClip` with its error, a LongVideoError if it is longer than
+    `max_seconds`. Once `stop` is set, requests that are not begun are left out.
     """
     requests, num_threads = threads_for(requests, pool.decoders)
     preparer = _Preparer(
@@ -144,6 +149,7 @@ def extract_features(
         key_parts=_key_parts(settings, backbone, extractor),
         num_threads=num_threads,
         max_seconds=max_seconds,
+        views_of=views_of,
     )
     finished = overlap(
         requests,
@@ -160,23 +166,40 @@ def extract_features(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """A request on its way: what the cache had, then the decoded rest, then its features."""
+class _PreparedView:
+    """A view of a clip: what the cache had, then the decoded rest, then its features."""
 
-    request: ClipRequest
-    key: str = ""
+    key: str
     streams: StreamFeatures = field(default_factory=dict)
     decoded: Decoded | None = None
     clip: Clip | None = None
+    is_new: bool = False
+    """Whether the cache lacks something of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A request on its way."""
+
+    request: ClipRequest
+    views: Mapping[View, _PreparedView] = field(default_factory=dict)
+    """Each once; in the order of `asked`."""
+    asked: Sequence[View] = ()
     error: VideoError | None = None
     decode_seconds: float = 0.0
     cnn_seconds: float = 0.0
     may_cache: bool = False
 
     @property
+    def images(self) -> list[Images]:
+        """What the CNN has to see: (T, H, W, 3) per view and stream."""
+        clips = [view.clip for view in self.views.values() if view.clip]
+        return [images for clip in clips for images in clip.images.values()]
+
+    @property
     def num_images(self) -> int:
-        """How many images the CNN has to see."""
-        return sum(len(images) for images in self.clip.images.values()) if self.clip else 0
+        """How many images that are."""
+        return sum(len(images) for images in self.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,44 +212,67 @@ class _Preparer:
     key_parts: str
     num_threads: int
     max_seconds: float | None
+    views_of: ViewsOf
 
     def prepare(self, request: ClipRequest) -> _Prepared:
         """Runs in a thread of its own, and waits there for the worker that decodes."""
         started = time.perf_counter()
-        key, cached, decoded = "", dict[Stream, NDArray[np.float16]](), None
+        identity = ""
         try:
             before = _fingerprint(request.path)
             if self.cache is not None and before is not None:
-                key = _key(request, self.key_parts, before)
-                if entry := self.cache.load(key):
-                    cached, decoded = entry
-                    self._check_length(decoded)
-            missing = tuple(stream for stream in self.settings.streams if stream not in cached)
-            clip = None
-            if missing:
-                clip = self.reader.call(
-                    read_clip,
-                    request.path,
-                    replace(self.settings, streams=missing),
-                    start_seconds=request.start_seconds,
-                    end_seconds=request.end_seconds,
-                    max_seconds=self.max_seconds,
-                    num_threads=self.num_threads,
-                )
-                decoded = clip.decoded
+                identity = _identity(request, before)
+            asked = self.views_of(identity)
+            views = {view: self._look_up(view, identity) for view in asked}
+            views = self._read(request, views)
             # A file that changed while it was read is scored, but not remembered.
-            may_cache = bool(key) and _fingerprint(request.path) == before
+            may_cache = bool(identity) and _fingerprint(request.path) == before
         except VideoError as error:
             return _Prepared(request=request, error=error)
         return _Prepared(
             request=request,
-            key=key,
-            streams=cached,
-            decoded=decoded,
-            clip=clip,
+            views=views,
+            asked=asked,
             decode_seconds=time.perf_counter() - started,
-            may_cache=may_cache and clip is not None,
+            may_cache=may_cache,
         )
+
+    def _look_up(self, view: View, identity: str) -> _PreparedView:
+        """What the cache has of a view."""
+        if self.cache is None or not identity:
+            return _PreparedView(key="", is_new=True)
+        key = _key(self.key_parts, identity, view)
+        entry = self.cache.load(key)
+        if entry is None:
+            return _PreparedView(key=key, is_new=True)
+        streams, decoded = entry
+        self._check_length(decoded)
+        is_new = not streams.keys() >= set(self.settings.streams)
+        return _PreparedView(key=key, streams=streams, decoded=decoded, is_new=is_new)
+
+    def _read(
+        self, request: ClipRequest, views: dict[View, _PreparedView]
+    ) -> dict[View, _PreparedView]:
+        """The views with what they lack, for which the clip is decoded once."""
+        new = {view: found for view, found in views.items() if found.is_new}
+        if not new:
+            return views
+        wanted = self.settings.streams
+        missing = tuple(s for s in wanted if any(s not in v.streams for v in new.values()))
+        clips = self.reader.call(
+            read_clips,
+            request.path,
+            replace(self.settings, streams=missing),
+            tuple(new),
+            start_seconds=request.start_seconds,
+            end_seconds=request.end_seconds,
+            max_seconds=self.max_seconds,
+            num_threads=self.num_threads,
+        )
+        return views | {
+            view: replace(found, clip=clip, decoded=clip.decoded)
+            for (view, found), clip in zip(new.items(), clips, strict=True)
+        }
 
     def _check_length(self, decoded: Decoded) -> None:
         """What was taken as one clip before need not be one now."""
@@ -238,22 +284,26 @@ def _run_cnn(
     batch: Sequence[_Prepared], settings: ClipSettings, extractor: Extractor
 ) -> list[_Prepared]:
     """Run the CNN once over the images of several clips; gives the clips back with features."""
-    images = [i for item in batch if item.clip for i in item.clip.images.values()]
+    images = [stack for item in batch for stack in item.images]
     if not images:
         return list(batch)
     started = time.perf_counter()
     rows = extractor.extract(np.concatenate(images)).astype(np.float16)  # (N, D)
     seconds_per_image = (time.perf_counter() - started) / len(rows)
     parts = iter(np.split(rows, len(rows) // settings.num_frames))  # (T, D) each
+
+    def seen(view: _PreparedView) -> _PreparedView:
+        if view.clip is None:
+            return view
+        streams = view.streams | {stream: next(parts) for stream in view.clip.images}
+        return replace(view, clip=None, streams=streams)
+
     return [
         replace(
             item,
-            clip=None,
-            streams=item.streams | {stream: next(parts) for stream in item.clip.images},
+            views={view: seen(prepared) for view, prepared in item.views.items()},
             cnn_seconds=seconds_per_image * item.num_images,
         )
-        if item.clip
-        else item
         for item in batch
     ]
 
@@ -262,14 +312,21 @@ def _finish(
     prepared: _Prepared, settings: ClipSettings, cache: FeatureCache | None
 ) -> ExtractedClip:
     """Remember what is new and put the streams together."""
-    if prepared.decoded is None:
+    if prepared.error is not None:
         return ExtractedClip(request=prepared.request, error=prepared.error)
-    if cache is not None and prepared.may_cache:
-        cache.save(prepared.key, prepared.streams, prepared.decoded)
+    views = [prepared.views[view] for view in prepared.asked]
+    for view in prepared.views.values():
+        if cache is not None and prepared.may_cache and view.is_new and view.decoded:
+            cache.save(view.key, view.streams, view.decoded)
+    first, *more = (
+        np.stack([view.streams[stream] for stream in settings.streams])  # (S, T, D)
+        for view in views
+    )
     return ExtractedClip(
         request=prepared.request,
-        decoded=prepared.decoded,
-        values=np.stack([prepared.streams[stream] for stream in settings.streams]),  # (S, T, D)
+        decoded=views[0].decoded,
+        values=first,
+        more_values=more,
         stage_seconds={"decode": prepared.decode_seconds, "cnn": prepared.cnn_seconds},
     )
 
@@ -285,15 +342,31 @@ def _key_parts(settings: ClipSettings, backbone: Backbone, extractor: Extractor)
     return json.dumps(parts, sort_keys=True)
 
 
-def _key(request: ClipRequest, key_parts: str, fingerprint: tuple[int, int]) -> str:
+def _identity(request: ClipRequest, fingerprint: tuple[int, int]) -> str:
+    """What tells a clip from others: the content of its file, and the piece of it."""
     try:
         is_piece = (request.start_seconds, request.end_seconds) != (None, None)
         digest = _digest_once if is_piece else _digest
         content = digest(request.path, fingerprint)
     except OSError as error:
         raise VideoError(f"cannot be read: {error.strerror}") from error
-    piece = json.dumps([content, request.start_seconds, request.end_seconds])
-    return hashlib.sha256((key_parts + piece).encode()).hexdigest()
+    return json.dumps([content, request.start_seconds, request.end_seconds])
+
+
+def clip_identity(request: ClipRequest) -> str:
+    """What `extract_features` tells `views_of` about a clip.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    if (fingerprint := _fingerprint(request.path)) is None:
+        raise VideoError("is no file")
+    return _identity(request, fingerprint)
+
+
+def _key(key_parts: str, identity: str, view: View) -> str:
+    of_view = "" if view == PLAIN else view.key()
+    return hashlib.sha256((key_parts + identity + of_view).encode()).hexdigest()
 
 
 def _digest(path: Path, fingerprint: tuple[int, int]) -> str:
@@ -328,6 +401,8 @@ class FeatureTable:
 
     values: NDArray[np.float16]
     """(N, S, T, D), a memory map of a file without a name: it is gone when the program ends."""
+    views: NDArray[np.float16]
+    """(N, K, S, T, D) of the K augmented views of each clip, mapped like `values`."""
     rows: NDArray[np.int64]
     """(N,) which request each row belongs to; a request without frames has no row."""
     extracted: Sequence[ExtractedClip]
@@ -342,16 +417,19 @@ def gather_features(
     backbone: Backbone,
     pool: DecoderPool,
     cache: FeatureCache,
+    augment: AugmentSettings = NO_VIEWS,
     on_progress: OnProgress = no_progress,
 ) -> FeatureTable:
     """Features of all requests as one array, for training and cross-validation.
 
+    Beside each clip itself stand its augmented views, as many as `augment` says.
+
     Raises:
         OutputError: the cache folder cannot be written.
     """
-    shape = (len(requests), len(settings.streams), settings.num_frames, extractor.feature_size)
-    with temporary_file(cache.folder) as file:
-        table = np.memmap(file, np.float16, mode="w+", shape=shape)
+    shape = (len(settings.streams), settings.num_frames, extractor.feature_size)
+    plain = _new_table(cache, (len(requests), *shape))
+    views = _new_table(cache, (len(requests), augment.num_views, *shape))
     rows: list[int] = []
     extracted: list[ExtractedClip] = []
     clips = extract_features(
@@ -361,17 +439,31 @@ def gather_features(
         backbone=backbone,
         cache=cache,
         pool=pool,
+        views_of=training_views(augment),
     )
     on_progress("features", 0, len(requests))
     for index, clip in enumerate(clips):
         if clip.values is not None:
-            table[len(rows)] = clip.values
+            plain[len(rows)] = clip.values
+            for number, values in enumerate(clip.more_values):
+                views[len(rows), number] = values
             rows.append(index)
-        extracted.append(replace(clip, values=None))
+        extracted.append(replace(clip, values=None, more_values=()))
         on_progress("features", index + 1, len(requests))
     return FeatureTable(
-        values=table[: len(rows)], rows=np.array(rows, np.int64), extracted=extracted
+        values=plain[: len(rows)],
+        views=views[: len(rows)],
+        rows=np.array(rows, np.int64),
+        extracted=extracted,
     )
+
+
+def _new_table(cache: FeatureCache, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    """A memory map of a file without a name; nothing of size 0 can be mapped."""
+    if 0 in shape:
+        return np.empty(shape, np.float16)
+    with temporary_file(cache.folder) as file:
+        return np.memmap(file, np.float16, mode="w+", shape=shape)
 
 
 def feature_cache(cache_dir: Path) -> FeatureCache:

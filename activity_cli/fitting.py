@@ -1,18 +1,31 @@
 """Labelled data -> a network fitted to it, not yet saved: what a run does first."""
 
+import hashlib
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from activity_cli.audit import announce, audit_parts
+from activity_cli.bundle import CNN_FILE
 from activity_cli.dataset import Dataset, load_dataset
+from activity_cli.engines.loading import load_extractor
+from activity_cli.joint import CnnTrainer, FittedCnn
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
 from activity_cli.leakage import Leakage
 from activity_cli.learning.loop import ALONE, Epoch, Session
 from activity_cli.name_groups import group_by_name
+from activity_cli.pictures import LabelledPictures, read_pictures, see_pictures
 from activity_cli.resuming import check_same, describe_run, remember
-from activity_cli.settings import USUAL_AUDIT, AuditSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import (
+    FROZEN,
+    USUAL_AUDIT,
+    AuditSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 from activity_cli.splits import PARTS, Split, split_train_val_test
 from activity_cli.training import FittedNetwork, fit
 
@@ -26,6 +39,7 @@ class Plan:
     reading: Reading
     network: NetworkSettings
     settings: TrainSettings
+    cnn: CnnSettings = FROZEN
     val_fraction: float = 0.15
     """Share of the clips that chooses the best epoch."""
     test_fraction: float = 0.15
@@ -44,6 +58,20 @@ class Plan:
         dataset = group_by_name(load_dataset(self.data), self.audit.groups)
         dataset.check_label(self.background)
         return dataset
+
+    @property
+    def num_epochs(self) -> int:
+        """The most that there will be."""
+        return self.settings.epochs if self.cnn.mode == "frozen" else self.cnn.most_epochs
+
+    def read(self, dataset: Dataset) -> LabelledFeatures | LabelledPictures:
+        """Features, or the pictures themselves where the CNN learns as well.
+
+        Raises:
+            DataError, BackboneError, OutputError: as `read_labelled`.
+        """
+        read = read_labelled if self.cnn.mode == "frozen" else read_pictures
+        return read(dataset, self.reading)
 
     def split(self, dataset: Dataset) -> Split:
         """The parts to learn from, to choose the best epoch by, and to measure on.
@@ -65,12 +93,15 @@ class Learned:
 
     plan: Plan
     data: LabelledFeatures
+    """The features are those of the CNN as it is after learning."""
     split: Split
     fitted: FittedNetwork
     seconds: float
     """For the fitting."""
     leakage: Leakage | None = None
     """What was found on both sides of the split; None where nobody looked."""
+    cnn: bytes | None = None
+    """The CNN's weights file, if they changed."""
 
 
 def learn(
@@ -101,15 +132,16 @@ def learn(
             plan.reading,
             network=plan.network,
             settings=plan.settings,
+            cnn=plan.cnn,
             background=plan.background,
         )
         if session.folder:
             check_same(session.folder, parts)
-        labelled = read_labelled(dataset, plan.reading)
+        labelled = plan.read(dataset)
         split = plan.split(labelled.dataset)
         leakage = audit_parts(labelled, split.part, PARTS, audit=plan.audit, reading=plan.reading)
     if session.folder and session.team.is_main:
-        parts = {**parts, "engine": {"name": labelled.extractor.identity}}
+        parts = {**parts, "engine": {"name": labelled.engine}}
         check_same(session.folder, parts)
         remember(session.folder, parts)
         on_begin()
@@ -117,20 +149,26 @@ def learn(
 
 
 def learn_from(
-    plan: Plan, labelled: LabelledFeatures, split: Split, session: Session = ALONE
+    plan: Plan,
+    labelled: LabelledFeatures | LabelledPictures,
+    split: Split,
+    session: Session = ALONE,
 ) -> Learned:
-    """Fit a network to features that were read and split.
+    """Fit a network to features or pictures that were read and split.
 
     Raises:
         TrainingError, OutputError: as `learn`.
     """
-    started = time.perf_counter()
-    on_progress, num_epochs = plan.reading.on_progress, plan.settings.epochs
+    on_progress, num_epochs = plan.reading.on_progress, plan.num_epochs
 
     def on_epoch(epoch: Epoch) -> None:
         session.on_epoch(epoch)
         on_progress("epochs", epoch.epoch, num_epochs)
 
+    watched = replace(session, on_epoch=on_epoch)
+    if isinstance(labelled, LabelledPictures):
+        return _learn_cnn(plan, labelled, split, watched)
+    started = time.perf_counter()
     fitted = fit(
         labelled.features,
         labelled.targets,
@@ -140,7 +178,8 @@ def learn_from(
         streams=labelled.clip.streams,
         network_settings=plan.network,
         settings=plan.settings,
-        session=replace(session, on_epoch=on_epoch),
+        views=labelled.views,
+        session=watched,
     )
     on_progress("epochs", num_epochs, num_epochs)  # early stopping is an end as well
     return Learned(
@@ -150,3 +189,52 @@ def learn_from(
         fitted=fitted,
         seconds=time.perf_counter() - started,
     )
+
+
+def _learn_cnn(plan: Plan, shown: LabelledPictures, split: Split, session: Session) -> Learned:
+    """CNN and classifier from pictures, then features by that CNN in the engine that predicts."""
+    reading = plan.reading
+    trainer = CnnTrainer(
+        shown,
+        reading.backbone,
+        network=plan.network,
+        settings=plan.settings,
+        cnn=plan.cnn,
+        device=reading.engine.device,
+        on_progress=reading.on_progress,
+    )
+    started = time.perf_counter()
+    found = trainer.fit(split.train, split.val, session)
+    seconds = time.perf_counter() - started
+    reading.on_progress("epochs", plan.num_epochs, plan.num_epochs)
+    data, weights = _see_again(found, shown, reading)
+    stages = {**data.stage_seconds, "first stages": trainer.seconds}
+    return Learned(
+        plan=plan,
+        data=replace(data, stage_seconds=stages),
+        split=split,
+        fitted=found.fitted,
+        seconds=seconds,
+        cnn=weights,
+    )
+
+
+def _see_again(
+    found: FittedCnn, shown: LabelledPictures, reading: Reading
+) -> tuple[LabelledFeatures, bytes | None]:
+    """Features of all clips by the CNN as it is now, and its weights file if it changed."""
+    backbone, weights = found.backbone, None
+    with tempfile.TemporaryDirectory() as scratch:
+        if backbone.mode != "frozen":
+            file, weights = Path(scratch, CNN_FILE), found.weights()
+            file.write_bytes(weights)
+            digest = hashlib.sha256(weights).hexdigest()
+            backbone = replace(backbone, weights_sha256=digest, file=file)
+        extractor = load_extractor(
+            backbone,
+            reading.engine,
+            cache_dir=reading.cache_dir,
+            frame_size=reading.clip.frame_size,
+            on_prepare=reading.on_prepare,
+        )
+    return see_pictures(shown, extractor, backbone, on_progress=reading.on_progress), weights

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.clips import images_by_stream, judge_end, to_square_rgb
+from activity_cli.clips import images_by_stream, judge_end, stack_roles, to_square
 from activity_cli.decoding import is_proven
 from activity_cli.errors import VideoError
 from activity_cli.sampling import TIE_SECONDS, Seconds, end_of_video, partner_indices
@@ -38,9 +38,9 @@ class GridChunk:
     """The next points of the grid, and how far the video has been read."""
 
     frames: Mapping[FrameRole, Images]
-    """(N, H, W, 3) RGB uint8 per role; none where N is 0 or streams were asked for."""
+    """(N, H, W, channels) uint8 per role; none where N is 0 or streams were asked for."""
     streams: Mapping[Stream, Images]
-    """(N, H, W, 3) RGB uint8 per stream; none where N is 0 or frames were asked for."""
+    """(N, H, W, channels) uint8 per stream; none where N is 0 or frames were asked for."""
     num_points: int
     """N."""
     first_seconds: float
@@ -156,9 +156,7 @@ class GridReader:
         index = len(self._times)
         self._times.append(seconds)
         if self._is_wanted(index, seconds):
-            self._kept[index] = to_square_rgb(
-                self._reader.retrieve_bgr(), self._settings.frame_size
-            )
+            self._kept[index] = to_square(self._reader.retrieve_bgr(), self._settings)
 
     def _is_wanted(self, index: int, seconds: float) -> bool:
         if self._foreseen is not None:
@@ -222,9 +220,7 @@ class GridReader:
     def _chunk(
         self, roles: Mapping[FrameRole, list[Frame]], count: int, *, is_last: bool
     ) -> GridChunk:
-        wanted: list[FrameRole] = ["frames"] if "rgb" in self._settings.streams else []
-        wanted += ["earlier", "later"] if "motion" in self._settings.streams else []
-        frames = {role: np.stack(roles[role]) for role in wanted if count}
+        frames = stack_roles(roles, self._settings)
         end, first = self._end_seconds(), self._times[0]
         status, reason = Status.OK, ""
         if is_last:

@@ -4,7 +4,7 @@ Clips that give no frames are left out of the learning, but never out of the rep
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from activity_cli.features import (
     gather_features,
 )
 from activity_cli.pieces import prepare_pieces
-from activity_cli.settings import ClipSettings
+from activity_cli.settings import NO_VIEWS, AugmentSettings, ClipSettings
 from activity_cli.types import OnProgress, no_progress
+from activity_cli.views import settle_flip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class Reading:
     decoders: Decoders = AUTO_DECODERS
     window_seconds: float | None = None
     """Longer pieces are cut into windows of this length; None takes each as one clip."""
+    augment: AugmentSettings = NO_VIEWS
+    """How many augmented views of each clip are read beside it, and how they differ."""
     on_progress: OnProgress = no_progress
     on_prepare: Callable[[str], None] = lambda _: None
     on_warning: Callable[[str], None] = lambda _: None
@@ -54,6 +57,10 @@ class LabelledFeatures:
     """The samples that have features, in the order of the rows."""
     features: NDArray[np.float16]
     """(N, S, T, D), mapped from disk."""
+    views: NDArray[np.float16]
+    """(N, K, S, T, D) of each clip's augmented views, for training alone; K may be 0."""
+    augment: AugmentSettings
+    """How these views were drawn."""
     targets: NDArray[np.int64]
     """(N,) position of each clip's label in `dataset.labels`."""
     clips: tuple[ExtractedClip, ...]
@@ -65,6 +72,11 @@ class LabelledFeatures:
     extractor: Extractor
     stage_seconds: Mapping[str, float]
 
+    @property
+    def engine(self) -> str:
+        """What computed the features."""
+        return self.extractor.identity
+
 
 def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
     """Decode all clips of a data set and run the CNN over them, or take them from the cache.
@@ -75,6 +87,7 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
         OutputError: the cache folder cannot be written.
     """
     started = time.perf_counter()
+    augment = settle_flip(reading.augment, dataset.labels, reading.on_prepare)
     with DecoderPool(reading.decoders) as pool:  # its first worker starts while the CNN is loaded
         extractor = load_extractor(
             reading.backbone,
@@ -92,16 +105,15 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
             backbone=reading.backbone,
             pool=pool,
             cache=feature_cache(reading.cache_dir),
+            augment=augment,
             on_progress=reading.on_progress,
         )
-    kept = set(table.rows.tolist())
-    pairs = list(zip(dataset.samples, table.extracted, strict=True))
-    left_out = tuple(pair for index, pair in enumerate(pairs) if index not in kept)
-    whole = replace(dataset, samples=tuple(dataset.samples[i] for i in table.rows))
-    _check_every_label_is_left(whole, left_out)
+    whole, left_out = part_by_decoding(dataset, table.rows, table.extracted)
     return LabelledFeatures(
         dataset=whole,
         features=table.values,
+        views=table.views,
+        augment=augment,
         targets=whole.label_indices(),
         clips=tuple(table.extracted[i] for i in table.rows),
         left_out=left_out,
@@ -113,6 +125,22 @@ def read_labelled(dataset: Dataset, reading: Reading) -> LabelledFeatures:
             "features": time.perf_counter() - prepared,
         },
     )
+
+
+def part_by_decoding(
+    dataset: Dataset, rows: NDArray[np.int64], extracted: Sequence[ExtractedClip]
+) -> tuple[Dataset, tuple[tuple[Sample, ExtractedClip], ...]]:
+    """The samples that gave frames, by their positions, and the others with the reason.
+
+    Raises:
+        DataError: a label has no clip that decodes.
+    """
+    kept = set(rows.tolist())
+    pairs = list(zip(dataset.samples, extracted, strict=True))
+    left_out = tuple(pair for index, pair in enumerate(pairs) if index not in kept)
+    whole = replace(dataset, samples=tuple(dataset.samples[i] for i in rows))
+    _check_every_label_is_left(whole, left_out)
+    return whole, left_out
 
 
 def _check_every_label_is_left(

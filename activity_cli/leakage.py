@@ -67,7 +67,8 @@ class Leakage:
     """Groups that names seem to say, where the data has none."""
     num_guessed_split: int = 0
     """Of the guessed groups, how many are in several parts."""
-    looked_for_copies: bool = True
+    not_looked: str = ""
+    """Why near copies were not looked for; empty where they were."""
 
     @property
     def is_found(self) -> bool:
@@ -103,11 +104,8 @@ class Leakage:
                 f"{self._parts()}, such as {self.split_groups[0]}. Figures flatter: without "
                 "--fold-column or --group-column each group stays in one."
             )
-        if not self.looked_for_copies:
-            yield (
-                f"More than {MOST_CLIPS} clips: not looked for near copies; "
-                "`activity check DATA` finds copies."
-            )
+        if self.not_looked:
+            yield f"Near copies: not looked for, {self.not_looked}; `activity check DATA` can."
 
     def _guessed(self) -> Iterator[str]:
         if self.guess is not None:
@@ -157,7 +155,7 @@ class Leakage:
 
 def find_leakage(
     dataset: Dataset,
-    features: NDArray[np.floating[Any]],
+    features: NDArray[np.floating[Any]] | None,
     part: NDArray[np.int64],
     part_names: Sequence[str],
 ) -> Leakage:
@@ -165,13 +163,18 @@ def find_leakage(
 
     Args:
         dataset: N samples.
-        features: (N, S, T, D), theirs.
+        features: (N, S, T, D), theirs; None where a CNN has yet to learn: then near copies are
+            not looked for.
         part: (N,) position of each sample's part in `part_names`.
         part_names: such as train, val, test, or the names of folds.
     """
     leaks = {(leak.first, leak.second): leak for leak in _file_leaks(dataset.samples, part)}
-    looked_for_copies = len(features) <= MOST_CLIPS
-    if looked_for_copies:
+    not_looked = ""
+    if features is None:
+        not_looked = "the CNN has yet to learn"
+    elif len(features) > MOST_CLIPS:
+        not_looked = f"more than {MOST_CLIPS} clips"
+    else:
         for leak in _near_copies(mean_features(features), part):
             leaks.setdefault((leak.first, leak.second), leak)
     guess = guess_groups(dataset)
@@ -186,7 +189,7 @@ def find_leakage(
         split_groups=_in_several([sample.group for sample in dataset.samples], part),
         guess=guess,
         num_guessed_split=len(_in_several(guessed, part)),
-        looked_for_copies=looked_for_copies,
+        not_looked=not_looked,
     )
 
 

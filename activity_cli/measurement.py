@@ -104,10 +104,11 @@ def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:
         model: its name or folder.
 
     Returns:
-        What knows the scores afterwards; None for an export, which takes frames and gives scores,
-        and for a model without an LSTM, to which the order makes no difference.
+        What knows the scores afterwards; None for an export, which takes frames and gives scores
+        and nothing between, with test views, whose mean would stand beside single ones, and for a
+        model without an LSTM, to which the order makes no difference.
     """
-    if not isinstance(predictor, ModelPredictor):
+    if not isinstance(predictor, ModelPredictor) or predictor.has_test_views:
         return None
     if predictor.description.network.temporal != "lstm":
         return None

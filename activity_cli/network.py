@@ -19,6 +19,7 @@ Convolutional Networks" (2015); a linear path beside a deep one follows Cheng et
 Learning" (2016); attention that the last state asks, joined to it, follows Luong et al. (2015).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +54,16 @@ class Encoded:
     def rows(self, index: Tensor) -> "Encoded":
         """The clips at these positions."""
         return Encoded(summary=self.summary[index], changes=self.changes[index])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Encoded"]) -> "Encoded":
+        """Some after others; a single one as it is."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            summary=torch.cat([part.summary for part in parts]),
+            changes=torch.cat([part.changes for part in parts]),
+        )
 
 
 class AttentionPooling(nn.Module):

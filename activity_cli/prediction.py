@@ -18,6 +18,7 @@ from activity_cli.predictors.model import ModelPredictor
 from activity_cli.predictors.sliding import Sliding
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import FileResult, Status
+from activity_cli.views import describe_cost
 
 
 class Predictor(Protocol):
@@ -55,6 +56,7 @@ def load_predictor(
     remember: bool = True,
     decoders: Decoders = AUTO_DECODERS,
     sliding: Sliding | None = None,
+    test_views: int = 1,
     on_prepare: OnPrepare = lambda _: None,
 ) -> Predictor:
     """Load a model with what computes it.
@@ -67,27 +69,39 @@ def load_predictor(
         decoders: how many videos are decoded at a time.
         sliding: how windows slide over videos that are longer than a clip; None takes every
             video as one clip.
-        on_prepare: told in one line when something is prepared that later runs find ready.
+        test_views: views of each clip whose scores are averaged: mirrored, and at other times.
+            Windows over longer videos are scored as they are.
+        on_prepare: told in one line when something is prepared that later runs find ready, and
+            what test-time views cost.
 
     Raises:
         ModelError: there is no such model, or it is damaged.
         BackboneError: the CNN's weights are not to be had, and it was not prepared before.
-        SettingsError: the engine does not compute that here, or not this model.
+        SettingsError: the engine does not compute that here, or not this model; or there are not
+            so many views.
         MissingExtraError: what computes is not installed.
     """
     path = Path(name)
+    predictor: Predictor
     if is_exported(path):
         refuse_engine(path, engine)
-        return ExportPredictor(read_exported(path), decoders=decoders, sliding=sliding)
-    return ModelPredictor(
-        load_model(name),
-        engine or choose_engine(),
-        cache_dir=cache_dir,
-        remember=remember,
-        decoders=decoders,
-        sliding=sliding,
-        on_prepare=on_prepare,
-    )
+        predictor = ExportPredictor(
+            read_exported(path), decoders=decoders, sliding=sliding, test_views=test_views
+        )
+    else:
+        predictor = ModelPredictor(
+            load_model(name),
+            engine or choose_engine(),
+            cache_dir=cache_dir,
+            remember=remember,
+            decoders=decoders,
+            sliding=sliding,
+            test_views=test_views,
+            on_prepare=on_prepare,
+        )
+    if cost := describe_cost(predictor.made_with, slides=sliding is not None):
+        on_prepare(cost)
+    return predictor
 
 
 @dataclass(slots=True)

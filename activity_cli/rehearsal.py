@@ -15,7 +15,6 @@ import numpy as np
 
 from activity_cli.dataset import Dataset
 from activity_cli.fitting import Plan, learn_from
-from activity_cli.labelled import read_labelled
 from activity_cli.runs import TrainingRun, keep
 from activity_cli.splits import Split
 from activity_cli.types import no_progress
@@ -60,8 +59,13 @@ def rehearse(plan: Plan) -> Rehearsal:
     few = _few(dataset)
     with TemporaryDirectory(ignore_cleanup_errors=True) as place:
         reading = replace(plan.reading, cache_dir=Path(place) / "cache", on_progress=no_progress)
-        small = replace(plan, reading=reading, settings=replace(plan.settings, epochs=1))
-        labelled = read_labelled(few, reading)
+        small = replace(
+            plan,
+            reading=reading,
+            settings=replace(plan.settings, epochs=1),
+            cnn=replace(plan.cnn, epochs=1),
+        )
+        labelled = small.read(few)
         rows = np.arange(len(labelled.targets))
         batch = np.resize(rows, min(plan.settings.batch_size, len(split.train)))
         parts = Split(train=batch, val=rows, test=rows, by="nothing")
@@ -82,7 +86,7 @@ def _few(dataset: Dataset) -> Dataset:
 
 def _estimate(plan: Plan, run: TrainingRun, *, all_clips: int, to_learn: int) -> Rehearsal:
     """What the whole takes, by what its parts took."""
-    seconds, epochs = run.stage_seconds, plan.settings.epochs
+    seconds, epochs = run.stage_seconds, plan.num_epochs
     clips = len(run.data.targets) + len(run.data.left_out)
     batch_size = len(run.split.train)
     of_batch = sum(epoch.seconds for epoch in run.fitted.history[1:])
@@ -92,8 +96,12 @@ def _estimate(plan: Plan, run: TrainingRun, *, all_clips: int, to_learn: int) ->
         batch_size=batch_size,
         epochs=epochs,
         stage_seconds={
-            "load CNN": seconds["load CNN"],
-            "features": seconds["features"] / clips * all_clips,
+            **({"load CNN": seconds["load CNN"]} if "load CNN" in seconds else {}),
+            **{
+                stage: seconds[stage] / clips * all_clips
+                for stage in ("decoding", "first stages", "features")
+                if stage in seconds
+            },
             "training": seconds["training"]
             - of_batch
             + of_batch * math.ceil(to_learn / batch_size) * epochs,

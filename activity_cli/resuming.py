@@ -13,7 +13,7 @@ from activity_cli.dataset import Dataset
 from activity_cli.errors import CheckpointError, SettingsError
 from activity_cli.files import write_json
 from activity_cli.labelled import Reading
-from activity_cli.settings import NetworkSettings, TrainSettings
+from activity_cli.settings import CnnSettings, NetworkSettings, TrainSettings
 from activity_cli.splits import Split
 
 CHECKPOINT_FOLDER = "checkpoint"  # of a run folder
@@ -45,6 +45,7 @@ def describe_run(
     *,
     network: NetworkSettings,
     settings: TrainSettings,
+    cnn: CnnSettings,
     background: str | None,
 ) -> Parts:
     """All that the numbers of a run depend on, except for how long it trains."""
@@ -52,7 +53,9 @@ def describe_run(
     return {
         "data": {"clips": len(dataset.samples), "digest": _digest(dataset, split)},
         "clip": {**reading.clip.to_json(), "window_seconds": reading.window_seconds},
+        "augmentation": reading.augment.to_json(),
         "backbone": reading.backbone.to_json(),
+        "cnn": {k: v for k, v in cnn.to_json().items() if k not in _MAY_CHANGE},
         "network": network.to_json(),
         "training": {**training, "background": background},
     }

@@ -27,7 +27,14 @@ from activity_cli.fitting import Learned, Plan, learn
 from activity_cli.labelled import LabelledFeatures, Reading
 from activity_cli.leakage import Leakage
 from activity_cli.learning.team import ONE_PROCESS, Team
-from activity_cli.settings import USUAL_AUDIT, AuditSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import (
+    FROZEN,
+    USUAL_AUDIT,
+    AuditSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 from activity_cli.splits import Split
 from activity_cli.training import FittedNetwork, load_scorer
 
@@ -95,6 +102,7 @@ def train_model(
     *,
     network: NetworkSettings,
     settings: TrainSettings,
+    cnn: CnnSettings = FROZEN,
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
     background: str | None = None,
@@ -110,6 +118,7 @@ def train_model(
         reading=reading,
         network=network,
         settings=settings,
+        cnn=cnn,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         background=background,
@@ -147,7 +156,12 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         data={**description.data, "leakage": leakage},
     )
     model = save_model(
-        folder / MODEL_SUBFOLDER, description, fitted.weights(), familiarity, overwrite=True
+        folder / MODEL_SUBFOLDER,
+        description,
+        fitted.weights(),
+        familiarity,
+        cnn=learned.cnn,
+        overwrite=True,
     )
     measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
     scores = score_with_engine(
@@ -166,7 +180,7 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
             measured_on="test clips",
         )
     metrics = {"measured_on": measured_on, **evaluation.to_json()}
-    description = replace(description, metrics=metrics, calibration=calibration)
+    description = replace(model.description, metrics=metrics, calibration=calibration)
     model = write_description(replace(model, description=description))
     return TrainingRun(
         folder=folder,
@@ -248,5 +262,9 @@ def _describe(
             "num_left_out": len(data.left_out),
             "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
         },
-        training={**settings.to_json(), "best_epoch": fitted.best_epoch},
+        training={
+            **settings.to_json(),
+            "best_epoch": fitted.best_epoch,
+            **({"augment": data.augment.to_json()} if data.augment.num_views else {}),
+        },
     )

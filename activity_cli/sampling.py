@@ -4,7 +4,7 @@ T is frames per clip, N frames of the video; times are seconds. What a clip hold
 decoded timestamps alone, and of the settings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -29,19 +29,58 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Which times of a clip a view of it takes. By default those of the plain clip."""
+
+    first: float = 0.0
+    """Where the view starts, as a share of the clip."""
+    last: float = 1.0
+    """Where it ends."""
+    jitter: float = 0.0
+    """How far a sample may be from the middle of its part, in parts; up to 0.5 keeps the order."""
+    speed: float = 1.0
+    """How much faster things seem to move: the pairs of motion images are so much farther apart."""
+    is_reversed: bool = False
+    """Whether time runs backwards."""
+    seed: int = 0
+    """Of the jitter."""
+
+    def span(self, start_seconds: float, end_seconds: float) -> tuple[float, float]:
+        """The part of a clip's span that is taken; exactly the span itself by default."""
+        length = end_seconds - start_seconds
+        return start_seconds + self.first * length, end_seconds - (1 - self.last) * length
+
+    def shifts(self, num_frames: int) -> Seconds:
+        """(T,) how far each sample is from the middle of its part, in parts."""
+        if self.jitter == 0:
+            return np.zeros(num_frames)
+        random = np.random.default_rng(self.seed)
+        return self.jitter * random.uniform(-1, 1, num_frames)
+
+
+PLAIN_TIMING = Timing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The frames that make up a clip, as indices into the video."""
+    """The frames that make up a view of a clip, as indices into the video."""
 
     samples: Indices  # (T,)
     earlier: Indices  # (T,) or (0,) without motion
     later: Indices  # as earlier
     needed: frozenset[int]
     num_frames: int
+    """Of the whole clip, whatever part of it the view takes."""
     duration_seconds: float
+    """As `num_frames`."""
 
 
 def choose_frames(
-    seconds: Seconds, settings: ClipSettings, piece: Piece, interval_from_header: float
+    seconds: Seconds,
+    settings: ClipSettings,
+    piece: Piece,
+    interval_from_header: float,
+    timing: Timing = PLAIN_TIMING,
 ) -> Choice | None:
     """Choose the clip's frames by their times; None when the piece starts after the video."""
     video_end = end_of_video(seconds, interval_from_header)
@@ -49,11 +88,21 @@ def choose_frames(
     end = video_end if piece.end_seconds is None else min(video_end, piece.end_seconds)
     if end - start < 1e-6:  # not 0: the end was computed
         return None
+    if timing.is_reversed:
+        return _choose_backwards(seconds, settings, start, end, timing)
     first, stop = _span_indices(seconds, start, end)
-    samples = sample_indices(seconds, end, settings.num_frames, start_seconds=start)
+    view_start, view_end = timing.span(start, end)
+    samples = sample_indices(
+        seconds,
+        view_end,
+        settings.num_frames,
+        start_seconds=view_start,
+        shifts=timing.shifts(settings.num_frames),
+    )
     earlier = later = samples[:0]
     if "motion" in settings.streams:
-        earlier, later = partner_indices(seconds, samples, settings.motion_step_seconds)
+        step_seconds = settings.motion_step_seconds * timing.speed
+        earlier, later = partner_indices(seconds, samples, step_seconds)
     taken = np.concatenate([samples if "rgb" in settings.streams else later, earlier, later])
     return Choice(
         samples=samples,
@@ -62,6 +111,30 @@ def choose_frames(
         needed=frozenset(np.unique(taken).tolist()),
         num_frames=stop - first,
         duration_seconds=end - start,
+    )
+
+
+def _choose_backwards(
+    seconds: Seconds, settings: ClipSettings, start: float, end: float, timing: Timing
+) -> Choice | None:
+    """Choose in the mirrored video, in which every frame is on screen as long as it really is."""
+    until = np.append(seconds[1:], max(end, seconds[-1]))
+    forwards = choose_frames(
+        -until[::-1],
+        settings,
+        Piece(start_seconds=-end, end_seconds=-start),
+        end - start,
+        replace(timing, is_reversed=False),
+    )
+    if forwards is None:
+        return None
+    last = len(seconds) - 1
+    return replace(
+        forwards,
+        samples=last - forwards.samples,
+        earlier=last - forwards.earlier,
+        later=last - forwards.later,
+        needed=frozenset(last - index for index in forwards.needed),
     )
 
 
@@ -83,6 +156,7 @@ def sample_indices(
     num_frames: int,
     *,
     start_seconds: float | None = None,
+    shifts: Seconds | float = 0.0,
 ) -> Indices:
     """The frames on screen at the middles of T equal parts of [start, end).
 
@@ -91,6 +165,7 @@ def sample_indices(
         end_seconds: end of the span.
         num_frames: T.
         start_seconds: start of the span; None is the first frame.
+        shifts: (T,) how far from the middles, in parts.
 
     Returns:
         (T,) indices into `seconds`, not decreasing. Frames outside the span are never taken,
@@ -98,7 +173,8 @@ def sample_indices(
     """
     start = float(seconds[0]) if start_seconds is None else start_seconds
     first, stop = _span_indices(seconds, start, end_seconds)
-    middles = start + (np.arange(num_frames) + 0.5) * ((end_seconds - start) / num_frames)
+    part_seconds = (end_seconds - start) / num_frames
+    middles = start + (np.arange(num_frames) + 0.5 + shifts) * part_seconds
     tie = min(TIE_SECONDS, (end_seconds - start) / (stop - first) / 40)
     on_screen = np.searchsorted(seconds, middles + tie, side="right") - 1
     return cast(Indices, np.clip(on_screen, first, stop - 1))

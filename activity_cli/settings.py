@@ -1,8 +1,8 @@
 """Settings of each stage: frozen, checked when made, saved with the model as plain JSON."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from activity_cli.errors import SettingsError
@@ -17,6 +17,23 @@ Amp = Literal["off", "bf16", "fp16"]
 Loss = Literal["cross-entropy", "focal"]
 Sampler = Literal["shuffled", "balanced"]
 ClassWeights = Literal["balanced", "none"]
+CnnMode = Literal["frozen", "finetune", "scratch"]
+AugmentKind = Literal[
+    "flip",
+    "rotate",
+    "zoom",
+    "shift",
+    "colour",
+    "blur",
+    "noise",
+    "speed",
+    "jitter",
+    "crop",
+    "reverse",
+]
+
+AUGMENTATIONS: tuple[AugmentKind, ...] = get_args(AugmentKind)
+"""What may differ between a clip and an augmented view of it."""
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 """The CNN that every installation has, without a download."""
@@ -78,15 +95,118 @@ class ClipSettings(_Settings):
     """Time between the two frames of a motion image. Longer steps blur what moved into what was."""
     motion_gain: float = 2.0
     """Amplification of the frame difference around mid-grey."""
+    steady: bool = True
+    """Take the camera's own movement out of motion images."""
+    channels: int = 3
+    """3: RGB, as pretrained CNNs see. 1: grey."""
 
     def __post_init__(self) -> None:
-        self._require_at_least(1, "num_frames")
-        self._require_at_least(32, "frame_size")  # smaller and a CNN of stride 32 has no output
+        self._require_at_least(1, "num_frames", "frame_size")
+        if self.channels not in {1, 3}:
+            raise SettingsError(f"channels must be 3 (RGB) or 1 (grey), got {self.channels}.")
         self._require_at_least(0.001, "motion_step_seconds", "motion_gain")
         if not self.streams or list(self.streams) != [s for s in STREAMS if s in self.streams]:
             raise SettingsError(
                 f"streams must be rgb, motion, or both in that order, got {self.streams}."
             )
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(H, W, channels) of what the CNN sees."""
+        return self.frame_size, self.frame_size, self.channels
+
+    def to_json(self) -> dict[str, Any]:
+        """As of all settings. RGB goes without saying: older models keep their fingerprints."""
+        # Not super(): dataclasses with slots are made twice, which it does not know of in 3.11.
+        values = _Settings.to_json(self)
+        return {k: v for k, v in values.items() if (k, v) != ("channels", 3)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentSettings(_Settings):
+    """How augmented views of a training clip may differ from it, in ways that leave its label.
+
+    Each value is the most that chance makes of it; 0 is nothing. All frames of a view differ alike.
+    """
+
+    num_views: int = 0
+    """K, augmented views per training clip, whose features are cached beside the plain ones."""
+    flip: bool | None = None
+    """Mirror every other view, the first one among them. None: unless a label names a side."""
+    rotation_degrees: float = 6.0
+    zoom: float = 0.15
+    """In or out; 0.15 is up to 1.15 times as large or small."""
+    shift: float = 0.06
+    """Across and down, as a share of the frame's side."""
+    brightness: float = 0.12
+    """As a share of white."""
+    contrast: float = 0.2
+    saturation: float = 0.3
+    blur: float = 0.8
+    """Sigma in pixels. As for noise, chance spares half of the views."""
+    noise: float = 0.02
+    """Standard deviation, as a share of white; other in every frame."""
+    speed: float = 0.2
+    """Of what moves: other frames make the motion images, as if the frame rate were another."""
+    jitter: float = 0.4
+    """How far a frame is taken from its even place, as a share of the distance between frames."""
+    crop: float = 0.2
+    """Share of the clip's time that is left out, at its start, its end or both."""
+    reverse: bool = False
+    """Let every other pair of views run backwards: only where that leaves every label true."""
+    seed: int = 0
+    """Other numbers draw other views."""
+
+    def __post_init__(self) -> None:
+        self._require_at_least(0, "num_views", "seed", *_AMOUNTS)
+        if not self.jitter <= 0.5:
+            raise SettingsError(
+                f"jitter must be at most 0.5, got {self.jitter}: frames keep order."
+            )
+        for name in ("shift", "crop", "brightness", "noise"):
+            if not getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be below 1, got {getattr(self, name)}.")
+
+    def scaled(self, strength: float) -> "AugmentSettings":
+        """The same with every amount so many times as large, as far as that is possible."""
+        amounts = {name: strength * getattr(self, name) for name in _AMOUNTS}
+        most = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise": 0.9}
+        bounded: dict[str, Any] = {n: min(v, most.get(n, v)) for n, v in amounts.items()}
+        return replace(self, **bounded)
+
+    def only(self, kinds: Collection[str]) -> "AugmentSettings":
+        """The same with nothing but these kinds of change.
+
+        Raises:
+            SettingsError: there is no such kind.
+        """
+        if unknown := sorted(set(kinds) - set(AUGMENTATIONS)):
+            raise SettingsError(
+                f"There is no augmentation {unknown[0]!r}.",
+                hint=f"There are {', '.join(AUGMENTATIONS)}.",
+            )
+        none: dict[str, Any] = {"flip": "flip" in kinds, "reverse": "reverse" in kinds}
+        for kind, names in _FIELDS_OF_KIND.items():
+            none |= {} if kind in kinds else dict.fromkeys(names, 0.0)
+        return replace(self, **none)
+
+
+_FIELDS_OF_KIND: Mapping[AugmentKind, tuple[str, ...]] = {
+    "rotate": ("rotation_degrees",),
+    "zoom": ("zoom",),
+    "shift": ("shift",),
+    "colour": ("brightness", "contrast", "saturation"),
+    "blur": ("blur",),
+    "noise": ("noise",),
+    "speed": ("speed",),
+    "jitter": ("jitter",),
+    "crop": ("crop",),
+}
+_AMOUNTS = tuple(name for names in _FIELDS_OF_KIND.values() for name in names)
+
+
+NO_VIEWS = AugmentSettings()
+"""No augmentation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +233,52 @@ class NetworkSettings(_Settings):
         self._require_one_of(get_args(Pooling), "pooling")
         if not 0 <= self.dropout < 1:
             raise SettingsError(f"dropout must be in [0, 1), got {self.dropout}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CnnSettings(_Settings):
+    """What training does to the CNN."""
+
+    mode: CnnMode = "frozen"
+    """Leave a pretrained one as it is, fine-tune it, or learn a small one from nothing."""
+    finetune_stages: int = 2
+    """How many of its last stages learn; 0 is all."""
+    learning_rate: float | None = None
+    """The highest of its last stage; None is the mode's own."""
+    stage_decay: float = 0.7
+    """Each stage before the last learns so much more slowly than the next (Howard and Ruder,
+    "Universal Language Model Fine-tuning", 2018)."""
+    epochs: int | None = None
+    """The most passes that CNN and classifier make together; None is the mode's own number."""
+    conv_channels: tuple[int, ...] = (16, 32, 64)
+    """Channels of each block of a CNN that learns from nothing. A block halves the frame."""
+
+    def __post_init__(self) -> None:
+        self._require_one_of(get_args(CnnMode), "mode")
+        self._require_at_least(0, "finetune_stages")
+        for name in ("learning_rate", "epochs"):
+            if getattr(self, name) is not None:
+                self._require_at_least(1e-8 if name == "learning_rate" else 1, name)
+        if not 0 < self.stage_decay <= 1:
+            raise SettingsError(
+                f"stage_decay must be above 0 and at most 1, got {self.stage_decay}."
+            )
+        if not self.conv_channels or min(self.conv_channels) < 1:
+            raise SettingsError(f"conv_channels must be 1 or more each, got {self.conv_channels}.")
+
+    @property
+    def most_epochs(self) -> int:
+        """Passes at most, whoever chose the number."""
+        return self.epochs or {"frozen": 0, "finetune": 8, "scratch": 40}[self.mode]
+
+    @property
+    def highest_learning_rate(self) -> float:
+        """Whoever chose it. Pretrained weights are moved gently."""
+        return self.learning_rate or {"frozen": 0.0, "finetune": 1e-4, "scratch": 2e-3}[self.mode]
+
+
+FROZEN = CnnSettings()
+"""The CNN stays as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

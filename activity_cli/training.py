@@ -1,6 +1,6 @@
 """Fitting the sequence classifier to features: the summary at once, the LSTM by epochs.
 
-B is clips in a batch, N all clips, C labels; S, T, D, R as in `network`.
+B is clips in a batch, N all clips, K augmented views of each, C labels; S, T, D, R as in `network`.
 """
 
 import copy
@@ -19,7 +19,9 @@ from activity_cli.bundle import MODEL_FILE, Model, Weights
 from activity_cli.encoding import (
     ENCODING_BATCH,
     Features,
+    Places,
     Rows,
+    encode_places,
     encode_rows,
     measure_features,
 )
@@ -71,12 +73,18 @@ def fit(
     streams: Sequence[Stream],
     network_settings: NetworkSettings,
     settings: TrainSettings,
+    views: Features | None = None,
     session: Session = ALONE,
+    learns_from_val: bool = True,
 ) -> FittedNetwork:
     """Fit a network to the training rows, keep the weights that do best on the validation rows.
 
     First the summary is fitted, then the LSTM learns on top of it, with early stopping; at the
     end the summary, which needs no early stopping, is fitted once more to both parts.
+
+    With augmented views the summary is fitted to all K + 1 views of a clip, each counting as much,
+    and every epoch shows the LSTM one of them, by chance. Statistics and principal components are
+    those of the plain clips, which validation and prediction see.
 
     Args:
         features: (N, S, T, D), often a memory map: batches are read from it as they are needed.
@@ -87,8 +95,12 @@ def fit(
         streams: what the S streams are.
         network_settings: shape of the network.
         settings: how it is fitted.
+        views: (N, K, S, T, D) of each clip's augmented views; those of validation rows teach only
+            the last summary.
         session: who hears of the epochs, where the LSTM's state is kept. All else is fitted anew
             by a resumed training, from the same start to the same numbers.
+        learns_from_val: whether the summary learns from the validation rows as well in the end.
+            Not where they are to choose something else afterwards.
 
     Raises:
         DataError: there are no validation rows.
@@ -104,17 +116,18 @@ def fit(
         )
     # Networks this small gain nothing from threads, which wait for each other for minutes when
     # another program uses the cores.
-    with _one_thread():
+    with one_thread():
         torch.manual_seed(settings.seed)
         statistics = measure_features(features, train_rows, network_settings.num_components)
         network = SequenceClassifier(network_settings, num_labels=num_labels, statistics=statistics)
-        rows = np.concatenate([train_rows, val_rows])
-        clips = encode_rows(network, features, rows)
-        labels = torch.from_numpy(targets[rows])
-        first = torch.arange(len(train_rows))
-        weights = _label_weights(targets[train_rows], num_labels, settings)
-        penalties = _penalties(streams, statistics, settings)
-        fit_summary(network, clips.rows(first), labels[first], weights, penalties)
+        clips, places = encode_places(
+            network, features, views, train_rows=train_rows, val_rows=val_rows
+        )
+        plain = torch.from_numpy(targets[np.concatenate([train_rows, val_rows])])
+        labels = plain[places.clips]
+        weights = label_weights(targets[train_rows], num_labels, settings)
+        penalties = summary_penalties(network, streams, settings)
+        fit_summary(network, clips.rows(places.train), labels[places.train], weights, penalties)
         with torch.no_grad():
             summary = network.summary_logits(clips)
         if network_settings.temporal == "lstm":
@@ -122,15 +135,17 @@ def fit(
                 module=network.order,
                 changes=clips.changes,
                 summary=summary,
-                targets=labels,
-                num_train=len(train_rows),
+                targets=plain,
+                places=places,
                 loss=ClipLoss.of(settings, weights),
             )
             course = _fit_order(lesson, settings, session)
         else:
-            course = Course.without_training(Standing.of(summary, labels, len(train_rows)))
-        val_scores = _scores(network, clips.rows(torch.arange(len(train_rows), len(rows))))
-        fit_summary(network, clips, labels, weights, penalties)
+            standing = Standing.of(summary[: len(plain)], plain, places.num_train)
+            course = Course.without_training(standing)
+        val_scores = _scores(network, clips.rows(torch.arange(places.num_train, len(plain))))
+        if learns_from_val:
+            fit_summary(network, clips, labels, weights, penalties)
     return FittedNetwork(
         network=network.eval(),
         history=course.history,
@@ -155,9 +170,8 @@ def fit_summary(
         clips: B clips.
         labels: (B,)
         weights: (C,) weight of each label in the loss.
-        penalties: (S * D,) weight of each input's squared coefficient in the loss.
+        penalties: as of `summary_penalties`.
     """
-    penalties = penalties[: network.summary.in_features]
     optimizer = torch.optim.LBFGS(
         network.summary.parameters(), max_iter=_SUMMARY_STEPS, line_search_fn="strong_wolfe"
     )
@@ -178,18 +192,18 @@ class _OrderLesson:
 
     module: OrderReader
     changes: Tensor
-    """(N, S, T, R)"""
+    """(N * (K + 1), S, T, R), as `places` says."""
     summary: Tensor
-    """(N, C) logits of the summary, fixed while the LSTM learns."""
+    """(N * (K + 1), C) logits of the summary, fixed while the LSTM learns."""
     targets: Tensor
     """(N,) labels of all clips."""
-    num_train: int
+    places: Places
     loss: ClipLoss
 
     @property
     def labels(self) -> Tensor:
         """Of the clips to learn from."""
-        return self.targets[: self.num_train]
+        return self.targets[: self.places.num_train]
 
     @property
     def clip_weights(self) -> Tensor:
@@ -201,28 +215,42 @@ class _OrderLesson:
         return [{"params": list(self.module.parameters())}]
 
     def batch_loss(self, batch: Batch) -> Tensor:
-        """With mixup, what is mixed is what the network reads: changes, and the summary's say."""
-        logits = batch.take(self.summary) + self.module(batch.take(self.changes))  # (B, C)
+        """Of one view of each clip, drawn anew each time.
+
+        With mixup, what is mixed is what the network reads: changes, and the summary's say.
+        """
+        partners = batch.partners
+        seen = replace(
+            batch,
+            rows=self.places.draw(batch.rows),
+            partners=None if partners is None else self.places.draw(partners),
+        )
+        logits = seen.take(self.summary) + self.module(seen.take(self.changes))  # (B, C)
         return self.loss(logits, self.targets, batch)
 
     def evaluate(self) -> Standing:
-        """On both parts."""
-        return Standing.of(self.logits(), self.targets, self.num_train)
+        """On both parts, plain."""
+        return Standing.of(self.logits(), self.targets, self.places.num_train)
+
+    @property
+    def plain_summary(self) -> Tensor:
+        """(N, C) logits of the summary for the plain clips."""
+        return self.summary[: self.places.num_clips]
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """(N, C), without dropout."""
+        """(N, C) of the plain clips, without dropout."""
         self.module.eval()
-        parts = torch.split(self.changes, ENCODING_BATCH)
-        return self.summary + torch.cat([self.module(part) for part in parts])
+        parts = torch.split(self.changes[: self.places.num_clips], ENCODING_BATCH)
+        return self.plain_summary + torch.cat([self.module(part) for part in parts])
 
     def gain(self) -> Tensor:
         """(V,) how much less wrong than the summary it is about each validation clip."""
         before, after = (
             F.cross_entropy(logits, self.targets, reduction="none")
-            for logits in (self.summary, self.logits())
+            for logits in (self.plain_summary, self.logits())
         )
-        return (before - after)[self.num_train :]
+        return (before - after)[self.places.num_train :]
 
 
 def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) -> Course:
@@ -243,7 +271,7 @@ def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) 
 @torch.inference_mode()
 def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> NDArray[np.float32]:
     """Scores (len(rows), C) of rows of (N, S, T, D) features, in torch, without a temperature."""
-    with _one_thread():
+    with one_thread():
         return _scores(network, encode_rows(network, features, rows))
 
 
@@ -261,7 +289,7 @@ def score_in_other_orders(
         shares: NDArray[np.float32] = network.summary_logits(encoded).softmax(dim=-1).numpy()
         return shares
 
-    with _one_thread():
+    with one_thread():
         return score_orders(classify, features, rows, summarise=summarise)
 
 
@@ -296,11 +324,11 @@ def score_single_frames(
     frame = SequenceClassifier(
         NetworkSettings(temporal="frame"), num_labels=num_labels, statistics=statistics
     )
-    weights = _label_weights(targets[learn_rows], num_labels, settings)
-    with _one_thread():
+    weights = label_weights(targets[learn_rows], num_labels, settings)
+    with one_thread():
         clips = encode_rows(frame, features, learn_rows)
         labels = torch.from_numpy(targets[learn_rows])
-        fit_summary(frame, clips, labels, weights, _penalties(streams, statistics, settings))
+        fit_summary(frame, clips, labels, weights, summary_penalties(frame, streams, settings))
         return _scores(frame, encode_rows(frame, features, rows))
 
 
@@ -335,7 +363,7 @@ def load_scorer(model: Model) -> ClipScorer:
     return ClipScorer(network, temperature=description.temperature).eval()
 
 
-def _label_weights(
+def label_weights(
     targets: NDArray[np.int64], num_labels: int, settings: TrainSettings
 ) -> Tensor | None:
     """(C,) weight of each label in the loss: the rarer the heavier, 1 on average over clips."""
@@ -345,18 +373,18 @@ def _label_weights(
     return torch.tensor(len(targets) / (num_labels * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def _penalties(
-    streams: Sequence[Stream], statistics: FeatureStatistics, settings: TrainSettings
+def summary_penalties(
+    network: SequenceClassifier, streams: Sequence[Stream], settings: TrainSettings
 ) -> Tensor:
-    """(S * D,) penalty of each of the summary's inputs."""
+    """Penalty of the squared coefficient of each of the summary's inputs."""
     penalty = {"rgb": settings.rgb_penalty, "motion": settings.motion_penalty}
-    return torch.cat(
-        [torch.full_like(statistics.mean[s], penalty[name]) for s, name in enumerate(streams)]
-    )
+    each = [torch.full_like(network.mean[s], penalty[name]) for s, name in enumerate(streams)]
+    return torch.cat(each)[: network.summary.in_features]
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread for a while: others gain a small network nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

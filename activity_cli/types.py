@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from activity_cli.settings import Stream
 
-Images = NDArray[np.uint8]  # (N, H, W, 3) RGB
+Images = NDArray[np.uint8]  # (N, H, W, channels): RGB, or grey for models of one channel
 
 UNKNOWN = "unknown"
 """The label of what a model does not know. A model may have a label of that name; it means that."""
@@ -27,12 +27,12 @@ class Points(Protocol):
 
     @property
     def frames(self) -> Mapping[FrameRole, Images]:
-        """(N, H, W, 3) RGB uint8 per role; none where N is 0 or streams were asked for."""
+        """(N, H, W, channels) uint8 per role; none where N is 0 or streams were asked for."""
         ...
 
     @property
     def streams(self) -> Mapping[Stream, Images]:
-        """(N, H, W, 3) RGB uint8 per stream; none where N is 0 or frames were asked for."""
+        """(N, H, W, channels) uint8 per stream; none where N is 0 or frames were asked for."""
         ...
 
     @property
@@ -99,7 +99,7 @@ class ClipFrames:
     """
 
     images: Mapping[FrameRole, Images]
-    """(T, H, W, 3) RGB uint8 per role: `frames` for the rgb stream, the others for motion."""
+    """(T, H, W, channels) uint8 per role: `frames` for the rgb stream, the others for motion."""
     decoded: Decoded
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Clip:
     """A video sampled to T frames, as pictures for the CNN."""
 
     images: Mapping[Stream, Images]
-    """(T, H, W, 3) RGB uint8 per stream."""
+    """(T, H, W, channels) uint8 per stream."""
     decoded: Decoded
 
     def __post_init__(self) -> None:
@@ -273,8 +273,8 @@ class VideoSegments:
 
 def _check_images(images: Mapping[Any, Images], num_frames: int) -> None:
     for name, stack in images.items():
-        right = stack.ndim == 4 and stack.shape[0] == num_frames and stack.shape[3] == 3
-        _check(right, f"{name} must be ({num_frames}, H, W, 3), got {stack.shape}")
+        right = stack.ndim == 4 and stack.shape[0] == num_frames and stack.shape[3] in {1, 3}
+        _check(right, f"{name} must be ({num_frames}, H, W, 3 or 1), got {stack.shape}")
         _check(stack.dtype == np.uint8, f"{name} must be uint8, got {stack.dtype}")
 
 

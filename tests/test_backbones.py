@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_image
 
 from activity_cli import backbones
 from activity_cli.backbones import Backbone
-from activity_cli.cnn import FrameFeatures
+from activity_cli.cnn import without_classifier
 from activity_cli.errors import BackboneError
 from activity_cli.guarded_imports import import_torchvision
 from activity_cli.lite0 import EfficientNetLite0
@@ -129,7 +129,7 @@ def test_without_a_network_the_user_learns_what_to_fetch_and_where_to_put_it(
 )
 def test_the_classifier_of_each_kind_of_cnn_is_cut_off(name: str, feature_size: int) -> None:
     network = import_torchvision().models.get_model(name, weights=None).eval()
-    cnn = FrameFeatures(network, mean=(120.0,) * 3, std=(60.0,) * 3)
+    cnn = without_classifier(network, mean=(120.0,) * 3, std=(60.0,) * 3)
 
     features = cnn(torch.zeros((2, 64, 64, 3), dtype=torch.uint8))
 

@@ -14,7 +14,7 @@ from activity_cli.types import ClipFrames, Status
 from activity_cli.video import PacketTimes, VideoReader, iter_frames, read_packet_times
 from tests.media import DrawClip, drifting_pictures, noise_pictures
 
-SMALL = ClipSettings(num_frames=8, frame_size=32)
+SMALL = ClipSettings(steady=False, num_frames=8, frame_size=32)
 SPARSE = ClipSettings(num_frames=2, frame_size=32)  # far enough apart in 200 frames to seek
 Seconds = NDArray[np.float64]
 

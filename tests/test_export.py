@@ -74,12 +74,14 @@ def exports(lively: Model, clips: Path, tmp_path_factory: pytest.TempPathFactory
     return output
 
 
-def scores_of(name: Path | str, clips: Path, tmp_path: Path) -> np.ndarray:
+def scores_of(name: Path | str, clips: Path, tmp_path: Path, *, test_views: int = 1) -> np.ndarray:
     """(3, C) as `predict` gives them; a model folder is computed in torch."""
     path = Path(name)
     engine = Engine(name="torch", device="cpu", precision="fp32")
     is_model = isinstance(name, str) or (path / "model.json").exists()
-    predictor = load_predictor(name, cache_dir=tmp_path, engine=engine if is_model else None)
+    predictor = load_predictor(
+        name, cache_dir=tmp_path, engine=engine if is_model else None, test_views=test_views
+    )
     requests = [ClipRequest(path=path) for path in sorted(clips.rglob("*.mp4"))]
     results = list(predictor.predict(requests))
     return np.stack([result.prediction.scores for result in results if result.prediction])
@@ -94,6 +96,17 @@ def test_predict_takes_an_export_like_any_model(
     np.testing.assert_allclose(scores_of(exports / format, clips, tmp_path), expected, atol=1e-3)
     assert len(expected) == 3
     assert np.ptp(expected, axis=0).max() > 1e-2  # the clips differ, so agreement means something
+
+
+def test_an_export_averages_views_as_its_model_does(
+    exports: Path, lively: Model, clips: Path, tmp_path: Path
+) -> None:
+    expected = scores_of(lively.folder, clips, tmp_path, test_views=3)
+
+    found = scores_of(exports / "torchscript", clips, tmp_path, test_views=3)
+
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert np.abs(expected - scores_of(lively.folder, clips, tmp_path)).max() > 2e-3
 
 
 def test_the_shipped_model_in_two_graphs_of_fixed_size(clips: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from activity_cli.backbones import Backbone, find_backbone
+from activity_cli.clips import read_clips
 from activity_cli.decoder_pool import DecoderPool
 from activity_cli.engines.choice import Engine
 from activity_cli.engines.loading import load_extractor
@@ -16,11 +17,14 @@ from activity_cli.features import (
     ClipRequest,
     ExtractedClip,
     FeatureCache,
+    FeatureTable,
+    clip_identity,
     extract_features,
     gather_features,
 )
-from activity_cli.settings import ClipSettings
+from activity_cli.settings import AugmentSettings, ClipSettings
 from activity_cli.types import Status
+from activity_cli.views import training_views
 from tests.media import noise_pictures, write_video
 
 SETTINGS = ClipSettings(num_frames=4)
@@ -66,6 +70,17 @@ class Reader:
         )
         return clip
 
+    def table(self, augment: AugmentSettings) -> FeatureTable:
+        return gather_features(
+            [ClipRequest(path=self.clip)],
+            SETTINGS,
+            extractor=self.extractor,
+            backbone=self.backbone,
+            pool=self.pool,
+            cache=self.cache,
+            augment=augment,
+        )
+
     def entries(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in self.cache.folder.rglob("*.features")}
 
@@ -109,6 +124,43 @@ def test_other_settings_and_pieces_are_kept_apart(reader: Reader) -> None:
 
     assert len(reader.entries()) == 4
     assert len({clip.values.tobytes() for clip in clips if clip.values is not None}) == 4
+
+
+def test_views_are_kept_beside_the_clip_by_content_and_seed(reader: Reader) -> None:
+    augment = AugmentSettings(num_views=2, flip=True)
+    plain = reader.read()
+    before = reader.entries()
+
+    first = reader.table(augment)
+    kept = reader.entries()
+    again = reader.table(augment)
+    other_seed = reader.table(replace(augment, seed=1))
+
+    assert first.values.shape == (1, 2, 4, 1280)
+    assert first.views.shape == (1, 2, 2, 4, 1280)
+    np.testing.assert_array_equal(first.values[0], plain.values)
+    assert kept.items() > before.items()  # the plain entry is what it was without views
+    assert (len(before), len(kept), len(reader.entries())) == (1, 3, 5)
+    np.testing.assert_array_equal(again.views, first.views)
+    assert (other_seed.views != first.views).any(axis=(-1, -2)).all()
+
+    # What is cached is what the CNN says of the view's pictures; a copy has the same views.
+    moved = reader.clip.rename(reader.clip.with_name("copy.mp4"))
+    views = training_views(augment)(clip_identity(ClipRequest(path=moved)))
+    for number, clip in enumerate(read_clips(moved, SETTINGS, views[1:])):
+        seen = np.stack([reader.extractor.extract(clip.images[s]) for s in SETTINGS.streams])
+        np.testing.assert_array_equal(first.views[0, number], seen.astype(np.float16))
+
+
+def test_the_same_view_twice_is_computed_once(reader: Reader) -> None:
+    flips = AugmentSettings(num_views=3).only(["flip"])  # mirrored, plain, mirrored
+
+    table = reader.table(flips)
+
+    assert len(reader.entries()) == 2
+    np.testing.assert_array_equal(table.views[0, 0], table.views[0, 2])
+    np.testing.assert_array_equal(table.views[0, 1], table.values[0])
+    assert (table.views[0, 0] != table.values[0]).any()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from activity_cli.api import load_model as load_for_use
 from activity_cli.bundle import load_model
-from activity_cli.clips import to_square_rgb
+from activity_cli.clips import to_square
 from activity_cli.errors import ActivityError
 from activity_cli.event_actions import EventActions, split_command
 from activity_cli.events import ActionEvent, EventSettings, make_event_finder
@@ -88,7 +88,7 @@ def test_live_points_are_those_of_a_file(draw_clip: DrawClip, fps: float, step: 
     points = []
     with VideoReader(path) as reader:
         while (seconds := reader.grab()) is not None:
-            image = to_square_rgb(reader.retrieve_bgr(), 32)
+            image = to_square(reader.retrieve_bgr(), settings)
             points += maker.add(LiveFrame(seconds, 0.0, image))
             assert maker.num_held < 16
     points += maker.end(1 / fps)

@@ -151,6 +151,7 @@ class ClusterOptions:
         machine: MachineOptions,
         *,
         sliding: "Sliding | None",
+        test_views: int,
         remember: bool,
         verify_content: bool,
         on_prepare: Callable[[str], None],
@@ -170,6 +171,7 @@ class ClusterOptions:
                 remember=remember,
                 decoders=machine.decoders(),
                 sliding=sliding,
+                test_views=test_views,
                 on_prepare=on_prepare,
             )
         from activity_cli.cluster import ClusterPredictor, Workers
@@ -189,6 +191,7 @@ class ClusterOptions:
             decoders=machine.decoders(num_cores=self.cpus_per_worker),
             # Who has scored how much of a video, workers do not tell.
             sliding=replace(sliding, on_seconds=no_seconds) if sliding else None,
+            test_views=test_views,
             num_threads=self.cpus_per_worker,
             hash_content=verify_content,
         )

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from activity_cli.cli import options
+from activity_cli.cli.augment_options import AugmentOptions
+from activity_cli.cli.cnn_options import CnnOptions
 from activity_cli.cli.command_line import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings_option import SettingsFile, settings_text
@@ -30,8 +32,10 @@ def crossval(
     *,
     machine: options.MachineOptions,
     clip: ClipOptions,
+    augmentation: AugmentOptions,
     network: NetworkOptions,
     training: TrainOptions,
+    cnn: CnnOptions,
     labels: LabelOptions,
     audit: AuditOptions,
     folds: FoldOptions,
@@ -64,7 +68,7 @@ def crossval(
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
-            clip.reading(machine, report),
+            clip.reading(machine, report, cnn.settings(), augmentation.settings()),
             deal=lambda dataset: make_folds(
                 dataset,
                 num_folds=folds.folds,
@@ -74,6 +78,7 @@ def crossval(
             ),
             network=network.settings(),
             settings=training.settings(),
+            cnn=cnn.settings(),
             compare=folds.compare,
             background=labels.background_label,
             audit=audit.settings(),

@@ -24,6 +24,7 @@ def evaluate(
     *,
     machine: options.MachineOptions,
     reject: options.Reject = "off",
+    test_views: options.TestViews = 1,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
@@ -56,6 +57,7 @@ def evaluate(
             cache_dir=machine.cache,
             engine=machine.asked_engine(),
             decoders=machine.decoders(),
+            test_views=test_views,
             on_prepare=report.note,
         )
         probe = probe_order(predictor, model)

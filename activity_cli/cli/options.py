@@ -41,6 +41,13 @@ Reject = Annotated[
     ),
 ]
 
+TestViews = Annotated[
+    int,
+    typer.Option(
+        help="Views of each clip, mirrored and at other times, whose scores are averaged.", min=1
+    ),
+]
+
 READING = "Reading videos"
 
 

@@ -44,6 +44,7 @@ def predict(
         bool, typer.Option("--all-scores", help="Rows give the score of every label.")
     ] = False,
     reject: options.Reject = "off",
+    test_views: options.TestViews = 1,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither look features up nor keep them.")
     ] = False,
@@ -90,6 +91,7 @@ def predict(
                 model,
                 machine,
                 sliding=windows.sliding(_watch_seconds(report, is_alone=len(paths) == 1)),
+                test_views=test_views,
                 remember=not no_cache,
                 verify_content=batch.verify_content,
                 on_prepare=report.note,

@@ -19,6 +19,11 @@ _SECONDS_BETWEEN_LINES = 5.0
 STAGE_NAMES = {
     "draw": "Drawing clips",
     "features": "Decoding and CNN",
+    "pictures": "Decoding",
+    "front": "CNN's first stages",
+    "cnn": "Training with CNN",
+    "see": "CNN on all clips",
+    "preview": "Reading labels",
     "epochs": "Training",
     "predict": "Scoring",
     "video": "Seconds scored",

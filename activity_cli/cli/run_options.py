@@ -43,6 +43,14 @@ DryRun = Annotated[
     bool,
     option("--dry-run", panel=_RUN, text="Try one batch of everything, say how long it will take."),
 ]
+Preview = Annotated[
+    Path | None,
+    option(
+        panel=_RUN,
+        text="Only draw a picture, .png, of what the network would see.",
+        metavar="FILE",
+    ),
+]
 TensorBoard = Annotated[
     bool,
     option(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from activity_cli.cli import options, run_options
+from activity_cli.cli.augment_options import AugmentOptions
+from activity_cli.cli.cnn_options import CnnOptions
 from activity_cli.cli.command_line import go_on_command, this_command
 from activity_cli.cli.interrupts import StoppedError
 from activity_cli.cli.progress import progress_report
@@ -40,8 +42,10 @@ def train(
     *,
     machine: options.MachineOptions,
     clip: ClipOptions,
+    augmentation: AugmentOptions,
     network: NetworkOptions,
     training: TrainOptions,
+    cnn: CnnOptions,
     labels: LabelOptions,
     audit: AuditOptions,
     split: SplitOptions,
@@ -50,6 +54,7 @@ def train(
     output: run_options.Output = Path("runs"),
     resume: run_options.Resume = None,
     time_limit: run_options.TimeLimit = None,
+    preview: run_options.Preview = None,
     dry_run: run_options.DryRun = False,
     tensorboard: run_options.TensorBoard = True,
     json: options.Json = False,
@@ -68,6 +73,7 @@ def train(
     from activity_cli.learning.loop import Session
     from activity_cli.learning.team import join_team
     from activity_cli.rehearsal import rehearse
+    from activity_cli.rendering.contact_sheet import save_preview
     from activity_cli.report.figures import REPORT_FILE, show_training
     from activity_cli.report.html.page import write_report
     from activity_cli.report.rehearsal import show_rehearsal
@@ -79,14 +85,20 @@ def train(
     with join_team() as team, progress_report(quiet=quiet or not team.is_main) as report:
         plan = Plan(
             data=data,
-            reading=clip.reading(machine, report),
+            reading=clip.reading(machine, report, cnn.settings(), augmentation.settings()),
             network=network.settings(),
             settings=training.settings(),
+            cnn=cnn.settings(),
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
             audit=audit.settings(),
         )
+        if preview is not None:
+            if team.is_main:
+                num_clips = save_preview(data, plan.reading, preview)
+                _print({"preview": str(preview), "clips": num_clips} if json else str(preview))
+            return
         if dry_run:
             if team.is_main:
                 rehearsal = rehearse(plan)
@@ -136,10 +148,12 @@ def _saying_how_to_go_on(data: Path, folder: Path, log: "TrainingLog") -> Iterat
 
 
 def _print(result: "dict[str, Any] | RenderableType") -> None:
-    """As JSON, or for people."""
+    """As JSON, or for people; a path stays in one line."""
     from activity_cli.report.console import results_console
 
-    if isinstance(result, dict):
+    if isinstance(result, str):
+        typer.echo(result)
+    elif isinstance(result, dict):
         typer.echo(jsonlib.dumps(result, indent=2))
     else:
         results_console().print(result)

@@ -9,12 +9,15 @@ from activity_cli.cli.option_groups import option
 from activity_cli.cli.options import READING, Background, MachineOptions, Seed
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
+    NO_VIEWS,
     STREAMS,
     Amp,
     AuditSettings,
+    AugmentSettings,
     Average,
     ClassWeights,
     ClipSettings,
+    CnnSettings,
     Loss,
     NetworkSettings,
     Optimizer,
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from activity_cli.labelled import Reading
 
 _CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
+_SCRATCH_FRAME = 32
+"""Side of the frames of a CNN that learns from nothing, unless asked for: enough for figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,31 +63,59 @@ class ClipOptions:
         option(
             panel=READING,
             text="Side of the square that the CNN sees, in pixels.",
-            show_default="the CNN's own",
+            show_default="the CNN's own; 32 from scratch",
+            min=1,
         ),
     ] = None
 
-    def reading(self, machine: MachineOptions, report: "ProgressReport") -> "Reading":
+    steady: Annotated[
+        bool,
+        option(
+            "--steady/--as-filmed",
+            panel=READING,
+            text="Take the camera's shaking out of motion images.",
+        ),
+    ] = _CLIP.steady
+
+    channels: Annotated[
+        Literal["3", "1"],
+        option(panel=READING, text="What the CNN sees: 3 is RGB, 1 grey (--cnn scratch alone)."),
+    ] = "3"
+
+    def reading(
+        self,
+        machine: MachineOptions,
+        report: "ProgressReport",
+        cnn: CnnSettings,
+        augment: AugmentSettings = NO_VIEWS,
+    ) -> "Reading":
         """All that the reading of labelled clips needs.
 
         Raises:
             BackboneError: the CNN is unknown or its weights are not to be had.
+            SettingsError: it cannot see such frames.
         """
-        from activity_cli.backbones import find_backbone
+        from activity_cli.backbones import find_backbone, scratch_backbone
         from activity_cli.labelled import Reading
 
-        backbone = find_backbone(self.backbone)
+        found = None if cnn.mode == "scratch" else find_backbone(self.backbone)
+        clip = ClipSettings(
+            num_frames=self.frames,
+            frame_size=self.frame_size or (found.frame_size if found else _SCRATCH_FRAME),
+            streams=STREAMS if self.streams == "both" else (self.streams,),
+            steady=self.steady,
+            channels=int(self.channels),
+        )
+        backbone = found or scratch_backbone(clip, cnn.conv_channels)
+        backbone.check_frames(clip)
         return Reading(
             backbone=backbone,
-            clip=ClipSettings(
-                num_frames=self.frames,
-                frame_size=self.frame_size or backbone.frame_size,
-                streams=STREAMS if self.streams == "both" else (self.streams,),
-            ),
+            clip=clip,
             cache_dir=machine.cache,
             engine=machine.choose_engine(),
             decoders=machine.decoders(),
             window_seconds=self.window,
+            augment=augment,
             on_progress=report,
             on_prepare=report.note,
             on_warning=report.warn,

@@ -44,11 +44,11 @@ class OnnxExtractor:
 
     def __init__(self, session: Any, *, backbone: Backbone, frame_size: int) -> None:
         self.feature_size = backbone.feature_size
-        self._frame_shape = (frame_size, frame_size, 3)
+        self._frame_shape = (frame_size, frame_size, backbone.channels)
         self._session = session
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, 3), RGB uint8."""
+        """Compute (N, D) from (N, H, W, channels) uint8."""
         check_frames(frames, self._frame_shape)
         features = np.empty((len(frames), self.feature_size), np.float32)
         for start in range(0, len(frames), _BATCH):
@@ -86,7 +86,7 @@ def load_extractor(
 
     def convert() -> bytes:
         on_prepare(f"Preparing {backbone.name} for ONNX Runtime, once")
-        example = np.zeros((2, frame_size, frame_size, 3), np.uint8)
+        example = np.zeros((2, frame_size, frame_size, backbone.channels), np.uint8)
         return _convert(
             backbones.build(backbone),
             example,

@@ -51,7 +51,7 @@ class OpenVinoExtractor:
         self._queue = ov.AsyncInferQueue(compiled)  # as many requests as suit the CPU's cores
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, 3), RGB uint8. A frame's neighbours do not matter."""
+        """Compute (N, D) from (N, H, W, channels) uint8. A frame's neighbours do not matter."""
         check_frames(frames, self._frame_shape)
         features = np.empty((len(frames), self.feature_size), np.float32)
 
@@ -100,15 +100,16 @@ def load_extractor(
 
     def convert() -> Any:
         on_prepare(f"Preparing {backbone.name} for OpenVINO, once")
-        shape = (_BATCH, backbone.frame_size, backbone.frame_size, 3)
-        return _convert(backbones.build(backbone), np.zeros(shape, np.uint8), (-1, -1, -1, 3))
+        side, channels = backbone.frame_size, backbone.channels
+        example = np.zeros((_BATCH, side, side, channels), np.uint8)
+        return _convert(backbones.build(backbone), example, (-1, -1, -1, channels))
 
     compiled = _compile(
         core,
         convert,
         key=f"{backbone.name} {backbone.weights_sha256}",
         files=CheckedFiles(cache_dir / ENGINES),
-        shape=(_BATCH, frame_size, frame_size, 3),
+        shape=(_BATCH, frame_size, frame_size, backbone.channels),
         properties={
             "INFERENCE_PRECISION_HINT": _HINTS[chosen],
             "PERFORMANCE_HINT": "THROUGHPUT",

@@ -26,7 +26,7 @@ class Extractor(Protocol):
     """As many frames at once keep the device busy; fewer or more are computed as well."""
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from any number N of frames (N, H, W, 3), RGB uint8.
+        """Compute (N, D) from any number N of frames (N, H, W, channels) uint8.
 
         Raises:
             ValueError: the frames are not of the size that the extractor was loaded for.

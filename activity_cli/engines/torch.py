@@ -36,7 +36,7 @@ class TorchExtractor:
     ) -> None:
         self.identity = f"torch-{device.partition(':')[0]}-{precision}"
         self.feature_size = backbone.feature_size
-        self._frame_shape = (frame_size, frame_size, 3)
+        self._frame_shape = (frame_size, frame_size, backbone.channels)
         self._device = torch.device(device)
         self._dtype = _DTYPES[precision]
         # The layout that convolutions are fastest in: pixels apart, channels together.
@@ -46,7 +46,7 @@ class TorchExtractor:
 
     @torch.inference_mode()
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, 3), RGB uint8. Out of memory, it goes on in halves."""
+        """Compute (N, D) from (N, H, W, channels) uint8. Out of memory, it goes on in halves."""
         check_frames(frames, self._frame_shape)
         features = np.empty((len(frames), self.feature_size), np.float32)
         start = 0

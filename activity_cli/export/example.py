@@ -7,6 +7,7 @@ from activity_cli.bundle import ModelDescription
 from activity_cli.export.metadata import DOCUMENT_KEY
 from activity_cli.export.signature import Format, Part, frame_roles
 from activity_cli.settings import ClipSettings
+from activity_cli.steadying import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
 
 RUNTIME_PACKAGES: dict[Format, str] = {
     "onnx": "onnxruntime",
@@ -25,6 +26,8 @@ def write_example(
     """The program's text; its argument is a video. It runs in the folder of the files."""
     clip = description.clip
     stacks: dict[str, str] = {role: f"frames[{_INDICES[role]}]" for role in frame_roles(clip)}
+    if "earlier" in stacks and clip.steady:
+        stacks["earlier"] = "steadied"
     if "whole" in files:
         inputs = {name: f"{stack}[None]" for name, stack in stacks.items()}
         score = f"scores = {_call(format, 'whole', inputs)}\n"
@@ -37,6 +40,7 @@ def write_example(
         f"{_load(format, files)}"
         f"{_read_frames(clip)}"
         f"{_pair_frames(clip) if 'motion' in clip.streams else ''}"
+        f"{_steady_frames(clip) if 'motion' in clip.streams and clip.steady else ''}"
         f"{score}"
         "print(labels[scores[0].argmax()], scores[0].max())\n"
     )
@@ -69,13 +73,14 @@ def _load(format: Format, files: Mapping[Part, str]) -> str:
 
 def _read_frames(clip: ClipSettings) -> str:
     side, count = clip.frame_size, clip.num_frames
+    colours = {3: "cv2.COLOR_BGR2RGB)", 1: "cv2.COLOR_BGR2GRAY)[..., None]"}[clip.channels]
     return dedent(f"""\
         video, frames = cv2.VideoCapture(sys.argv[1]), []
         while (image := video.read()[1]) is not None:
             while min(image.shape[:2]) >= {2 * side}:  # large ones are halved first
                 image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
             image = cv2.resize(image, ({side}, {side}), interpolation=cv2.INTER_AREA)
-            frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            frames.append(cv2.cvtColor(image, {colours})
         frames = np.array(frames)
         chosen = ((np.arange({count}) + 0.5) * len(frames) / {count}).astype(int)
         """)
@@ -86,6 +91,23 @@ def _pair_frames(clip: ClipSettings) -> str:
         later = np.clip(chosen, 1, len(frames) - 1)
         step = max(1, round(video.get(cv2.CAP_PROP_FPS) * {clip.motion_step_seconds:.4f}))
         earlier = np.maximum(later - step, 0)
+        """)
+
+
+def _steady_frames(clip: ClipSettings) -> str:
+    side = clip.frame_size
+    grey = "cv2.cvtColor({}, cv2.COLOR_RGB2GRAY)" if clip.channels == 3 else "{}"
+    before, after = (f"np.float32({grey.format(name)})" for name in "ab")
+    return dedent(f"""\
+        window, steadied = cv2.createHanningWindow(({side}, {side}), cv2.CV_32F), []
+        for a, b in zip(frames[earlier], frames[later]):  # the camera's shaking is no motion
+            (x, y), response = cv2.phaseCorrelate({before}, {after}, window)
+            moved = cv2.warpAffine(a, np.float32([[1, 0, x], [0, 1, y]]), ({side}, {side}),
+                                   borderMode=cv2.BORDER_REPLICATE).reshape(a.shape)
+            shakes = response >= {MIN_RESPONSE} and {MIN_SHIFT} < max(abs(x), abs(y)) < {MAX_SHIFT}
+            gain = 1 - cv2.norm(moved, b, cv2.NORM_L1) / max(cv2.norm(a, b, cv2.NORM_L1), 1)
+            steadied.append(moved if shakes and gain > {MIN_GAIN} else a)
+        steadied = np.array(steadied)
         """)
 
 

@@ -116,7 +116,7 @@ class ExportedRunner:
         """Score clips.
 
         Args:
-            images: (B, T, H, W, 3) RGB uint8 for each role that the model reads.
+            images: (B, T, H, W, channels) uint8 for each role that the model reads.
 
         Returns:
             (B, C), each row with the sum 1.
@@ -138,7 +138,7 @@ class ExportedRunner:
         if "motion" in self._clip.streams:
             gain = self._clip.motion_gain
             streams.append(motion_image(inputs["later"], inputs["earlier"], gain))
-        pictures = np.stack(streams, axis=1)  # (B, S, T, H, W, 3)
+        pictures = np.stack(streams, axis=1)  # (B, S, T, H, W, channels)
         shape = pictures.shape
         features = self._graphs["cnn"].run({"frames": pictures.reshape(-1, *shape[3:])})
         return self._graphs["classifier"].run({"features": features.reshape(*shape[:3], -1)})

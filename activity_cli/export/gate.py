@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from activity_cli.export.graphs import ClipNetwork
 
 Batch = Mapping[FrameRole, NDArray[np.uint8]]
-"""(B, T, H, W, 3) RGB uint8 per role."""
+"""(B, T, H, W, channels) uint8 per role."""
 
 MOST_CLIPS = 16
 """Clips that the gate takes. At 32 images each they are some seconds of CNN per format."""

@@ -29,7 +29,11 @@ class PictureMaker(nn.Module):
         self.motion_gain = clip.motion_gain
 
     def forward(self, *images: Tensor) -> Tensor:
-        """uint8 (B, T, H, W, 3) per role, in the order of `frame_roles` -> (B, S, T, H, W, 3)."""
+        """uint8 (B, T, H, W, channels) per role, in the order of `frame_roles`, to pictures.
+
+        Returns:
+            (B, S, T, H, W, channels)
+        """
         streams = [images[0]] if "rgb" in self.streams else []
         if "motion" in self.streams:
             earlier, later = images[-2:]
@@ -50,13 +54,13 @@ class ClipNetwork(nn.Module):
         """Score clips.
 
         Args:
-            images: uint8 RGB (B, T, H, W, 3) per role, in the order of `frame_roles`: the sampled
-                frames if the model sees pictures, earlier and later ones if it sees motion.
+            images: uint8 (B, T, H, W, channels) per role, in the order of `frame_roles`: the
+                sampled frames if the model sees pictures, earlier and later ones if it sees motion.
 
         Returns:
             (B, C), each row with the sum 1.
         """
-        pictures = self.pictures(*images)  # (B, S, T, H, W, 3)
+        pictures = self.pictures(*images)  # (B, S, T, H, W, channels)
         features = self.cnn(pictures.flatten(0, 2))  # (B * S * T, D)
         sequence = features.view(*pictures.shape[:3], features.shape[-1])
         scores: Tensor = self.scorer(sequence)

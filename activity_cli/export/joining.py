@@ -14,16 +14,16 @@ def join_openvino(pictures: Any, cnn: Any, classifier: Any) -> Any:
     """One openvino.Model of three.
 
     Args:
-        pictures: frames to pictures (B, S, T, H, W, 3).
-        cnn: images (N, H, W, 3) to features (N, D).
+        pictures: frames to pictures (B, S, T, H, W, channels).
+        cnn: images (N, H, W, channels) to features (N, D).
         classifier: features (B, S, T, D) to scores (B, C).
     """
     ov = import_openvino()
     ops = ov.opset13
     source = pictures.get_results()[0].input_value(0)
-    side = cnn.input(0).get_partial_shape()[1].get_length()
+    picture = [cnn.input(0).get_partial_shape()[axis].get_length() for axis in (1, 2, 3)]
     size = cnn.output(0).get_partial_shape()[1].get_length()
-    flat = ops.reshape(source, [-1, side, side, 3], special_zero=False)
+    flat = ops.reshape(source, [-1, *picture], special_zero=False)
     _connect(flat, cnn)
     leading = ops.gather(ops.shape_of(source), [0, 1, 2], 0)
     shape = ops.concat([leading, [size]], 0)
@@ -47,9 +47,9 @@ def join_onnx(pictures: Any, cnn: Any, classifier: Any) -> Any:
         for name, network in (("pictures", pictures), ("cnn", cnn), ("classifier", classifier))
     ]
     first, second, third = graphs
-    side = second.input[0].type.tensor_type.shape.dim[1].dim_value
+    picture = [axis.dim_value for axis in second.input[0].type.tensor_type.shape.dim[1:]]
     size = second.output[0].type.tensor_type.shape.dim[1].dim_value
-    constants = {"image": [-1, side, side, 3], "axes": [0, 1, 2], "size": [size]}
+    constants = {"image": [-1, *picture], "axes": [0, 1, 2], "size": [size]}
     images = first.output[0].name
     glue = [
         [helper.make_node("Reshape", [images, "join/image"], [second.input[0].name])],

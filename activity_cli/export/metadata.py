@@ -15,9 +15,11 @@ from activity_cli import __version__
 from activity_cli.bundle import ModelDescription
 from activity_cli.errors import ModelError
 from activity_cli.export.signature import Format, Part, Precision, signature_of
+from activity_cli.steadying import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
 
 DOCUMENT_KEY = "activity"
 _EXPORT_VERSION = 1
+_COLOURS = {3: "RGB order", 1: "Grey, one channel (OpenCV's COLOR_BGR2GRAY)"}
 _TOOLS = ("torch", "openvino", "onnx", "onnxscript", "onnxruntime", "nncf", "opencv-python")
 
 
@@ -106,13 +108,20 @@ def describe_preprocessing(description: ModelDescription) -> str:
         f"Squash each frame to {clip.frame_size} x {clip.frame_size} pixels, without cropping: a "
         "side that shrinks by averaging areas (OpenCV's INTER_AREA), one that grows linearly "
         "(INTER_LINEAR).",
-        "RGB order, uint8 from 0 to 255; the graph normalises the pixels itself.",
+        f"{_COLOURS[clip.channels]}, uint8 from 0 to 255; the graph normalises the pixels itself.",
     ]
     if "motion" in clip.streams:
         lines.append(
             "For each sampled frame, `later` is that frame and `earlier` the one "
             f"{clip.motion_step_seconds:.4f} s before it, at least one frame before; for the "
             "video's first frame, `earlier` is that frame and `later` the next one."
+        )
+    if "motion" in clip.streams and clip.steady:
+        lines.append(
+            "Shift `earlier` by as much as phase correlation says that the whole picture has moved "
+            f"(OpenCV's phaseCorrelate, Hanning window; response at least {MIN_RESPONSE:g}, "
+            f"{MIN_SHIFT:g} to {MAX_SHIFT:g} pixels, borders repeated), where that makes the sum "
+            f"of absolute differences to `later` smaller by {MIN_GAIN:.0%} or more."
         )
     return " ".join(lines)
 

@@ -35,7 +35,7 @@ def quantize_openvino(cnn: Any, images: Images) -> Any:
     """Quantise a CNN given as openvino.Model.
 
     Args:
-        cnn: with one input, images (N, H, W, 3) uint8, N free or fixed.
+        cnn: with one input, images (N, H, W, channels) uint8, N free or fixed.
         images: to calibrate with, of that size.
     """
     shape = cnn.input(0).get_partial_shape()
@@ -59,7 +59,7 @@ def quantize_onnx(cnn: Any, images: Images) -> Any:
 
 
 def pick_images(stacks: list[Images]) -> Images:
-    """Up to `CALIBRATION_IMAGES` of all images (N, H, W, 3), spread evenly over them."""
+    """Up to `CALIBRATION_IMAGES` of all images (N, H, W, channels), spread evenly over them."""
     images = np.concatenate(stacks)
     count = min(CALIBRATION_IMAGES, len(images))
     picked: Images = images[np.arange(count) * len(images) // count]

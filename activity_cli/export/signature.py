@@ -59,7 +59,7 @@ def signature_of(part: Part, description: ModelDescription, *, dynamic: bool) ->
         dynamic: whether the numbers of clips and of frames are free, or 1 clip of T frames.
     """
     num_streams, num_frames, feature_size = description.feature_shape
-    side = description.clip.frame_size
+    picture = description.clip.picture_shape
     clips: int | str = "clips" if dynamic else 1
     frames: int | str = "num_frames" if dynamic else num_frames
     images: int | str = "images" if dynamic else num_streams * num_frames
@@ -67,18 +67,18 @@ def signature_of(part: Part, description: ModelDescription, *, dynamic: bool) ->
     match part:
         case "whole":
             inputs = tuple(
-                TensorSpec(name=role, dtype="uint8", axes=(clips, frames, side, side, 3))
+                TensorSpec(name=role, dtype="uint8", axes=(clips, frames, *picture))
                 for role in frame_roles(description.clip)
             )
             return Signature(inputs=inputs, output=scores)
         case "pictures":
             inputs = signature_of("whole", description, dynamic=dynamic).inputs
             pictures = TensorSpec(
-                name="pictures", dtype="uint8", axes=(clips, num_streams, frames, side, side, 3)
+                name="pictures", dtype="uint8", axes=(clips, num_streams, frames, *picture)
             )
             return Signature(inputs=inputs, output=pictures)
         case "cnn":
-            image = TensorSpec(name="frames", dtype="uint8", axes=(images, side, side, 3))
+            image = TensorSpec(name="frames", dtype="uint8", axes=(images, *picture))
             features = TensorSpec(name="features", dtype="float32", axes=(images, feature_size))
             return Signature(inputs=(image,), output=features)
         case "classifier":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from activity_cli.clips import images_by_stream
+from activity_cli.clips import images_by_stream, stack_roles
 from activity_cli.sampling import TIE_SECONDS, end_of_video, partner_indices
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images
@@ -26,7 +26,7 @@ class LiveFrame:
     arrived: float
     """When it was read, by `time.monotonic()`, which all processes share."""
     image: Frame
-    """(H, W, 3) RGB, H = W."""
+    """(H, W, channels), H = W."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +131,15 @@ def thin_out(points: Sequence[LivePoint], count: int) -> list[LivePoint]:
 
 
 def stack_points(points: Iterable[LivePoint], settings: ClipSettings) -> dict[FrameRole, Images]:
-    """(N, H, W, 3) per role that the streams need; nothing where there are no points."""
+    """(N, H, W, channels) per role that the streams need; nothing where there are no points."""
     roles: dict[FrameRole, list[Frame]] = {"frames": [], "earlier": [], "later": []}
     for point in points:
         roles["frames"].append(point.frame.image)
         roles["earlier"].append(point.earlier.image)
         roles["later"].append(point.later.image)
-    wanted: list[FrameRole] = ["frames"] if "rgb" in settings.streams else []
-    wanted += ["earlier", "later"] if "motion" in settings.streams else []
-    return {role: np.stack(roles[role]) for role in wanted if roles[role]}
+    return stack_roles(roles, settings)
 
 
 def streams_of(frames: Mapping[FrameRole, Images], settings: ClipSettings) -> dict[Stream, Images]:
-    """What the CNN sees of them, (N, H, W, 3) per stream; nothing where there are no points."""
+    """What the CNN sees of them, (N, H, W, channels) per stream; nothing without points."""
     return images_by_stream(frames, settings) if frames else {}

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.clips import to_picture_rgb, to_square_rgb
+from activity_cli.clips import to_picture_rgb, to_square
 from activity_cli.errors import VideoError
 from activity_cli.live.frames import LiveReading, Opened, RawFrame, read_live
 from activity_cli.live.points import (
@@ -59,9 +59,9 @@ class LiveChunk:
 
     status: LiveStatus
     frames: Mapping[FrameRole, Images] = field(default_factory=dict)
-    """(N, H, W, 3) RGB uint8 per role; none where N is 0 or streams were asked for."""
+    """(N, H, W, channels) uint8 per role; none where N is 0 or streams were asked for."""
     streams: Mapping[Stream, Images] = field(default_factory=dict)
-    """(N, H, W, 3) RGB uint8 per stream; none where N is 0 or frames were asked for."""
+    """(N, H, W, channels) uint8 per stream; none where N is 0 or frames were asked for."""
     indices: NDArray[np.intp]
     """(N,) of the points in the grid, increasing. What is missing was dropped."""
     seconds: NDArray[np.float64]
@@ -172,7 +172,7 @@ class LiveReader:
 
     def _accept(self, raw: RawFrame) -> None:
         assert self._maker is not None
-        image = to_square_rgb(raw.bgr, self._reading.settings.frame_size)
+        image = to_square(raw.bgr, self._reading.settings)
         points = self._maker.add(LiveFrame(raw.seconds, raw.arrived, image))
         width = self._reading.picture_width
         picture = to_picture_rgb(raw.bgr, width) if width else None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.bundle import ModelDescription
-from activity_cli.clips import read_frames
+from activity_cli.clips import read_views
 from activity_cli.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.export.exported import ExportedModel, open_exported
@@ -24,12 +24,13 @@ from activity_cli.overlap import overlap
 from activity_cli.predictors.results import scored, unscored
 from activity_cli.predictors.sliding import Sliding, make_slider, wanted_segments
 from activity_cli.types import ClipFrames, FileResult, FrameRole, Images, Points
+from activity_cli.views import made_with_views, views_at_test_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DecodedRequest:
     request: ClipRequest
-    frames: ClipFrames | VideoError
+    views: tuple[ClipFrames, ...] | VideoError
     """Or why there are none."""
     seconds: float
 
@@ -45,8 +46,10 @@ class ExportPredictor:
         *,
         decoders: Decoders = AUTO_DECODERS,
         sliding: Sliding | None = None,
+        test_views: int = 1,
     ) -> None:
         self.description = model.description
+        self._views = views_at_test_time(test_views, self.description.labels)
         self._slider = make_slider(sliding, self.description, decoders)
         self.segments = wanted_segments(sliding, self.description)
         self._pool = DecoderPool(decoders)
@@ -56,6 +59,7 @@ class ExportPredictor:
             "model": f"{model.description.name} {model.identity[:16]}",
             "engine": f"{model.format}-{model.precision}",
             **(self._slider.made_with if self._slider else {}),
+            **made_with_views(self._views),
         }
 
     def predict(
@@ -97,36 +101,38 @@ class ExportPredictor:
         max_seconds: float | None,
     ) -> _DecodedRequest:
         started = time.perf_counter()
-        frames: ClipFrames | VideoError
+        views: tuple[ClipFrames, ...] | VideoError
         try:
-            frames = reader.call(
-                read_frames,
+            views = reader.call(
+                read_views,
                 request.path,
                 self.description.clip,
+                self._views,
                 start_seconds=request.start_seconds,
                 end_seconds=request.end_seconds,
                 max_seconds=max_seconds,
                 num_threads=num_threads,
             )
         except VideoError as error:
-            frames = error
-        return _DecodedRequest(
-            request=request, frames=frames, seconds=time.perf_counter() - started
-        )
+            views = error
+        return _DecodedRequest(request=request, views=views, seconds=time.perf_counter() - started)
 
     def _score(self, clip: _DecodedRequest) -> FileResult | ClipRequest:
         """What became of a clip, or the request itself where windows have to slide over it."""
-        if isinstance(clip.frames, LongVideoError):
+        if isinstance(clip.views, LongVideoError):
             return clip.request
-        if isinstance(clip.frames, VideoError):
-            return unscored(clip.request, clip.frames, self.description)
+        if isinstance(clip.views, VideoError):
+            return unscored(clip.request, clip.views, self.description)
         started = time.perf_counter()
-        images = {role: stack[None] for role, stack in clip.frames.images.items()}
-        scores = self._run(images)[0]
+        each = [
+            self._run({role: stack[None] for role, stack in view.images.items()})  # (1, C)
+            for view in clip.views
+        ]
+        scores = np.concatenate(each).mean(axis=0)
         seconds = {"decode": clip.seconds, "network": time.perf_counter() - started}
         return scored(
             clip.request,
-            clip.frames.decoded,
+            clip.views[0].decoded,
             scores,
             self.description,
             segments=self.segments,
@@ -157,15 +163,15 @@ def export_scan(
     """How an export looks at windows. Its CNN sees frames that windows share once per window.
 
     Args:
-        run: from frames by role, (1, T, H, W, 3) each, to scores (1, C).
+        run: from frames by role, (1, T, H, W, channels) each, to scores (1, C).
         description: of the model that was exported.
     """
     roles = frame_roles(description.clip)
 
     def see(points: Points) -> NDArray[np.uint8]:
-        return np.stack([points.frames[role] for role in roles])  # (R, N, H, W, 3)
+        return np.stack([points.frames[role] for role in roles])  # (R, N, H, W, channels)
 
-    def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, 3)
+    def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, channels)
         each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]
         return np.concatenate([run(images) for images in each])
 

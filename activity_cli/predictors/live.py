@@ -96,7 +96,7 @@ class _Blank:
     """A window's worth of grey points."""
 
     def __init__(self, clip: ClipSettings) -> None:
-        grey = np.full((clip.num_frames, clip.frame_size, clip.frame_size, 3), 128, np.uint8)
+        grey = np.full((clip.num_frames, *clip.picture_shape), 128, np.uint8)
         roles: tuple[FrameRole, ...] = ("frames", "earlier", "later")
         self.num_points = clip.num_frames
         self.frames: Mapping[FrameRole, Images] = dict.fromkeys(roles, grey)

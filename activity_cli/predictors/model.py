@@ -1,6 +1,7 @@
 """A model folder: an engine runs the CNN, then the sequence classifier.
 
-N is points in time, S streams, T frames per clip, D the CNN's feature size, C labels.
+N is points in time, V test-time views, S streams, T frames per clip, D the CNN's feature size,
+C labels.
 """
 
 import threading
@@ -30,6 +31,7 @@ from activity_cli.long_video import Scan
 from activity_cli.predictors.results import scored, unscored
 from activity_cli.predictors.sliding import Slider, Sliding, make_slider, wanted_segments
 from activity_cli.types import FileResult, Images, Points
+from activity_cli.views import made_with_views, views_at_test_time
 
 if TYPE_CHECKING:
     from activity_cli.network import ClipScorer
@@ -47,9 +49,11 @@ class ModelPredictor:
         remember: bool = True,
         decoders: Decoders = AUTO_DECODERS,
         sliding: Sliding | None = None,
+        test_views: int = 1,
         on_prepare: OnPrepare = lambda _: None,
     ) -> None:
         self.description = model.description
+        self._views = views_at_test_time(test_views, self.description.labels)
         self._slider = make_slider(sliding, self.description, decoders)
         self.segments = wanted_segments(sliding, self.description)
         self._familiarity = model.familiarity()
@@ -64,9 +68,15 @@ class ModelPredictor:
             "model": f"{self.description.name} {model.fingerprint[:16]}",
             "engine": self._extractor.identity,
             **(self._slider.made_with if self._slider else {}),
+            **made_with_views(self._views),
         }
         self.on_features: Callable[[NDArray[np.float16]], None] | None = None
         """Told of the (S, T, D) features of every clip that gets a score, in order."""
+
+    @property
+    def has_test_views(self) -> bool:
+        """Whether scores are means over several views of a clip."""
+        return len(self._views) > 1
 
     @property
     def classifier(self) -> Classifier:
@@ -84,6 +94,7 @@ class ModelPredictor:
             backbone=self.description.backbone,
             pool=self._pool,
             cache=self._cache,
+            views_of=lambda _: self._views,
             max_seconds=self._slider.max_clip_seconds if self._slider else None,
             stop=stop,
         ):
@@ -106,6 +117,7 @@ class ModelPredictor:
             extractor=self._extractor,
             backbone=self.description.backbone,
             pool=self._pool,
+            views_of=lambda _: self._views,
         ):
             yield self._score(clip)
 
@@ -118,7 +130,8 @@ class ModelPredictor:
             assert clip.error is not None
             return unscored(clip.request, clip.error, self.description)
         started = time.perf_counter()
-        scores = self._classifier.classify(clip.values[None])[0]
+        views = np.stack([clip.values, *clip.more_values])  # (V, S, T, D)
+        scores = self._classifier.classify(views).mean(axis=0)  # (C,)
         if self.on_features is not None:
             self.on_features(clip.values)
         known = self._familiarity

@@ -16,6 +16,7 @@ from activity_cli.report.plots import DPI, new_figure
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
 
 _POINTS_PER_INCH = 72
 
@@ -37,6 +38,7 @@ class Sheet:
         self.figure = new_figure(width, height)
         self.figure.set_layout_engine("none")
         self.figure.set_dpi(DPI)
+        self._measure = _measuring_renderer()
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
         """New axes."""
@@ -100,7 +102,7 @@ class Sheet:
         while True:
             draw = self._draw_text if is_covered(text) else self._draw_mask
             artist = draw(at, text, ink)
-            width = float(artist.get_window_extent().width) / DPI
+            width = float(artist.get_window_extent(self._measure).width) / DPI
             if room is None or width <= room:
                 break
             artist.remove()
@@ -142,6 +144,14 @@ class Sheet:
         )
         self.figure.add_artist(artist)
         return artist
+
+
+@cache
+def _measuring_renderer() -> "RendererAgg":
+    """What measures text. Left to itself matplotlib makes one as large as the figure per text."""
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    return RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
 
 
 def is_covered(text: str) -> bool:

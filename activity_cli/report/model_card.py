@@ -41,7 +41,7 @@ def write_model_card(
     how_it_works = (
         f"{clip.num_frames} frames spread evenly over the video, {clip.frame_size} x "
         f"{clip.frame_size} pixels; streams: {', '.join(clip.streams)}. Every frame goes through "
-        f"{description.backbone.name}, pretrained on ImageNet and unchanged. "
+        f"{description.backbone.describe()}. "
         f"{_describe_network(description)}"
     )
     return f"""\

@@ -1,0 +1,79 @@
+"""How cross-validation trains on part of the clips: the classifier alone, or the CNN with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from activity_cli.encoding import Features, Rows
+from activity_cli.joint import CnnTrainer
+from activity_cli.labelled import LabelledFeatures, Reading
+from activity_cli.learning.loop import Session
+from activity_cli.pictures import LabelledPictures
+from activity_cli.settings import CnnSettings, NetworkSettings, TrainSettings
+from activity_cli.training import FittedNetwork, fit
+from activity_cli.types import OnProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """What was learned from some of the clips, and what it makes of all of them."""
+
+    fitted: FittedNetwork
+    features: Features
+    """(N, S, T, D) of all clips, by the CNN as it is afterwards."""
+
+
+Teach = Callable[[Rows, Rows, OnProgress], Taught]
+"""Learns from some rows and chooses the best epoch by others. Told of its epochs as (stage, done,
+total)."""
+
+
+def make_teacher(
+    data: LabelledFeatures | LabelledPictures,
+    reading: Reading,
+    network: NetworkSettings,
+    *,
+    settings: TrainSettings,
+    cnn: CnnSettings,
+) -> Teach:
+    """How a network of this shape is trained on any part of the clips."""
+    if isinstance(data, LabelledFeatures):
+        return _frozen_teacher(data, network, settings)
+    trainer = CnnTrainer(
+        data,
+        reading.backbone,
+        network=network,
+        settings=settings,
+        cnn=cnn,
+        device=reading.engine.device,
+        on_progress=reading.on_progress,
+    )
+
+    def teach(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> Taught:
+        session = Session(on_epoch=lambda e: on_progress("cnn", e.epoch, cnn.most_epochs))
+        found = trainer.fit(train_rows, val_rows, session)
+        return Taught(fitted=found.fitted, features=trainer.features(found))
+
+    return teach
+
+
+def _frozen_teacher(
+    data: LabelledFeatures, network: NetworkSettings, settings: TrainSettings
+) -> Teach:
+    """Training of the classifier alone: the CNN's features stay as they are."""
+
+    def teach(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> Taught:
+        del on_progress  # a fold takes seconds
+        fitted = fit(
+            data.features,
+            data.targets,
+            train_rows=train_rows,
+            val_rows=val_rows,
+            num_labels=len(data.dataset.labels),
+            streams=data.clip.streams,
+            network_settings=network,
+            settings=settings,
+            views=data.views,
+        )
+        return Taught(fitted=fitted, features=data.features)
+
+    return teach
