@@ -41,7 +41,7 @@ from activity_cli.settings import (
 )
 from activity_cli.splits import Folds, inner_split
 from activity_cli.teaching import Taught, Teach, make_teacher
-from activity_cli.time_order import OrderScores, join_orders
+from activity_cli.time_order import OrderScores, join_folds
 from activity_cli.training import score_in_other_orders, score_rows, score_single_frames
 from activity_cli.types import OnProgress, no_progress
 
@@ -229,7 +229,7 @@ def cross_validate(
         evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
         folds=tuple(results),
         calibration=calibration,
-        orders=_in_order_of_clips(orders, folds) if orders else None,
+        orders=join_folds(orders, folds.index) if orders else None,
     )
 
 
@@ -252,11 +252,6 @@ def _orders(
         settings=settings,
     )
     return replace(score_in_other_orders(network, features, held_out), frame=frames)
-
-
-def _in_order_of_clips(orders: Sequence[OrderScores], folds: Folds) -> OrderScores:
-    """One fold's clips after the other's -> all clips as they are in the data."""
-    return join_orders(orders).rows(np.argsort(np.argsort(folds.index, kind="stable")))
 
 
 def majority_baseline(data: LabelledFeatures | LabelledPictures, folds: Folds) -> CrossValidation:

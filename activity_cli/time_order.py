@@ -70,6 +70,17 @@ def join_orders(found: Sequence[OrderScores]) -> OrderScores:
     )
 
 
+def join_folds(found: Sequence[OrderScores], fold_index: NDArray[np.int64]) -> OrderScores:
+    """The clips of each fold, in the order of folds -> all clips in their own order.
+
+    Args:
+        found: of each fold's clips.
+        fold_index: (N,) the fold of each clip.
+    """
+    places = np.argsort(fold_index, kind="stable")  # of the clips, fold by fold
+    return join_orders(found).rows(np.argsort(places))
+
+
 def score_orders(
     classify: Classify,
     features: Features,

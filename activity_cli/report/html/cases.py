@@ -8,7 +8,7 @@ from activity_cli.evidence import Answers
 from activity_cli.report.elements import clock
 from activity_cli.report.html.charts import score_timeline
 from activity_cli.report.html.markup import Content, Markup, tag
-from activity_cli.report.html.sections import section
+from activity_cli.report.html.parts import section
 from activity_cli.report.html.strips import Strip
 
 _NARROWEST = 4 / 3

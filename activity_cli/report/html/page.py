@@ -8,6 +8,7 @@ from activity_cli.evidence import Evidence
 from activity_cli.files import write_text_atomically
 from activity_cli.report.html import cases, sections
 from activity_cli.report.html.markup import Markup, join, tag, text
+from activity_cli.report.html.order import order_section
 from activity_cli.report.html.strips import confident_mistakes, least_certain, read_strips
 
 _LIGHT = {
@@ -56,7 +57,7 @@ def write_report(evidence: Evidence, path: Path, *, decoders: Decoders = AUTO_DE
         sections.labels_section(evidence),
         sections.confusion_section(evidence),
         sections.scores_section(evidence),
-        sections.order_section(evidence),
+        order_section(evidence),
         sections.checks_section(evidence),
         cases.mistakes_section(answers, mistakes, strips),
         cases.uncertain_section(answers, uncertain, strips),

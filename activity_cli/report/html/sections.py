@@ -3,27 +3,20 @@
 from collections.abc import Iterable, Sequence
 
 from activity_cli.evidence import Evidence
-from activity_cli.facts import Facts, machine
+from activity_cli.facts import machine
 from activity_cli.report.html.charts import (
-    difference_bar,
     interval_bar,
     reliability,
     score_histogram,
 )
 from activity_cli.report.html.markup import Content, Markup, join, prose, tag
-from activity_cli.rivals import TITLES
+from activity_cli.report.html.parts import facts_list, figure_parts, section
 from activity_cli.uncertainty import Figure, wilson_figure
 
 _FEW_LABELS, _MANY_LABELS = 4, 14
 """Confusion matrices of so few labels are drawn large, of so many without room to spare."""
 _MARKS = {"fine": "✓", "note": "i", "warning": "!"}
 _MOST_LEFT_OUT = 50
-
-
-def section(name: str, title: str, lead: Content, *content: Content) -> Markup:
-    """A section with its heading and what it is about."""
-    parts = [tag("h2", title), tag("p", lead, class_="lead") if lead else "", *content]
-    return tag("section", *parts, id=name)
 
 
 def tiles(evidence: Evidence) -> Markup:
@@ -97,19 +90,8 @@ def labels_section(evidence: Evidence) -> Markup:
 def _figures_row(name: str, note: str, found: Sequence[Figure | None]) -> Markup:
     cells = [tag("td", name, tag("small", note), class_="label")]
     for figure, title in zip(found, ("Precision", "Recall", "F1"), strict=True):
-        cells.append(tag("td", *_figure(figure), class_="figure", data_name=title))
+        cells.append(tag("td", *figure_parts(figure), class_="figure", data_name=title))
     return tag("tr", *cells)
-
-
-def _figure(figure: Figure | None, kind: str = "model") -> list[Content]:
-    if figure is None:
-        return [tag("span", "none", class_="range")]
-    bounds = f" {figure.low:.2f}–{figure.high:.2f}"
-    return [
-        tag("b", f"{figure.value:.3f}"),
-        tag("span", bounds, class_="range"),
-        interval_bar(figure, kind),
-    ]
 
 
 def _folds(evidence: Evidence) -> Markup:
@@ -118,7 +100,7 @@ def _folds(evidence: Evidence) -> Markup:
         figure = wilson_figure(round(fold.accuracy * fold.num_clips), fold.num_clips)
         epoch = f"epoch {fold.best_epoch}" if fold.best_epoch else "LSTM left out"
         note = f"{fold.num_clips} clips, {epoch}" if evidence.findings.rivalry.has_lstm else ""
-        parts = [f"Fold {fold.name}", tag("small", note), *_figure(figure)]
+        parts = [f"Fold {fold.name}", tag("small", note), *figure_parts(figure)]
         found.append(tag("div", *parts, class_="fold"))
     lead = (
         "Accuracy on each held-out fold. Folds are small, so they differ by chance alone; these "
@@ -220,80 +202,6 @@ def scores_section(evidence: Evidence) -> Markup:
     )
 
 
-def order_section(evidence: Evidence) -> Markup:
-    """The model beside what is simpler."""
-    rivalry = evidence.findings.rivalry
-    widest = max(max(abs(r.gain.low), abs(r.gain.high)) for r in rivalry.rivals) or 1.0
-    names = ("", "Accuracy", "Model gains", "Right, only model / only this")
-    classes = (None, None, None, "number")
-    head = [tag("th", name, class_=c) for name, c in zip(names, classes, strict=True)]
-    rows = [
-        tag(
-            "tr",
-            tag("td", "The model", tag("small", "as it is"), class_="label"),
-            tag(
-                "td",
-                *_figure(evidence.findings.figures.accuracy),
-                class_="figure",
-                data_name="Accuracy",
-            ),
-            tag("td"),
-            tag("td"),
-        )
-    ]
-    for rival in rivalry.rivals:
-        title, what = TITLES[rival.kind]
-        gain = rival.gain
-        bounds = f" {_points(gain.low)} to {_points(gain.high)}"
-        same = rival.p_value is None or rival.only_model == rival.only_rival == 0
-        chance = "" if same else f" · p {_p(rival.p_value)}"
-        parted = f"{rival.only_model:.3g} / {rival.only_rival:.3g}{chance}"
-        rows.append(
-            tag(
-                "tr",
-                tag("td", title, tag("small", what), class_="label"),
-                tag("td", *_figure(rival.accuracy, "rival"), class_="figure", data_name="Accuracy"),
-                tag(
-                    "td",
-                    tag("b", _points(gain.value)),
-                    tag("span", bounds, class_="range"),
-                    difference_bar(gain, widest),
-                    class_="figure",
-                    data_name="Model gains, points",
-                ),
-                tag("td", parted, class_="number", data_name="Right, only model / only this:"),
-            )
-        )
-    table = tag(
-        "table", tag("thead", tag("tr", *head)), tag("tbody", *rows), class_="figures rivals"
-    )
-    missing = [f"{TITLES[kind][0]}: {why}." for kind, why in rivalry.missing.items()]
-    notes = [
-        "Differences are in points of accuracy on the same clips, with paired 95% intervals; p is "
-        "McNemar's exact test, which takes clips as independent. Shuffled is the mean of 4 orders. "
-        "A motion image still shows which way things moved between its own two frames.",
-        *([f"Not measured. {' '.join(missing)}"] if missing else []),
-    ]
-    return section(
-        "order",
-        "Does the LSTM help?",
-        "",
-        tag("p", rivalry.answer(), class_="verdict"),
-        tag("div", table, class_="card"),
-        *(tag("p", prose(note), class_="dim") for note in notes),
-    )
-
-
-def _points(share: float) -> str:
-    """A difference in percentage points."""
-    return f"{100 * share:+.1f}" if round(100 * share, 1) else "0.0"
-
-
-def _p(value: float | None) -> str:
-    assert value is not None
-    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
-
-
 def checks_section(evidence: Evidence) -> Markup:
     """What makes figures say less than they seem to."""
     items = [
@@ -313,11 +221,11 @@ def data_section(evidence: Evidence) -> Markup:
     """Data, model, speed, settings, versions and the command."""
     speed = {**evidence.speed, "measured on": machine()}
     parts = [
-        tag("div", tag("h3", "Data and model"), _facts(evidence.facts), class_="card"),
-        tag("div", tag("h3", "Speed"), _facts(speed), class_="card"),
+        tag("div", tag("h3", "Data and model"), facts_list(evidence.facts), class_="card"),
+        tag("div", tag("h3", "Speed"), facts_list(speed), class_="card"),
     ]
     settings = [
-        join([tag("h3", table), _facts(values)])
+        join([tag("h3", table), facts_list(values)])
         for table, values in evidence.settings.items()
         if values
     ]
@@ -329,7 +237,7 @@ def data_section(evidence: Evidence) -> Markup:
         tag("div", *parts, class_="columns"),
         *_left_out(evidence),
         tag("details", tag("summary", "Settings"), *settings) if settings else "",
-        tag("details", tag("summary", "Versions"), _facts(evidence.versions)),
+        tag("details", tag("summary", "Versions"), facts_list(evidence.versions)),
     )
 
 
@@ -345,14 +253,6 @@ def _left_out(evidence: Evidence) -> Iterable[Markup]:
         items.append(tag("li", f"and {more} more; all are in predictions.csv"))
     summary = f"Clips without a score: {len(evidence.answers.left_out)}"
     yield tag("details", tag("summary", summary), tag("ul", *items))
-
-
-def _facts(values: Facts) -> Markup:
-    pairs = [
-        join([tag("dt", name.replace("_", " ")), tag("dd", value)])
-        for name, value in values.items()
-    ]
-    return tag("dl", *pairs, class_="facts")
 
 
 def _interval(figure: Figure) -> str:
