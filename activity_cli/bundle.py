@@ -34,6 +34,8 @@ from activity_cli.files import new_folder, write_bytes_atomically, write_json
 from activity_cli.settings import ClipSettings, NetworkSettings
 
 FORMAT_VERSION = 1
+ENSEMBLE_VERSION = 2
+"""Of models with several members, which older versions of activity would not understand."""
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CNN_FILE = "cnn.safetensors"
@@ -74,12 +76,19 @@ class ModelDescription:
     """What was learned about its scores; older models have none."""
     background: str | None = None
     """The label that stands for no event."""
+    num_members: int = 1
+    """Networks whose logits are averaged; 1 is a model of one network."""
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) < 2:
             raise ModelError(f"A model needs at least two labels, got {list(self.labels)}.")
         if self.background is not None and self.background not in self.labels:
             raise ModelError(f"The background label {self.background!r} is none of its labels.")
+
+    @property
+    def format_version(self) -> int:
+        """The oldest format that can say it."""
+        return FORMAT_VERSION if self.num_members == 1 else ENSEMBLE_VERSION
 
     @property
     def feature_shape(self) -> tuple[int, int, int]:
@@ -94,7 +103,7 @@ class ModelDescription:
     def to_json(self) -> dict[str, Any]:
         """The content of model.json, without the digest of the weights."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": self.format_version,
             "name": self.name,
             "created": self.created,
             "labels": list(self.labels),
@@ -108,6 +117,7 @@ class ModelDescription:
             "versions": dict(self.versions),
             "calibration": self.calibration.to_json() if self.calibration else None,
             "background": self.background,
+            **({} if self.num_members == 1 else {"num_members": self.num_members}),
         }
 
     @classmethod
@@ -134,6 +144,7 @@ class ModelDescription:
             versions=values["versions"],
             calibration=Calibration.from_json(calibration) if calibration else None,
             background=values.get("background"),
+            num_members=values.get("num_members", 1),
         )
 
 
@@ -219,6 +230,11 @@ def save_model(
     return write_familiarity(model, familiarity) if familiarity else write_description(model)
 
 
+def member_name(number: int, tensor: str) -> str:
+    """The name of a member's tensor among those of an ensemble."""
+    return f"members.{number}.{tensor}"
+
+
 def write_familiarity(model: Model, familiarity: Familiarity) -> Model:
     """Add what the training clips look like to a model folder, and write model.json again.
 
@@ -249,9 +265,10 @@ def load_model(name: str | Path) -> Model:
     try:
         values = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
         version = values["format_version"]
-        if version != FORMAT_VERSION:
+        if version not in {FORMAT_VERSION, ENSEMBLE_VERSION}:
             raise ModelError(
-                f"{folder} has model format {version}; this activity reads {FORMAT_VERSION}.",
+                f"{folder} has model format {version}; this activity reads up to "
+                f"{ENSEMBLE_VERSION}.",
                 hint="Install the version of activity that wrote it, or train again.",
             )
         description = ModelDescription.from_json(values)

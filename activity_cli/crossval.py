@@ -42,7 +42,12 @@ from activity_cli.settings import (
 from activity_cli.splits import Folds, inner_split
 from activity_cli.teaching import Taught, Teach, make_teacher
 from activity_cli.time_order import OrderScores, join_folds
-from activity_cli.training import score_in_other_orders, score_rows, score_single_frames
+from activity_cli.training import (
+    FittedNetwork,
+    score_in_other_orders,
+    score_rows,
+    score_single_frames,
+)
 from activity_cli.types import OnProgress, no_progress
 
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
@@ -76,6 +81,8 @@ class CrossValidation:
     """What all folds say about the scores; None for a baseline that has no network."""
     orders: OrderScores | None = None
     """What the same networks say of the same clips in other orders; None where they read none."""
+    networks: tuple[FittedNetwork, ...] = ()
+    """Of the folds, in their order."""
 
     @property
     def seconds(self) -> float:
@@ -193,7 +200,7 @@ def cross_validate(
     groups = data.dataset.groups()
     scores = np.zeros((len(data.targets), len(data.dataset.labels)), np.float32)
     novelty = np.zeros(len(data.targets), np.float32)
-    results, orders = [], []
+    results, networks, orders = [], [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
         started = time.perf_counter()
@@ -206,6 +213,7 @@ def cross_validate(
             seed=settings.seed,
         )
         taught = teach(others[inner_train], others[inner_val], on_progress)
+        networks.append(taught.fitted)
         scores[held_out] = score_rows(taught.fitted.network, taught.features, held_out)
         # How unlike the clips of the other folds the held-out ones are.
         known = learn_familiarity(taught.features, others)
@@ -230,6 +238,7 @@ def cross_validate(
         folds=tuple(results),
         calibration=calibration,
         orders=join_folds(orders, folds.index) if orders else None,
+        networks=tuple(networks),
     )
 
 

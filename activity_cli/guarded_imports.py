@@ -73,6 +73,20 @@ def require_onnx() -> None:
     import_onnxruntime()
 
 
+def import_optuna() -> Any:
+    """Import Optuna, and keep it from writing to the terminal.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingExtraError("Tuning", package="optuna", extra="tune") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
 def import_nncf() -> Any:
     """Import NNCF so that it talks to no network: its reporting is OpenVINO's.
 

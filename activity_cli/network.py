@@ -215,10 +215,24 @@ class SequenceClassifier(nn.Module):
         return self.logits(self.encode(features))
 
 
+class Ensemble(nn.Module):
+    """Networks of one shape that learned from different clips, as one: their mean logits."""
+
+    def __init__(self, members: Sequence[SequenceClassifier]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, S, T, D) float features -> (B, C) logits."""
+        return torch.stack([member(features) for member in self.members]).mean(dim=0)
+
+
 class ClipScorer(nn.Module):
     """The classifier as engines and exports run it: features in, scores that sum to 1 out."""
 
-    def __init__(self, classifier: SequenceClassifier, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self, classifier: SequenceClassifier | Ensemble, *, temperature: float = 1.0
+    ) -> None:
         super().__init__()
         self.classifier = classifier
         self.temperature = temperature

@@ -229,7 +229,7 @@ def score_with_engine(
     return np.concatenate([classifier.classify(features[i : i + _SCORING_BATCH]) for i in starts])
 
 
-def _clip_seconds(data: LabelledFeatures) -> dict[str, float]:
+def clip_seconds(data: LabelledFeatures) -> dict[str, float]:
     """How long the clips are: windows over longer videos are as long as the typical one."""
     seconds = [clip.decoded.duration_seconds for clip in data.clips if clip.decoded]
     found = {"min": min(seconds), "median": float(np.median(seconds)), "max": max(seconds)}
@@ -258,7 +258,7 @@ def _describe(
             "source": data.dataset.root.name,
             "num_clips": len(data.targets),
             "clips_per_label": data.dataset.counts(),
-            "clip_seconds": _clip_seconds(data),
+            "clip_seconds": clip_seconds(data),
             "num_left_out": len(data.left_out),
             "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
         },

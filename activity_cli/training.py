@@ -5,7 +5,7 @@ B is clips in a batch, N all clips, K augmented views of each, C labels; S, T, D
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activity_cli.bundle import MODEL_FILE, Model, Weights
+from activity_cli.bundle import MODEL_FILE, Model, ModelDescription, Weights, member_name
 from activity_cli.encoding import (
     ENCODING_BATCH,
     Features,
@@ -34,6 +34,7 @@ from activity_cli.learning.schedules import ParameterGroups
 from activity_cli.network import (
     ClipScorer,
     Encoded,
+    Ensemble,
     FeatureStatistics,
     OrderReader,
     SequenceClassifier,
@@ -114,23 +115,65 @@ def fit(
             "No clips are left to choose the best epoch.",
             hint="Add clips, or raise --val-fraction.",
         )
-    # Networks this small gain nothing from threads, which wait for each other for minutes when
-    # another program uses the cores.
     with one_thread():
-        torch.manual_seed(settings.seed)
         statistics = measure_features(features, train_rows, network_settings.num_components)
-        network = SequenceClassifier(network_settings, num_labels=num_labels, statistics=statistics)
+        network = new_network(network_settings, statistics, num_labels, seed=settings.seed)
         clips, places = encode_places(
             network, features, views, train_rows=train_rows, val_rows=val_rows
         )
-        plain = torch.from_numpy(targets[np.concatenate([train_rows, val_rows])])
+        return fit_encoded(
+            network,
+            clips,
+            targets[np.concatenate([train_rows, val_rows])],
+            places,
+            streams=streams,
+            settings=settings,
+            session=session,
+            learns_from_val=learns_from_val,
+        )
+
+
+def new_network(
+    settings: NetworkSettings, statistics: FeatureStatistics, num_labels: int, *, seed: int
+) -> SequenceClassifier:
+    """An unfitted network. Seeds torch's generator, which goes on to shuffle and to drop out."""
+    torch.manual_seed(seed)
+    return SequenceClassifier(settings, num_labels=num_labels, statistics=statistics)
+
+
+def fit_encoded(
+    network: SequenceClassifier,
+    clips: Encoded,
+    targets: NDArray[np.int64],
+    places: Places,
+    *,
+    streams: Sequence[Stream],
+    settings: TrainSettings,
+    session: Session = ALONE,
+    learns_from_val: bool = True,
+) -> FittedNetwork:
+    """Fit a new network to clips that are encoded already; otherwise as `fit`.
+
+    Args:
+        network: from `new_network`, called just before: its seed is that of the training too.
+        clips: as the network encodes them, from `encode_places`.
+        targets: (N,) index of each plain clip's label, those to learn from first.
+        places: where clips and their views stand.
+        streams: what the S streams are.
+        settings: how it is fitted.
+        session: who hears of the epochs.
+        learns_from_val: as for `fit`.
+    """
+    with one_thread():
+        plain = torch.from_numpy(targets)
         labels = plain[places.clips]
-        weights = label_weights(targets[train_rows], num_labels, settings)
+        num_labels = network.summary.out_features
+        weights = label_weights(targets[: places.num_train], num_labels, settings)
         penalties = summary_penalties(network, streams, settings)
         fit_summary(network, clips.rows(places.train), labels[places.train], weights, penalties)
         with torch.no_grad():
             summary = network.summary_logits(clips)
-        if network_settings.temporal == "lstm":
+        if network.temporal == "lstm":
             lesson = _OrderLesson(
                 module=network.order,
                 changes=clips.changes,
@@ -143,7 +186,8 @@ def fit(
         else:
             standing = Standing.of(summary[: len(plain)], plain, places.num_train)
             course = Course.without_training(standing)
-        val_scores = _scores(network, clips.rows(torch.arange(places.num_train, len(plain))))
+        val_clips = clips.rows(torch.arange(places.num_train, len(plain)))
+        val_scores = score_encoded(network, val_clips)
         if learns_from_val:
             fit_summary(network, clips, labels, weights, penalties)
     return FittedNetwork(
@@ -272,7 +316,7 @@ def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) 
 def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> NDArray[np.float32]:
     """Scores (len(rows), C) of rows of (N, S, T, D) features, in torch, without a temperature."""
     with one_thread():
-        return _scores(network, encode_rows(network, features, rows))
+        return score_encoded(network, encode_rows(network, features, rows))
 
 
 @torch.inference_mode()
@@ -333,7 +377,7 @@ def score_single_frames(
 
 
 @torch.no_grad()
-def _scores(network: SequenceClassifier, clips: Encoded) -> NDArray[np.float32]:
+def score_encoded(network: SequenceClassifier, clips: Encoded) -> NDArray[np.float32]:
     """(B, C), without dropout and without a temperature."""
     scores: NDArray[np.float32] = torch.softmax(network.eval().logits(clips), dim=-1).numpy()
     return scores
@@ -348,19 +392,35 @@ def load_scorer(model: Model) -> ClipScorer:
     description = model.description
     tensors = {name: torch.from_numpy(tensor) for name, tensor in model.weights().items()}
     try:
-        statistics = FeatureStatistics(
-            **{field.name: tensors[field.name] for field in fields(FeatureStatistics)}
-        )
-        network = SequenceClassifier(
-            description.network, num_labels=len(description.labels), statistics=statistics
-        )
-        network.load_state_dict(tensors)
+        if description.num_members == 1:
+            classifier: SequenceClassifier | Ensemble = _rebuild(description, tensors)
+        else:
+            members = [_member(tensors, number) for number in range(description.num_members)]
+            classifier = Ensemble([_rebuild(description, member) for member in members])
     except (KeyError, RuntimeError) as error:
         raise ModelError(
             f"The weights in {model.folder} are not those of the network in {MODEL_FILE}.",
             hint="Restore the folder from a copy, or train again.",
         ) from error
-    return ClipScorer(network, temperature=description.temperature).eval()
+    return ClipScorer(classifier, temperature=description.temperature).eval()
+
+
+def _rebuild(description: ModelDescription, tensors: Mapping[str, Tensor]) -> SequenceClassifier:
+    """A network from its tensors."""
+    statistics = FeatureStatistics(
+        **{field.name: tensors[field.name] for field in fields(FeatureStatistics)}
+    )
+    network = SequenceClassifier(
+        description.network, num_labels=len(description.labels), statistics=statistics
+    )
+    network.load_state_dict(tensors)
+    return network
+
+
+def _member(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """The tensors of one member of an ensemble, by the names that they have in it."""
+    prefix = member_name(number, "")
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def label_weights(
@@ -384,7 +444,11 @@ def summary_penalties(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread for a while: others gain a small network nothing."""
+    """Compute with one thread.
+
+    Networks this small gain nothing from more, which wait for each other for minutes when another
+    program uses the cores.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

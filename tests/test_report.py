@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pytest
 
 from activity_cli.backbones import find_backbone
-from activity_cli.crossval import run_crossval
+from activity_cli.calibration import calibrate_out_of_fold
+from activity_cli.crossval import CrossvalRun, run_crossval
 from activity_cli.engines.choice import EngineName, choose_engine
+from activity_cli.engines.loading import load_classifier
 from activity_cli.evidence_of import crossval_evidence
 from activity_cli.features import ClipRequest
-from activity_cli.labelled import Reading
+from activity_cli.labelled import LabelledFeatures, Reading
+from activity_cli.network import ClipScorer
 from activity_cli.prediction import load_predictor
 from activity_cli.report.html.markup import prose, tag
 from activity_cli.report.html.page import write_report
@@ -43,8 +47,8 @@ def test_all_text_is_escaped() -> None:
 
 
 @pytest.fixture(scope="module")
-def report(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a cross-validation with a label and a file name that would run in a careless page."""
+def crossval(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> CrossvalRun:
+    """With a label and a file name that would run in a careless page."""
     folder = tmp_path_factory.mktemp("report")
     source = shared.folder / "clips"
     rows: list[tuple[str, str, str]] = []
@@ -57,17 +61,23 @@ def report(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "group"), *rows])
     backbone = find_backbone("efficientnet_lite0")
-    run = run_crossval(
+    return run_crossval(
         folder,
         Reading(backbone=backbone, clip=ClipSettings(), cache_dir=shared.cache),
         deal=lambda dataset: make_folds(dataset, num_folds=2),
         network=NetworkSettings(),
         settings=TrainSettings(epochs=2),
     )
+
+
+@pytest.fixture(scope="module")
+def report(crossval: CrossvalRun) -> Path:
+    """Of the cross-validation, after some of its clips are gone."""
+    folder = crossval.data.dataset.root
     evidence = crossval_evidence(
-        run, command="activity crossval '<b>'", settings={"folds": {"x": 1}}
+        crossval, command="activity crossval '<b>'", settings={"folds": {"x": 1}}
     )
-    for sample in run.data.dataset.samples[::3]:  # gone after they were measured
+    for sample in crossval.data.dataset.samples[::3]:
         sample.path.unlink()
     write_report(evidence, folder / "report.html")
     return folder / "report.html"
@@ -172,3 +182,25 @@ def test_stored_probabilities_are_those_of_a_later_predict(
         assert result.prediction.scores.tolist() == pytest.approx(kept, abs=0.02)
         if predictor.made_with["engine"] == "openvino-fp32":
             assert result.prediction.scores.tolist() == pytest.approx(kept, abs=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnx", "torch"])
+def test_out_of_fold_scores_are_those_of_the_folds_networks_in_every_engine(
+    engine: EngineName, crossval: CrossvalRun, tmp_path: Path
+) -> None:
+    data, index = crossval.data, crossval.folds.index
+    assert isinstance(data, LabelledFeatures)
+    scores = np.zeros_like(crossval.result.scores)
+    for fold, fitted in enumerate(crossval.result.networks):
+        classifier = load_classifier(
+            lambda network=fitted.network: ClipScorer(network).eval(),
+            choose_engine(engine),
+            key=f"fold {fold}",
+            cache_dir=tmp_path,
+            example_shape=(1, *data.features.shape[1:]),
+        )
+        scores[index == fold] = classifier.classify(data.features[index == fold])
+
+    _, calibrated = calibrate_out_of_fold(scores, data.targets, None, index)
+
+    np.testing.assert_allclose(calibrated, crossval.result.scores, atol=1e-3)

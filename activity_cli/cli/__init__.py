@@ -26,6 +26,7 @@ from activity_cli.cli import (
     sample,
     settings,
     train,
+    tune,
     watch,
 )
 from activity_cli.cli.interrupts import StoppedError
@@ -52,7 +53,7 @@ def _unwrap(docstring: str) -> str:
 
 for panel, commands in {
     "Use a model": (predict, watch, merge),
-    "Make a model": (sample, train, settings),
+    "Make a model": (sample, tune, train, settings),
     "Measure": (crossval, evaluate, compare, benchmark),
     "Ship a model": (export,),
     "Look around": (check, models, cache),

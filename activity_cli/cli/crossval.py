@@ -21,6 +21,7 @@ from activity_cli.cli.train_options import (
     NetworkOptions,
     TrainOptions,
 )
+from activity_cli.errors import SettingsError
 
 EXAMPLE = "activity crossval clips --folds 5 --compare"
 
@@ -40,6 +41,12 @@ def crossval(
     audit: AuditOptions,
     folds: FoldOptions,
     settings: SettingsFile = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble", help="Keep the networks of all folds as one model, in the output folder."
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
@@ -54,15 +61,26 @@ def crossval(
     or source is in training and held out at once.
     """
     del settings  # its values are in the options by now
+    from activity_cli.bundle import MODEL_SUBFOLDER
     from activity_cli.crossval import run_crossval
+    from activity_cli.ensembles import save_ensemble
     from activity_cli.evidence_of import crossval_evidence
     from activity_cli.files import new_folder
     from activity_cli.report.console import results_console
     from activity_cli.report.figures import REPORT_FILE, show_crossval
     from activity_cli.report.html.page import write_report
-    from activity_cli.report.run_folder import crossval_metrics, write_crossval
+    from activity_cli.report.run_folder import crossval_metrics, write_crossval, write_ensemble_card
     from activity_cli.splits import make_folds
 
+    if ensemble and output is None:
+        raise SettingsError(
+            "--ensemble makes a model, which needs a place.", hint="Add --output runs/NAME."
+        )
+    if ensemble and cnn.settings().mode != "frozen":
+        raise SettingsError(
+            "--ensemble takes networks on one CNN, so it must not be changed.",
+            hint="Use --cnn frozen, or train one model.",
+        )
     if output is not None:
         new_folder(output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report:
@@ -89,7 +107,16 @@ def crossval(
     if output is not None:
         write_crossval(run, output, metrics, settings=text)
         write_report(evidence, output / REPORT_FILE, decoders=machine.decoders())
+        if ensemble:
+            model = save_ensemble(
+                run,
+                output / MODEL_SUBFOLDER,
+                name=output.resolve().name,
+                network=network.settings(),
+                settings=training.settings(),
+            )
+            write_ensemble_card(model, run, command=metrics["command"])
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_crossval(run, evidence.findings, output))
+        results_console().print(show_crossval(run, evidence.findings, output, has_model=ensemble))

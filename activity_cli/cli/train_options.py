@@ -278,8 +278,8 @@ class SplitOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoldOptions:
-    """How clips are dealt to the folds of a cross-validation, and what else is run on them."""
+class DealOptions:
+    """How clips are dealt to the folds of a cross-validation."""
 
     folds: Annotated[int, typer.Option(help="How many folds to draw.", min=2)] = 5
     fold_column: Annotated[
@@ -292,6 +292,12 @@ class FoldOptions:
             show_default="group, where the data has it",
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOptions(DealOptions):
+    """How clips are dealt to folds, and what else is run on them."""
+
     compare: Annotated[
         bool,
         typer.Option("--compare", help="Also run majority, single-frame and mean-pool heads."),

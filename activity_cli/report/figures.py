@@ -145,8 +145,10 @@ def show_training(run: "TrainingRun") -> RenderableType:
     return Group(*parts)
 
 
-def show_crossval(run: "CrossvalRun", findings: "Findings", folder: Path | None) -> RenderableType:
-    """What a cross-validation found out."""
+def show_crossval(
+    run: "CrossvalRun", findings: "Findings", folder: Path | None, *, has_model: bool = False
+) -> RenderableType:
+    """What a cross-validation found out, and where its ensemble is if that was kept."""
     result = run.result
     folds = " ".join(f"{fold.name}: {fold.accuracy:.3f}" for fold in result.folds)
     parts: list[RenderableType] = [
@@ -166,6 +168,13 @@ def show_crossval(run: "CrossvalRun", findings: "Findings", folder: Path | None)
     parts.append(Text("\n" + show_seconds(seconds), "dim"))
     if folder is not None:
         parts.append(Text(f"Report: {folder / REPORT_FILE}; figures and predictions beside it"))
+    if has_model:
+        members = len(result.networks)
+        parts.append(
+            Text(f"The folder is a model too: {members} networks whose logits are averaged.")
+        )
+        command = f"activity predict VIDEO --model {quote(str(folder))}"
+        parts.append(Text.assemble("Next:  ", (command, "bold")))
     return Group(*parts)
 
 

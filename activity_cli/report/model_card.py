@@ -10,6 +10,8 @@ from activity_cli.evaluation import Evaluation
 _MEASURED_ON = {
     "test": "clips that neither training nor the choice of the best epoch saw",
     "val": "the validation clips, which also chose the best epoch: expect less on new clips",
+    "out of fold": "each clip by the one member that did not see it. The whole model, which "
+    "averages its members, has seen all clips and was measured on none",
 }
 
 
@@ -42,7 +44,7 @@ def write_model_card(
         f"{clip.num_frames} frames spread evenly over the video, {clip.frame_size} x "
         f"{clip.frame_size} pixels; streams: {', '.join(clip.streams)}. Every frame goes through "
         f"{description.backbone.describe()}. "
-        f"{_describe_network(description)}"
+        f"{_describe_network(description)}{_describe_ensemble(description)}"
     )
     return f"""\
 # {description.name}
@@ -82,10 +84,14 @@ Made {description.created} with {_describe_versions(description.versions)}.
 
 
 def held_out_results(evaluation: Evaluation, measured_on: str) -> str:
-    """The figures of one evaluation as Markdown; `measured_on` is `test` or `val`."""
+    """The figures of one evaluation as Markdown.
+
+    `measured_on` is `test`, `val` or `out of fold`.
+    """
     low, high = evaluation.accuracy_interval
+    measured = f"Measured on {evaluation.num_clips} held-out clips: {_MEASURED_ON[measured_on]}."
     return f"""\
-Measured on {evaluation.num_clips} held-out clips: {_MEASURED_ON[measured_on]}.
+{fill(measured, 96)}
 
 | accuracy | 95% interval | macro precision | macro recall | macro F1 |
 |---|---|---|---|---|
@@ -139,6 +145,9 @@ def _describe_data(data: Mapping[str, Any]) -> str:
             f"{split['train']} to learn from, {split['val']} to choose the best epoch, "
             f"{split['test']} held out; split by {split['by']}."
         )
+    if folds := data.get("folds"):
+        sizes = ", ".join(str(count) for count in folds["clips"].values())
+        lines.append(f"Dealt to folds of {sizes} clips, by {folds['by']}.")
     if data.get("num_left_out"):
         lines.append(f"{data['num_left_out']} more could not be decoded and were left out.")
     lines += [fill(line, 96) for line in data.get("leakage", ())]
@@ -160,6 +169,21 @@ def _describe_network(description: ModelDescription) -> str:
             "chance would on the validation clips; it is part of the model, but says nothing."
         )
     return f"{linear}; a {lstm} reads what changes, in order; the two are added up."
+
+
+def _describe_ensemble(description: ModelDescription) -> str:
+    """What several members have to do with each other; nothing for one."""
+    if description.num_members == 1:
+        return ""
+    epochs = description.training.get("best_epoch", [])
+    silent = epochs.count(0) if description.network.temporal == "lstm" else 0
+    without = f" In {silent} of them the LSTM gained too little and says nothing." if silent else ""
+    return (
+        f" There are {description.num_members} such networks, the members, one per fold of a "
+        "cross-validation, each trained on the clips of the other folds; the model's logits are "
+        f"the mean of theirs.{without} The temperature was fitted on scores of single members, so "
+        "those of the model may be a little less sure than they could be."
+    )
 
 
 def _describe_versions(versions: Mapping[str, str]) -> str:

@@ -35,7 +35,7 @@ def plot_curves(history: Sequence["Epoch"], best_epoch: int, path: Path) -> None
             axes.plot(epochs, values, color=colour, linewidth=1.8, label=_PARTS[part])
         axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":")
         axes.set(xlabel="epoch", title=what.capitalize())
-        _tidy(axes)
+        tidy(axes)
     accuracy_axes.set_ylim(0, 1.02)
     loss_axes.set_ylim(bottom=0)
     loss_axes.legend(frameon=False)
@@ -89,7 +89,8 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _tidy(axes: "Axes") -> None:
+def tidy(axes: "Axes") -> None:
+    """No frame, a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)

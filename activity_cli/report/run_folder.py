@@ -18,6 +18,7 @@ from activity_cli.settings_file import SETTINGS_FILE
 from activity_cli.types import Status
 
 if TYPE_CHECKING:
+    from activity_cli.bundle import Model
     from activity_cli.calibration import Calibration
     from activity_cli.crossval import CrossvalRun
     from activity_cli.measurement import Measurement
@@ -145,6 +146,20 @@ def write_crossval(
     )
     title = f"{run.data.dataset.root.name}: out of fold, {len(run.folds.names)} folds"
     plot_confusion(run.result.evaluation, folder / CONFUSION_FILE, title=title)
+
+
+def write_ensemble_card(model: "Model", run: "CrossvalRun", *, command: str) -> None:
+    """Write the model card and confusion.png of a cross-validation's ensemble.
+
+    Raises:
+        OutputError: something cannot be written; the model itself is already safe.
+    """
+    description, evaluation = model.description, run.result.evaluation
+    title = f"{description.name}: out of fold, {description.num_members} members"
+    plot_confusion(evaluation, model.folder / CONFUSION_FILE, title=title)
+    results = held_out_results(evaluation, description.metrics["measured_on"])
+    card = write_model_card(description, results=results, command=command)
+    write_text_atomically(model.folder / CARD_FILE, card)
 
 
 def measurement_metrics(measurement: "Measurement", *, command: str) -> dict[str, Any]:
