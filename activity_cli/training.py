@@ -326,7 +326,7 @@ def score_in_other_orders(
     """What a network with an LSTM says of rows of (N, S, T, D) features in other orders."""
 
     def classify(clips: Features) -> NDArray[np.float32]:
-        return _scores(network, encode_rows(network, clips, np.arange(len(clips))))
+        return score_encoded(network, encode_rows(network, clips, np.arange(len(clips))))
 
     def summarise(clips: Features) -> NDArray[np.float32]:
         encoded = encode_rows(network, clips, np.arange(len(clips)))
@@ -373,7 +373,7 @@ def score_single_frames(
         clips = encode_rows(frame, features, learn_rows)
         labels = torch.from_numpy(targets[learn_rows])
         fit_summary(frame, clips, labels, weights, summary_penalties(frame, streams, settings))
-        return _scores(frame, encode_rows(frame, features, rows))
+        return score_encoded(frame, encode_rows(frame, features, rows))
 
 
 @torch.no_grad()

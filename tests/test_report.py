@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,7 @@ from activity_cli.engines.loading import load_classifier
 from activity_cli.evidence_of import crossval_evidence
 from activity_cli.features import ClipRequest
 from activity_cli.labelled import LabelledFeatures, Reading
-from activity_cli.network import ClipScorer
+from activity_cli.network import ClipScorer, SequenceClassifier
 from activity_cli.prediction import load_predictor
 from activity_cli.report.html.markup import prose, tag
 from activity_cli.report.html.page import write_report
@@ -184,6 +185,10 @@ def test_stored_probabilities_are_those_of_a_later_predict(
             assert result.prediction.scores.tolist() == pytest.approx(kept, abs=1e-5)
 
 
+def _scorer(network: SequenceClassifier) -> ClipScorer:
+    return ClipScorer(network).eval()
+
+
 @pytest.mark.parametrize("engine", ["openvino", "onnx", "torch"])
 def test_out_of_fold_scores_are_those_of_the_folds_networks_in_every_engine(
     engine: EngineName, crossval: CrossvalRun, tmp_path: Path
@@ -193,7 +198,7 @@ def test_out_of_fold_scores_are_those_of_the_folds_networks_in_every_engine(
     scores = np.zeros_like(crossval.result.scores)
     for fold, fitted in enumerate(crossval.result.networks):
         classifier = load_classifier(
-            lambda network=fitted.network: ClipScorer(network).eval(),
+            partial(_scorer, fitted.network),
             choose_engine(engine),
             key=f"fold {fold}",
             cache_dir=tmp_path,

@@ -11,6 +11,7 @@ from activity_cli.bundle import load_model
 from activity_cli.dataset import Sample
 from activity_cli.evaluation import evaluate_scores, wilson_interval
 from activity_cli.evidence import Answers, Case, Findings, Parting
+from activity_cli.network import SequenceClassifier
 from activity_cli.pitfalls import Check
 from activity_cli.rivals import Rivalry, RivalScores, meet_rivals, most_frequent
 from activity_cli.settings import STREAMS, TrainSettings
@@ -169,15 +170,16 @@ def test_folds_go_back_to_the_order_of_the_clips() -> None:
 
 def test_a_models_summary_is_that_of_torch(shared: Workplace) -> None:
     model = load_model(shared.folder / "runs" / "first")
-    scorer = load_scorer(model)
+    network = load_scorer(model).classifier
     shape = (5, *model.description.feature_shape)
     features = np.random.default_rng(0).random(shape).astype(np.float16)
     summary = summary_of(model)
 
     assert summary is not None
+    assert isinstance(network, SequenceClassifier)
     with torch.no_grad():
-        encoded = scorer.classifier.encode(torch.from_numpy(features.astype(np.float32)))
-        logits = scorer.classifier.summary_logits(encoded) / model.description.temperature
+        encoded = network.encode(torch.from_numpy(features.astype(np.float32)))
+        logits = network.summary_logits(encoded) / model.description.temperature
     np.testing.assert_allclose(summary(features), logits.softmax(-1).numpy(), atol=1e-4)
 
 
