@@ -38,6 +38,7 @@ from activity_cli.network import (
     SequenceClassifier,
 )
 from activity_cli.settings import NetworkSettings, Stream, TrainSettings
+from activity_cli.time_order import OrderScores, score_orders
 
 _SUMMARY_STEPS = 60  # L-BFGS steps; it has settled by then
 
@@ -314,6 +315,63 @@ def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> N
     """Scores (len(rows), C) of rows of (N, S, T, D) features, in torch, without a temperature."""
     with one_thread():
         return score_encoded(network, encode_rows(network, features, rows))
+
+
+@torch.inference_mode()
+def score_in_other_orders(
+    network: SequenceClassifier, features: Features, rows: Rows
+) -> OrderScores:
+    """What a network with an LSTM says of rows of (N, S, T, D) features in other orders."""
+
+    def classify(clips: Features) -> NDArray[np.float32]:
+        return score_encoded(network, encode_rows(network, clips, np.arange(len(clips))))
+
+    def summarise(clips: Features) -> NDArray[np.float32]:
+        encoded = encode_rows(network, clips, np.arange(len(clips)))
+        shares: NDArray[np.float32] = network.summary_logits(encoded).softmax(dim=-1).numpy()
+        return shares
+
+    with one_thread():
+        return score_orders(classify, features, rows, summarise=summarise)
+
+
+def score_single_frames(
+    network: SequenceClassifier,
+    features: Features,
+    targets: NDArray[np.int64],
+    *,
+    learn_rows: Rows,
+    rows: Rows,
+    streams: Sequence[Stream],
+    settings: TrainSettings,
+) -> NDArray[np.float32]:
+    """Scores (len(rows), C) by an image classifier of middle frames: no motion, no other frame.
+
+    It is fitted here as `fit` does it, but with what the network knows of its training clips'
+    features, so that it takes a moment.
+
+    Args:
+        network: fitted to the same clips.
+        features: (N, S, T, D)
+        targets: (N,)
+        learn_rows: rows to learn from, validation clips included.
+        rows: rows to score.
+        streams: what the S streams are.
+        settings: how the network was fitted.
+    """
+    statistics = FeatureStatistics(
+        mean=network.mean, scale=network.scale, components=network.components[:, :, :1]
+    )
+    num_labels = network.summary.out_features
+    frame = SequenceClassifier(
+        NetworkSettings(temporal="frame"), num_labels=num_labels, statistics=statistics
+    )
+    weights = label_weights(targets[learn_rows], num_labels, settings)
+    with one_thread():
+        clips = encode_rows(frame, features, learn_rows)
+        labels = torch.from_numpy(targets[learn_rows])
+        fit_summary(frame, clips, labels, weights, summary_penalties(frame, streams, settings))
+        return score_encoded(frame, encode_rows(frame, features, rows))
 
 
 @torch.no_grad()
