@@ -115,11 +115,12 @@ class EfficientNetLite0(nn.Module):
         self._blocks = nn.Sequential(*blocks)
         self._conv_head = _Conv(channels, _FEATURE_SIZE, 1)
         self._bn1 = _norm(_FEATURE_SIZE)
+        self._last = nn.ReLU6()  # a module, so that its maps can be looked at
         self._fc = nn.Linear(_FEATURE_SIZE, 1000)
 
     def forward(self, pixels: Tensor) -> Tensor:  # noqa: D102  # see the class
         x = F.relu6(self._bn0(self._conv_stem(pixels)))  # (N, 32, H/2, W/2)
         x = self._blocks(x)  # (N, 320, H/32, W/32)
-        x = F.relu6(self._bn1(self._conv_head(x)))  # (N, D, H/32, W/32)
+        x = self._last(self._bn1(self._conv_head(x)))  # (N, D, H/32, W/32)
         scores: Tensor = self._fc(x.mean(dim=(2, 3)))
         return scores

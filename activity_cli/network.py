@@ -139,27 +139,41 @@ class OrderReader(nn.Module):
 
     def forward(self, changes: Tensor) -> Tensor:
         """(B, S, T, R) -> (B, C)."""
+        outputs, _ = self.lstm(self.fuse(changes))  # (B, T, 2H)
+        return self.decide(outputs)
+
+    def fuse(self, changes: Tensor) -> Tensor:
+        """(B, S, T, R) -> (B, T, S * P): what the LSTM reads."""
         changes = self.component_dropout(changes)
         projected = [torch.relu(p(changes[:, s])) for s, p in enumerate(self.projections)]
-        fused = self.dropout(torch.cat(projected, dim=-1))  # (B, T, S * P)
-        logits: Tensor = self.classifier(self.dropout(self._pool(fused)))
+        fused: Tensor = self.dropout(torch.cat(projected, dim=-1))
+        return fused
+
+    def decide(self, outputs: Tensor) -> Tensor:
+        """(B, T, 2H) outputs of the LSTM -> (B, C)."""
+        logits: Tensor = self.classifier(self.dropout(self._pool(outputs)))
         return logits
 
-    def _pool(self, sequence: Tensor) -> Tensor:
-        """(B, T, S * P) -> (B, F): what the LSTM made of the sequence, as one vector."""
-        outputs, _ = self.lstm(sequence)  # (B, T, 2H)
-        # Each direction's output after it has read the whole clip, (B, 2H). It is also the LSTM's
-        # second result, but OpenVINO's converter (2026.4) crashes on that.
-        ends = [outputs[:, -1, : self.hidden_size], outputs[:, 0, self.hidden_size :]]
-        state = torch.cat(ends, dim=-1) if self.bidirectional else outputs[:, -1]
+    def ends(self, outputs: Tensor) -> Tensor:
+        """Each direction's output after it has read the whole clip: (B, T, 2H) -> (B, 2H).
+
+        It is also the LSTM's second result, but OpenVINO's converter (2026.4) crashes on that.
+        """
+        if not self.bidirectional:
+            return outputs[:, -1]
+        last = [outputs[:, -1, : self.hidden_size], outputs[:, 0, self.hidden_size :]]
+        return torch.cat(last, dim=-1)
+
+    def _pool(self, outputs: Tensor) -> Tensor:
+        """(B, T, 2H) -> (B, F): what the LSTM made of the sequence, as one vector."""
         match self.pooling:
             case "attention":
-                pooled: Tensor = self.attention(outputs, state)
+                pooled: Tensor = self.attention(outputs, self.ends(outputs))
                 return pooled
             case "mean":
                 return torch.mean(outputs, dim=1)
             case "last":
-                return state
+                return self.ends(outputs)
 
 
 class SequenceClassifier(nn.Module):

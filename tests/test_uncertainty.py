@@ -13,11 +13,11 @@ from activity_cli.evaluation import evaluate_scores, wilson_interval
 from activity_cli.evidence import Answers, Case, Findings, Parting
 from activity_cli.network import SequenceClassifier
 from activity_cli.pitfalls import Check
+from activity_cli.rebuilding import load_scorer
 from activity_cli.rivals import Rivalry, RivalScores, meet_rivals, most_frequent
 from activity_cli.settings import STREAMS, TrainSettings
 from activity_cli.time_order import OrderProbe, OrderScores, join_folds, score_orders, summary_of
 from activity_cli.training import (
-    load_scorer,
     score_in_other_orders,
     score_rows,
     score_single_frames,

@@ -19,6 +19,7 @@ from activity_cli.cli import (
     compare,
     crossval,
     evaluate,
+    explain,
     export,
     merge,
     models,
@@ -52,7 +53,7 @@ def _unwrap(docstring: str) -> str:
 
 
 for panel, commands in {
-    "Use a model": (predict, watch, merge),
+    "Use a model": (predict, explain, watch, merge),
     "Make a model": (sample, tune, train, settings),
     "Measure": (crossval, evaluate, compare, benchmark),
     "Ship a model": (export,),

@@ -72,7 +72,7 @@ def save_overlay(
                 if painter is None:
                     painter = OverlayPainter(timeline, segments, enlarged_size(frame))
                 for seconds in pacer.ticks(start, until):
-                    drawn = _copy_enlarged(frame, painter.size)
+                    drawn = copy_enlarged(frame, painter.size)
                     painter.paint(drawn, seconds)
                     written.write(drawn)
                     num_frames += 1
@@ -108,7 +108,8 @@ def enlarged_size(frame: Frame) -> tuple[int, int]:
     return max(factor, 1) * width, max(factor, 1) * height
 
 
-def _copy_enlarged(frame: Frame, size: tuple[int, int]) -> Frame:
+def copy_enlarged(frame: Frame, size: tuple[int, int]) -> Frame:
+    """A copy of a frame in a size (width, height)."""
     if size == (frame.shape[1], frame.shape[0]):
         return frame.copy()
     return cast(Frame, np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8))

@@ -210,6 +210,9 @@ _POSES: dict[str, tuple[Callable[[Floats, Style], Motion], bool]] = {
 ACTIONS = tuple(_POSES)
 """The actions that can be drawn. Of two pairs, only the order in time tells which it is."""
 
+REPEATED = ACTIONS[:6]
+"""Those that go on and on; the others happen once and leave something changed."""
+
 
 def perform(label: str, progress: Floats, style: Style) -> Motion:
     """The movement of an action.
@@ -222,3 +225,43 @@ def perform(label: str, progress: Floats, style: Style) -> Motion:
     pose, backwards = _POSES[label]
     motion = pose(1 - progress if backwards else progress, style)
     return mirrored(motion) if style.left_handed else motion
+
+
+_EASING = 0.2
+"""Of an action, to come to it from standing still, and again to leave it."""
+
+
+def perform_amid_stillness(label: str, progress: Floats, style: Style, num_still: int) -> Motion:
+    """The movement of an action, with some frames before and after it in which nobody moves.
+
+    Repeated movements come from standing and end in it. Others are held as they begin and end, as
+    what they change, from standing to sitting say, stays changed.
+
+    Args:
+        label: One of `ACTIONS`.
+        progress: (T,) as for `perform`.
+        style: How it is performed this time.
+        num_still: Frames to add at each end.
+    """
+    held = np.pad(progress, num_still, mode="edge")
+    moving = perform(label, held, style)
+    if label not in REPEATED or not num_still:
+        return moving
+    away = np.pad(np.minimum(progress, 1 - progress), num_still, constant_values=0.0)
+    share = glide(away, (0, 0), (_EASING, 1))
+    standing = stand(held, style)
+
+    def blend(still: Floats, moved: Floats) -> Floats:
+        blended: Floats = still + share.reshape(-1, *[1] * (moved.ndim - 1)) * (moved - still)
+        return blended
+
+    return replace(
+        moving,
+        pelvis=blend(standing.pelvis, moving.pelvis),
+        lean=blend(standing.lean, moving.lean),
+        twist=blend(standing.twist, moving.twist),
+        nod=blend(standing.nod, moving.nod),
+        hands=blend(standing.hands, moving.hands),
+        feet=blend(standing.feet, moving.feet),
+        toes=blend(standing.toes, moving.toes),
+    )

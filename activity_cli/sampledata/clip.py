@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.sampledata.actions import perform
+from activity_cli.sampledata.actions import perform, perform_amid_stillness
 from activity_cli.sampledata.camera import (
     FRAME_HEIGHT,
     FRAME_WIDTH,
@@ -100,30 +100,40 @@ class Clip:
         return np.asarray(cv2.add(lit, grain, dtype=cv2.CV_8U), np.uint8)
 
 
-def make_up_clip(label: str, person: Person, rng: np.random.Generator) -> Clip:
+def make_up_clip(
+    label: str, person: Person, rng: np.random.Generator, *, still: float = 0.0
+) -> Clip:
     """Make up a clip of somebody doing something.
 
     Every random choice is made in the same order for every label, so nothing but the movement and
     the things that it needs tells labels apart.
+
+    Args:
+        label: what is done.
+        person: who does it.
+        rng: where chance comes from.
+        still: for how long nobody moves before the action and again after it, in lengths of it.
     """
     frame_rate = float(rng.choice(FRAME_RATES))
     num_frames = round(rng.uniform(*SECONDS) * frame_rate)
-    progress = np.linspace(0, 1, num_frames)
     style = Style.draw(rng, num_frames / frame_rate)
+    num_still = round(still * num_frames)
+    passed = np.linspace(0, 1, num_frames + 2 * num_still)
+    seconds = len(passed) / frame_rate
     camera = Camera.draw(rng)
     stand = Stand.draw(rng, camera)
     clothes = Clothes.draw(rng)
     light = Light.draw(rng)
     props = Props.draw(rng, person.body, style)
-    motion = perform(label, progress, style)
+    motion = perform_amid_stillness(label, np.linspace(0, 1, num_frames), style, num_still)
     skeleton = pose(person.body, motion, props.grips)
-    maps = handheld(rng, progress * style.seconds, _followed(camera, stand, motion, person), MARGIN)
+    maps = handheld(rng, passed * seconds, _followed(camera, stand, motion, person), MARGIN)
     view = View(camera, maps, light.side)
     scenery = [
         _figure(view, stand, person, clothes, skeleton),
         props.scenery(label, view, stand, skeleton, motion),
         *clutter(rng, view, stand),
-        *_passers_by(rng, view, progress, style.seconds),
+        *_passers_by(rng, view, passed, seconds),
     ]
     return Clip(
         frame_rate=frame_rate,
@@ -132,7 +142,7 @@ def make_up_clip(label: str, person: Person, rng: np.random.Generator) -> Clip:
         layers=[layer for thing in scenery for layer in thing.layers],
         shadows=[shadow for thing in scenery for shadow in thing.shadows],
         light=light,
-        grain_corners=rng.integers(64, size=(num_frames, 2)),
+        grain_corners=rng.integers(64, size=(len(passed), 2)),
     )
 
 

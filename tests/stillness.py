@@ -1,0 +1,66 @@
+"""Clips in which the action fills only the middle third, and networks that have learned nothing."""
+
+import copy
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from activity_cli.cnn import FrameFeatures
+from activity_cli.explaining.importance import evidence_weights, measure_importance, members_of
+from activity_cli.explaining.values import Floats, Importance
+from activity_cli.network import ClipScorer
+from activity_cli.sampledata.clip import make_up_clip
+from activity_cli.sampledata.person import Person
+from activity_cli.types import Clip
+from tests.media import write_video
+
+CHANCE = 1 / 3
+
+
+def draw_still_clip(path: Path, label: str, number: int) -> Path:
+    """Somebody stands still, does something, and stands still, a third of the time each."""
+    rng = np.random.default_rng([77, zlib.crc32(label.encode()), number])
+    person = Person.draw(np.random.default_rng([77, number]))
+    clip = make_up_clip(label, person, rng, still=1.0)
+    return write_video(path, [frame[..., ::-1].copy() for frame in clip.frames()], clip.frame_rate)
+
+
+def cnn_features(cnn: FrameFeatures, clip: Clip) -> Tensor:
+    """(S, T, D) of a clip."""
+    with torch.no_grad():
+        rows = cnn(torch.from_numpy(np.concatenate(list(clip.images.values()))))
+    return torch.unflatten(rows, 0, (len(clip.images), -1))
+
+
+def importance_for(scorer: ClipScorer, features: Tensor, label: int) -> Importance:
+    """What each frame says for a label, by its number; `features` are (S, T, D)."""
+    num_labels = scorer.classifier(features[None]).shape[1]
+    weights = evidence_weights(num_labels, label, scorer.temperature)
+    return measure_importance(members_of(scorer.classifier), features, weights)
+
+
+def share_in_middle(values: Floats) -> float:
+    """The share of what is above 0 that lies in the middle third; (T,), one value per frame.
+
+    NaN where nothing is above 0.
+    """
+    positive = np.maximum(values, 0)
+    edges = np.arange(len(values) + 1) / len(values) * 3
+    inside = np.maximum(np.minimum(edges[1:], 2) - np.maximum(edges[:-1], 1), 0)
+    inside *= len(values) / 3  # the share of each frame's time
+    total = float(positive.sum())
+    return float((positive * inside).sum()) / total if total else math.nan
+
+
+def randomised(scorer: ClipScorer, seed: int) -> ClipScorer:
+    """A copy of a classifier with fresh random weights in every layer."""
+    torch.manual_seed(seed)
+    fresh = copy.deepcopy(scorer).eval().requires_grad_(False)
+    for module in fresh.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.LSTM):
+            module.reset_parameters()
+    return fresh
