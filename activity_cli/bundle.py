@@ -49,7 +49,7 @@ Weights = dict[str, NDArray[Any]]
 _RESTORE_HINT = "Restore the folder from a copy, or train again."
 
 
-def _installed_versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     packages = ("torch", "torchvision", "opencv-python", "openvino", "numpy")
     return {"activity-cli": __version__} | {name: metadata.version(name) for name in packages}
@@ -70,7 +70,7 @@ class ModelDescription:
     data: Mapping[str, Any] = field(default_factory=dict)
     """What it was trained on: source, licence, clips per label."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=_installed_versions)
+    versions: Mapping[str, str] = field(default_factory=installed_versions)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     calibration: Calibration | None = None
     """What was learned about its scores; older models have none."""

@@ -174,7 +174,9 @@ def _measured_on(metrics: Mapping[str, Any]) -> str:
 
 def _read_outcomes(path: Path) -> dict[Clip, Outcome]:
     """By clip; those that could not be decoded have no outcome."""
-    table = read_table(path, required=("path", "true_label", "label"))
+    # Names of files need not be text, and predictions keep them as they are.
+    required = ("path", "true_label", "label")
+    table = read_table(path, required=required, errors="surrogateescape")
     if table.bad_rows:
         raise table.bad_rows[0]
     found = {}

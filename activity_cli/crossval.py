@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from activity_cli.audit import announce, audit_parts
 from activity_cli.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.dataset import Dataset, load_dataset
+from activity_cli.encoding import Rows
 from activity_cli.evaluation import (
     Evaluation,
     evaluate_scores,
@@ -39,8 +40,14 @@ from activity_cli.settings import (
     TrainSettings,
 )
 from activity_cli.splits import Folds, inner_split
-from activity_cli.teaching import Teach, make_teacher
-from activity_cli.training import FittedNetwork, score_rows
+from activity_cli.teaching import Taught, Teach, make_teacher
+from activity_cli.time_order import OrderScores, join_folds
+from activity_cli.training import (
+    FittedNetwork,
+    score_in_other_orders,
+    score_rows,
+    score_single_frames,
+)
 from activity_cli.types import OnProgress, no_progress
 
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
@@ -72,6 +79,8 @@ class CrossValidation:
     folds: tuple[FoldResult, ...]
     calibration: Calibration | None = None
     """What all folds say about the scores; None for a baseline that has no network."""
+    orders: OrderScores | None = None
+    """What the same networks say of the same clips in other orders; None where they read none."""
     networks: tuple[FittedNetwork, ...] = ()
     """Of the folds, in their order."""
 
@@ -191,7 +200,7 @@ def cross_validate(
     groups = data.dataset.groups()
     scores = np.zeros((len(data.targets), len(data.dataset.labels)), np.float32)
     novelty = np.zeros(len(data.targets), np.float32)
-    results, networks = [], []
+    results, networks, orders = [], [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
         started = time.perf_counter()
@@ -209,6 +218,8 @@ def cross_validate(
         # How unlike the clips of the other folds the held-out ones are.
         known = learn_familiarity(taught.features, others)
         novelty[held_out] = known.novelty(taught.features[held_out])
+        if taught.fitted.network.temporal == "lstm":
+            orders.append(_orders(taught, data, others, held_out, settings))
         correct = scores[held_out].argmax(axis=1) == data.targets[held_out]
         results.append(
             FoldResult(
@@ -226,8 +237,30 @@ def cross_validate(
         evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
         folds=tuple(results),
         calibration=calibration,
+        orders=join_folds(orders, folds.index) if orders else None,
         networks=tuple(networks),
     )
+
+
+def _orders(
+    taught: Taught,
+    data: LabelledFeatures | LabelledPictures,
+    learned: Rows,
+    held_out: Rows,
+    settings: TrainSettings,
+) -> OrderScores:
+    """What was learned from some rows, fed with others in other orders."""
+    network, features = taught.fitted.network, taught.features
+    frames = score_single_frames(
+        network,
+        features,
+        data.targets,
+        learn_rows=learned,
+        rows=held_out,
+        streams=data.clip.streams,
+        settings=settings,
+    )
+    return replace(score_in_other_orders(network, features, held_out), frame=frames)
 
 
 def majority_baseline(data: LabelledFeatures | LabelledPictures, folds: Folds) -> CrossValidation:

@@ -89,7 +89,7 @@ class Dataset:
 
         Pieces of one video without a group are a group of their own: they look alike.
         """
-        return _numbers([s.group or s.path for s in self.samples])
+        return sample_groups(self.samples)
 
     def groups_by(self, column: str) -> NDArray[np.int64] | None:
         """(N,) number of each sample's group by another column; an empty value is no group.
@@ -130,6 +130,11 @@ class Dataset:
             f"there is {', '.join(columns) or 'none besides path and label'}.",
             hint="Name one of these, or add the column to the CSV.",
         )
+
+
+def sample_groups(samples: Sequence[Sample]) -> NDArray[np.int64] | None:
+    """(N,) number of each sample's group, as `Dataset.groups`."""
+    return _numbers([sample.group or sample.path for sample in samples])
 
 
 def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = False) -> Dataset:

@@ -142,7 +142,7 @@ def evaluate_scores(
     )
 
 
-def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+def wilson_interval(correct: float, total: float) -> tuple[float, float]:
     """95% interval for a share (Wilson, 1927): honest near 0 and 1, unlike the normal one."""
     z = 1.96
     share = correct / total

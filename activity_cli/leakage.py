@@ -77,7 +77,15 @@ class Leakage:
 
     def lines(self) -> list[str]:
         """What to say about it, a line for each kind, with what to do."""
-        return [*self._found(), *self._guessed()]
+        return [*self.found_lines(), *self.guessed_lines()]
+
+    def found_lines(self) -> list[str]:
+        """What is known to be on both sides, and what was not looked for."""
+        return list(self._found())
+
+    def guessed_lines(self) -> list[str]:
+        """What names seem to say."""
+        return list(self._guessed())
 
     def _found(self) -> Iterator[str]:
         if self.leaks:
@@ -215,7 +223,7 @@ def _file_leaks(samples: Sequence[Sample], part: NDArray[np.int64]) -> Iterator[
         by_path[sample.path].append(row)
     for rows in by_path.values():
         yield from _across("same video", rows, part)
-    for paths in _same_content(by_path):
+    for paths in same_content(by_path):
         rows = [by_path[path][0] for path in paths]
         yield from _across("same file", rows, part)
 
@@ -227,7 +235,7 @@ def _across(kind: Kind, rows: Sequence[int], part: NDArray[np.int64]) -> Iterato
         yield Leak(kind=kind, first=first, second=second)
 
 
-def _same_content(paths: Mapping[Path, object]) -> list[list[Path]]:
+def same_content(paths: Mapping[Path, object]) -> list[list[Path]]:
     """Files that hold the same bytes; only those of equal size are read."""
     by_size: defaultdict[int, list[Path]] = defaultdict(list)
     by_digest: defaultdict[str, list[Path]] = defaultdict(list)

@@ -1,16 +1,19 @@
 """A model's scores on labelled clips, compared with their labels."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.bundle import ModelDescription
+from activity_cli.bundle import ModelDescription, load_model
 from activity_cli.dataset import Dataset, Sample
 from activity_cli.errors import DataError
 from activity_cli.evaluation import Evaluation, evaluate_scores
 from activity_cli.features import clip_request
 from activity_cli.prediction import Predictor
+from activity_cli.predictors.model import ModelPredictor
+from activity_cli.time_order import OrderProbe, summary_of
 from activity_cli.types import FileResult, OnProgress, no_progress
 
 
@@ -91,3 +94,24 @@ def evaluate_model(
         evaluation=evaluate_scores(scores, targets, labels),
         rejected=np.array([bool(r.rejected) for _, r, _ in scored]) if rejects else None,
     )
+
+
+def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:
+    """Let a predictor's clips be fed to its network in other orders as well.
+
+    Args:
+        predictor: a model's; before it is asked for anything.
+        model: its name or folder.
+
+    Returns:
+        What knows the scores afterwards; None for an export, which takes frames and gives scores
+        and nothing between, with test views, whose mean would stand beside single ones, and for a
+        model without an LSTM, to which the order makes no difference.
+    """
+    if not isinstance(predictor, ModelPredictor) or predictor.has_test_views:
+        return None
+    if predictor.description.network.temporal != "lstm":
+        return None
+    probe = OrderProbe(predictor.classifier.classify, summary_of(load_model(model)))
+    predictor.on_features = probe
+    return probe

@@ -27,6 +27,7 @@ from activity_cli.fitting import Learned, Plan, learn
 from activity_cli.labelled import LabelledFeatures, Reading
 from activity_cli.leakage import Leakage
 from activity_cli.learning.team import ONE_PROCESS, Team
+from activity_cli.rebuilding import load_scorer
 from activity_cli.settings import (
     FROZEN,
     USUAL_AUDIT,
@@ -36,7 +37,7 @@ from activity_cli.settings import (
     TrainSettings,
 )
 from activity_cli.splits import Split
-from activity_cli.training import FittedNetwork, load_scorer
+from activity_cli.training import FittedNetwork
 
 _SCORING_BATCH = 256
 

@@ -72,17 +72,18 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
         ) from error
 
 
-def read_table(path: Path, *, required: Sequence[str]) -> Table:
+def read_table(path: Path, *, required: Sequence[str], errors: str = "strict") -> Table:
     """Read a CSV with a header.
 
     Args:
         path: The file, with commas, semicolons or tabs between the fields.
         required: Columns that must be there.
+        errors: As for `read_text`.
 
     Raises:
         DataError: the file as a whole is no such table.
     """
-    text = read_text(path)
+    text = read_text(path, errors=errors)
     if not text.strip():
         raise DataError(f"{path} is empty.", hint=f"Its first line must be {','.join(required)}")
     lines = _read_rows(path, text, _separator(path, text, required))

@@ -5,9 +5,9 @@ B is clips in a batch, N all clips, K augmented views of each, C labels; S, T, D
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activity_cli.bundle import MODEL_FILE, Model, ModelDescription, Weights, member_name
+from activity_cli.bundle import Weights
 from activity_cli.encoding import (
     ENCODING_BATCH,
     Features,
@@ -25,21 +25,20 @@ from activity_cli.encoding import (
     encode_rows,
     measure_features,
 )
-from activity_cli.errors import DataError, ModelError, SettingsError
+from activity_cli.errors import DataError, SettingsError
 from activity_cli.learning.batches import Batch
 from activity_cli.learning.loop import ALONE, Course, Epoch, Session, train
 from activity_cli.learning.losses import ClipLoss, Standing
 from activity_cli.learning.progress import Ending
 from activity_cli.learning.schedules import ParameterGroups
 from activity_cli.network import (
-    ClipScorer,
     Encoded,
-    Ensemble,
     FeatureStatistics,
     OrderReader,
     SequenceClassifier,
 )
 from activity_cli.settings import NetworkSettings, Stream, TrainSettings
+from activity_cli.time_order import OrderScores, score_orders
 
 _SUMMARY_STEPS = 60  # L-BFGS steps; it has settled by then
 
@@ -318,51 +317,68 @@ def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> N
         return score_encoded(network, encode_rows(network, features, rows))
 
 
+@torch.inference_mode()
+def score_in_other_orders(
+    network: SequenceClassifier, features: Features, rows: Rows
+) -> OrderScores:
+    """What a network with an LSTM says of rows of (N, S, T, D) features in other orders."""
+
+    def classify(clips: Features) -> NDArray[np.float32]:
+        return score_encoded(network, encode_rows(network, clips, np.arange(len(clips))))
+
+    def summarise(clips: Features) -> NDArray[np.float32]:
+        encoded = encode_rows(network, clips, np.arange(len(clips)))
+        shares: NDArray[np.float32] = network.summary_logits(encoded).softmax(dim=-1).numpy()
+        return shares
+
+    with one_thread():
+        return score_orders(classify, features, rows, summarise=summarise)
+
+
+def score_single_frames(
+    network: SequenceClassifier,
+    features: Features,
+    targets: NDArray[np.int64],
+    *,
+    learn_rows: Rows,
+    rows: Rows,
+    streams: Sequence[Stream],
+    settings: TrainSettings,
+) -> NDArray[np.float32]:
+    """Scores (len(rows), C) by an image classifier of middle frames: no motion, no other frame.
+
+    It is fitted here as `fit` does it, but with what the network knows of its training clips'
+    features, so that it takes a moment.
+
+    Args:
+        network: fitted to the same clips.
+        features: (N, S, T, D)
+        targets: (N,)
+        learn_rows: rows to learn from, validation clips included.
+        rows: rows to score.
+        streams: what the S streams are.
+        settings: how the network was fitted.
+    """
+    statistics = FeatureStatistics(
+        mean=network.mean, scale=network.scale, components=network.components[:, :, :1]
+    )
+    num_labels = network.summary.out_features
+    frame = SequenceClassifier(
+        NetworkSettings(temporal="frame"), num_labels=num_labels, statistics=statistics
+    )
+    weights = label_weights(targets[learn_rows], num_labels, settings)
+    with one_thread():
+        clips = encode_rows(frame, features, learn_rows)
+        labels = torch.from_numpy(targets[learn_rows])
+        fit_summary(frame, clips, labels, weights, summary_penalties(frame, streams, settings))
+        return score_encoded(frame, encode_rows(frame, features, rows))
+
+
 @torch.no_grad()
 def score_encoded(network: SequenceClassifier, clips: Encoded) -> NDArray[np.float32]:
     """(B, C), without dropout and without a temperature."""
     scores: NDArray[np.float32] = torch.softmax(network.eval().logits(clips), dim=-1).numpy()
     return scores
-
-
-def load_scorer(model: Model) -> ClipScorer:
-    """The network of a saved model, in eval mode, as engines convert it.
-
-    Raises:
-        ModelError: the weights are gone, changed or of another network.
-    """
-    description = model.description
-    tensors = {name: torch.from_numpy(tensor) for name, tensor in model.weights().items()}
-    try:
-        if description.num_members == 1:
-            classifier: SequenceClassifier | Ensemble = _rebuild(description, tensors)
-        else:
-            members = [_member(tensors, number) for number in range(description.num_members)]
-            classifier = Ensemble([_rebuild(description, member) for member in members])
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"The weights in {model.folder} are not those of the network in {MODEL_FILE}.",
-            hint="Restore the folder from a copy, or train again.",
-        ) from error
-    return ClipScorer(classifier, temperature=description.temperature).eval()
-
-
-def _rebuild(description: ModelDescription, tensors: Mapping[str, Tensor]) -> SequenceClassifier:
-    """A network from its tensors."""
-    statistics = FeatureStatistics(
-        **{field.name: tensors[field.name] for field in fields(FeatureStatistics)}
-    )
-    network = SequenceClassifier(
-        description.network, num_labels=len(description.labels), statistics=statistics
-    )
-    network.load_state_dict(tensors)
-    return network
-
-
-def _member(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
-    """The tensors of one member of an ensemble, by the names that they have in it."""
-    prefix = member_name(number, "")
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def label_weights(

@@ -31,6 +31,7 @@ from activity_cli.features import ClipRequest
 from activity_cli.labelled import Reading
 from activity_cli.measurement import evaluate_model
 from activity_cli.prediction import Predictor, load_predictor
+from activity_cli.rebuilding import load_scorer
 from activity_cli.rejection import decide, is_event, read_rule, with_rejection
 from activity_cli.report.writers import result_row
 from activity_cli.runs import train_model
@@ -41,7 +42,6 @@ from activity_cli.settings import (
     SegmentSettings,
     TrainSettings,
 )
-from activity_cli.training import load_scorer
 from activity_cli.types import FileResult, Prediction
 from tests.media import noise_pictures, write_video
 

@@ -31,7 +31,7 @@ def test_a_run_folder_tells_all_and_is_never_overwritten(shared: Workplace) -> N
         assert second[key] == first[key]
     assert {p.name for p in run.iterdir()} == {
         *("metrics.json", "settings.toml", "history.csv", "split.csv", "predictions.csv"),
-        *("curves.png", "model", "checkpoint", "tensorboard"),
+        *("curves.png", "report.html", "model", "checkpoint", "tensorboard"),
     }
     assert {p.name for p in (run / "model").iterdir()} == {
         *("model.json", "weights.safetensors", "familiar.safetensors"),
@@ -484,7 +484,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 
 
 COMMANDS = (
-    *("predict", "sample", "train", "crossval", "evaluate", "benchmark", "export"),
+    *("predict", "sample", "train", "tune", "crossval", "evaluate", "benchmark", "export"),
     *("check", "merge", "watch", "models", "cache"),
 )
 

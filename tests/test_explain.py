@@ -23,11 +23,11 @@ from activity_cli.explaining.words import describe_agreement, find_span, where
 from activity_cli.features import ClipRequest
 from activity_cli.guarded_imports import import_torchvision
 from activity_cli.network import FeatureStatistics, SequenceClassifier
+from activity_cli.rebuilding import load_scorer
 from activity_cli.rendering.heat_video import heat_at
 from activity_cli.sampledata.actions import perform, perform_amid_stillness
 from activity_cli.sampledata.motion import Style
 from activity_cli.settings import ClipSettings, NetworkSettings, Pooling, Temporal
-from activity_cli.training import load_scorer
 from tests.stillness import (
     cnn_features,
     draw_still_clip,

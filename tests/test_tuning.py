@@ -195,7 +195,7 @@ def test_what_cannot_be_searched_is_named() -> None:
 SEARCH = (
     *("tune", "clips", "--folds", "3", "--trials", "4", "--try-frames", "16"),
     *("--search", "temporal", "--search", "motion_penalty", "--search", "hidden_size"),
-    *("--epochs", "2", "--seed", "3"),
+    *("--epochs", "2", "--seed", "3", "--workers", "1"),
 )
 
 

@@ -1,6 +1,7 @@
 """`activity crossval`: how well would a model do on clips, people or places it has not seen?"""
 
 import json as jsonlib
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,8 @@ def crossval(
         ),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")
+        Path | None,
+        typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
     ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -62,9 +64,11 @@ def crossval(
     from activity_cli.bundle import MODEL_SUBFOLDER
     from activity_cli.crossval import run_crossval
     from activity_cli.ensembles import save_ensemble
+    from activity_cli.evidence_of import crossval_evidence
     from activity_cli.files import new_folder
     from activity_cli.report.console import results_console
-    from activity_cli.report.figures import show_crossval
+    from activity_cli.report.figures import REPORT_FILE, show_crossval
+    from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import crossval_metrics, write_crossval, write_ensemble_card
     from activity_cli.splits import make_folds
 
@@ -97,9 +101,12 @@ def crossval(
             background=labels.background_label,
             audit=audit.settings(),
         )
-    metrics = crossval_metrics(run, command=this_command())
+    text = settings_text(context)
+    evidence = crossval_evidence(run, command=this_command(), settings=tomllib.loads(text))
+    metrics = {**crossval_metrics(run, command=this_command()), **evidence.findings.to_json()}
     if output is not None:
-        write_crossval(run, output, metrics, settings=settings_text(context))
+        write_crossval(run, output, metrics, settings=text)
+        write_report(evidence, output / REPORT_FILE, decoders=machine.decoders())
         if ensemble:
             model = save_ensemble(
                 run,
@@ -112,4 +119,4 @@ def crossval(
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_crossval(run, output, has_model=ensemble))
+        results_console().print(show_crossval(run, evidence.findings, output, has_model=ensemble))

@@ -26,7 +26,8 @@ def evaluate(
     reject: options.Reject = "off",
     test_views: options.TestViews = 1,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.json, predictions.csv and pictures.")
+        Path | None,
+        typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
     ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -37,12 +38,14 @@ def evaluate(
     The figures mean something only for clips that the model was not trained on.
     """
     from activity_cli.dataset import load_dataset
+    from activity_cli.evidence_of import measurement_evidence
     from activity_cli.files import new_folder
-    from activity_cli.measurement import evaluate_model
+    from activity_cli.measurement import evaluate_model, probe_order
     from activity_cli.prediction import load_predictor
     from activity_cli.rejection import with_rejection
     from activity_cli.report.console import results_console
-    from activity_cli.report.figures import show_measurement
+    from activity_cli.report.figures import REPORT_FILE, show_measurement
+    from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import measurement_metrics, write_measurement
 
     dataset = load_dataset(data, min_labels=1)
@@ -57,16 +60,28 @@ def evaluate(
             test_views=test_views,
             on_prepare=report.note,
         )
+        probe = probe_order(predictor, model)
         judging = with_rejection(predictor, reject, on_rule=report.note)
         measurement = evaluate_model(
             judging, dataset, rejects=judging is not predictor, on_progress=report
         )
-    metrics = measurement_metrics(measurement, command=this_command())
+    evidence = measurement_evidence(
+        measurement,
+        dataset,
+        engine=predictor.made_with["engine"],
+        orders=probe.scores() if probe else None,
+        command=this_command(),
+    )
+    metrics = {
+        **measurement_metrics(measurement, command=this_command()),
+        **evidence.findings.to_json(),
+    }
     if output is not None:
         write_measurement(measurement, output, metrics)
+        write_report(evidence, output / REPORT_FILE, decoders=machine.decoders())
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_measurement(measurement, output))
+        results_console().print(show_measurement(measurement, evidence.findings, output))
     if measurement.left_out:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

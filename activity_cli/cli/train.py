@@ -3,6 +3,7 @@
 import json as jsonlib
 import math
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,13 +67,15 @@ def train(
     test), start and end (seconds).
     """
     del settings  # its values are in the options by now
+    from activity_cli.evidence_of import training_evidence
     from activity_cli.fitting import Plan, learn
     from activity_cli.learning.log import TrainingLog
     from activity_cli.learning.loop import Session
     from activity_cli.learning.team import join_team
     from activity_cli.rehearsal import rehearse
     from activity_cli.rendering.contact_sheet import save_preview
-    from activity_cli.report.figures import show_training
+    from activity_cli.report.figures import REPORT_FILE, show_training
+    from activity_cli.report.html.page import write_report
     from activity_cli.report.rehearsal import show_rehearsal
     from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
     from activity_cli.resuming import CHECKPOINT_FOLDER
@@ -120,8 +123,15 @@ def train(
                 return
             run = keep(learned, folder)
             command = this_command()
-            write_training_run(run, command=command, settings=settings_text(context))
-    _print(training_metrics(run, command=command) if json else show_training(run))
+            text = settings_text(context)
+            evidence = training_evidence(run, command=command, settings=tomllib.loads(text))
+            metrics = {
+                **training_metrics(run, command=command),
+                **evidence.findings.to_json(),
+            }
+            write_training_run(run, metrics, command=command, settings=text)
+            write_report(evidence, folder / REPORT_FILE, decoders=machine.decoders())
+    _print(metrics if json else show_training(run))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ C labels.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,18 @@ class ModelPredictor:
             **(self._slider.made_with if self._slider else {}),
             **made_with_views(self._views),
         }
+        self.on_features: Callable[[NDArray[np.float16]], None] | None = None
+        """Told of the (S, T, D) features of every clip that gets a score, in order."""
+
+    @property
+    def has_test_views(self) -> bool:
+        """Whether scores are means over several views of a clip."""
+        return len(self._views) > 1
+
+    @property
+    def classifier(self) -> Classifier:
+        """What reads the features."""
+        return self._classifier
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
@@ -120,6 +132,8 @@ class ModelPredictor:
         started = time.perf_counter()
         views = np.stack([clip.values, *clip.more_values])  # (V, S, T, D)
         scores = self._classifier.classify(views).mean(axis=0)  # (C,)
+        if self.on_features is not None:
+            self.on_features(clip.values)
         known = self._familiarity
         novelty = None if known is None else known.novelty(clip.values[None])
         seconds = {**clip.stage_seconds, "lstm": time.perf_counter() - started}
@@ -184,9 +198,9 @@ def model_scan(
 
 def load_scorer(model: Model) -> "ClipScorer":
     """The torch module of a model's classifier. Imports torch."""
-    from activity_cli import training
+    from activity_cli import rebuilding
 
-    return training.load_scorer(model)
+    return rebuilding.load_scorer(model)
 
 
 class OneAtATime:

@@ -1,7 +1,7 @@
 """Figures -> what a terminal shows: evaluations, training runs, cross-validations."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -12,15 +12,18 @@ from rich.text import Text
 
 from activity_cli.calibration import Calibration
 from activity_cli.evaluation import Evaluation
+from activity_cli.pitfalls import ANNOUNCED
 from activity_cli.report.elements import new_table
 
 if TYPE_CHECKING:
     from activity_cli.crossval import CrossValidation, CrossvalRun, PairComparison
     from activity_cli.dataset import Sample
+    from activity_cli.evidence import Findings
     from activity_cli.measurement import Measurement
     from activity_cli.report.run_folder import Outcome
     from activity_cli.runs import TrainingRun
 
+REPORT_FILE = "report.html"
 _FEW_CLIPS_PER_LABEL = 30
 _HELD_OUT = {
     "test": "test clips, which took no part in training",
@@ -88,13 +91,8 @@ def show_worst_confusions(evaluation: Evaluation) -> str:
 def show_comparison(
     rounds: Mapping[str, "CrossValidation"], pairs: Sequence["PairComparison"]
 ) -> RenderableType:
-    """Several heads on the same clips, one line each, with the pairs that need the time order."""
-    shown = pairs if len(next(iter(rounds.values())).evaluation.labels) > 2 else ()
-    table = new_table("head", "accuracy", "interval", "macro F1", *(_pair(p) for p in shown))
-    for column in table.columns:
-        column.no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
+    """Several heads on the same clips, one line each, then the pairs that need the time order."""
+    table = new_table("head", "accuracy", "interval", "macro F1")
     for name, result in rounds.items():
         low, high = result.evaluation.accuracy_interval
         table.add_row(
@@ -102,12 +100,21 @@ def show_comparison(
             Text(f"{result.evaluation.accuracy:.3f}", "bold"),
             f"{low:.2f}-{high:.2f}",
             f"{result.evaluation.macro_f1:.3f}",
-            *(f"{pair.accuracy[name]:.3f}" for pair in shown),
         )
-    if not shown:
+    _numbers_to_the_right(table)
+    if len(next(iter(rounds.values())).evaluation.labels) == 2:
         return table
-    note = "Right: two-way choices between the labels that a picture tells apart worst."
-    return Group(table, Text(note, "dim"))
+    note = "\nTwo-way choices between the labels that a picture tells apart worst:"
+    hard = new_table("labels", *rounds)
+    for pair in pairs:
+        hard.add_row(Text(_pair(pair)), *(f"{pair.accuracy[name]:.3f}" for name in rounds))
+    _numbers_to_the_right(hard)
+    return Group(table, Text(note, "dim"), hard)
+
+
+def _numbers_to_the_right(table: Table) -> None:
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
 
 
 def show_training(run: "TrainingRun") -> RenderableType:
@@ -139,7 +146,7 @@ def show_training(run: "TrainingRun") -> RenderableType:
 
 
 def show_crossval(
-    run: "CrossvalRun", folder: Path | None, *, has_model: bool = False
+    run: "CrossvalRun", findings: "Findings", folder: Path | None, *, has_model: bool = False
 ) -> RenderableType:
     """What a cross-validation found out, and where its ensemble is if that was kept."""
     result = run.result
@@ -156,10 +163,11 @@ def show_crossval(
     if run.rounds:
         parts += [Text("\nThe same clips and folds, read by simpler heads:")]
         parts += [show_comparison(run.rounds, run.hard_pairs)]
+    parts += [show_findings(findings, told=ANNOUNCED)]
     seconds = {**run.data.stage_seconds, "training": result.seconds}
     parts.append(Text("\n" + show_seconds(seconds), "dim"))
     if folder is not None:
-        parts.append(Text(f"Figures, out-of-fold predictions and pictures: {folder}"))
+        parts.append(Text(f"Report: {folder / REPORT_FILE}; figures and predictions beside it"))
     if has_model:
         members = len(result.networks)
         parts.append(
@@ -170,7 +178,9 @@ def show_crossval(
     return Group(*parts)
 
 
-def show_measurement(measurement: "Measurement", folder: Path | None) -> RenderableType:
+def show_measurement(
+    measurement: "Measurement", findings: "Findings", folder: Path | None
+) -> RenderableType:
     """What an evaluation found out."""
     evaluation = measurement.evaluation
     parts: list[RenderableType] = [
@@ -179,10 +189,32 @@ def show_measurement(measurement: "Measurement", folder: Path | None) -> Rendera
         Text(show_worst_confusions(evaluation)),
         *_rejected(measurement),
         *_left_out(measurement.left_out),
+        show_findings(findings),
     ]
     if folder is not None:
-        parts.append(Text(f"Figures, predictions and pictures: {folder}"))
+        parts.append(Text(f"Report: {folder / REPORT_FILE}; figures and predictions beside it"))
     return Group(*parts)
+
+
+def show_findings(findings: "Findings", *, told: Collection[str] = ()) -> Text:
+    """Whether reading the order helps, and what makes the figures say less than they seem to.
+
+    Args:
+        findings: of a measurement.
+        told: titles of checks whose warnings were there before the work began.
+    """
+    lines = [f"\nDoes the LSTM help? {findings.rivalry.answer()}"]
+    if findings.figures.by_group:
+        accuracy = findings.figures.accuracy
+        lines.append(
+            f"Clips of one group are alike: by the {findings.figures.num_units} groups, the "
+            f"interval of the accuracy is {accuracy.low:.3f} to {accuracy.high:.3f}."
+        )
+    text = Text("\n".join(lines))
+    for check in findings.checks:
+        if check.level == "warning" and check.title not in told:
+            text.append(f"\n{check.title}: {check.text}", "yellow")
+    return text
 
 
 def show_calibration(calibration: Calibration | None) -> Text:
@@ -266,7 +298,7 @@ def _left_out(left_out: "Sequence[tuple[Sample, Outcome]]", most: int = 5) -> li
 
 
 def _pair(pair: "PairComparison") -> str:
-    return " or\n".join(_shorten(label) for label in pair.labels)
+    return " or ".join(_shorten(label, 24) for label in pair.labels)
 
 
 def _shorten(label: str, length: int = 10) -> str:

@@ -48,7 +48,9 @@ def begin_run(folder: Path, settings: str) -> None:
     write_text_atomically(folder / SETTINGS_FILE, settings)
 
 
-def write_training_run(run: "TrainingRun", *, command: str, settings: str) -> None:
+def write_training_run(
+    run: "TrainingRun", metrics: Mapping[str, Any], *, command: str, settings: str
+) -> None:
     """Fill the run folder around the model.
 
     metrics.json, settings.toml, history.csv, split.csv, predictions.csv of the held-out clips,
@@ -56,6 +58,7 @@ def write_training_run(run: "TrainingRun", *, command: str, settings: str) -> No
 
     Args:
         run: what was trained.
+        metrics: content of metrics.json.
         command: what was typed.
         settings: all settings as TOML, to do it again.
 
@@ -63,7 +66,7 @@ def write_training_run(run: "TrainingRun", *, command: str, settings: str) -> No
         OutputError: something cannot be written; the model itself is already safe.
     """
     folder, description = run.folder, run.model.description
-    write_json(folder / "metrics.json", training_metrics(run, command=command))
+    write_json(folder / "metrics.json", metrics)
     write_text_atomically(folder / SETTINGS_FILE, settings)
     columns = [field.name for field in fields(run.fitted.history[0])]
     rows = [asdict(epoch) for epoch in run.fitted.history]

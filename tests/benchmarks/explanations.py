@@ -20,11 +20,11 @@ from activity_cli.clips import read_clip
 from activity_cli.explaining.values import Floats, Importance
 from activity_cli.labelled import Reading
 from activity_cli.paths import default_cache_dir
+from activity_cli.rebuilding import load_scorer
 from activity_cli.runs import train_model
 from activity_cli.sampledata import draw_dataset
 from activity_cli.sampledata.actions import REPEATED
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
-from activity_cli.training import load_scorer
 from tests.stillness import (
     cnn_features,
     draw_still_clip,
