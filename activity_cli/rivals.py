@@ -80,8 +80,10 @@ class Rivalry:
         mean, shuffled = self.of("mean"), self.of("shuffled")
         if not self.has_lstm:
             return "The model has no LSTM: it does not read the order of the frames."
-        if mean is None or shuffled is None:
+        if shuffled is None:
             return "This was not measured."
+        if mean is None:
+            return _about_order(shuffled)
         gain = mean.gain
         points = f"{_points(gain.value)} (95% interval {_signed(gain.low)} to {_signed(gain.high)})"
         if gain.low > 0:
