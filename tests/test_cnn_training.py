@@ -38,7 +38,7 @@ from activity_cli.stages import cut
 from activity_cli.training import score_rows
 
 MODES = {
-    "finetune": CnnSettings(mode="finetune", finetune_stages=3, learning_rate=3e-4, epochs=2),
+    "finetune": CnnSettings(mode="finetune", finetune_stages=3, learning_rate=1e-4, epochs=3),
     "scratch": CnnSettings(mode="scratch", conv_channels=(4, 8), epochs=2),
 }
 
