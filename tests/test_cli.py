@@ -484,8 +484,8 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 
 
 COMMANDS = (
-    *("predict", "sample", "train", "tune", "crossval", "evaluate", "benchmark", "export"),
-    *("check", "merge", "watch", "models", "cache"),
+    *("predict", "explain", "sample", "train", "tune", "settings", "crossval", "evaluate"),
+    *("compare", "benchmark", "export", "check", "merge", "watch", "models", "cache"),
 )
 
 
