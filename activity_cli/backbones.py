@@ -5,7 +5,6 @@ import: torch and torchvision are loaded when a function needs them.
 """
 
 import difflib
-import hashlib
 import pickle
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.error import URLError
 
 from activity_cli.errors import BackboneError, SettingsError
+from activity_cli.files import sha256_of
 from activity_cli.guarded_imports import import_torchvision
 from activity_cli.settings import DEFAULT_BACKBONE, ClipSettings, CnnMode
 
@@ -141,7 +141,7 @@ def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
     if name == DEFAULT_BACKBONE:
         return Backbone(
             name=name,
-            weights_sha256=_sha256(_lite0_file()),
+            weights_sha256=sha256_of(_lite0_file()),
             feature_size=_LITE0_FEATURE_SIZE,
             frame_size=_LITE0_FRAME_SIZE,
         )
@@ -149,7 +149,7 @@ def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
     file = _fetch(name, weights)
     return Backbone(
         name=name,
-        weights_sha256=_sha256(file),
+        weights_sha256=sha256_of(file),
         feature_size=_load(name, file).feature_size,
         frame_size=weights.transforms().crop_size[0],
     )
@@ -181,7 +181,7 @@ def build(backbone: Backbone) -> "FrameFeatures":
         BackboneError: the weights cannot be fetched or read, or are not those of `backbone`.
     """
     file = weights_file(backbone)
-    if _sha256(file) != backbone.weights_sha256:
+    if sha256_of(file) != backbone.weights_sha256:
         raise BackboneError(
             f"The weights of {backbone.name} in {file} are not those that the model was "
             "trained with.",
@@ -301,8 +301,3 @@ def _fetch(name: str, weights: Any) -> Path:
             hint=f"Fetch {weights.url} on a machine with a network and put it at {file}.",
         ) from error
     return file
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,7 +5,6 @@ packets that give no frame, and timestamps that are absent or go backwards. Pict
 but are grey or garbled, it does not tell from whole ones.
 """
 
-import hashlib
 import math
 import os
 import threading
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from activity_cli.clips import judge_end
 from activity_cli.errors import VideoError
+from activity_cli.files import sha256_of
 from activity_cli.fingerprints import Fingerprinter, FingerprintStore, Pictures
 from activity_cli.overlap import overlap
 from activity_cli.settings import ClipSettings
@@ -187,7 +187,7 @@ def check_file(path: Path, *, num_threads: int = 1) -> tuple[FileCheck, Pictures
         num_frames=len(scan.seconds),
         num_frames_from_header=info.num_frames_from_header,
         num_bytes=path.stat().st_size,
-        sha256=_hash(path),
+        sha256=sha256_of(path),
     )
     status, reason = _judge(info, scan)
     return replace(check, status=status, reason=reason, notes=_notes(check)), scan.pictures
@@ -290,8 +290,3 @@ def _notes(check: FileCheck) -> tuple[str, ...]:
     if check.rotation_degrees:
         notes.append(f"rotated by {check.rotation_degrees}°")
     return tuple(notes)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

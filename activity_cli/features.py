@@ -27,7 +27,7 @@ from activity_cli.dataset import Sample
 from activity_cli.decoder_pool import ClipReader, DecoderPool, Decoders
 from activity_cli.engines.protocol import Extractor
 from activity_cli.errors import LongVideoError, VideoError
-from activity_cli.files import temporary_file
+from activity_cli.files import sha256_of, temporary_file
 from activity_cli.overlap import overlap
 from activity_cli.paths import FEATURES
 from activity_cli.settings import NO_VIEWS, STREAMS, AugmentSettings, ClipSettings, Stream
@@ -372,8 +372,7 @@ def _key(key_parts: str, identity: str, view: View) -> str:
 def _digest(path: Path, fingerprint: tuple[int, int]) -> str:
     """Of the content that a file has while its fingerprint is this."""
     del fingerprint
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 _digest_once = lru_cache(maxsize=16)(_digest)

@@ -1,5 +1,6 @@
 """Finding video files, and writing results so that nothing half-written or overwritten is left."""
 
+import hashlib
 import io
 import json
 import math
@@ -28,6 +29,16 @@ VIDEO_SUFFIXES = frozenset(
 def is_video(path: Path) -> bool:
     """Whether the name ends like a video's; the file is not opened."""
     return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file's content, in hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_file(path: Path) -> bool:

@@ -6,7 +6,6 @@ before its row, and both at once or not at all, so that neither kill -9 nor a fu
 anything that cannot be gone on from: the results are made anew from the journal first.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.errors import OutputError
-from activity_cli.files import LineFile, writing
+from activity_cli.files import LineFile, sha256_of, writing
 from activity_cli.types import FileState, Segment
 
 FORMAT_VERSION = 1
@@ -38,8 +37,7 @@ def look_at(path: Path, *, hash_content: bool = False) -> FileState:
         stat = path.stat()
         digest = None
         if hash_content and path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
     except (OSError, ValueError):
         return FileState(None, None)
     return FileState(stat.st_size, stat.st_mtime_ns, digest)

@@ -4,7 +4,6 @@ Told before training, from the files and from the CNN's features; which part (tr
 or a fold) each clip is in is known by then. N is clips, F features.
 """
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.dataset import Dataset, Sample
+from activity_cli.files import sha256_of
 from activity_cli.name_groups import NameGroups, find_groups, guess_groups
 from activity_cli.splits import PARTS
+from activity_cli.wording import count_of
 
 NEAR = 0.85
 """Cosine of two clips' standardised mean features from which they count as near copies.
@@ -94,13 +95,13 @@ class Leakage:
             first = self.leaks[0]
             names = " and ".join(self.samples[row].name for row in (first.first, first.second))
             yield (
-                f"Leakage: {_count(len(self.leaks), 'pair')} of clips across {self._crossed()} "
+                f"Leakage: {count_of(len(self.leaks), 'pair')} of clips across {self._crossed()} "
                 f"({kinds}; {names}). Figures flatter: give both clips of a pair one group, or "
                 "remove one."
             )
         if self.split_groups:
             yield (
-                f"Leakage: {_count(len(self.split_groups), 'group')} of the data in several "
+                f"Leakage: {count_of(len(self.split_groups), 'group')} of the data in several "
                 f"{self._parts()}, such as {self.split_groups[0]}. Figures flatter: without "
                 "--fold-column or --group-column each group stays in one."
             )
@@ -244,8 +245,8 @@ def same_content(paths: Mapping[Path, object]) -> list[list[Path]]:
             by_size[path.stat().st_size].append(path)
     for same_size in by_size.values():
         for path in same_size if len(same_size) > 1 else ():
-            with suppress(OSError), path.open("rb") as file:
-                by_digest[hashlib.file_digest(file, "sha256").hexdigest()].append(path)
+            with suppress(OSError):
+                by_digest[sha256_of(path)].append(path)
     return [found for found in by_digest.values() if len(found) > 1]
 
 
@@ -256,7 +257,3 @@ def _in_several(groups: Sequence[str | None], part: NDArray[np.int64]) -> tuple[
         if group:
             parts_of[group].add(number)
     return tuple(sorted(group for group, parts in parts_of.items() if len(parts) > 1))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

@@ -12,6 +12,7 @@ import numpy as np
 from activity_cli.dataset import Dataset
 from activity_cli.errors import DataError, SettingsError
 from activity_cli.stratify import Indices, deal_folds, deal_shares
+from activity_cli.wording import count_of
 
 PARTS = ("train", "val", "test")
 
@@ -85,8 +86,8 @@ def split_train_val_test(
             )
     if groups is not None and groups.max() + 1 < num_parts:
         raise DataError(
-            f"All clips are of {_count(int(groups.max()) + 1, 'group')}: train, val and test need "
-            f"at least {num_parts}, as a group stays in one part.",
+            f"All clips are of {count_of(int(groups.max()) + 1, 'group')}: train, val and test "
+            f"need at least {num_parts}, as a group stays in one part.",
             hint="Add clips of other sources, or a finer `group` column, or a `split` column.",
         )
     part = deal_shares(labels, groups, fractions, seed)
@@ -227,7 +228,7 @@ def _check_enough_for_folds(dataset: Dataset, groups: Indices | None, num_folds:
         what, unit = f"Label {label!r}", "clip"
     if largest < num_folds:
         raise DataError(
-            f"{what} has {_count(largest, unit)}: too few for {num_folds} folds.",
+            f"{what} has {count_of(largest, unit)}: too few for {num_folds} folds.",
             hint=f"Use {largest} folds, or add clips."
             if largest >= 2
             else f"Cross-validation takes at least 2 {unit}s: add clips.",
@@ -268,7 +269,3 @@ def _no_part_by_groups(name: str) -> DataError:
 
 def _place(dataset: Dataset, line: int | None) -> str:
     return str(dataset.root) if line is None else f"{dataset.root}, line {line}"
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}{'s' * (number != 1)}"

@@ -20,6 +20,7 @@ from activity_cli.live.messages import (
 from activity_cli.live.reader import LiveStatus
 from activity_cli.report.elements import SCORE_STYLE, bar
 from activity_cli.types import UNKNOWN
+from activity_cli.wording import count_of
 
 _MOST_LABELS = 4
 _STILL_SECONDS = 2.0  # without a frame, and it is worth a word
@@ -101,7 +102,7 @@ class LivePanel:
 
     def _figures(self) -> Text:
         summary = self.summary
-        parts = [_count(summary.num_windows, "window"), _count(summary.num_events, "event")]
+        parts = [count_of(summary.num_windows, "window"), count_of(summary.num_events, "event")]
         if self._scored is not None:
             worst = summary.max_delay_seconds
             parts.insert(0, f"delay {self._scored.delay_seconds:.2f} s (worst {worst:.2f} s)")
@@ -110,7 +111,7 @@ class LivePanel:
         if summary.num_late:
             parts.append(f"{summary.num_late} too late")
         if summary.num_reconnects:
-            parts.append(_count(summary.num_reconnects, "reconnect"))
+            parts.append(count_of(summary.num_reconnects, "reconnect"))
         return Text("  " + " · ".join(parts), "dim")
 
 
@@ -149,9 +150,9 @@ def show_summary(summary: WatchSummary) -> Text:
     """The closing lines."""
     watched = f"Watched {_clock(summary.watched_seconds)}"
     counts = [
-        _count(summary.num_windows, "window"),
-        _count(summary.num_events, "event"),
-        _count(summary.num_reconnects, "reconnect"),
+        count_of(summary.num_windows, "window"),
+        count_of(summary.num_events, "event"),
+        count_of(summary.num_reconnects, "reconnect"),
     ]
     lines = [f"{watched}: {', '.join(counts)}."]
     if summary.num_windows:
@@ -160,10 +161,6 @@ def show_summary(summary: WatchSummary) -> Text:
         late = f", {summary.num_late} too late to be given" * bool(summary.num_late)
         lines.append(f"Delay {mean:.2f} s on average, {worst:.2f} s at worst{dropped}{late}.")
     return Text("\n".join(lines), "dim")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _clock(seconds: float) -> str:

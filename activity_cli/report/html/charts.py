@@ -119,15 +119,7 @@ def interval_bar(figure: Figure | None, kind: str = "model") -> Markup:
         tag("line", class_=f"tick {kind}", x1=x, x2=x, y1=2, y2=12),
     ]
     told = f"{figure.value:.3f}, 95% interval {figure.low:.3f} to {figure.high:.3f}"
-    return tag(
-        "svg",
-        *parts,
-        class_="mini",
-        viewBox="0 0 100 14",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=told,
-    )
+    return _mini(parts, told)
 
 
 def difference_bar(figure: Figure, widest: float) -> Markup:
@@ -140,6 +132,11 @@ def difference_bar(figure: Figure, widest: float) -> Markup:
         tag("line", class_=f"tick {kind}", x1=x, x2=x, y1=2, y2=12),
     ]
     told = f"{figure.value:+.3f}, 95% interval {figure.low:+.3f} to {figure.high:+.3f}"
+    return _mini(parts, told)
+
+
+def _mini(parts: Sequence[Markup], told: str) -> Markup:
+    """A small drawing 100 wide, as wide as its cell; `told` is for those who hear it."""
     return tag(
         "svg",
         *parts,
