@@ -39,7 +39,7 @@ from activity_cli.settings import (
     Temporal,
     TrainSettings,
 )
-from activity_cli.splits import Folds, inner_split
+from activity_cli.splits import Folds, inner_split, spare_val
 from activity_cli.teaching import Taught, Teach, make_teacher
 from activity_cli.time_order import OrderScores, join_folds
 from activity_cli.training import (
@@ -212,6 +212,8 @@ def cross_validate(
             fraction=VAL_FRACTION,
             seed=settings.seed,
         )
+        if isinstance(data, LabelledFeatures):
+            inner_train, inner_val = spare_val(inner_train, inner_val)
         taught = teach(others[inner_train], others[inner_val], on_progress)
         networks.append(taught.fitted)
         scores[held_out] = score_rows(taught.fitted.network, taught.features, held_out)

@@ -19,7 +19,10 @@ Rows = NDArray[np.int64]
 
 
 def measure_features(features: Features, rows: Rows, num_components: int) -> FeatureStatistics:
-    """Mean and spread of all features, and the main directions of change within a clip."""
+    """Mean and spread of all features, and the main directions of change within a clip.
+
+    There are at most two directions for three clips: more would be what single clips do.
+    """
     num_streams, num_frames, size = features.shape[1:]
     count = len(rows) * num_frames
     total = torch.zeros(num_streams, size, dtype=torch.float64)
@@ -34,7 +37,7 @@ def measure_features(features: Features, rows: Rows, num_components: int) -> Fea
     mean = total / count
     spread = (squares / count - mean.square()).clamp(min=0).sqrt().float()
     variances, directions = _eigh(covariance)  # ascending
-    kept = slice(-min(num_components, size), None)
+    kept = slice(-min(num_components, size, max(1, 2 * len(rows) // 3)), None)
     # Unit spread over all components together: the main ones stay the larger ones.
     unit = variances[:, kept].mean(dim=1).clamp(min=1e-12).sqrt()
     return FeatureStatistics(
@@ -121,6 +124,7 @@ def encode_places(
         parts += [
             encode_rows(network, views[:, number], rows)
             for rows in (train_rows, val_rows)
+            if len(rows)
             for number in range(num_views)
         ]
     places = Places(len(train_rows), len(train_rows) + len(val_rows), num_views)

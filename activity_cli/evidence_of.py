@@ -22,8 +22,9 @@ from activity_cli.facts import (
     stages,
 )
 from activity_cli.rivals import Kind, RivalScores, most_frequent
-from activity_cli.time_order import OrderScores
+from activity_cli.time_order import OrderScores, join_orders
 from activity_cli.types import UNKNOWN
+from activity_cli.wording import describe_parts
 
 if TYPE_CHECKING:
     from activity_cli.crossval import CrossvalRun
@@ -89,14 +90,11 @@ def training_evidence(run: "TrainingRun", *, command: str, settings: Tables) -> 
         leakage=run.leakage,
         flatters=flatters if run.measured_on == "val" else "",
     )
-    counts = [len(part) for part in (run.split.train, run.split.val, run.split.test)]
     return Evidence(
         title=description.name,
         subtitle=f"Training run, measured on {len(rows)} {run.measured_on} clips",
-        how=(
-            f"{counts[0]} clips to learn from, {counts[1]} to choose the best epoch, {counts[2]} "
-            f"held out; {parting.by}."
-        ),
+        how=f"{describe_parts(len(run.split.train), len(run.split.val), len(run.split.test))}; "
+        f"{parting.by}.",
         answers=answers,
         findings=Findings.of(answers, rivals, parting),
         facts={**facts_of(data), **model_facts(description)},
@@ -213,18 +211,25 @@ def _training_orders(run: "TrainingRun") -> OrderScores | None:
 
     if run.model.description.network.temporal != "lstm":
         return None
-    data, network = run.data, run.fitted.network
-    frames = score_single_frames(
-        network,
-        data.features,
-        data.targets,
-        learn_rows=np.concatenate([run.split.train, run.split.val]),
-        rows=run.measured_rows,
-        streams=data.clip.streams,
-        settings=run.settings,
-    )
-    orders = score_in_other_orders(network, data.features, run.measured_rows)
-    return replace(orders, frame=frames)
+    data, inner = run.data, run.fitted.inner
+    learned = np.concatenate([run.split.train, run.split.val])
+    parts = [(run.fitted.network, learned, run.measured_rows)]
+    if inner and run.measured_on == "inner-fold":
+        parts = list(inner.parts(learned))
+    found = []
+    for network, rows, held_out in parts:
+        frames = score_single_frames(
+            network,
+            data.features,
+            data.targets,
+            learn_rows=rows,
+            rows=held_out,
+            streams=data.clip.streams,
+            settings=run.settings,
+        )
+        orders = score_in_other_orders(network, data.features, held_out)
+        found.append(replace(orders, frame=frames))
+    return join_orders(found)
 
 
 def _answers(

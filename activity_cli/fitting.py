@@ -11,6 +11,7 @@ from activity_cli.audit import announce, audit_parts
 from activity_cli.bundle import CNN_FILE
 from activity_cli.dataset import Dataset, load_dataset
 from activity_cli.engines.loading import load_extractor
+from activity_cli.inner_folds import fit_clips
 from activity_cli.joint import CnnTrainer, FittedCnn
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
 from activity_cli.leakage import Leakage
@@ -26,8 +27,8 @@ from activity_cli.settings import (
     NetworkSettings,
     TrainSettings,
 )
-from activity_cli.splits import PARTS, Split, split_train_val_test
-from activity_cli.training import FittedNetwork, fit
+from activity_cli.splits import PARTS, Split, spare_val, split_train_val_test
+from activity_cli.training import FittedNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Plan:
     settings: TrainSettings
     cnn: CnnSettings = FROZEN
     val_fraction: float = 0.15
-    """Share of the clips that chooses the best epoch."""
+    """Share of the clips that chooses the best epoch, where they are not few."""
     test_fraction: float = 0.15
     """Share of the clips held out to measure on."""
     background: str | None = None
@@ -59,10 +60,13 @@ class Plan:
         dataset.check_label(self.background)
         return dataset
 
-    @property
-    def num_epochs(self) -> int:
+    def settled(self, num_clips: int) -> TrainSettings:
+        """How the classifier is fitted, with so many clips to learn from."""
+        return self.settings.for_clips(num_clips) if self.cnn.mode == "frozen" else self.settings
+
+    def num_epochs(self, num_clips: int) -> int:
         """The most that there will be."""
-        return self.settings.epochs if self.cnn.mode == "frozen" else self.cnn.most_epochs
+        return self.cnn.most_epochs or self.settled(num_clips).most_epochs
 
     def read(self, dataset: Dataset) -> LabelledFeatures | LabelledPictures:
         """Features, or the pictures themselves where the CNN learns as well.
@@ -76,15 +80,22 @@ class Plan:
     def split(self, dataset: Dataset) -> Split:
         """The parts to learn from, to choose the best epoch by, and to measure on.
 
+        Where the first two are few clips, inner folds of both choose it, and the second is empty;
+        not where the CNN learns as well, which would take hours.
+
         Raises:
             DataError, SettingsError: the data cannot be split like that.
         """
-        return split_train_val_test(
+        split = split_train_val_test(
             dataset,
             val_fraction=self.val_fraction,
             test_fraction=self.test_fraction,
             seed=self.settings.seed,
         )
+        if self.cnn.mode != "frozen":
+            return split
+        train, val = spare_val(split.train, split.val)
+        return replace(split, train=train, val=val)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +170,7 @@ def learn_from(
     Raises:
         TrainingError, OutputError: as `learn`.
     """
-    on_progress, num_epochs = plan.reading.on_progress, plan.num_epochs
+    on_progress, num_epochs = plan.reading.on_progress, plan.num_epochs(len(split.train))
 
     def on_epoch(epoch: Epoch) -> None:
         session.on_epoch(epoch)
@@ -169,11 +180,12 @@ def learn_from(
     if isinstance(labelled, LabelledPictures):
         return _learn_cnn(plan, labelled, split, watched)
     started = time.perf_counter()
-    fitted = fit(
+    fitted = fit_clips(
         labelled.features,
         labelled.targets,
         train_rows=split.train,
         val_rows=split.val,
+        groups=labelled.dataset.groups(),
         num_labels=len(labelled.dataset.labels),
         streams=labelled.clip.streams,
         network_settings=plan.network,
@@ -206,7 +218,8 @@ def _learn_cnn(plan: Plan, shown: LabelledPictures, split: Split, session: Sessi
     started = time.perf_counter()
     found = trainer.fit(split.train, split.val, session)
     seconds = time.perf_counter() - started
-    reading.on_progress("epochs", plan.num_epochs, plan.num_epochs)
+    num_epochs = plan.num_epochs(len(split.train))
+    reading.on_progress("epochs", num_epochs, num_epochs)
     data, weights = _see_again(found, shown, reading)
     stages = {**data.stage_seconds, "first stages": trainer.seconds}
     return Learned(

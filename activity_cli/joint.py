@@ -221,7 +221,9 @@ class CnnTrainer:
         for weight in (w for stage in parts.stages for w in stage):
             weight.requires_grad_(True)
         network = JointNetwork(parts.back, fitted.network, keeps_statistics=True)
-        penalties = summary_penalties(fitted.network, self._data.clip.streams, self._settings)
+        penalties = summary_penalties(
+            fitted.network, self._data.clip.streams, self._settings, num_clips=len(train_rows)
+        )
         start = _Start(
             network=network.to(self._device),
             cnn=cnn.to(self._device),

@@ -86,7 +86,7 @@ def _few(dataset: Dataset) -> Dataset:
 
 def _estimate(plan: Plan, run: TrainingRun, *, all_clips: int, to_learn: int) -> Rehearsal:
     """What the whole takes, by what its parts took."""
-    seconds, epochs = run.stage_seconds, plan.num_epochs
+    seconds, epochs = run.stage_seconds, plan.num_epochs(to_learn)
     clips = len(run.data.targets) + len(run.data.left_out)
     batch_size = len(run.split.train)
     of_batch = sum(epoch.seconds for epoch in run.fitted.history[1:])

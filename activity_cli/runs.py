@@ -16,7 +16,13 @@ from activity_cli.bundle import (
     save_model,
     write_description,
 )
-from activity_cli.calibration import Calibration, calibrate, measure, tempered
+from activity_cli.calibration import (
+    Calibration,
+    calibrate,
+    calibrate_out_of_fold,
+    measure,
+    tempered,
+)
 from activity_cli.engines.choice import Engine
 from activity_cli.engines.loading import load_classifier
 from activity_cli.errors import SettingsError
@@ -53,11 +59,12 @@ class TrainingRun:
     settings: TrainSettings
     fitted: FittedNetwork
     measured_on: str
-    """`test`, or `val` when the data leaves no test clips: then the figures flatter."""
+    """`test`; without test clips `inner-fold`, or `val`, which flatters."""
     measured_rows: NDArray[np.int64]
     """(M,) rows of the clips that were measured on."""
     scores: NDArray[np.float32]
-    """(M, C) by the saved model in the engine that predicts."""
+    """(M, C) by the saved model in the engine that predicts; of inner folds, by the networks that
+    did not learn from the clips."""
     evaluation: Evaluation
     leakage: Leakage | None
     """What was found on both sides of the split; None where nobody looked."""
@@ -140,14 +147,14 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
     split, fitted = learned.split, learned.fitted
     started = time.perf_counter()
     familiarity = learn_familiarity(labelled.features, split.train)
-    calibration = _calibrate(labelled, split, fitted, familiarity)
+    calibration, out_of_fold = _calibrate(labelled, split, fitted, familiarity)
     description = _describe(
         labelled,
         split,
         fitted,
         name=folder.name,
         network=plan.network,
-        settings=plan.settings,
+        settings=plan.settled(len(split.train)),
     )
     leakage = learned.leakage.lines() if learned.leakage else []
     description = replace(
@@ -164,15 +171,18 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         cnn=learned.cnn,
         overwrite=True,
     )
-    measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
-    scores = score_with_engine(
-        model,
-        plan.reading.engine,
-        labelled.features[rows],
-        cache_dir=plan.reading.cache_dir,
-    )
+    if fitted.inner and not len(split.test):
+        measured_on, rows, scores = "inner-fold", fitted.inner.rows, out_of_fold
+    else:
+        measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
+        scores = score_with_engine(
+            model,
+            plan.reading.engine,
+            labelled.features[rows],
+            cache_dir=plan.reading.cache_dir,
+        )
     evaluation = evaluate_scores(scores, labelled.targets[rows], labelled.dataset.labels)
-    if measured_on == "test":  # the validation clips have taught the summary by now
+    if measured_on == "test":  # all other clips have taught the summary by now
         calibration = measure(
             calibration,
             tempered(scores, 1 / calibration.temperature),  # takes the temperature away
@@ -188,7 +198,7 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         model=model,
         data=labelled,
         split=split,
-        settings=plan.settings,
+        settings=plan.settled(len(split.train)),
         fitted=fitted,
         measured_on=measured_on,
         measured_rows=rows,
@@ -205,13 +215,22 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
 
 def _calibrate(
     data: LabelledFeatures, split: Split, fitted: FittedNetwork, familiarity: Familiarity
-) -> Calibration:
-    """Temperature and rule from the validation clips."""
-    return calibrate(
-        fitted.val_scores,
-        data.targets[split.val],
-        familiarity.novelty(data.features[split.val]),
-        fitted_on="validation clips",
+) -> tuple[Calibration, NDArray[np.float32]]:
+    """Temperature and rule from clips that were not learned from, and their (V, C) scores."""
+    features, inner = data.features, fitted.inner
+    if inner is None:
+        novelty = familiarity.novelty(features[split.val])
+        calibration = calibrate(
+            fitted.val_scores, data.targets[split.val], novelty, fitted_on="validation clips"
+        )
+        return calibration, tempered(fitted.val_scores, calibration.temperature)
+    # How unlike the clips of the other folds each is.
+    novelties = [
+        learn_familiarity(features, learned).novelty(features[held_out])
+        for _, learned, held_out in inner.parts(split.train)
+    ]
+    return calibrate_out_of_fold(
+        fitted.val_scores, data.targets[inner.rows], np.concatenate(novelties), inner.index
     )
 
 

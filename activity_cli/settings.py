@@ -1,5 +1,6 @@
 """Settings of each stage: frozen, checked when made, saved with the model as plain JSON."""
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -68,10 +69,9 @@ class _Settings:
 
     def _require_at_least(self, minimum: float, *names: str) -> None:
         for name in names:
-            if not getattr(self, name) >= minimum:
-                raise SettingsError(
-                    f"{name} must be at least {minimum}, got {getattr(self, name)}."
-                )
+            value = getattr(self, name)
+            if value is not None and not value >= minimum:  # None leaves it open
+                raise SettingsError(f"{name} must be at least {minimum}, got {value}.")
 
     def _require_one_of(self, choices: tuple[str, ...], *names: str) -> None:
         for name in names:
@@ -256,9 +256,8 @@ class CnnSettings(_Settings):
     def __post_init__(self) -> None:
         self._require_one_of(get_args(CnnMode), "mode")
         self._require_at_least(0, "finetune_stages")
-        for name in ("learning_rate", "epochs"):
-            if getattr(self, name) is not None:
-                self._require_at_least(1e-8 if name == "learning_rate" else 1, name)
+        self._require_at_least(1e-8, "learning_rate")
+        self._require_at_least(1, "epochs")
         if not 0 < self.stage_decay <= 1:
             raise SettingsError(
                 f"stage_decay must be above 0 and at most 1, got {self.stage_decay}."
@@ -281,12 +280,18 @@ FROZEN = CnnSettings()
 """The CNN stays as it is."""
 
 
+_USUAL_EPOCHS, _USUAL_PATIENCE = 40, 15
+_FEWEST_STEPS = 600
+"""Of the optimizer, whoever did not ask for a number of epochs. 240 clips have as many in 40."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings(_Settings):
     """How the sequence classifier is fitted to cached features."""
 
-    epochs: int = 40
-    """The most passes over the training clips; early stopping usually ends sooner."""
+    epochs: int | None = None
+    """The most passes over the training clips; early stopping usually ends sooner. None: 40, or as
+    many more as `for_clips` finds that few clips need."""
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
@@ -295,12 +300,14 @@ class TrainSettings(_Settings):
     label_smoothing: float = 0.1
     class_weights: ClassWeights = "balanced"
     """Weigh the loss so that rare labels count as much as frequent ones."""
-    patience: int = 15
-    """Stop after so many epochs without a better validation loss; the best weights are kept."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation loss; the best weights are kept. None:
+    15, or three eighths of the epochs where that is more."""
     rgb_penalty: float = 10.0
-    """L2 penalty of the summary's weights on pictures. High: scenes are learned by heart early."""
+    """L2 penalty of the summary's weights on pictures, of 200 training clips; that of N clips is
+    200 / N as high. High: scenes are learned by heart early."""
     motion_penalty: float = 0.5
-    """L2 penalty of the summary's weights on motion images."""
+    """The same of the summary's weights on motion images."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; LSTMs need a bound."""
     accumulate: int = 1
@@ -337,6 +344,29 @@ class TrainSettings(_Settings):
             raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")
         if not 0 <= self.ema_decay < 1:
             raise SettingsError(f"ema_decay must be in [0, 1), got {self.ema_decay}.")
+
+    @property
+    def most_epochs(self) -> int:
+        """Passes at most, whoever chose the number."""
+        return self.epochs or _USUAL_EPOCHS
+
+    @property
+    def most_patience(self) -> int:
+        """Epochs without gain at most, whoever chose the number."""
+        return self.patience or max(_USUAL_PATIENCE, 3 * self.most_epochs // 8)
+
+    def for_clips(self, num_clips: int) -> Self:
+        """The same with both numbers settled; what was asked for stays.
+
+        Few clips make few steps an epoch, so that it takes more epochs to get anywhere.
+
+        Args:
+            num_clips: to learn from.
+        """
+        steps = math.ceil(num_clips / (self.batch_size * self.accumulate))
+        enough = max(_USUAL_EPOCHS, math.ceil(_FEWEST_STEPS / steps))
+        settled = replace(self, epochs=self.epochs or enough)
+        return replace(settled, patience=settled.most_patience)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,9 @@ from activity_cli.stratify import Indices, deal_folds, deal_shares
 from activity_cli.wording import count_of
 
 PARTS = ("train", "val", "test")
+FEW_CLIPS = 100
+"""Below so many to learn from and to choose the epoch by, inner folds choose it instead."""
+_INNER_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,48 @@ def inner_split(
     if not part.any():
         part = deal_shares(labels, None, [1 - fraction, fraction], seed)
     return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
+
+
+def spare_val(train: Indices, val: Indices) -> tuple[Indices, Indices]:
+    """The training and the validation part; all in the training part where they are few.
+
+    A handful of validation clips cannot choose an epoch: `choosing_folds` do.
+    """
+    if len(train) + len(val) >= FEW_CLIPS:
+        return train, val
+    return np.sort(np.concatenate([train, val])), val[:0]
+
+
+def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Indices:
+    """Deal training samples to folds that choose the epoch, stratified and by groups.
+
+    Whichever fold is held out, every label is still learned: samples of a label that one fold has
+    alone, and their groups, are in no fold. Where whole groups leave no fold, samples are dealt
+    one by one.
+
+    Args:
+        labels: (N,) label of each sample.
+        groups: (N,) group of each sample, or None.
+        seed: Deals other folds.
+
+    Returns:
+        (N,) the fold of each sample, from 0; -1 for those of no fold.
+    """
+    units = np.arange(len(labels)) if groups is None else groups
+    num_folds = min(_INNER_FOLDS, len(np.unique(units)))
+    folds = deal_folds(labels, groups, num_folds, seed)
+    alone = [own for own in (labels == label for label in np.unique(labels)) if _is_one(folds[own])]
+    for own in alone:
+        folds[np.isin(units, units[own])] = -1
+    dealt = folds >= 0
+    if groups is not None and (not dealt.any() or _is_one(folds[dealt])):
+        return choosing_folds(labels, None, seed=seed)
+    folds[dealt] = np.unique(folds[dealt], return_inverse=True)[1]
+    return folds
+
+
+def _is_one(values: Indices) -> bool:
+    return len(np.unique(values)) == 1
 
 
 def make_folds(

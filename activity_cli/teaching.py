@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from activity_cli.encoding import Features, Rows
+from activity_cli.inner_folds import fit_clips
 from activity_cli.joint import CnnTrainer
 from activity_cli.labelled import LabelledFeatures, Reading
 from activity_cli.learning.loop import Session
 from activity_cli.pictures import LabelledPictures
 from activity_cli.settings import CnnSettings, NetworkSettings, TrainSettings
-from activity_cli.training import FittedNetwork, fit
+from activity_cli.training import FittedNetwork
 from activity_cli.types import OnProgress
 
 
@@ -23,8 +24,8 @@ class Taught:
 
 
 Teach = Callable[[Rows, Rows, OnProgress], Taught]
-"""Learns from some rows and chooses the best epoch by others. Told of its epochs as (stage, done,
-total)."""
+"""Learns from some rows and chooses the best epoch by others, or where these are none, by inner
+folds. Told of its epochs as (stage, done, total)."""
 
 
 def make_teacher(
@@ -63,11 +64,12 @@ def _frozen_teacher(
 
     def teach(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> Taught:
         del on_progress  # a fold takes seconds
-        fitted = fit(
+        fitted = fit_clips(
             data.features,
             data.targets,
             train_rows=train_rows,
             val_rows=val_rows,
+            groups=data.dataset.groups(),
             num_labels=len(data.dataset.labels),
             streams=data.clip.streams,
             network_settings=network,

@@ -3,11 +3,9 @@
 B is clips in a batch, N all clips, K augmented views of each, C labels; S, T, D, R as in `network`.
 """
 
-import copy
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +15,6 @@ from torch import Tensor
 
 from activity_cli.bundle import Weights
 from activity_cli.encoding import (
-    ENCODING_BATCH,
     Features,
     Places,
     Rows,
@@ -26,21 +23,39 @@ from activity_cli.encoding import (
     measure_features,
 )
 from activity_cli.errors import DataError, SettingsError
-from activity_cli.learning.batches import Batch
-from activity_cli.learning.loop import ALONE, Course, Epoch, Session, train
+from activity_cli.learning.loop import ALONE, Course, Epoch, Session
 from activity_cli.learning.losses import ClipLoss, Standing
 from activity_cli.learning.progress import Ending
-from activity_cli.learning.schedules import ParameterGroups
 from activity_cli.network import (
     Encoded,
     FeatureStatistics,
-    OrderReader,
     SequenceClassifier,
 )
+from activity_cli.order_lesson import OrderLesson, fit_order
 from activity_cli.settings import NetworkSettings, Stream, TrainSettings
 from activity_cli.time_order import OrderScores, score_orders
 
+PENALISED_CLIPS = 200
+"""Training clips of which the settings say the summary's penalties."""
 _SUMMARY_STEPS = 60  # L-BFGS steps; it has settled by then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerFolds:
+    """Who judged which clip where no validation part was kept; see `inner_folds`."""
+
+    rows: Rows
+    """(V,) clips that were held out once, fold by fold; those of `val_scores`."""
+    index: NDArray[np.int64]
+    """(V,) the fold that each was held out in, from 0."""
+    networks: tuple[SequenceClassifier, ...]
+    """By fold, each learned from all clips but those of the fold."""
+
+    def parts(self, learned: Rows) -> Iterator[tuple[SequenceClassifier, Rows, Rows]]:
+        """Each network, what it learned from and what not, of all that was learned from."""
+        for number, network in enumerate(self.networks):
+            held_out = self.rows[self.index == number]
+            yield network, np.setdiff1d(learned, held_out), held_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +67,13 @@ class FittedNetwork:
     best_epoch: int
     """0 where reading the order of the frames did not help on the validation clips."""
     val_scores: NDArray[np.float32]
-    """(V, C) of the validation rows, before the summary learned from them too: to calibrate on."""
+    """(V, C) of the validation rows, before the summary learned from them too: to calibrate on.
+    With inner folds those of `inner.rows`, each by the network that did not learn from it."""
     ending: Ending = "epochs"
     notes: tuple[str, ...] = ()
     """What happened that whoever reads the figures should know."""
+    inner: InnerFolds | None = None
+    """None where a validation part chose the epoch."""
 
     def weights(self) -> Weights:
         """Tensors by name, for the model folder."""
@@ -106,8 +124,7 @@ def fit(
         SettingsError: half precision that this machine's LSTM does not have.
         TrainingError, CheckpointError, OutputError: as `learning.loop.train`.
     """
-    if settings.amp == "fp16":  # the LSTM is trained on the CPU
-        raise SettingsError("An LSTM has no fp16 on a CPU.", hint="Use --amp bf16.")
+    check_amp(settings)
     if not len(val_rows):
         raise DataError(
             "No clips are left to choose the best epoch.",
@@ -129,6 +146,16 @@ def fit(
             session=session,
             learns_from_val=learns_from_val,
         )
+
+
+def check_amp(settings: TrainSettings) -> None:
+    """See that the LSTM, which is trained on the CPU, has the number format.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    if settings.amp == "fp16":
+        raise SettingsError("An LSTM has no fp16 on a CPU.", hint="Use --amp bf16.")
 
 
 def new_network(
@@ -167,12 +194,12 @@ def fit_encoded(
         labels = plain[places.clips]
         num_labels = network.summary.out_features
         weights = label_weights(targets[: places.num_train], num_labels, settings)
-        penalties = summary_penalties(network, streams, settings)
+        penalties = summary_penalties(network, streams, settings, num_clips=places.num_train)
         fit_summary(network, clips.rows(places.train), labels[places.train], weights, penalties)
         with torch.no_grad():
             summary = network.summary_logits(clips)
         if network.temporal == "lstm":
-            lesson = _OrderLesson(
+            lesson = OrderLesson(
                 module=network.order,
                 changes=clips.changes,
                 summary=summary,
@@ -180,7 +207,7 @@ def fit_encoded(
                 places=places,
                 loss=ClipLoss.of(settings, weights),
             )
-            course = _fit_order(lesson, settings, session)
+            course = fit_order(lesson, settings, session)
         else:
             standing = Standing.of(summary[: len(plain)], plain, places.num_train)
             course = Course.without_training(standing)
@@ -226,88 +253,6 @@ def fit_summary(
         return float(loss.detach())
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OrderLesson:
-    """The LSTM on top of a fixed summary, as the loop trains it: N clips, those to learn first."""
-
-    module: OrderReader
-    changes: Tensor
-    """(N * (K + 1), S, T, R), as `places` says."""
-    summary: Tensor
-    """(N * (K + 1), C) logits of the summary, fixed while the LSTM learns."""
-    targets: Tensor
-    """(N,) labels of all clips."""
-    places: Places
-    loss: ClipLoss
-
-    @property
-    def labels(self) -> Tensor:
-        """Of the clips to learn from."""
-        return self.targets[: self.places.num_train]
-
-    @property
-    def clip_weights(self) -> Tensor:
-        """By label."""
-        return self.loss.clip_weights(self.labels)
-
-    def parameter_groups(self) -> ParameterGroups:
-        """All of the LSTM's part, at one learning rate."""
-        return [{"params": list(self.module.parameters())}]
-
-    def batch_loss(self, batch: Batch) -> Tensor:
-        """Of one view of each clip, drawn anew each time.
-
-        With mixup, what is mixed is what the network reads: changes, and the summary's say.
-        """
-        partners = batch.partners
-        seen = replace(
-            batch,
-            rows=self.places.draw(batch.rows),
-            partners=None if partners is None else self.places.draw(partners),
-        )
-        logits = seen.take(self.summary) + self.module(seen.take(self.changes))  # (B, C)
-        return self.loss(logits, self.targets, batch)
-
-    def evaluate(self) -> Standing:
-        """On both parts, plain."""
-        return Standing.of(self.logits(), self.targets, self.places.num_train)
-
-    @property
-    def plain_summary(self) -> Tensor:
-        """(N, C) logits of the summary for the plain clips."""
-        return self.summary[: self.places.num_clips]
-
-    @torch.no_grad()
-    def logits(self) -> Tensor:
-        """(N, C) of the plain clips, without dropout."""
-        self.module.eval()
-        parts = torch.split(self.changes[: self.places.num_clips], ENCODING_BATCH)
-        return self.plain_summary + torch.cat([self.module(part) for part in parts])
-
-    def gain(self) -> Tensor:
-        """(V,) how much less wrong than the summary it is about each validation clip."""
-        before, after = (
-            F.cross_entropy(logits, self.targets, reduction="none")
-            for logits in (self.plain_summary, self.logits())
-        )
-        return (before - after)[self.places.num_train :]
-
-
-def _fit_order(lesson: _OrderLesson, settings: TrainSettings, session: Session) -> Course:
-    """Train the LSTM on top of the summary; leaves the best weights in it.
-
-    The best are those of the lowest validation loss, or none at all: by the rule of one standard
-    error (Breiman et al., 1984) the LSTM has to beat the summary by more than chance would.
-    """
-    untrained = copy.deepcopy(lesson.module.state_dict())
-    course = train(lesson, settings, session, name="lstm")
-    gain = lesson.gain()
-    if gain.mean() <= gain.std(correction=0) / math.sqrt(len(gain)):
-        lesson.module.load_state_dict(untrained)
-        return replace(course, best_epoch=0)
-    return course
 
 
 @torch.inference_mode()
@@ -370,7 +315,8 @@ def score_single_frames(
     with one_thread():
         clips = encode_rows(frame, features, learn_rows)
         labels = torch.from_numpy(targets[learn_rows])
-        fit_summary(frame, clips, labels, weights, summary_penalties(frame, streams, settings))
+        penalties = summary_penalties(frame, streams, settings, num_clips=len(learn_rows))
+        fit_summary(frame, clips, labels, weights, penalties)
         return score_encoded(frame, encode_rows(frame, features, rows))
 
 
@@ -392,11 +338,23 @@ def label_weights(
 
 
 def summary_penalties(
-    network: SequenceClassifier, streams: Sequence[Stream], settings: TrainSettings
+    network: SequenceClassifier,
+    streams: Sequence[Stream],
+    settings: TrainSettings,
+    *,
+    num_clips: int,
 ) -> Tensor:
-    """Penalty of the squared coefficient of each of the summary's inputs."""
+    """Penalty of the squared coefficient of each of the summary's inputs.
+
+    The settings say it for `PENALISED_CLIPS`. The loss is a mean over clips, so with as many times
+    fewer clips it has to be as many times higher to weigh as much beside what all clips say: that
+    is one belief about the coefficients (a normal prior) for any number of clips.
+    """
+    scale = PENALISED_CLIPS / num_clips
     penalty = {"rgb": settings.rgb_penalty, "motion": settings.motion_penalty}
-    each = [torch.full_like(network.mean[s], penalty[name]) for s, name in enumerate(streams)]
+    each = [
+        torch.full_like(network.mean[s], scale * penalty[name]) for s, name in enumerate(streams)
+    ]
     return torch.cat(each)[: network.summary.in_features]
 
 

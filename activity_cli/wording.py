@@ -1,6 +1,14 @@
-"""Words that depend on a number."""
+"""Words that depend on numbers."""
 
 
 def count_of(number: int, noun: str) -> str:
     """The number and the noun, in the plural where there is not exactly one."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def describe_parts(num_train: int, num_val: int, num_test: int) -> str:
+    """What the clips of a split are for."""
+    choosing = f"{num_val}" if num_val else "inner folds of them"
+    return (
+        f"{num_train} clips to learn from, {choosing} to choose the best epoch, {num_test} held out"
+    )

@@ -100,7 +100,7 @@ def test_rare_labels_count_as_much_as_frequent_ones() -> None:
             streams=STREAMS,
             network_settings=settings,
             # Strongly penalised weights leave it to the bias, which frequency sets.
-            settings=TrainSettings(class_weights=balance, motion_penalty=10),
+            settings=TrainSettings(class_weights=balance, rgb_penalty=2.5, motion_penalty=2.5),
         )
         rare = np.flatnonzero((targets == 1) & (np.arange(NUM_CLIPS) % 12 != 1))
         scores = score_rows(fitted.network, features, rare)

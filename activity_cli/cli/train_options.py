@@ -174,10 +174,20 @@ class TrainOptions:
     """How the sequence classifier is fitted."""
 
     epochs: Annotated[
-        int, option(panel=_TRAINING, text="The most passes over the training clips.")
+        int | None,
+        option(
+            panel=_TRAINING,
+            text="The most passes over the training clips.",
+            show_default="40; more where clips are few",
+        ),
     ] = _TRAIN.epochs
     patience: Annotated[
-        int, option(panel=_TRAINING, text="Epochs without gain before it stops early.")
+        int | None,
+        option(
+            panel=_TRAINING,
+            text="Epochs without gain before it stops early.",
+            show_default="15, or 3/8 of the epochs",
+        ),
     ] = _TRAIN.patience
     batch_size: Annotated[int, option(panel=_TRAINING, text="Clips per batch.")] = _TRAIN.batch_size
     learning_rate: Annotated[
@@ -226,10 +236,10 @@ class TrainOptions:
         option(panel=_LOSS, text="Balanced: draw labels equally often, weigh none."),
     ] = _TRAIN.sampler
     rgb_penalty: Annotated[
-        float, option(panel=_LOSS, text="L2 penalty on what the clip's pictures show.")
+        float, option(panel=_LOSS, text="L2 penalty on what pictures show, at 200 clips.")
     ] = _TRAIN.rgb_penalty
     motion_penalty: Annotated[
-        float, option(panel=_LOSS, text="L2 penalty on how much moves in the clip.")
+        float, option(panel=_LOSS, text="L2 penalty on how much moves, at 200 clips.")
     ] = _TRAIN.motion_penalty
 
     def settings(self) -> TrainSettings:
@@ -270,7 +280,10 @@ class SplitOptions:
     """How clips are parted for one training."""
 
     val_fraction: Annotated[
-        float, typer.Option(help="Share of the clips that chooses the best epoch.")
+        float,
+        typer.Option(
+            help="Share of the clips that chooses the best epoch; folds of fewer than 100 do."
+        ),
     ] = 0.15
     test_fraction: Annotated[
         float, typer.Option(help="Share of the clips held out to measure on.")

@@ -35,7 +35,7 @@ class WeightAverage:
 
     def after_epoch(self, epoch: int) -> None:
         """Take in the weights that an epoch has left."""
-        if self._settings.average == "swa" and epoch > SWA_START * self._settings.epochs:
+        if self._settings.average == "swa" and epoch > SWA_START * self._settings.most_epochs:
             self._take(1 / (self.count + 1))
 
     @contextmanager

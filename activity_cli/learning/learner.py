@@ -72,7 +72,7 @@ class Learner:
         self._backward_in_memory(self.team.share(batch), total=total)
         self.team.add_gradients(module.parameters())
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(module.parameters(), self.settings.gradient_clip)
+        norm = self._clip_gradients()
         if not self.scaler.is_enabled():  # which skips steps of infinite gradients itself
             self._check(norm, "gradient")
         scale = self.scaler.get_scale()
@@ -81,6 +81,16 @@ class Learner:
         if isinstance(self.schedule, LambdaLR) and self.scaler.get_scale() >= scale:
             self.schedule.step()
         self.average.after_step()
+
+    def _clip_gradients(self) -> Tensor:
+        """Bound the gradient, of each network alone where several learn side by side."""
+        module = self.lesson.module
+        networks = module if isinstance(module, nn.ModuleList) else [module]
+        norms = [
+            nn.utils.clip_grad_norm_(network.parameters(), self.settings.gradient_clip)
+            for network in networks
+        ]
+        return torch.stack(norms).max()
 
     def end_epoch(self, val_loss: float) -> None:
         """What happens once an epoch has been judged."""

@@ -79,6 +79,7 @@ def train(
         OutputError: the state cannot be written.
     """
     team, module = session.team, lesson.module
+    settings = settings.for_clips(len(lesson.labels))
     learner = Learner(lesson, settings, team, session.on_note)
     file = session.folder / f"{name}.safetensors" if session.folder else None
     progress = load_checkpoint(file, learner) if file else None

@@ -35,9 +35,9 @@ class Progress:
     def ending(self, settings: TrainSettings) -> Ending | None:
         """Why no other epoch is to follow, or None."""
         last = self.history[-1].epoch
-        if last >= settings.epochs:
+        if last >= settings.most_epochs:
             return "epochs"
-        return "patience" if last - self.best.epoch >= settings.patience else None
+        return "patience" if last - self.best.epoch >= settings.most_patience else None
 
 
 def _weights_of(module: nn.Module) -> dict[str, Tensor]:

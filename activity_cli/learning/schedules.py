@@ -29,8 +29,10 @@ def make_schedule(
     Every group of parameters keeps its own height and follows the same course.
     """
     if settings.schedule == "plateau":
-        return ReduceLROnPlateau(optimizer, factor=0.3, patience=max(1, settings.patience // 3))
-    total = settings.epochs * steps_per_epoch
+        return ReduceLROnPlateau(
+            optimizer, factor=0.3, patience=max(1, settings.most_patience // 3)
+        )
+    total = settings.most_epochs * steps_per_epoch
 
     def share_of_peak(step: int) -> float:
         if settings.average == "swa":  # Izmailov et al. (2018) average at a constant rate

@@ -14,6 +14,7 @@ from activity_cli.calibration import Calibration
 from activity_cli.evaluation import Evaluation
 from activity_cli.pitfalls import ANNOUNCED
 from activity_cli.report.elements import new_table
+from activity_cli.wording import describe_parts
 
 if TYPE_CHECKING:
     from activity_cli.crossval import CrossValidation, CrossvalRun, PairComparison
@@ -27,6 +28,7 @@ REPORT_FILE = "report.html"
 _FEW_CLIPS_PER_LABEL = 30
 _HELD_OUT = {
     "test": "test clips, which took no part in training",
+    "inner-fold": "clips, each by the network of an inner fold that did not learn from it",
     "val": "validation clips, which chose the best epoch, so this flatters",
 }
 
@@ -123,8 +125,8 @@ def show_training(run: "TrainingRun") -> RenderableType:
     split = run.split
     parts.append(
         Text(
-            f"{len(split.train)} clips to learn from, {len(split.val)} to choose the best epoch, "
-            f"{len(split.test)} held out; split by {split.by}.\n{_describe_fit(run)}",
+            f"{describe_parts(len(split.train), len(split.val), len(split.test))}; "
+            f"split by {split.by}.\n{_describe_fit(run)}",
             "dim",
         )
     )
@@ -246,8 +248,9 @@ def _describe_fit(run: "TrainingRun") -> str:
     """Which epoch was kept, whether the order of the frames helped at all, and why it ended."""
     fitted = run.fitted
     if fitted.ending == "time limit":
-        limit = f"\nThe time limit ended it after epoch {fitted.history[-1].epoch} of "
-        return f"{_describe_best(run)}{limit}{run.settings.epochs}; --resume {run.folder} goes on."
+        done, wanted = fitted.history[-1].epoch, run.settings.most_epochs
+        limit = f"The time limit ended it after epoch {done} of {wanted}"
+        return f"{_describe_best(run)}\n{limit}; --resume {run.folder} goes on."
     return _describe_best(run)
 
 
@@ -258,13 +261,18 @@ def _describe_best(run: "TrainingRun") -> str:
     summary, best = fitted.history[0], fitted.history[fitted.best_epoch]
     if best is summary:
         return (
-            f"The LSTM gained less than chance would on the validation clips, so the model "
+            f"The LSTM gained less than chance would on the {_judged_by(run)}, so the model "
             f"relies on the clips' means alone (loss {summary.val_loss:.2f})."
         )
     return (
-        f"Best of {len(fitted.history) - 1} epochs: {best.epoch}. With the LSTM the validation "
-        f"loss fell from {summary.val_loss:.2f} to {best.val_loss:.2f}."
+        f"Best of {len(fitted.history) - 1} epochs: {best.epoch}. With the LSTM the loss of the "
+        f"{_judged_by(run)} fell from {summary.val_loss:.2f} to {best.val_loss:.2f}."
     )
+
+
+def _judged_by(run: "TrainingRun") -> str:
+    """The clips that say whether the LSTM helps."""
+    return "clips held out by inner folds" if run.fitted.inner else "validation clips"
 
 
 def _background(run: "CrossvalRun") -> list[RenderableType]:

@@ -6,10 +6,13 @@ from typing import Any
 
 from activity_cli.bundle import ModelDescription
 from activity_cli.evaluation import Evaluation
+from activity_cli.wording import describe_parts
 
 _MEASURED_ON = {
     "test": "clips that neither training nor the choice of the best epoch saw",
     "val": "the validation clips, which also chose the best epoch: expect less on new clips",
+    "inner-fold": "each by a network that learned from the other inner folds. The model learned "
+    "from all of them",
     "out of fold": "each clip by the one member that did not see it. The whole model, which "
     "averages its members, has seen all clips and was measured on none",
 }
@@ -86,7 +89,7 @@ Made {description.created} with {_describe_versions(description.versions)}.
 def held_out_results(evaluation: Evaluation, measured_on: str) -> str:
     """The figures of one evaluation as Markdown.
 
-    `measured_on` is `test`, `val` or `out of fold`.
+    `measured_on` is `test`, `inner-fold`, `val` or `out of fold`.
     """
     low, high = evaluation.accuracy_interval
     measured = f"Measured on {evaluation.num_clips} held-out clips: {_MEASURED_ON[measured_on]}."
@@ -142,8 +145,8 @@ def _describe_data(data: Mapping[str, Any]) -> str:
     lines = [f"`{data['source']}`: {data['num_clips']} clips ({counts})."]
     if split := data.get("split"):
         lines.append(
-            f"{split['train']} to learn from, {split['val']} to choose the best epoch, "
-            f"{split['test']} held out; split by {split['by']}."
+            f"{describe_parts(split['train'], split['val'], split['test'])}; "
+            f"split by {split['by']}."
         )
     if folds := data.get("folds"):
         sizes = ", ".join(str(count) for count in folds["clips"].values())
@@ -166,7 +169,7 @@ def _describe_network(description: ModelDescription) -> str:
     if description.training.get("best_epoch") == 0:
         return (
             f"{linear}. The {lstm} beside it, which reads what changes in order, gained less than "
-            "chance would on the validation clips; it is part of the model, but says nothing."
+            "chance would on clips held out; it is part of the model, but says nothing."
         )
     return f"{linear}; a {lstm} reads what changes, in order; the two are added up."
 

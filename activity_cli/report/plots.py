@@ -21,7 +21,7 @@ _MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
 
 
 def plot_curves(history: Sequence["Epoch"], best_epoch: int, path: Path) -> None:
-    """Loss and accuracy per epoch, for training and validation clips.
+    """Loss and accuracy per epoch, for training clips and those held out.
 
     Raises:
         OutputError: the picture cannot be written.
@@ -78,7 +78,7 @@ def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
     save_figure(figure, path)
 
 
-_PARTS = {"train": "training clips", "val": "validation clips"}
+_PARTS = {"train": "training clips", "val": "clips held out"}
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -20,9 +20,16 @@ from numpy.typing import NDArray
 
 from activity_cli.encoding import Places, encode_rows, measure_features
 from activity_cli.files import output_error
+from activity_cli.inner_folds import fit_clips
 from activity_cli.network import Encoded, FeatureStatistics, SequenceClassifier
 from activity_cli.settings import NetworkSettings, Stream, TrainSettings
-from activity_cli.training import fit_encoded, new_network, one_thread, score_encoded
+from activity_cli.training import (
+    fit_encoded,
+    new_network,
+    one_thread,
+    score_encoded,
+    score_rows,
+)
 from activity_cli.tuning.frames import FramesFrom
 
 _SUMMARY, _CHANGES = "summary.npy", "changes.npy"
@@ -69,8 +76,10 @@ class Fold:
     """Of its folder; no two folds of a search share one."""
     train: Rows
     val: Rows
-    """They choose the best epoch, and are no part of what is judged."""
+    """They choose the best epoch, and are no part of what is judged. None: inner folds do."""
     held_out: Rows
+    groups: Rows | None = None
+    """(N,) group of each of all clips, if there are groups."""
 
 
 def score_fold(
@@ -101,6 +110,20 @@ def score_fold(
     Raises:
         OutputError: what is measured cannot be kept.
     """
+    if not len(fold.val):  # few clips: each inner fold measures its own, and soon
+        features = readings.features(num_frames)[:, [readings.streams.index(s) for s in streams]]
+        fitted = fit_clips(
+            features,
+            targets,
+            train_rows=fold.train,
+            val_rows=fold.val,
+            groups=fold.groups,
+            num_labels=num_labels,
+            streams=streams,
+            network_settings=network,
+            settings=training,
+        )
+        return score_rows(fitted.network, features, fold.held_out)
     with one_thread():
         folder = _prepared(readings, fold, num_frames, network.num_components)
         clips = _load(folder, [readings.streams.index(stream) for stream in streams])

@@ -12,7 +12,7 @@ from activity_cli.dataset import Dataset
 from activity_cli.errors import DataError
 from activity_cli.files import output_error
 from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
-from activity_cli.splits import Folds, inner_split
+from activity_cli.splits import Folds, inner_split, spare_val
 from activity_cli.tuning.folds import Fold, Readings, Rows
 from activity_cli.tuning.frames import plan_readings
 from activity_cli.tuning.space import Space
@@ -54,15 +54,16 @@ class Material:
         ]
 
     def fold(self, *, learned: Rows, held_out: Rows, name: str) -> Fold:
-        """One fold; of the clips to learn from, some are kept to choose the best epoch."""
+        """One fold; of the clips to learn from, some choose the best epoch if there are many."""
         groups = self.dataset.groups()
-        train, val = inner_split(
+        parts = inner_split(
             self.targets[learned],
             None if groups is None else groups[learned],
             fraction=VAL_FRACTION,
             seed=self.seed,
         )
-        return Fold(name=name, train=learned[train], val=learned[val], held_out=held_out)
+        train, val = (learned[part] for part in spare_val(*parts))
+        return Fold(name=name, train=train, val=val, held_out=held_out, groups=groups)
 
 
 def read_material(
