@@ -77,7 +77,6 @@ def fit_clips(
         SettingsError: half precision that this machine's LSTM does not have.
         TrainingError, CheckpointError, OutputError: as `learning.loop.train`.
     """
-    check_amp(settings)
     if len(val_rows):
         return fit(
             features,
@@ -91,6 +90,7 @@ def fit_clips(
             views=views,
             session=session,
         )
+    check_amp(settings)
     fold = choosing_folds(
         targets[train_rows], None if groups is None else groups[train_rows], seed=settings.seed
     )

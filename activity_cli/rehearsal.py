@@ -16,7 +16,7 @@ import numpy as np
 from activity_cli.dataset import Dataset
 from activity_cli.fitting import Plan, learn_from
 from activity_cli.runs import TrainingRun, keep
-from activity_cli.splits import Split
+from activity_cli.splits import INNER_FOLDS, Split
 from activity_cli.types import no_progress
 
 _CLIPS_PER_LABEL = 3
@@ -70,7 +70,7 @@ def rehearse(plan: Plan) -> Rehearsal:
         batch = np.resize(rows, min(plan.settings.batch_size, len(split.train)))
         parts = Split(train=batch, val=rows, test=rows, by="nothing")
         run = keep(learn_from(small, labelled, parts), Path(place) / "run")
-        return _estimate(plan, run, all_clips=len(dataset.samples), to_learn=len(split.train))
+        return _estimate(plan, run, split, all_clips=len(dataset.samples))
 
 
 def _few(dataset: Dataset) -> Dataset:
@@ -84,9 +84,11 @@ def _few(dataset: Dataset) -> Dataset:
     return replace(dataset, samples=tuple(samples))
 
 
-def _estimate(plan: Plan, run: TrainingRun, *, all_clips: int, to_learn: int) -> Rehearsal:
+def _estimate(plan: Plan, run: TrainingRun, split: Split, *, all_clips: int) -> Rehearsal:
     """What the whole takes, by what its parts took."""
-    seconds, epochs = run.stage_seconds, plan.num_epochs(to_learn)
+    seconds, to_learn = run.stage_seconds, len(split.train)
+    epochs = plan.num_epochs(to_learn)
+    num_networks = 1 if len(split.val) else 1 + INNER_FOLDS
     clips = len(run.data.targets) + len(run.data.left_out)
     batch_size = len(run.split.train)
     of_batch = sum(epoch.seconds for epoch in run.fitted.history[1:])
@@ -102,9 +104,12 @@ def _estimate(plan: Plan, run: TrainingRun, *, all_clips: int, to_learn: int) ->
                 for stage in ("decoding", "first stages", "features")
                 if stage in seconds
             },
-            "training": seconds["training"]
-            - of_batch
-            + of_batch * math.ceil(to_learn / batch_size) * epochs,
+            "training": num_networks
+            * (
+                seconds["training"]
+                - of_batch
+                + of_batch * math.ceil(to_learn / batch_size) * epochs
+            ),
             "measuring": seconds["measuring"],
         },
         notes=run.fitted.notes,

@@ -280,9 +280,10 @@ FROZEN = CnnSettings()
 """The CNN stays as it is."""
 
 
+USUAL_CLIPS = 200
+"""Training clips that the settings of training are meant for; with other numbers of clips, what
+depends on them is scaled."""
 _USUAL_EPOCHS, _USUAL_PATIENCE = 40, 15
-_FEWEST_STEPS = 600
-"""Of the optimizer, whoever did not ask for a number of epochs. 240 clips have as many in 40."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,8 +291,8 @@ class TrainSettings(_Settings):
     """How the sequence classifier is fitted to cached features."""
 
     epochs: int | None = None
-    """The most passes over the training clips; early stopping usually ends sooner. None: 40, or as
-    many more as `for_clips` finds that few clips need."""
+    """The most passes over the training clips; early stopping usually ends sooner. None: 40, or
+    with fewer than 200 clips as many more as make as many steps as 200 clips in 40."""
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
@@ -358,13 +359,16 @@ class TrainSettings(_Settings):
     def for_clips(self, num_clips: int) -> Self:
         """The same with both numbers settled; what was asked for stays.
 
-        Few clips make few steps an epoch, so that it takes more epochs to get anywhere.
+        Few clips make few steps an epoch, and it is steps that a network learns by.
 
         Args:
             num_clips: to learn from.
         """
-        steps = math.ceil(num_clips / (self.batch_size * self.accumulate))
-        enough = max(_USUAL_EPOCHS, math.ceil(_FEWEST_STEPS / steps))
+        steps, usual_steps = (
+            math.ceil(clips / (self.batch_size * self.accumulate))
+            for clips in (num_clips, USUAL_CLIPS)
+        )
+        enough = math.ceil(_USUAL_EPOCHS * max(1, usual_steps / steps))
         settled = replace(self, epochs=self.epochs or enough)
         return replace(settled, patience=settled.most_patience)
 

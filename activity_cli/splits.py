@@ -17,7 +17,8 @@ from activity_cli.wording import count_of
 PARTS = ("train", "val", "test")
 FEW_CLIPS = 100
 """Below so many to learn from and to choose the epoch by, inner folds choose it instead."""
-_INNER_FOLDS = 5
+INNER_FOLDS = 5
+"""So many, or one for each group where there are fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +152,7 @@ def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Ind
         (N,) the fold of each sample, from 0; -1 for those of no fold.
     """
     units = np.arange(len(labels)) if groups is None else groups
-    num_folds = min(_INNER_FOLDS, len(np.unique(units)))
+    num_folds = min(INNER_FOLDS, len(np.unique(units)))
     folds = deal_folds(labels, groups, num_folds, seed)
     alone = [own for own in (labels == label for label in np.unique(labels)) if _is_one(folds[own])]
     for own in alone:

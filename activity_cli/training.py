@@ -32,11 +32,9 @@ from activity_cli.network import (
     SequenceClassifier,
 )
 from activity_cli.order_lesson import OrderLesson, fit_order
-from activity_cli.settings import NetworkSettings, Stream, TrainSettings
+from activity_cli.settings import USUAL_CLIPS, NetworkSettings, Stream, TrainSettings
 from activity_cli.time_order import OrderScores, score_orders
 
-PENALISED_CLIPS = 200
-"""Training clips of which the settings say the summary's penalties."""
 _SUMMARY_STEPS = 60  # L-BFGS steps; it has settled by then
 
 
@@ -346,11 +344,11 @@ def summary_penalties(
 ) -> Tensor:
     """Penalty of the squared coefficient of each of the summary's inputs.
 
-    The settings say it for `PENALISED_CLIPS`. The loss is a mean over clips, so with as many times
+    The settings say it for `USUAL_CLIPS`. The loss is a mean over clips, so with as many times
     fewer clips it has to be as many times higher to weigh as much beside what all clips say: that
     is one belief about the coefficients (a normal prior) for any number of clips.
     """
-    scale = PENALISED_CLIPS / num_clips
+    scale = USUAL_CLIPS / num_clips
     penalty = {"rgb": settings.rgb_penalty, "motion": settings.motion_penalty}
     each = [
         torch.full_like(network.mean[s], scale * penalty[name]) for s, name in enumerate(streams)

@@ -282,7 +282,7 @@ class SplitOptions:
     val_fraction: Annotated[
         float,
         typer.Option(
-            help="Share of the clips that chooses the best epoch; folds of fewer than 100 do."
+            help="Share of the clips that chooses the best epoch; below 100, inner folds do."
         ),
     ] = 0.15
     test_fraction: Annotated[
