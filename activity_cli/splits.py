@@ -17,8 +17,8 @@ from activity_cli.wording import count_of
 PARTS = ("train", "val", "test")
 FEW_CLIPS = 100
 """Below so many to learn from and to choose the epoch by, inner folds choose it instead."""
-INNER_FOLDS = 5
-"""So many, or one for each group where there are fewer."""
+INNER_FOLDS = 3
+"""Each costs a training: more would say little more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
