@@ -18,6 +18,7 @@ import numpy as np
 from activity_cli.augmentation import Painter
 from activity_cli.decoding import Pass, decode_all, decode_by_seeking, plan_seeks
 from activity_cli.errors import LongVideoError, VideoError
+from activity_cli.flow import flow_images
 from activity_cli.sampling import Choice, Indices, Piece, Seconds, choose_frames
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.steadying import steady
@@ -127,18 +128,27 @@ def images_by_stream(
         images["rgb"] = frames["frames"]
     if "motion" in settings.streams:
         images["motion"] = motion_image(frames["later"], frames["earlier"], settings.motion_gain)
+    if "flow" in settings.streams:
+        images["flow"] = frames["flow"]
     return images
 
 
 def stack_roles(
     frames: Mapping[FrameRole, Sequence[Frame]], settings: ClipSettings
 ) -> dict[FrameRole, Images]:
-    """N frames (H, W, channels) per role -> (N, H, W, channels), of the roles that streams need."""
+    """N frames (H, W, channels) per role -> (N, H, W, channels), of the roles that streams need.
+
+    The role `flow` is not of frames: it is computed here.
+    """
     wanted: list[FrameRole] = ["frames"] if "rgb" in settings.streams else []
-    wanted += ["earlier", "later"] if "motion" in settings.streams else []
+    wanted += ["earlier", "later"] if settings.compares_frames else []
     images = {role: np.stack(frames[role]) for role in wanted if frames[role]}
     if settings.steady and "earlier" in images:
         images["earlier"] = steady(images["earlier"], images["later"])
+    if "flow" in settings.streams and "earlier" in images:
+        images["flow"] = flow_images(images["earlier"], images["later"])
+    if "motion" not in settings.streams:
+        images = {role: stack for role, stack in images.items() if role in {"frames", "flow"}}
     return images
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from activity_cli.bundle import ModelDescription
 from activity_cli.dataset import Sample
 from activity_cli.uncertainty import Groups
+from activity_cli.wording import join_words
 
 if TYPE_CHECKING:
     from activity_cli.crossval import CrossvalRun
@@ -73,8 +74,8 @@ def model_facts(description: ModelDescription) -> Facts:
 
 
 def _reading(num_frames: int, frame_size: int, streams: Sequence[str]) -> str:
-    names = {"rgb": "pictures", "motion": "motion images"}
-    seen = " and ".join(names.get(stream, stream) for stream in streams)
+    names = {"rgb": "pictures", "motion": "motion images", "flow": "optical flow"}
+    seen = join_words([names.get(stream, stream) for stream in streams])
     return f"{num_frames} frames of {frame_size} × {frame_size} per clip, {seen}"
 
 

@@ -30,7 +30,7 @@ from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.files import sha256_of, temporary_file
 from activity_cli.overlap import overlap
 from activity_cli.paths import FEATURES
-from activity_cli.settings import NO_VIEWS, STREAMS, AugmentSettings, ClipSettings, Stream
+from activity_cli.settings import ALL_STREAMS, NO_VIEWS, AugmentSettings, ClipSettings, Stream
 from activity_cli.types import Clip, Decoded, Images, OnProgress, Status, no_progress
 from activity_cli.views import PLAIN, View, ViewsOf, plain_only, training_views
 
@@ -109,7 +109,7 @@ class FeatureCache:
         meta = json.loads(tensors.pop("meta").tobytes())
         seconds = tensors.pop("seconds")
         decoded = Decoded(seconds=seconds, **{**meta, "status": Status(meta["status"])})
-        return {stream: tensors[stream] for stream in STREAMS if stream in tensors}, decoded
+        return {stream: tensors[stream] for stream in ALL_STREAMS if stream in tensors}, decoded
 
     def save(self, key: str, streams: StreamFeatures, decoded: Decoded) -> None:
         """Store the streams' (T, D) features under `key`; a disk that refuses only costs time."""

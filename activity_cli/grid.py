@@ -165,7 +165,7 @@ class GridReader:
         return index < 2 or seconds > self._point_seconds() - self._reach_back_seconds() - 1.0
 
     def _partners(self, at: int) -> tuple[int, int]:
-        if "motion" not in self._settings.streams:
+        if not self._settings.compares_frames:
             return at, at
         step = self._settings.motion_step_seconds
         low = max(0, bisect_right(self._times, self._times[at] - step) - 3)
@@ -198,7 +198,7 @@ class GridReader:
             points = seconds[0] + (np.arange(count) + 0.5) * self._step
             at = np.maximum(np.searchsorted(seconds, points + self._tie, side="right") - 1, 0)
             needed[at] = True
-            if "motion" in self._settings.streams:
+            if self._settings.compares_frames:
                 for indices in partner_indices(seconds, at, self._settings.motion_step_seconds):
                     needed[indices] = True
         return needed

@@ -100,7 +100,7 @@ def choose_frames(
         shifts=timing.shifts(settings.num_frames),
     )
     earlier = later = samples[:0]
-    if "motion" in settings.streams:
+    if settings.compares_frames:
         step_seconds = settings.motion_step_seconds * timing.speed
         earlier, later = partner_indices(seconds, samples, step_seconds)
     taken = np.concatenate([samples if "rgb" in settings.streams else later, earlier, later])

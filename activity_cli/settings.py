@@ -8,7 +8,8 @@ from typing import Any, Literal, Self, get_args
 
 from activity_cli.errors import SettingsError
 
-Stream = Literal["rgb", "motion"]
+Stream = Literal["rgb", "motion", "flow"]
+StreamChoice = Literal["both", "rgb", "motion", "flow", "all"]
 Temporal = Literal["lstm", "mean", "frame"]
 Pooling = Literal["attention", "mean", "last"]
 Optimizer = Literal["adamw", "adam"]
@@ -41,7 +42,14 @@ DEFAULT_BACKBONE = "efficientnet_lite0"
 DEFAULT_MODEL = "surveillance-fight"
 """The shipped model that predicts when none is named."""
 
-STREAMS: tuple[Stream, ...] = get_args(Stream)
+ALL_STREAMS: tuple[Stream, ...] = get_args(Stream)
+STREAMS: tuple[Stream, ...] = ("rgb", "motion")
+STREAM_CHOICES: Mapping[StreamChoice, tuple[Stream, ...]] = {
+    "both": STREAMS,
+    **{stream: (stream,) for stream in ALL_STREAMS},
+    "all": ALL_STREAMS,
+}
+"""What the names of options stand for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +98,14 @@ class ClipSettings(_Settings):
     frame_size: int = 224
     """Side of the square frame that the CNN sees, in pixels. Frames are squashed, not cropped."""
     streams: tuple[Stream, ...] = STREAMS
-    """What the CNN sees of each sampled frame: the picture, its motion image, or both."""
+    """What the CNN sees of each sampled frame: the picture, its motion image, its optical flow."""
     motion_step_seconds: float = 1 / 12
-    """Time between the two frames of a motion image. Longer steps blur what moved into what was."""
+    """Time between the two frames of a motion or flow image. Longer steps blur what moved into what
+    was."""
     motion_gain: float = 2.0
     """Amplification of the frame difference around mid-grey."""
     steady: bool = True
-    """Take the camera's own movement out of motion images."""
+    """Take the camera's own movement out of motion and flow images."""
     channels: int = 3
     """3: RGB, as pretrained CNNs see. 1: grey."""
 
@@ -105,10 +114,21 @@ class ClipSettings(_Settings):
         if self.channels not in {1, 3}:
             raise SettingsError(f"channels must be 3 (RGB) or 1 (grey), got {self.channels}.")
         self._require_at_least(0.001, "motion_step_seconds", "motion_gain")
-        if not self.streams or list(self.streams) != [s for s in STREAMS if s in self.streams]:
+        in_order = [stream for stream in ALL_STREAMS if stream in self.streams]
+        if not in_order or list(self.streams) != in_order:
             raise SettingsError(
-                f"streams must be rgb, motion, or both in that order, got {self.streams}."
+                f"streams must be some of rgb, motion, flow in that order, got {self.streams}."
             )
+        if "flow" in self.streams and self.channels != 3:
+            raise SettingsError(
+                "Flow images have 3 channels, but the CNN sees grey pictures.",
+                hint="Use the streams rgb and motion, or 3 channels.",
+            )
+
+    @property
+    def compares_frames(self) -> bool:
+        """Whether a sampled frame is seen beside the one a motion step before it."""
+        return self.streams != ("rgb",)
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:
@@ -309,6 +329,8 @@ class TrainSettings(_Settings):
     200 / N as high. High: scenes are learned by heart early."""
     motion_penalty: float = 0.5
     """The same of the summary's weights on motion images."""
+    flow_penalty: float = 0.5
+    """The same of the summary's weights on flow images."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient; LSTMs need a bound."""
     accumulate: int = 1
@@ -332,7 +354,7 @@ class TrainSettings(_Settings):
     def __post_init__(self) -> None:
         self._require_at_least(1, "epochs", "batch_size", "patience", "accumulate")
         self._require_at_least(0, "weight_decay", "rgb_penalty", "motion_penalty", "seed")
-        self._require_at_least(0, "focal_gamma", "mixup")
+        self._require_at_least(0, "flow_penalty", "focal_gamma", "mixup")
         self._require_at_least(1e-8, "learning_rate", "gradient_clip")
         self._require_one_of(get_args(Optimizer), "optimizer")
         self._require_one_of(get_args(Schedule), "schedule")

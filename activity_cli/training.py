@@ -349,7 +349,11 @@ def summary_penalties(
     is one belief about the coefficients (a normal prior) for any number of clips.
     """
     scale = USUAL_CLIPS / num_clips
-    penalty = {"rgb": settings.rgb_penalty, "motion": settings.motion_penalty}
+    penalty = {
+        "rgb": settings.rgb_penalty,
+        "motion": settings.motion_penalty,
+        "flow": settings.flow_penalty,
+    }
     each = [
         torch.full_like(network.mean[s], scale * penalty[name]) for s, name in enumerate(streams)
     ]

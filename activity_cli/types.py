@@ -18,8 +18,9 @@ Images = NDArray[np.uint8]  # (N, H, W, channels): RGB, or grey for models of on
 UNKNOWN = "unknown"
 """The label of what a model does not know. A model may have a label of that name; it means that."""
 
-FrameRole = Literal["frames", "earlier", "later"]
-"""What a frame is taken for: the picture itself, or one of the two that show its motion."""
+FrameRole = Literal["frames", "earlier", "later", "flow"]
+"""What a frame is taken for: the picture itself, one of the two that show its motion, or what moved
+between these two, as a picture."""
 
 
 class Points(Protocol):
@@ -99,7 +100,8 @@ class ClipFrames:
     """
 
     images: Mapping[FrameRole, Images]
-    """(T, H, W, channels) uint8 per role: `frames` for the rgb stream, the others for motion."""
+    """(T, H, W, channels) uint8 per role: `frames` for the rgb stream, `earlier` and
+    `later` for motion, `flow` for flow, which is computed of these two."""
     decoded: Decoded
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from activity_cli import decoding
 from activity_cli.clips import motion_image, read_clip, read_frames
 from activity_cli.errors import VideoError
 from activity_cli.sampling import partner_indices, sample_indices
-from activity_cli.settings import ClipSettings
+from activity_cli.settings import ALL_STREAMS, ClipSettings
 from activity_cli.types import ClipFrames, Status
 from activity_cli.video import PacketTimes, VideoReader, iter_frames, read_packet_times
 from tests.media import DrawClip, drifting_pictures, noise_pictures
@@ -200,12 +200,13 @@ def test_shrinking_averages_every_pixel(draw_clip: DrawClip) -> None:
 
 def test_only_the_streams_asked_for_are_made(draw_clip: DrawClip) -> None:
     path = draw_clip(frames=9)
-    both = read_clip(path, SMALL).images
+    whole = read_clip(path, replace(SMALL, streams=ALL_STREAMS)).images
 
-    for stream in ("rgb", "motion"):
+    assert list(whole) == list(ALL_STREAMS)
+    for stream in ALL_STREAMS:
         images = read_clip(path, replace(SMALL, streams=(stream,))).images
         assert list(images) == [stream]
-        np.testing.assert_array_equal(images[stream], both[stream])
+        np.testing.assert_array_equal(images[stream], whole[stream])
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mp4", "mkv", "gif"])

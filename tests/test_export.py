@@ -26,7 +26,7 @@ from activity_cli.features import ClipRequest
 from activity_cli.network import SequenceClassifier
 from activity_cli.prediction import load_predictor
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import ClipSettings, NetworkSettings
+from activity_cli.settings import ALL_STREAMS, ClipSettings, NetworkSettings
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -41,10 +41,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A small model in which every weight counts, those of the LSTM too."""
+    """A small model of all streams in which every weight counts, those of the LSTM too."""
     torch.manual_seed(0)
     settings = NetworkSettings(num_components=8, projection_size=8, hidden_size=8)
-    features = np.random.default_rng(0).random((6, 2, 5, 1280)).astype(np.float16)
+    features = np.random.default_rng(0).random((6, 3, 5, 1280)).astype(np.float16)
     statistics = measure_features(features, np.arange(6), 8)
     network = SequenceClassifier(settings, num_labels=3, statistics=statistics)
     for name, parameter in network.named_parameters():
@@ -52,7 +52,7 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
     description = ModelDescription(
         name="lively",
         labels=("walk", "wave", "jump"),
-        clip=ClipSettings(num_frames=5, frame_size=64),
+        clip=ClipSettings(num_frames=5, frame_size=64, streams=ALL_STREAMS),
         network=settings,
         backbone=find_backbone(),
         engine="torch-cpu-fp32",
@@ -238,7 +238,7 @@ def test_any_onnx_program_can_read_the_labels(exports: Path) -> None:
 
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(properties["labels"]) == ["walk", "wave", "jump"]
-    assert [value.name for value in model.graph.input] == ["frames", "earlier", "later"]
+    assert [value.name for value in model.graph.input] == ["frames", "earlier", "later", "flow"]
     onnx.checker.check_model(model)
 
 

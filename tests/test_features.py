@@ -22,7 +22,7 @@ from activity_cli.features import (
     extract_features,
     gather_features,
 )
-from activity_cli.settings import AugmentSettings, ClipSettings
+from activity_cli.settings import ALL_STREAMS, AugmentSettings, ClipSettings
 from activity_cli.types import Status
 from activity_cli.views import training_views
 from tests.media import noise_pictures, write_video
@@ -107,8 +107,11 @@ def test_streams_are_served_apart_and_completed(reader: Reader) -> None:
     rgb = reader.read(replace(SETTINGS, streams=("rgb",)))
     both = reader.read()
     motion = reader.read(replace(SETTINGS, streams=("motion",)))
+    whole = reader.read(replace(SETTINGS, streams=ALL_STREAMS))
 
     assert len(reader.entries()) == 1
+    assert whole.values is not None
+    np.testing.assert_array_equal(both.values, whole.values[:2])
     assert both.values is not None
     np.testing.assert_array_equal(rgb.values, both.values[:1])
     np.testing.assert_array_equal(motion.values, both.values[1:])

@@ -132,7 +132,7 @@ def test_a_rehearsal_says_how_long_it_takes_and_leaves_nothing(
     workplace.environment["TMPDIR"] = str(temporary)
 
     clips = str(shared.folder / "clips")
-    done = workplace.run("train", clips, "--dry-run", "--json", "--streams", "motion")
+    done = workplace.run("train", clips, "--dry-run", "--json", "--streams", "all")
 
     said = json.loads(done.stdout)
     assert (said["clips"], said["all_clips"], said["batch_size"]) == (9, 36, 16)

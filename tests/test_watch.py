@@ -29,7 +29,7 @@ from activity_cli.live.settings import WatchSettings
 from activity_cli.live.source import parse_source
 from activity_cli.long_video import Scan
 from activity_cli.predictors.live import LiveModel
-from activity_cli.settings import DEFAULT_MODEL, ClipSettings
+from activity_cli.settings import ALL_STREAMS, DEFAULT_MODEL, ClipSettings
 from activity_cli.types import Points
 from activity_cli.video import VideoReader
 from activity_cli.watching import Watch, backoff_seconds
@@ -81,7 +81,7 @@ def watch_all(
 @pytest.mark.parametrize(("fps", "step"), [(12, 0.25), (30, 0.0625), (5, 0.07)])
 def test_live_points_are_those_of_a_file(draw_clip: DrawClip, fps: float, step: float) -> None:
     path = draw_clip("clip.mp4", pictures=drifting_pictures(60), fps=fps)
-    settings = ClipSettings(num_frames=8, frame_size=32)
+    settings = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
     of_file = GridReader(path, settings, step_seconds=step, as_streams=False).read(10_000)
 
     maker = PointMaker(settings, step, most_at_once=100)

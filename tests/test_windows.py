@@ -9,13 +9,13 @@ from activity_cli.clips import read_clip
 from activity_cli.decoder_pool import Decoders, GridSession
 from activity_cli.errors import SettingsError, VideoError
 from activity_cli.grid import GridChunk, GridReader
-from activity_cli.settings import ClipSettings
+from activity_cli.settings import ALL_STREAMS, ClipSettings
 from activity_cli.types import Images, Status
 from activity_cli.video import VideoReader
 from activity_cli.windows import Windows, choose_windows, slide
 from tests.media import DrawClip, drifting_pictures, noise_pictures
 
-SETTINGS = ClipSettings(num_frames=8, frame_size=32)
+SETTINGS = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
 WINDOWS = Windows(num_frames=8, step_seconds=0.25, stride_steps=2, max_clip_seconds=3)
 
 
@@ -29,7 +29,7 @@ def windows_of(reader: GridReader, stream: str = "motion") -> dict[int, Images]:
     return {start: window[index] for start, window in slide(parts, WINDOWS)}
 
 
-@pytest.mark.parametrize("stream", ["rgb", "motion"])
+@pytest.mark.parametrize("stream", ALL_STREAMS)
 @pytest.mark.parametrize("name", ["long.mp4", "long.avi", "long.mkv"])
 def test_a_window_sees_what_a_clip_of_that_time_sees(
     name: str, stream: str, draw_clip: DrawClip

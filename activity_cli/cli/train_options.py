@@ -10,7 +10,7 @@ from activity_cli.cli.options import READING, Background, MachineOptions, Seed
 from activity_cli.settings import (
     DEFAULT_BACKBONE,
     NO_VIEWS,
-    STREAMS,
+    STREAM_CHOICES,
     Amp,
     AuditSettings,
     AugmentSettings,
@@ -24,6 +24,7 @@ from activity_cli.settings import (
     Pooling,
     Sampler,
     Schedule,
+    StreamChoice,
     TrainSettings,
 )
 
@@ -44,8 +45,11 @@ class ClipOptions:
         str, option(panel=READING, text="Pretrained CNN; `activity models` lists them.")
     ] = DEFAULT_BACKBONE
     streams: Annotated[
-        Literal["both", "rgb", "motion"],
-        option(panel=READING, text="Pictures, motion images, or both fused."),
+        StreamChoice,
+        option(
+            panel=READING,
+            text="Pictures, motion images, or both fused; flow: optical flow, all: with it.",
+        ),
     ] = "both"
     frames: Annotated[
         int, option(panel=READING, text="Frames per clip, spread evenly over it.", min=1)
@@ -102,7 +106,7 @@ class ClipOptions:
         clip = ClipSettings(
             num_frames=self.frames,
             frame_size=self.frame_size or (found.frame_size if found else _SCRATCH_FRAME),
-            streams=STREAMS if self.streams == "both" else (self.streams,),
+            streams=STREAM_CHOICES[self.streams],
             steady=self.steady,
             channels=int(self.channels),
         )
@@ -241,6 +245,9 @@ class TrainOptions:
     motion_penalty: Annotated[
         float, option(panel=_LOSS, text="L2 penalty on how much moves, at 200 clips.")
     ] = _TRAIN.motion_penalty
+    flow_penalty: Annotated[
+        float, option(panel=_LOSS, text="L2 penalty on how it moves (flow), at 200 clips.")
+    ] = _TRAIN.flow_penalty
 
     def settings(self) -> TrainSettings:
         """The settings that these options say."""

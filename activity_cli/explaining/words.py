@@ -6,6 +6,7 @@ import numpy as np
 
 from activity_cli.explaining.values import AGREES, Explanation, Floats, Importance
 from activity_cli.settings import Stream
+from activity_cli.wording import join_words
 
 _MOST = 2 / 3  # of what is said for a label: from here on it is "mostly" that
 _LITTLE = 0.15  # of what is said
@@ -17,7 +18,7 @@ _PLACES = (
     ("on the left", "in the middle", "on the right"),
     ("in the lower left", "at the bottom", "in the lower right"),
 )
-STREAM_WORDS: dict[Stream, str] = {"rgb": "the picture", "motion": "motion"}
+STREAM_WORDS: dict[Stream, str] = {"rgb": "the picture", "motion": "motion", "flow": "flow"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +161,7 @@ def _by_what(explanation: Explanation) -> str:
     if shares[most] >= _MOST:
         return f"mostly by {STREAM_WORDS[streams[most]]} {place}"
     words = sorted((STREAM_WORDS[stream] for stream in streams), reverse=True)
-    return f"by {' and '.join(words)} {place}"
+    return f"by {join_words(words)} {place}"
 
 
 def _in_thirds(cells: int) -> Floats:

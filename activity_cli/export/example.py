@@ -6,6 +6,7 @@ from textwrap import dedent
 from activity_cli.bundle import ModelDescription
 from activity_cli.export.metadata import DOCUMENT_KEY
 from activity_cli.export.signature import Format, Part, frame_roles
+from activity_cli.flow import FLOW_GAIN, STILL
 from activity_cli.settings import ClipSettings
 from activity_cli.steadying import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
 
@@ -15,7 +16,12 @@ RUNTIME_PACKAGES: dict[Format, str] = {
     "torchscript": "torch",
     "torch-export": "torch",
 }
-_INDICES = {"frames": "chosen", "earlier": "earlier", "later": "later"}
+_STACKS = {
+    "frames": "frames[chosen]",
+    "earlier": "frames[earlier]",
+    "later": "frames[later]",
+    "flow": "flow",
+}
 
 
 def write_example(
@@ -25,9 +31,10 @@ def write_example(
 ) -> str:
     """The program's text; its argument is a video. It runs in the folder of the files."""
     clip = description.clip
-    stacks: dict[str, str] = {role: f"frames[{_INDICES[role]}]" for role in frame_roles(clip)}
-    if "earlier" in stacks and clip.steady:
-        stacks["earlier"] = "steadied"
+    stacks: dict[str, str] = {role: _STACKS[role] for role in frame_roles(clip)}
+    earlier = "steadied" if clip.steady else _STACKS["earlier"]
+    if "earlier" in stacks:
+        stacks["earlier"] = earlier
     if "whole" in files:
         inputs = {name: f"{stack}[None]" for name, stack in stacks.items()}
         score = f"scores = {_call(format, 'whole', inputs)}\n"
@@ -39,8 +46,9 @@ def write_example(
         "\n"
         f"{_load(format, files)}"
         f"{_read_frames(clip)}"
-        f"{_pair_frames(clip) if 'motion' in clip.streams else ''}"
-        f"{_steady_frames(clip) if 'motion' in clip.streams and clip.steady else ''}"
+        f"{_pair_frames(clip) if clip.compares_frames else ''}"
+        f"{_steady_frames(clip) if clip.compares_frames and clip.steady else ''}"
+        f"{_find_flow(earlier) if 'flow' in clip.streams else ''}"
         f"{score}"
         "print(labels[scores[0].argmax()], scores[0].max())\n"
     )
@@ -111,6 +119,18 @@ def _steady_frames(clip: ClipSettings) -> str:
         """)
 
 
+def _find_flow(earlier: str) -> str:
+    return dedent(f"""\
+        search, flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), []
+        for a, b in zip({earlier}, frames[later]):  # where everything went, as a picture
+            a, b = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (a, b))
+            moved = {FLOW_GAIN:g} * search.calc(a, b, None)
+            length = np.linalg.norm(moved, axis=-1, keepdims=True)
+            flow.append(np.concatenate([{STILL} + moved, length], axis=-1))
+        flow = np.array(flow).round().clip(0, 255).astype(np.uint8)
+        """)
+
+
 def _score_in_two_steps(
     format: Format,
     description: ModelDescription,
@@ -127,6 +147,8 @@ def _score_in_two_steps(
             "motion = motion.round().clip(0, 255).astype(np.uint8)\n"
         )
         streams.append("motion")
+    if "flow" in clip.streams:
+        streams.append(stacks["flow"])
     shape = f"1, {len(streams)}, {clip.num_frames}, {description.backbone.feature_size}"
     frames = f"np.concatenate([{', '.join(streams)}])"
     return (

@@ -138,6 +138,8 @@ class ExportedRunner:
         if "motion" in self._clip.streams:
             gain = self._clip.motion_gain
             streams.append(motion_image(inputs["later"], inputs["earlier"], gain))
+        if "flow" in self._clip.streams:
+            streams.append(inputs["flow"])
         pictures = np.stack(streams, axis=1)  # (B, S, T, H, W, channels)
         shape = pictures.shape
         features = self._graphs["cnn"].run({"frames": pictures.reshape(-1, *shape[3:])})

@@ -14,7 +14,7 @@ from activity_cli import backbones
 from activity_cli.bundle import Model
 from activity_cli.cnn import FrameFeatures
 from activity_cli.conversion import export_program, free_sizes, quiet_jit
-from activity_cli.export.signature import Part, Signature, signature_of
+from activity_cli.export.signature import Part, Signature, frame_roles, signature_of
 from activity_cli.network import ClipScorer
 from activity_cli.rebuilding import load_scorer
 from activity_cli.settings import ClipSettings
@@ -26,6 +26,7 @@ class PictureMaker(nn.Module):
     def __init__(self, clip: ClipSettings) -> None:
         super().__init__()
         self.streams = clip.streams
+        self.roles = frame_roles(clip)
         self.motion_gain = clip.motion_gain
 
     def forward(self, *images: Tensor) -> Tensor:
@@ -34,10 +35,12 @@ class PictureMaker(nn.Module):
         Returns:
             (B, S, T, H, W, channels)
         """
-        streams = [images[0]] if "rgb" in self.streams else []
+        by_role = dict(zip(self.roles, images, strict=True))
+        streams = [by_role["frames"]] if "rgb" in self.streams else []
         if "motion" in self.streams:
-            earlier, later = images[-2:]
-            streams.append(motion_image(later, earlier, self.motion_gain))
+            streams.append(motion_image(by_role["later"], by_role["earlier"], self.motion_gain))
+        if "flow" in self.streams:
+            streams.append(by_role["flow"])
         return torch.stack(streams, dim=1)
 
 
@@ -55,7 +58,8 @@ class ClipNetwork(nn.Module):
 
         Args:
             images: uint8 (B, T, H, W, channels) per role, in the order of `frame_roles`: the
-                sampled frames if the model sees pictures, earlier and later ones if it sees motion.
+                sampled frames if the model sees pictures, earlier and later ones if it sees motion,
+                pictures of the flow between them if it sees flow.
 
         Returns:
             (B, C), each row with the sum 1.

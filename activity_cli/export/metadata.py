@@ -15,6 +15,7 @@ from activity_cli import __version__
 from activity_cli.bundle import ModelDescription
 from activity_cli.errors import ModelError
 from activity_cli.export.signature import Format, Part, Precision, signature_of
+from activity_cli.flow import FLOW_GAIN, STILL
 from activity_cli.steadying import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
 
 DOCUMENT_KEY = "activity"
@@ -110,18 +111,25 @@ def describe_preprocessing(description: ModelDescription) -> str:
         "(INTER_LINEAR).",
         f"{_COLOURS[clip.channels]}, uint8 from 0 to 255; the graph normalises the pixels itself.",
     ]
-    if "motion" in clip.streams:
+    if clip.compares_frames:
         lines.append(
             "For each sampled frame, `later` is that frame and `earlier` the one "
             f"{clip.motion_step_seconds:.4f} s before it, at least one frame before; for the "
             "video's first frame, `earlier` is that frame and `later` the next one."
         )
-    if "motion" in clip.streams and clip.steady:
+    if clip.compares_frames and clip.steady:
         lines.append(
             "Shift `earlier` by as much as phase correlation says that the whole picture has moved "
             f"(OpenCV's phaseCorrelate, Hanning window; response at least {MIN_RESPONSE:g}, "
             f"{MIN_SHIFT:g} to {MAX_SHIFT:g} pixels, borders repeated), where that makes the sum "
             f"of absolute differences to `later` smaller by {MIN_GAIN:.0%} or more."
+        )
+    if "flow" in clip.streams:
+        lines.append(
+            "`flow` is the optical flow from `earlier` to `later` in grey (OpenCV's "
+            f"DISOpticalFlow, preset MEDIUM) as a picture: {STILL} + {FLOW_GAIN:g} * pixels to the "
+            f"right, {STILL} + {FLOW_GAIN:g} * pixels down, {FLOW_GAIN:g} * its length, rounded "
+            "and clipped to uint8."
         )
     return " ".join(lines)
 

@@ -107,4 +107,6 @@ def _describe_split(clip: ClipSettings) -> str:
             f"The motion stream's images are {clip.motion_gain:g} * (later - earlier) + 128, "
             "rounded and clipped to uint8."
         )
+    if "flow" in clip.streams:
+        lines.append("The flow stream's images are `flow` as it is.")
     return fill(" ".join(lines), 96)

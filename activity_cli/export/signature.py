@@ -47,7 +47,8 @@ def frame_roles(clip: ClipSettings) -> tuple[FrameRole, ...]:
     """The roles of `ClipFrames.images` that a model reads, in the order of its inputs."""
     rgb: tuple[FrameRole, ...] = ("frames",) if "rgb" in clip.streams else ()
     motion: tuple[FrameRole, ...] = ("earlier", "later") if "motion" in clip.streams else ()
-    return rgb + motion
+    flow: tuple[FrameRole, ...] = ("flow",) if "flow" in clip.streams else ()
+    return rgb + motion + flow
 
 
 def signature_of(part: Part, description: ModelDescription, *, dynamic: bool) -> Signature:

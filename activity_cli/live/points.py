@@ -108,7 +108,7 @@ class PointMaker:
     def _point(self, seconds: float) -> LivePoint:
         at = self._on_screen(seconds)
         earlier = later = at
-        if "motion" in self._settings.streams:
+        if self._settings.compares_frames:
             times = np.array([frame.seconds for frame in self._frames[: at + 2]])
             pair = partner_indices(times, np.array([at]), self._settings.motion_step_seconds)
             earlier, later = int(pair[0][0]), int(pair[1][0])

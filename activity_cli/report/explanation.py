@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 PICTURE_FILE, VALUES_FILE = "explanation.png", "explanation.json"
 
 _INK, _GREY, _LINES, _PALE = "#111827", "#6b7280", "#e5e7eb", "#f3f4f6"
-STREAM_COLOURS: dict[Stream, str] = {"rgb": "#56b4e9", "motion": "#e69f00"}
-STREAM_NAMES: dict[Stream, str] = {"rgb": "picture", "motion": "motion"}
+STREAM_COLOURS: dict[Stream, str] = {"rgb": "#56b4e9", "motion": "#e69f00", "flow": "#009e73"}
+STREAM_NAMES: dict[Stream, str] = {"rgb": "picture", "motion": "motion", "flow": "flow"}
 
 # Inches.
 _WIDTH, _LEFT, _RIGHT, _GAP = 12.0, 0.75, 0.3, 0.14
@@ -133,7 +133,7 @@ class _Board:
             self._write_sideways(STREAM_NAMES[stream], STREAM_COLOURS[stream])
             for column, frame in enumerate(chosen):
                 shown = pictures[column]
-                if stream == "motion":
+                if stream != "rgb":
                     height, width = shown.shape[:2]
                     shown = resize_picture(e.images[stream][frame], (width, height))
                 axes = self._axes(self._left(column), self._picture_width, self._picture)

@@ -6,15 +6,17 @@ file as it is.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from activity_cli.errors import SettingsError
 from activity_cli.settings import (
-    STREAMS,
+    ALL_STREAMS,
+    STREAM_CHOICES,
     ClipSettings,
     NetworkSettings,
     Pooling,
     Stream,
+    StreamChoice,
     TrainSettings,
 )
 
@@ -69,6 +71,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Choice(name="frames", values=DEFAULT_FRAMES),
     Range(name="rgb_penalty", low=0.1, high=1000, log=True),
     Range(name="motion_penalty", low=0.01, high=100, log=True),
+    Range(name="flow_penalty", low=0.01, high=100, log=True),
     Choice(name="temporal", values=("lstm", "mean")),
     Choice(name="pooling", values=get_args(Pooling)),
     Choice(name="hidden_size", values=(16, 32, 64, 128)),
@@ -82,6 +85,12 @@ DIMENSIONS: tuple[Dimension, ...] = (
 
 SEARCHABLE = tuple(dimension.name for dimension in DIMENSIONS)
 
+_PENALTIES: Mapping[str, Stream] = {
+    "rgb_penalty": "rgb",
+    "motion_penalty": "motion",
+    "flow_penalty": "flow",
+}
+"""The stream that each is of."""
 _OF_ORDER = ("pooling", "hidden_size", "projection_size", "layers", "dropout")
 _OF_LSTM = frozenset((*_OF_ORDER, "learning_rate", "weight_decay"))
 _DIGITS = 3  # of a number that is searched: more say nothing, and are no joy to read
@@ -99,10 +108,11 @@ class Candidate:
         """All that can be searched, as it is here."""
         network, training = self.network, self.training
         return {
-            "streams": "both" if self.clip.streams == STREAMS else self.clip.streams[0],
+            "streams": _choice_of(self.clip.streams),
             "frames": self.clip.num_frames,
             "rgb_penalty": training.rgb_penalty,
             "motion_penalty": training.motion_penalty,
+            "flow_penalty": training.flow_penalty,
             "temporal": network.temporal,
             "pooling": network.pooling,
             "hidden_size": network.hidden_size,
@@ -121,7 +131,7 @@ class Candidate:
         """
         values = {**self.point(), **point}
         network = ("temporal", "pooling", "hidden_size", "projection_size", "dropout")
-        training = ("rgb_penalty", "motion_penalty", "learning_rate", "weight_decay")
+        training = (*_PENALTIES, "learning_rate", "weight_decay")
         changed: dict[str, Any] = {name: values[name] for name in network}
         fitted: dict[str, Any] = {name: float(values[name]) for name in training}
         return Candidate(
@@ -137,7 +147,12 @@ class Candidate:
 
 def streams_of(name: str) -> tuple[Stream, ...]:
     """The streams that an option's value stands for."""
-    return STREAMS if name == "both" else tuple(s for s in STREAMS if s == name)
+    return STREAM_CHOICES[cast(StreamChoice, name)]
+
+
+def _choice_of(streams: tuple[Stream, ...]) -> StreamChoice:
+    """The option's value that stands for streams; all where none does."""
+    return next((name for name, those in STREAM_CHOICES.items() if those == streams), "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +199,11 @@ class Space:
     @property
     def streams(self) -> tuple[Stream, ...]:
         """All streams that may be asked for."""
-        is_searched = any(dimension.name == "streams" for dimension in self.dimensions)
-        return STREAMS if is_searched else self.base.clip.streams
+        asked = set(self.base.clip.streams)
+        for dimension in self.dimensions:
+            if isinstance(dimension, Choice) and dimension.name == "streams":
+                asked.update(*(streams_of(str(value)) for value in dimension.values))
+        return tuple(stream for stream in ALL_STREAMS if stream in asked)
 
     def matter(self, point: Point) -> Iterator[Dimension]:
         """The dimensions that matter at a point which is still being made, in order.
@@ -195,9 +213,7 @@ class Space:
         for dimension in self.dimensions:
             values = {**self.base.point(), **point}  # what was put there since the last one
             streams = streams_of(str(values["streams"]))
-            if dimension.name == "rgb_penalty" and "rgb" not in streams:
-                continue
-            if dimension.name == "motion_penalty" and "motion" not in streams:
+            if _PENALTIES.get(dimension.name, streams[0]) not in streams:
                 continue
             if dimension.name in _OF_LSTM and values["temporal"] != "lstm":
                 continue
