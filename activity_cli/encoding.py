@@ -27,24 +27,46 @@ def measure_features(features: Features, rows: Rows, num_components: int) -> Fea
     count = len(rows) * num_frames
     total = torch.zeros(num_streams, size, dtype=torch.float64)
     squares = torch.zeros_like(total)
+    most = min(num_components, size, max(1, 2 * len(rows) // 3))
+    few: list[torch.Tensor] = []  # all changes, where they are fewer than there are features
     covariance = torch.zeros(num_streams, size, size)
     for batch in batches_of(rows, ENCODING_BATCH):
         clips = torch.from_numpy(features[batch].astype(np.float32))  # (B, S, T, D)
         total += clips.sum(dim=(0, 2), dtype=torch.float64)
         squares += clips.double().square().sum(dim=(0, 2))
         changes = (clips - clips.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1, 2)
-        covariance += changes.transpose(1, 2) @ changes / count  # (S, D, D)
+        if count < size:
+            few.append(changes)
+        else:
+            covariance += changes.transpose(1, 2) @ changes / count  # (S, D, D)
     mean = total / count
     spread = (squares / count - mean.square()).clamp(min=0).sqrt().float()
-    variances, directions = _eigh(covariance)  # ascending
-    kept = slice(-min(num_components, size, max(1, 2 * len(rows) // 3)), None)
+    if few:
+        variances, directions = _directions_of_few(torch.cat(few, dim=1), most)
+    else:
+        variances, directions = (found[..., -most:] for found in _eigh(covariance))  # ascending
     # Unit spread over all components together: the main ones stay the larger ones.
-    unit = variances[:, kept].mean(dim=1).clamp(min=1e-12).sqrt()
+    unit = variances.mean(dim=1).clamp(min=1e-12).sqrt()
     return FeatureStatistics(
         mean=mean.float(),
         scale=spread + 0.05 * spread.mean(dim=1, keepdim=True).clamp(min=1e-6),
-        components=directions[:, :, kept] / unit[:, None, None],
+        components=directions / unit[:, None, None],
     )
+
+
+def _directions_of_few(
+    changes: torch.Tensor, num_components: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `_eigh` finds in the covariance of (S, M, D) changes, sooner where M is below D.
+
+    Returns:
+        (S, R) variances and (S, D, R) directions, ascending.
+    """
+    count = changes.shape[1]
+    variances, shares = _eigh(changes @ changes.transpose(1, 2) / count)  # (S, M), (S, M, M)
+    variances, shares = variances[:, -num_components:], shares[..., -num_components:]
+    lengths = (count * variances).clamp(min=1e-12).sqrt()
+    return variances, changes.transpose(1, 2) @ shares / lengths[:, None]
 
 
 def _eigh(covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -288,15 +288,15 @@ class _SideBySide:
     def batch_loss(self, batch: Batch) -> Tensor:
         """Of all networks, each by those of the batch's clips that it learns from."""
         whole = batch.take(self.clip_weights).sum()
-        parts = [_only(batch, taught) for taught in self.taught]
-        return torch.stack(
-            [
-                # A sum over clips, so that the parts of a batch can be added up.
-                lesson.batch_loss(part) * part.take(self.clip_weights).sum() / whole
-                for lesson, part in zip(self.lessons, parts, strict=True)
-                if len(part)
-            ]
-        ).sum()
+        losses = []
+        for lesson, taught in zip(self.lessons, self.taught, strict=True):
+            part = _only(batch, taught)
+            if len(part):  # a sum over clips, so that the parts of a batch can be added up
+                share = part.take(self.clip_weights).sum() / whole
+                losses.append(lesson.batch_loss(part) * share)
+            else:  # no gradient is one of 0, however the batch is shared out among processes
+                losses += [0 * weight.sum() for weight in lesson.module.parameters()]
+        return torch.stack(losses).sum()
 
     def evaluate(self) -> Standing:
         """The first network on what it learned from, the others on what they did not."""
