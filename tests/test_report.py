@@ -1,6 +1,7 @@
 """report.html in a real browser, and the scores that it is made of, scored again."""
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -159,13 +160,10 @@ def test_evaluate_and_train_write_one_too(shared: Workplace, workplace: Workplac
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnx", "torch"])
-@pytest.mark.parametrize("measured_on", ["test", "val"])
 def test_stored_probabilities_are_those_of_a_later_predict(
-    engine: EngineName, measured_on: str, shared: Workplace
+    engine: EngineName, shared: Workplace
 ) -> None:
-    run = shared.folder / "runs" / {"test": "first", "val": "all_learned"}[measured_on]
-    if not run.exists():
-        shared.run("train", "clips", "--name", run.name, "--test-fraction", "0", *QUICK)
+    run = shared.folder / "runs" / "first"
     stored = rows_of(run / "predictions.csv")
     stored = stored if engine == "openvino" else stored[:2]  # the others begin without features
     requests = [ClipRequest(path=shared.folder / "clips" / row["path"]) for row in stored]
@@ -183,6 +181,20 @@ def test_stored_probabilities_are_those_of_a_later_predict(
         assert result.prediction.scores.tolist() == pytest.approx(kept, abs=0.02)
         if predictor.made_with["engine"] == "openvino-fp32":
             assert result.prediction.scores.tolist() == pytest.approx(kept, abs=1e-5)
+
+
+def test_without_test_clips_few_are_measured_by_inner_folds(shared: Workplace) -> None:
+    done = shared.run(
+        "train", "clips", "--name", "all_learned", "--test-fraction", "0", "--json", *QUICK
+    )
+
+    said, run = json.loads(done.stdout), shared.folder / "runs" / "all_learned"
+    assert said["measured_on"] == "inner-fold"
+    assert len(rows_of(run / "predictions.csv")) == 36
+    assert {row["split"] for row in rows_of(run / "split.csv")} == {"train"}
+    card = " ".join((run / "model" / "README.md").read_text(encoding="utf-8").split())
+    assert "36 clips to learn from, inner folds of them to choose the best epoch" in card
+    assert "each by a network that learned from the other inner folds" in card
 
 
 def _scorer(network: SequenceClassifier) -> ClipScorer:
