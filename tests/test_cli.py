@@ -293,7 +293,9 @@ def test_a_changed_video_is_not_served_from_the_cache(
         write_video(clip, noise_pictures(20, seed=seed), fps=10)
         os.utime(clip, (1, 1))  # not even the time of change tells them apart
         scores.append(
-            json.loads(workplace.run("predict", "clip.mp4", "--model", model, "--json").stdout)
+            json.loads(
+                workplace.run_alone("predict", "clip.mp4", "--model", model, "--json").stdout
+            )
         )
 
     assert scores[0]["score"] != scores[1]["score"]
@@ -489,18 +491,23 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_helps_with_an_example(workplace: Workplace, command: str) -> None:
-    shown = workplace.run(command, "--help").stdout
+@pytest.fixture(scope="module")
+def help_texts() -> dict[str, str]:
+    workplace = Workplace(Path(), Path("unused"))
+    return {command: workplace.run(command, "--help").stdout for command in COMMANDS}
 
-    assert re.search(rf"Example: +activity {command}\b", shown)
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_helps_with_an_example(help_texts: dict[str, str], command: str) -> None:
+    assert re.search(rf"Example: +activity {command}\b", help_texts[command])
 
 
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_readme_names_only_commands_and_options_that_exist(workplace: Workplace) -> None:
-    help_texts = {command: workplace.run(command, "--help").stdout for command in COMMANDS}
+def test_the_readme_names_only_commands_and_options_that_exist(
+    help_texts: dict[str, str],
+) -> None:
     blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
     lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
     used = [line.partition("#")[0].split() for line in lines if line.startswith("activity ")]
