@@ -36,14 +36,14 @@ class Workplace:
             pytest.MonkeyPatch.context() as patch,
             redirect_stdout(stdout),
             redirect_stderr(stderr),
-            pytest.raises(SystemExit) as stop,
         ):
             patch.setattr(tempfile, "tempdir", None)  # TMPDIR may have changed
+            patch.setattr(sys, "argv", ["activity", *arguments])
             patch.chdir(self.folder)
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["activity", *arguments])
-            main()
+            with pytest.raises(SystemExit) as stop:
+                main()
         return _checked(arguments, code, int(stop.value.code or 0), stdout.text(), stderr.text())
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
