@@ -12,6 +12,26 @@ from tests.made_once import made_once
 from tests.media import DrawClip, Picture, plain_pictures, write_video
 from tests.workplace import LABELS, QUICK, Workplace
 
+LONG = (
+    "cli",
+    "export",
+    "resume",
+    "cnn_training",
+    "tuning",
+    "engines",
+    "cluster",
+    "report",
+    "watch",
+)
+"""Test modules that take longest, in the order in which they should begin."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long modules first: a worker that begins one at the end leaves the others nothing to do."""
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _hear_ctrl_c() -> None:

@@ -107,9 +107,7 @@ def test_every_engine_and_export_says_what_torch_says(
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
     video = next(clips.rglob("*.mp4"))
-    report = export_model(
-        model, tmp_path / "out", formats=["onnx", "openvino"], verify=str(video)
-    )
+    report = export_model(model, tmp_path / "out", formats=["onnx", "openvino"], verify=str(video))
     assert not report.failures
     scores = []
     for path in (model.folder, tmp_path / "out" / "onnx", tmp_path / "out" / "openvino"):
