@@ -48,7 +48,7 @@ demo: $(STAMP)
 test: lint
 	@command -v chromium >/dev/null || \
 		echo "No chromium: tests of pages are skipped (on Debian: apt install chromium)" >&2
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import shutil
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,8 +8,29 @@ from pathlib import Path
 import pytest
 
 from activity_cli.sampledata import draw_dataset
+from tests.made_once import made_once
 from tests.media import DrawClip, Picture, plain_pictures, write_video
 from tests.workplace import LABELS, QUICK, Workplace
+
+LONG = (
+    "cli",
+    "export",
+    "resume",
+    "cnn_training",
+    "tuning",
+    "engines",
+    "cluster",
+    "report",
+    "watch",
+)
+"""Test modules that take longest, in the order in which they should begin."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long modules first: a worker that begins one at the end leaves the others nothing to do."""
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,11 +61,14 @@ def draw_clip(tmp_path: Path) -> DrawClip:
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A workplace with `clips` (3 actions, 6 persons) and `runs/first`, trained on them."""
-    folder = tmp_path_factory.mktemp("shared")
-    draw_dataset(folder / "clips", clips_per_label=12, labels=LABELS)
-    workplace = Workplace(folder, folder / "cache")
-    workplace.run("train", "clips", "--name", "first", *QUICK)
-    return workplace
+
+    def make(folder: Path) -> None:
+        draw_dataset(folder / "clips", clips_per_label=12, labels=LABELS)
+        Workplace(folder, folder / "cache").run_alone("train", "clips", "--name", "first", *QUICK)
+
+    folder = tmp_path_factory.mktemp("shared") / "workplace"
+    shutil.copytree(made_once(tmp_path_factory, "workplace", make), folder)
+    return Workplace(folder, folder / "cache")
 
 
 @pytest.fixture

@@ -106,9 +106,9 @@ def test_every_engine_and_export_says_what_torch_says(
         found = extractor.extract(frames)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
 
-    report = export_model(model, tmp_path / "out", formats=["onnx", "openvino"])
-    assert not report.failures
     video = next(clips.rglob("*.mp4"))
+    report = export_model(model, tmp_path / "out", formats=["onnx", "openvino"], verify=str(video))
+    assert not report.failures
     scores = []
     for path in (model.folder, tmp_path / "out" / "onnx", tmp_path / "out" / "openvino"):
         with open_model(path, cache_dir=cache) as opened:

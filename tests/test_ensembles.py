@@ -23,7 +23,8 @@ NUM_MEMBERS = 3
 def kept(shared: Workplace) -> Workplace:
     """The shared workplace with `runs/three`, an ensemble of the drawn clips."""
     where = ("--folds", str(NUM_MEMBERS), "--output", "runs/three")
-    shared.run("crossval", "clips", *where, "--ensemble", *QUICK)
+    small = ("--frames", "5", "--frame-size", "64")
+    shared.run("crossval", "clips", *where, *small, "--ensemble", *QUICK)
     return shared
 
 

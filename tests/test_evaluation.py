@@ -28,6 +28,28 @@ def test_figures_of_six_clips() -> None:
     assert result.worst_confusions() == [("a", "b", 1), ("b", "c", 1)]
 
 
+def test_figures_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 6, 80)  # of 8 labels: two have no clip
+    scores = random.random((80, 8))
+    scores[:, 3] = 0  # and one is never named
+    labels = [str(label) for label in range(8)]
+
+    result = evaluate_scores(scores, targets, labels)
+
+    named = scores.argmax(axis=1)
+    indices = range(8)
+    expected = precision_recall_fscore_support(targets, named, labels=indices, zero_division=0.0)
+    found = [(row.precision, row.recall, row.f1, row.num_clips) for row in result.per_label]
+    np.testing.assert_allclose(np.array(found).T, expected, rtol=1e-12)
+    assert result.macro_f1 == pytest.approx(expected[2][:6].mean())
+    np.testing.assert_array_equal(
+        result.confusion, confusion_matrix(targets, named, labels=indices)
+    )
+
+
 def test_labels_without_clips_do_not_drag_the_means_down() -> None:
     result = evaluate_scores(np.eye(3)[[0, 1]], np.array([0, 1]), ("a", "b", "never"))
 

@@ -75,7 +75,7 @@ def exports(lively: Model, clips: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def scores_of(name: Path | str, clips: Path, tmp_path: Path, *, test_views: int = 1) -> np.ndarray:
-    """(3, C) as `predict` gives them; a model folder is computed in torch."""
+    """(N, C) as `predict` gives them; a model folder is computed in torch."""
     path = Path(name)
     engine = Engine(name="torch", device="cpu", precision="fp32")
     is_model = isinstance(name, str) or (path / "model.json").exists()
@@ -118,11 +118,12 @@ def test_the_shipped_model_in_two_graphs_of_fixed_size(clips: Path, tmp_path: Pa
     )
 
     assert not report.failures
-    expected = scores_of("surveillance-fight", clips, tmp_path)
+    one = clips / "wave"  # the gate has seen all three
+    expected = scores_of("surveillance-fight", one, tmp_path)
     for format in FORMATS:
         export = read_exported(output / format)
         assert export.is_split
-        np.testing.assert_allclose(scores_of(output / format, clips, tmp_path), expected, atol=1e-3)
+        np.testing.assert_allclose(scores_of(output / format, one, tmp_path), expected, atol=1e-3)
     half = output / "onnx" / "surveillance-fight-classifier.onnx"
     half.rename(tmp_path / half.name)
     with pytest.raises(ModelError, match=r"its classifier .* is missing"):

@@ -43,7 +43,7 @@ def test_a_killed_run_is_resumed_to_the_same_numbers(shared: Workplace) -> None:
     assert not (runs / "killed" / "model").exists()
 
     # Its options come from the run: QUICK is not said again.
-    done = shared.run("train", "clips", "--resume", "runs/killed", "--json")
+    done = shared.run_alone("train", "clips", "--resume", "runs/killed", "--json")
 
     first = json.loads((runs / "first" / "metrics.json").read_text())
     again = json.loads(done.stdout)
