@@ -209,7 +209,7 @@ def trained(place: Path) -> Model:
         reading(place),
         place / "run",
         network=NetworkSettings(),
-        settings=TrainSettings(epochs=3),
+        settings=TrainSettings(epochs=3, rgb_penalty=1),
         val_fraction=0.5,
         background="wave",
     )
@@ -229,7 +229,7 @@ def test_training_calibrates_names_the_background_and_remembers_its_clips(traine
     assert trained.description.background == "wave"
     assert calibration is not None
     assert calibration.temperature != 1
-    assert calibration.fitted_on == "validation clips"
+    assert calibration.fitted_on == "out-of-fold predictions"  # few clips: by inner folds
     assert calibration.measured_on == "test clips"
     assert calibration.rule is not None
     # Label smoothing leaves scores too unsure: the temperature corrects that on clips of its own.
@@ -257,7 +257,7 @@ def test_every_engine_applies_the_temperature(
 ) -> None:
     weights = trained.weights()
     noise = np.random.default_rng(0).normal(size=(3, *trained.description.feature_shape))
-    features = weights["mean"][:, None] + 0.2 * weights["scale"][:, None] * noise
+    features = weights["mean"][:, None] + weights["scale"][:, None] * noise
     plain = replace(trained, description=replace(trained.description, calibration=None))
     assert plain.identity != trained.identity  # or an engine would find the wrong one prepared
 
@@ -416,5 +416,5 @@ def test_too_few_clips_for_a_rule_are_said_with_their_number(trained: Model) -> 
     calibration = trained.description.calibration
     assert calibration is not None
     few = replace(calibration, rule=None, num_clips=7)
-    with pytest.raises(SettingsError, match="7 validation clips were too few"):
+    with pytest.raises(SettingsError, match="7 out-of-fold predictions were too few"):
         read_rule("auto", ScoresOnly(replace(trained.description, calibration=few)))

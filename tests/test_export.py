@@ -48,7 +48,7 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Model:
     statistics = measure_features(features, np.arange(6), 8)
     network = SequenceClassifier(settings, num_labels=3, statistics=statistics)
     for name, parameter in network.named_parameters():
-        torch.nn.init.normal_(parameter, std=0.0015 if name.startswith("summary") else 0.03)
+        torch.nn.init.normal_(parameter, std=0.001 if name.startswith("summary") else 0.02)
     description = ModelDescription(
         name="lively",
         labels=("walk", "wave", "jump"),
