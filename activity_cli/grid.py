@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from activity_cli.clips import images_by_stream, judge_end, stack_roles, to_square
 from activity_cli.decoding import is_proven
-from activity_cli.errors import VideoError
+from activity_cli.errors import VideoError, WorkerCrashError
 from activity_cli.sampling import TIE_SECONDS, Seconds, end_of_video, partner_indices
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images, Status
@@ -268,7 +268,13 @@ def read_grid(max_points: int) -> GridChunk:
 
     Raises:
         VideoError: as `GridReader.read`.
+        WorkerCrashError: this process has just taken the place of one that ended between two calls.
     """
+    if not _opened:
+        raise WorkerCrashError(
+            "The decoder crashed on this file.",
+            hint="The system may be short of memory: decode fewer videos at a time.",
+        )
     return _opened[0].read(max_points)
 
 

@@ -1,19 +1,24 @@
 """Long videos: windows see what clips cut at the same place would see."""
 
+import os
+import signal
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from activity_cli.clips import read_clip
 from activity_cli.decoder_pool import Decoders, GridSession
-from activity_cli.errors import SettingsError, VideoError
+from activity_cli.errors import SettingsError, VideoError, WorkerCrashError
 from activity_cli.grid import GridChunk, GridReader
 from activity_cli.settings import ALL_STREAMS, ClipSettings
 from activity_cli.types import Images, Status
 from activity_cli.video import VideoReader
 from activity_cli.windows import Windows, choose_windows, slide
 from tests.media import DrawClip, drifting_pictures, noise_pictures
+from tests.test_check import readers_of
 
 SETTINGS = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
 WINDOWS = Windows(num_frames=8, step_seconds=0.25, stride_steps=2, max_clip_seconds=3)
@@ -85,6 +90,21 @@ def test_memory_does_not_grow_with_the_video(draw_clip: DrawClip) -> None:
         most = max(most, reader.num_held)
 
     assert 3 <= most <= 12
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
+def test_a_decoder_that_dies_between_two_steps_is_a_crash(draw_clip: DrawClip) -> None:
+    path = draw_clip("long.avi", pictures=noise_pictures(100), fps=10)
+
+    with GridSession(path, Decoders(), SETTINGS, step_seconds=0.25, as_streams=True) as session:
+        session.read(4)
+        [decoder] = readers_of(path)
+        os.kill(decoder, signal.SIGKILL)
+        time.sleep(0.5)  # until its end is known
+        with pytest.raises(WorkerCrashError) as error:
+            session.read(4)
+    assert error.value.status == "crashed"
+    assert error.value.hint
 
 
 def test_the_end_says_whether_the_file_broke_off(draw_clip: DrawClip) -> None:

@@ -1,6 +1,6 @@
 """Few-shot: five drawn clips per label to learn from, other people to be measured on.
 
-    python -m tests.benchmarks.few_shot [--clips-per-label 24] [--shots 5] [--repeats 5]
+    python -m tests.benchmarks.few_shot [--streams all] [--shots 5] [--repeats 5]
 
 Draws clips of all sample actions. In every repeat other people give the training clips; everybody
 else is measured on, by the model as `activity train` makes it. Prints the accuracy of each repeat,
@@ -18,12 +18,13 @@ from activity_cli.backbones import find_backbone
 from activity_cli.labelled import Reading
 from activity_cli.runs import run_folder, train_model
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import STREAM_CHOICES, ClipSettings, NetworkSettings, TrainSettings
 
 
 def main() -> None:
     """Draw, train, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--streams", choices=list(STREAM_CHOICES), default="both")
     parser.add_argument("--clips-per-label", type=int, default=24)
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
@@ -31,7 +32,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = draw_dataset(folder / "clips", clips_per_label=arguments.clips_per_label)
-        reading = Reading(backbone=find_backbone(), clip=ClipSettings(), cache_dir=folder / "cache")
+        clip = ClipSettings(streams=STREAM_CHOICES[arguments.streams])
+        reading = Reading(backbone=find_backbone(), clip=clip, cache_dir=folder / "cache")
         accuracies = []
         for repeat in range(arguments.repeats):
             data = deal(table, arguments.shots, repeat)
