@@ -1,4 +1,4 @@
-"""A contact sheet of what the network sees: clips, their views, all frames of both streams.
+"""A contact sheet of what the network sees: clips, their views, all frames of every stream.
 
 From the top: title, then clip by clip its label and name, and below them view by view the frames
 of each stream with their times.
