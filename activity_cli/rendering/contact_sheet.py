@@ -112,6 +112,8 @@ class _Board:
         if "motion" in clip.streams:
             step = f"{1000 * clip.motion_step_seconds:.0f} ms"
             facts += [f"motion: difference to {step} before, × {clip.motion_gain:g}, around grey"]
+        if "flow" in clip.streams:
+            facts += ["flow: red to the right, green down, blue how far"]
         self.sheet.write(
             _LEFT, 0.36, title, size=15, colour=_INK, bold=True, room=_WIDTH - _LEFT - _RIGHT
         )
