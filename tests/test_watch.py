@@ -427,7 +427,7 @@ def test_the_delay_stays_bounded_when_the_machine_is_slow(
     assert process.returncode == 0, stderr
     slowed = [line for line in lines_of(rest) if "event" not in line]
     assert len(slowed) >= 2
-    assert max(line["delay_seconds"] for line in slowed) < 5
+    assert max(line["delay_seconds"] for line in slowed) < 4
     assert sum(line["dropped"] for line in slowed) > 0
     lines += lines_of(rest)
     starts = [line["time"] for line in lines if line.get("event") == "start"]
