@@ -22,7 +22,15 @@ from activity_cli.flow import flow_images
 from activity_cli.sampling import Choice, Indices, Piece, Seconds, choose_frames
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.steadying import steady
-from activity_cli.types import Clip, ClipFrames, Decoded, FrameRole, Images, Status
+from activity_cli.types import (
+    Clip,
+    ClipFrames,
+    Decoded,
+    FrameRole,
+    Images,
+    Status,
+    frame_roles,
+)
 from activity_cli.video import Frame, VideoInfo, VideoReader, frame_interval_seconds
 from activity_cli.views import PLAIN, View
 
@@ -122,7 +130,7 @@ def make_streams(sampled: ClipFrames, settings: ClipSettings) -> Clip:
 def images_by_stream(
     frames: Mapping[FrameRole, Images], settings: ClipSettings
 ) -> dict[Stream, Images]:
-    """The pictures of each stream from frames by role: (N, H, W, channels) uint8 each."""
+    """The pictures of each stream from frames by role: (..., H, W, channels) uint8 each."""
     images: dict[Stream, Images] = {}
     if "rgb" in settings.streams:
         images["rgb"] = frames["frames"]
@@ -147,9 +155,7 @@ def stack_roles(
         images["earlier"] = steady(images["earlier"], images["later"])
     if "flow" in settings.streams and "earlier" in images:
         images["flow"] = flow_images(images["earlier"], images["later"])
-    if "motion" not in settings.streams:
-        images = {role: stack for role, stack in images.items() if role in {"frames", "flow"}}
-    return images
+    return {role: images[role] for role in frame_roles(settings) if role in images}
 
 
 def motion_image(later: Images, earlier: Images, gain: float) -> Images:

@@ -145,6 +145,7 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
     """
     plan, labelled = learned.plan, learned.data
     split, fitted = learned.split, learned.fitted
+    settings = plan.settled(len(split.train))
     started = time.perf_counter()
     familiarity = learn_familiarity(labelled.features, split.train)
     calibration, out_of_fold = _calibrate(labelled, split, fitted, familiarity)
@@ -154,7 +155,7 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         fitted,
         name=folder.name,
         network=plan.network,
-        settings=plan.settled(len(split.train)),
+        settings=settings,
     )
     leakage = learned.leakage.lines() if learned.leakage else []
     description = replace(
@@ -198,7 +199,7 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         model=model,
         data=labelled,
         split=split,
-        settings=plan.settled(len(split.train)),
+        settings=settings,
         fitted=fitted,
         measured_on=measured_on,
         measured_rows=rows,

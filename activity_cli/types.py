@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.settings import Stream
+from activity_cli.settings import ClipSettings, Stream
 
 Images = NDArray[np.uint8]  # (N, H, W, channels): RGB, or grey for models of one channel
 
@@ -21,6 +21,14 @@ UNKNOWN = "unknown"
 FrameRole = Literal["frames", "earlier", "later", "flow"]
 """What a frame is taken for: the picture itself, one of the two that show its motion, or what moved
 between these two, as a picture."""
+
+
+def frame_roles(clip: ClipSettings) -> tuple[FrameRole, ...]:
+    """The roles of `ClipFrames.images` that a model reads, in the order of its inputs."""
+    rgb: tuple[FrameRole, ...] = ("frames",) if "rgb" in clip.streams else ()
+    motion: tuple[FrameRole, ...] = ("earlier", "later") if "motion" in clip.streams else ()
+    flow: tuple[FrameRole, ...] = ("flow",) if "flow" in clip.streams else ()
+    return rgb + motion + flow
 
 
 class Points(Protocol):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from activity_cli.survey import Survey, survey
 from activity_cli.types import Status
 from activity_cli.video import iter_frames
 from tests.media import DrawClip, Picture, drifting_pictures, noise_pictures, write_video
+from tests.processes import readers_of
 
 
 def moving_square(count: int, seed: int, size: tuple[int, int] = (160, 120)) -> list[Picture]:
@@ -296,16 +297,6 @@ def test_a_decoder_that_dies_or_hangs_costs_one_file(
 
     assert [check.status for check in checks] == [Status.OK, status, Status.OK]
     assert checks[1].reason
-
-
-def readers_of(*paths: Path) -> Iterator[int]:
-    """Processes that have one of these files open."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if link.readlink() in paths:
-                yield int(link.parts[2])
-        except OSError:
-            continue
 
 
 def run(*arguments: str | Path, folder: Path, code: int) -> "subprocess.CompletedProcess[str]":

@@ -11,6 +11,7 @@ import pytest
 from activity_cli.decoder_pool import DecoderPool, Decoders
 from activity_cli.errors import SettingsError
 from tests.media import noise_pictures, write_video
+from tests.processes import process_that_reads
 from tests.workplace import Workplace, rows_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
@@ -36,20 +37,6 @@ def footage(workplace: Workplace, shared: Workplace, slow_video: Path) -> list[s
 
 def statuses(output: Path) -> dict[str, str]:
     return {Path(row["path"]).name: row["status"] for row in rows_of(output)}
-
-
-def process_that_reads(video: str, seconds: float = 60) -> int:
-    """The process that has a file of this name open."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for link in Path("/proc").glob("[0-9]*/fd/*"):
-            try:
-                target = link.readlink()
-            except OSError:  # closed again
-                continue
-            if target.name == video:
-                return int(link.parts[2])
-    raise AssertionError(f"nobody opened {video}")
 
 
 def test_a_file_that_crashes_the_decoder_costs_its_own_row(

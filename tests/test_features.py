@@ -110,9 +110,9 @@ def test_streams_are_served_apart_and_completed(reader: Reader) -> None:
     whole = reader.read(replace(SETTINGS, streams=ALL_STREAMS))
 
     assert len(reader.entries()) == 1
+    assert both.values is not None
     assert whole.values is not None
     np.testing.assert_array_equal(both.values, whole.values[:2])
-    assert both.values is not None
     np.testing.assert_array_equal(rgb.values, both.values[:1])
     np.testing.assert_array_equal(motion.values, both.values[1:])
 

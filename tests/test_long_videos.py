@@ -12,7 +12,7 @@ import pytest
 from activity_cli import load_model
 from activity_cli.video import iter_frames
 from tests.media import write_video
-from tests.test_decoder_pool import process_that_reads
+from tests.processes import process_that_reads
 from tests.workplace import Workplace, rows_of
 
 ORDER = ("walk", "jump", "wave")

@@ -18,7 +18,7 @@ from activity_cli.types import Images, Status
 from activity_cli.video import VideoReader
 from activity_cli.windows import Windows, choose_windows, slide
 from tests.media import DrawClip, drifting_pictures, noise_pictures
-from tests.test_check import readers_of
+from tests.processes import readers_of
 
 SETTINGS = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
 WINDOWS = Windows(num_frames=8, step_seconds=0.25, stride_steps=2, max_clip_seconds=3)

@@ -5,10 +5,11 @@ from textwrap import dedent
 
 from activity_cli.bundle import ModelDescription
 from activity_cli.export.metadata import DOCUMENT_KEY
-from activity_cli.export.signature import Format, Part, frame_roles
+from activity_cli.export.signature import Format, Part
 from activity_cli.flow import FLOW_GAIN, STILL
 from activity_cli.settings import ClipSettings
 from activity_cli.steadying import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
+from activity_cli.types import frame_roles
 
 RUNTIME_PACKAGES: dict[Format, str] = {
     "onnx": "onnxruntime",
@@ -31,10 +32,8 @@ def write_example(
 ) -> str:
     """The program's text; its argument is a video. It runs in the folder of the files."""
     clip = description.clip
-    stacks: dict[str, str] = {role: _STACKS[role] for role in frame_roles(clip)}
-    earlier = "steadied" if clip.steady else _STACKS["earlier"]
-    if "earlier" in stacks:
-        stacks["earlier"] = earlier
+    made = {**_STACKS, "earlier": "steadied"} if clip.steady else _STACKS
+    stacks: dict[str, str] = {role: made[role] for role in frame_roles(clip)}
     if "whole" in files:
         inputs = {name: f"{stack}[None]" for name, stack in stacks.items()}
         score = f"scores = {_call(format, 'whole', inputs)}\n"
@@ -48,7 +47,7 @@ def write_example(
         f"{_read_frames(clip)}"
         f"{_pair_frames(clip) if clip.compares_frames else ''}"
         f"{_steady_frames(clip) if clip.compares_frames and clip.steady else ''}"
-        f"{_find_flow(earlier) if 'flow' in clip.streams else ''}"
+        f"{_find_flow(made['earlier']) if 'flow' in clip.streams else ''}"
         f"{score}"
         "print(labels[scores[0].argmax()], scores[0].max())\n"
     )

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.bundle import ModelDescription
-from activity_cli.clips import motion_image
+from activity_cli.clips import images_by_stream
 from activity_cli.engines.choice import Engine
 from activity_cli.errors import ModelError, SettingsError
 from activity_cli.export.metadata import GraphMetadata
 from activity_cli.export.runners import GraphRunner
-from activity_cli.export.signature import Format, Part, Precision, frame_roles, signature_of
+from activity_cli.export.signature import Format, Part, Precision, signature_of
 from activity_cli.files import is_file, is_folder
-from activity_cli.types import FrameRole
+from activity_cli.types import FrameRole, frame_roles
 
 SUFFIXES: dict[str, Format] = {
     ".onnx": "onnx",
@@ -134,13 +134,8 @@ class ExportedRunner:
     def _run(self, inputs: Mapping[FrameRole, NDArray[np.uint8]]) -> NDArray[np.float32]:
         if "whole" in self._graphs:
             return self._graphs["whole"].run({str(role): x for role, x in inputs.items()})
-        streams = [inputs["frames"]] if "rgb" in self._clip.streams else []
-        if "motion" in self._clip.streams:
-            gain = self._clip.motion_gain
-            streams.append(motion_image(inputs["later"], inputs["earlier"], gain))
-        if "flow" in self._clip.streams:
-            streams.append(inputs["flow"])
-        pictures = np.stack(streams, axis=1)  # (B, S, T, H, W, channels)
+        streams = images_by_stream(inputs, self._clip)
+        pictures = np.stack(list(streams.values()), axis=1)  # (B, S, T, H, W, channels)
         shape = pictures.shape
         features = self._graphs["cnn"].run({"frames": pictures.reshape(-1, *shape[3:])})
         return self._graphs["classifier"].run({"features": features.reshape(*shape[:3], -1)})

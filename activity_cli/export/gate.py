@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from activity_cli.clips import read_frames
 from activity_cli.errors import DataError, VideoError
 from activity_cli.export.exported import ExportedModel, ExportedRunner
-from activity_cli.export.signature import Format, Precision, frame_roles
+from activity_cli.export.signature import Format, Precision
 from activity_cli.settings import ClipSettings
-from activity_cli.types import ClipFrames, FrameRole
+from activity_cli.types import ClipFrames, FrameRole, frame_roles
 
 if TYPE_CHECKING:
     from activity_cli.export.graphs import ClipNetwork

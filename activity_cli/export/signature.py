@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from activity_cli.bundle import ModelDescription
-from activity_cli.settings import ClipSettings
-from activity_cli.types import FrameRole
+from activity_cli.types import frame_roles
 
 Format = Literal["onnx", "openvino", "torchscript", "torch-export"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -41,14 +40,6 @@ class Signature:
 
     inputs: tuple[TensorSpec, ...]
     output: TensorSpec
-
-
-def frame_roles(clip: ClipSettings) -> tuple[FrameRole, ...]:
-    """The roles of `ClipFrames.images` that a model reads, in the order of its inputs."""
-    rgb: tuple[FrameRole, ...] = ("frames",) if "rgb" in clip.streams else ()
-    motion: tuple[FrameRole, ...] = ("earlier", "later") if "motion" in clip.streams else ()
-    flow: tuple[FrameRole, ...] = ("flow",) if "flow" in clip.streams else ()
-    return rgb + motion + flow
 
 
 def signature_of(part: Part, description: ModelDescription, *, dynamic: bool) -> Signature:

@@ -17,13 +17,12 @@ from activity_cli.clips import read_views
 from activity_cli.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.export.exported import ExportedModel, open_exported
-from activity_cli.export.signature import frame_roles
 from activity_cli.features import ClipRequest, threads_for
 from activity_cli.long_video import Scan
 from activity_cli.overlap import overlap
 from activity_cli.predictors.results import scored, unscored
 from activity_cli.predictors.sliding import Sliding, make_slider, wanted_segments
-from activity_cli.types import ClipFrames, FileResult, FrameRole, Images, Points
+from activity_cli.types import ClipFrames, FileResult, FrameRole, Images, Points, frame_roles
 from activity_cli.views import made_with_views, views_at_test_time
 
 
