@@ -238,8 +238,8 @@ def test_every_engine_says_the_same(engine: str, shared: Workplace, workplace: W
 def small(shared: Workplace) -> str:
     """A model with a small CNN of its own, which engines and formats take in a moment."""
     options = ("--cnn", "scratch", "--frames", "4", "--frame-size", "32", "--conv-channels", "4,8")
-    shared.run("train", "clips", "--name", "small", *options, "--cnn-epochs", "1", "--epochs", "1")
-    return str(shared.folder / "runs" / "small")
+    shared.run("train", "clips", "--name", "tiny", *options, "--cnn-epochs", "1", "--epochs", "1")
+    return str(shared.folder / "runs" / "tiny")
 
 
 def test_an_export_is_a_model_for_predict_and_evaluate(
