@@ -8,12 +8,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from activity_cli.closeable import Closeable
+from activity_cli.common.closeable import Closeable
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from activity_cli.engines.choice import Precision
-    from activity_cli.prediction import Predictor
+    from activity_cli.features.engines.choice import Precision
+    from activity_cli.predict.predictor import Predictor
     from activity_cli.types import FileResult
 
 
@@ -62,7 +62,7 @@ class ActionModel(Closeable):
         Returns:
             One result per path, in order, as soon as it is there.
         """
-        from activity_cli.features import ClipRequest
+        from activity_cli.features.extraction import ClipRequest
 
         return self._predictor.predict(ClipRequest(path=Path(path)) for path in paths)
 
@@ -107,11 +107,11 @@ def load_model(
         ActivityError: there is no such model, or it cannot be computed here as asked; `message`
             says why and `hint` what to do.
     """
-    from activity_cli.decoder_pool import Decoders
-    from activity_cli.engines.choice import choose_engine
-    from activity_cli.paths import default_cache_dir
-    from activity_cli.prediction import load_predictor
-    from activity_cli.predictors.sliding import Sliding
+    from activity_cli.common.paths import default_cache_dir
+    from activity_cli.features.engines.choice import choose_engine
+    from activity_cli.predict.predictor import load_predictor
+    from activity_cli.predict.sliding import Sliding
+    from activity_cli.video.decoder_pool import Decoders
 
     sliding = Sliding(window_seconds=window_seconds, stride_seconds=stride_seconds)
     is_free = (engine, device, precision) == ("auto", "auto", "auto")

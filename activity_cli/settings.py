@@ -300,7 +300,7 @@ FROZEN = CnnSettings()
 """The CNN stays as it is."""
 
 
-USUAL_CLIPS = 200
+REFERENCE_NUM_CLIPS = 200
 """Training clips that the settings of training are meant for; with other numbers of clips, what
 depends on them is scaled."""
 _USUAL_EPOCHS, _USUAL_PATIENCE = 40, 15
@@ -388,7 +388,7 @@ class TrainSettings(_Settings):
         """
         steps, usual_steps = (
             math.ceil(clips / (self.batch_size * self.accumulate))
-            for clips in (num_clips, USUAL_CLIPS)
+            for clips in (num_clips, REFERENCE_NUM_CLIPS)
         )
         enough = math.ceil(_USUAL_EPOCHS * max(1, usual_steps / steps))
         settled = replace(self, epochs=self.epochs or enough)
@@ -414,7 +414,7 @@ class AuditSettings(_Settings):
             ) from error
 
 
-USUAL_AUDIT = AuditSettings()
+DEFAULT_AUDIT = AuditSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ def frame_roles(clip: ClipSettings) -> tuple[FrameRole, ...]:
     return rgb + motion + flow
 
 
-class Points(Protocol):
+class Timesteps(Protocol):
     """N points in time, as they come from a long or a live video."""
 
     @property

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 START_NODES = """
 import json, sys, time
-from activity_cli.guarded_imports import import_ray
+from activity_cli.common.optional_dependencies import import_ray
 import_ray()
 from ray.cluster_utils import Cluster
 

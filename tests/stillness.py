@@ -9,10 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from activity_cli.cnn import FrameFeatures
-from activity_cli.explaining.importance import evidence_weights, measure_importance, members_of
-from activity_cli.explaining.values import Floats, Importance
-from activity_cli.network import ClipScorer
+from activity_cli.evaluation.explanation.importance import (
+    evidence_weights,
+    measure_importance,
+    members_of,
+)
+from activity_cli.evaluation.explanation.values import Floats, Importance
+from activity_cli.features.cnn import FrameFeatures
+from activity_cli.model.network import ClipScorer
 from activity_cli.sampledata.clip import make_up_clip
 from activity_cli.sampledata.person import Person
 from activity_cli.types import Clip

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Never
 
-from activity_cli.workers import WorkerPool
+from activity_cli.common.processes.pool import WorkerPool
 
 
 class OddError(Exception):

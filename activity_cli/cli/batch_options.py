@@ -10,11 +10,11 @@ from activity_cli.cli.option_groups import option
 from activity_cli.cli.options import MachineOptions
 
 if TYPE_CHECKING:
-    from activity_cli.batch import FailureLimit
-    from activity_cli.prediction import Predictor
-    from activity_cli.predictors.sliding import Sliding
-    from activity_cli.report.result_file import GoingOn
-    from activity_cli.sources import Found
+    from activity_cli.predict.batch import FailureLimit
+    from activity_cli.predict.predictor import Predictor
+    from activity_cli.predict.results.result_file import ResumePolicy
+    from activity_cli.predict.sliding import Sliding
+    from activity_cli.video.sources import Found
 
 _BATCH = "Many files"
 
@@ -60,7 +60,7 @@ class BatchOptions:
             DataError: the patterns leave nothing.
             SettingsError: the shard is none.
         """
-        from activity_cli.batch import Shard, select
+        from activity_cli.predict.batch import Shard, select
 
         return select(
             found,
@@ -70,21 +70,21 @@ class BatchOptions:
         )
 
     @property
-    def made_with(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """What a journal remembers of these, so that only the same part goes on in its file.
 
         Raises:
             SettingsError: the shard is none.
         """
-        from activity_cli.batch import SHARD, Shard
+        from activity_cli.predict.batch import SHARD, Shard
 
         return {SHARD: str(Shard.parse(self.shard))} if self.shard else {}
 
-    def going_on(self, *, overwrite: bool) -> "GoingOn":
+    def going_on(self, *, overwrite: bool) -> "ResumePolicy":
         """When a file that has a row is done again."""
-        from activity_cli.report.result_file import GoingOn
+        from activity_cli.predict.results.result_file import ResumePolicy
 
-        return GoingOn(
+        return ResumePolicy(
             overwrite=overwrite,
             retry_failed=self.retry_failed,
             verify_content=self.verify_content,
@@ -96,7 +96,7 @@ class BatchOptions:
         Raises:
             SettingsError: it is no number.
         """
-        from activity_cli.batch import FailureLimit
+        from activity_cli.predict.batch import FailureLimit
 
         return FailureLimit.parse(self.max_failures) if self.max_failures else None
 
@@ -141,7 +141,7 @@ class ClusterOptions:
         """
         if self.cluster is None:
             return nullcontext()
-        from activity_cli.cluster_connection import connect
+        from activity_cli.predict.cluster.connection import connect
 
         return connect(self.cluster, on_note=on_note)
 
@@ -162,7 +162,7 @@ class ClusterOptions:
             ActivityError: as `prediction.load_predictor` and `cluster.ClusterPredictor` say.
         """
         if self.cluster is None:
-            from activity_cli.prediction import load_predictor
+            from activity_cli.predict.predictor import load_predictor
 
             return load_predictor(
                 model,
@@ -174,9 +174,9 @@ class ClusterOptions:
                 test_views=test_views,
                 on_prepare=on_prepare,
             )
-        from activity_cli.cluster import ClusterPredictor, Workers
-        from activity_cli.cluster_worker import Recipe
-        from activity_cli.long_video import no_seconds
+        from activity_cli.predict.cluster.driver import ClusterPredictor, Workers
+        from activity_cli.predict.cluster.worker import Recipe
+        from activity_cli.predict.long_video import no_seconds
 
         least, most = 1, None
         if self.cluster_workers is not None:

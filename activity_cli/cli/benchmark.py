@@ -56,12 +56,12 @@ def benchmark(
     Each runs in a process of its own: frames per second, time per clip, start, size, memory, and
     how far its scores are from those of torch. Some take a while: about 20 seconds each.
     """
-    from activity_cli.benchmark import run_benchmark
-    from activity_cli.files import new_folder, write_json
-    from activity_cli.report.benchmark import plot_benchmark, show_benchmark
-    from activity_cli.report.console import results_console
+    from activity_cli.common.files import new_folder, write_json
+    from activity_cli.export.benchmark import run_benchmark
+    from activity_cli.report.terminal.benchmark import plot_benchmark, show_benchmark
+    from activity_cli.report.terminal.console import results_console
     from activity_cli.sampledata import draw_dataset
-    from activity_cli.sources import expand_sources
+    from activity_cli.video.sources import expand_sources
 
     if output is not None:
         new_folder(output, overwrite=overwrite)

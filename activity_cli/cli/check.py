@@ -51,12 +51,12 @@ def check(
     Copies are found also where they were re-encoded, resized or trimmed; in labelled data the
     report says which of them cross labels, groups, splits or folds.
     """
-    from activity_cli.checking import FileCheck
-    from activity_cli.inventory import take_inventory
+    from activity_cli.data.inspection.checks import FileCheck
+    from activity_cli.data.inspection.inventory import take_inventory
+    from activity_cli.data.inspection.survey import survey
     from activity_cli.report import check_rows
-    from activity_cli.report.check import describe_failures, show_survey
-    from activity_cli.report.console import messages_console, results_console
-    from activity_cli.survey import survey
+    from activity_cli.report.terminal.check import describe_failures, show_survey
+    from activity_cli.report.terminal.console import messages_console, results_console
 
     inventory = take_inventory(sources).select(pattern or (), exclude or ())
     if output is not None:

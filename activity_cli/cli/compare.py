@@ -39,9 +39,9 @@ def compare(
     Each run is compared with the first, clip by clip; a p-value is given where both have
     measured the same clips.
     """
-    from activity_cli.comparison import compare_with_first, differing_settings, read_run
-    from activity_cli.report import comparison as report_of
-    from activity_cli.report.console import messages_console, results_console
+    from activity_cli.evaluation.comparison import compare_with_first, differing_settings, read_run
+    from activity_cli.report.terminal import comparison as report_of
+    from activity_cli.report.terminal.console import messages_console, results_console
 
     if len(runs) < 2:
         raise SettingsError("One run has nothing to be compared with.", hint="Name two or more.")
@@ -50,7 +50,7 @@ def compare(
     read = [read_run(folder) for folder in runs]
     models = [run.model for run in read if run.model is not None]
     if speed and models:
-        from activity_cli.speed import ms_per_clip
+        from activity_cli.export.speed import ms_per_clip
 
         with progress_report(quiet=quiet) as report:
             times = ms_per_clip(

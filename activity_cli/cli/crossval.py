@@ -61,16 +61,16 @@ def crossval(
     or source is in training and held out at once.
     """
     del settings  # its values are in the options by now
-    from activity_cli.bundle import MODEL_SUBFOLDER
-    from activity_cli.crossval import run_crossval
-    from activity_cli.ensembles import save_ensemble
-    from activity_cli.evidence_of import crossval_evidence
-    from activity_cli.files import new_folder
-    from activity_cli.report.console import results_console
-    from activity_cli.report.figures import REPORT_FILE, show_crossval
+    from activity_cli.common.files import new_folder
+    from activity_cli.data.splits import make_folds
+    from activity_cli.model.folder import MODEL_SUBFOLDER
+    from activity_cli.report.assembly import crossval_evidence
     from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import crossval_metrics, write_crossval, write_ensemble_card
-    from activity_cli.splits import make_folds
+    from activity_cli.report.terminal.console import results_console
+    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_crossval
+    from activity_cli.training.crossval import run_crossval
+    from activity_cli.training.ensembles import save_ensemble
 
     if ensemble and output is None:
         raise SettingsError(
@@ -86,7 +86,7 @@ def crossval(
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
-            clip.reading(machine, report, cnn.settings(), augmentation.settings()),
+            clip.data_config(machine, report, cnn.settings(), augmentation.settings()),
             deal=lambda dataset: make_folds(
                 dataset,
                 num_folds=folds.folds,

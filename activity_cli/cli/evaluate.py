@@ -37,16 +37,16 @@ def evaluate(
 
     The figures mean something only for clips that the model was not trained on.
     """
-    from activity_cli.dataset import load_dataset
-    from activity_cli.evidence_of import measurement_evidence
-    from activity_cli.files import new_folder
-    from activity_cli.measurement import evaluate_model, probe_order
-    from activity_cli.prediction import load_predictor
-    from activity_cli.rejection import with_rejection
-    from activity_cli.report.console import results_console
-    from activity_cli.report.figures import REPORT_FILE, show_measurement
+    from activity_cli.common.files import new_folder
+    from activity_cli.data.dataset import load_dataset
+    from activity_cli.evaluation.measurement import evaluate_model, probe_order
+    from activity_cli.predict.predictor import load_predictor
+    from activity_cli.predict.rejection import with_rejection
+    from activity_cli.report.assembly import measurement_evidence
     from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import measurement_metrics, write_measurement
+    from activity_cli.report.terminal.console import results_console
+    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_measurement
 
     dataset = load_dataset(data, min_labels=1)
     if output is not None:
@@ -68,7 +68,7 @@ def evaluate(
     evidence = measurement_evidence(
         measurement,
         dataset,
-        engine=predictor.made_with["engine"],
+        engine=predictor.provenance["engine"],
         orders=probe.scores() if probe else None,
         command=this_command(),
     )

@@ -45,16 +45,16 @@ def explain(
     Needs torch, by which the score may differ in the third digit from that of `predict`. Exported
     models cannot be explained.
     """
-    from activity_cli.explaining.explainer import check_request, explain_video
-    from activity_cli.features import ClipRequest
-    from activity_cli.files import new_folder
-    from activity_cli.report.console import results_console
-    from activity_cli.report.explained import explanation_values, show_explanation
+    from activity_cli.common.files import new_folder
+    from activity_cli.evaluation.explanation.explainer import check_request, explain_video
+    from activity_cli.features.extraction import ClipRequest
+    from activity_cli.report.terminal.console import results_console
+    from activity_cli.report.terminal.explanation import explanation_values, show_explanation
 
     request = ClipRequest(path=video, start_seconds=start, end_seconds=end)
     loaded = check_request(request, model, label=label)
     if save_video is not None:
-        from activity_cli.rendering.overlay import check_output
+        from activity_cli.report.overlay.video import check_output
 
         check_output(save_video, ".mp4", video, overwrite=overwrite)
     if output is not None:
@@ -62,11 +62,11 @@ def explain(
     with progress_report(quiet=quiet) as report:
         explanation = explain_video(loaded, request, label=label, on_note=report.warn)
         if output is not None:
-            from activity_cli.report.explanation import write_explanation
+            from activity_cli.report.figures.explanation import write_explanation
 
             write_explanation(explanation, output)
         if save_video is not None:
-            from activity_cli.rendering.heat_video import save_heat_video
+            from activity_cli.report.overlay.heat_video import save_heat_video
 
             save_heat_video(explanation, save_video, overwrite=overwrite, on_progress=report)
         if json:

@@ -83,12 +83,12 @@ def export(
     it. Every export is run against torch at several lengths and batch sizes; if it says anything
     else, nothing is written. `activity predict --model` takes exports like any model.
     """
-    from activity_cli.bundle import load_model
     from activity_cli.errors import ExportError
-    from activity_cli.export.exported import is_exported
     from activity_cli.export.exporting import ParityError, export_model
-    from activity_cli.report.console import messages_console, results_console
-    from activity_cli.report.exports import show_export
+    from activity_cli.model.folder import load_model
+    from activity_cli.predict.exported.loading import is_exported
+    from activity_cli.report.terminal.console import messages_console, results_console
+    from activity_cli.report.terminal.exports import show_export
 
     if precision == "bf16":
         raise ExportError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from activity_cli.cli.option_groups import option
 
 if TYPE_CHECKING:
-    from activity_cli.events import EventSettings
+    from activity_cli.predict.live.events import EventSettings
 
 _SOURCE, _EVENTS = "Source", "Events"
 
@@ -104,7 +104,7 @@ class EventOptions:
         Raises:
             SettingsError: one is out of range.
         """
-        from activity_cli.events import EventSettings
+        from activity_cli.predict.live.events import EventSettings
 
         return EventSettings(
             alerts=tuple(self.alert or ()),

@@ -36,8 +36,8 @@ def merge(
     a later version of a video before an earlier one. Journals beside the files are merged as
     well, so that predict goes on from the output.
     """
-    from activity_cli.merging import merge_results
-    from activity_cli.report.console import messages_console, show_merged
+    from activity_cli.predict.results.merging import merge_results
+    from activity_cli.report.terminal.console import messages_console, show_merged
 
     merged = merge_results(files, output, overwrite=overwrite, partial=partial)
     if json:

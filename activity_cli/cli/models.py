@@ -12,9 +12,9 @@ EXAMPLE = "activity models"
 
 def models(json: options.Json = False) -> None:
     """List the shipped models and the pretrained CNNs (backbones)."""
-    from activity_cli.backbones import list_backbones
-    from activity_cli.bundle import load_model, shipped_models
-    from activity_cli.report.console import messages_console, results_console, show_models
+    from activity_cli.features.backbones import list_backbones
+    from activity_cli.model.folder import load_model, shipped_models
+    from activity_cli.report.terminal.console import messages_console, results_console, show_models
 
     with messages_console().status("Reading the catalogue of CNNs"):
         shipped = [load_model(folder).description for folder in shipped_models()]

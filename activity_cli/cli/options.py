@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from activity_cli.cli.option_groups import option, with_option_groups
-from activity_cli.engines.choice import Engine, Precision, choose_engine
-from activity_cli.paths import default_cache_dir
+from activity_cli.common.paths import default_cache_dir
+from activity_cli.features.engines.choice import Engine, Precision, choose_engine
 
 if TYPE_CHECKING:
-    from activity_cli.decoder_pool import Decoders
+    from activity_cli.video.decoder_pool import Decoders
 
 __all__ = ["with_option_groups"]
 
@@ -131,7 +131,7 @@ class MachineOptions(EngineOptions):
         Args:
             num_cores: that they are to keep to, if this process has not the whole machine.
         """
-        from activity_cli.decoder_pool import Decoders
+        from activity_cli.video.decoder_pool import Decoders
 
         num_workers = self.workers or num_cores
         own = {} if num_workers is None else {"num_workers": num_workers}

@@ -17,7 +17,7 @@ from activity_cli.cli.window_options import WindowOptions
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from activity_cli.long_video import OnSeconds
+    from activity_cli.predict.long_video import OnSeconds
     from activity_cli.types import FileResult
 
 EXAMPLE = "activity predict footage/ --model runs/gym --output scores.csv"
@@ -61,14 +61,14 @@ def predict(
     read. The same command again does only what is missing, changed or was not finished. A name
     that begins with a dash comes after two dashes: activity predict -- -odd.mp4
     """
-    from activity_cli.batch import score_files
-    from activity_cli.prediction import Tally
-    from activity_cli.rejection import with_rejection
-    from activity_cli.rendering.pictures import PictureMaker
-    from activity_cli.report import console
-    from activity_cli.report.result_file import RowShape, open_results
-    from activity_cli.report.segment_outputs import SegmentOutputs, video_segments
-    from activity_cli.sources import find_sources
+    from activity_cli.predict.batch import score_files
+    from activity_cli.predict.predictor import Tally
+    from activity_cli.predict.rejection import with_rejection
+    from activity_cli.predict.results.result_file import RowSchema, open_results
+    from activity_cli.predict.results.segment_outputs import SegmentOutputs, video_segments
+    from activity_cli.report.overlay.outputs import PictureMaker
+    from activity_cli.report.terminal import console
+    from activity_cli.video.sources import find_sources
 
     started = time.perf_counter()
     paths = batch.select(find_sources(sources))
@@ -100,7 +100,7 @@ def predict(
     ):
         predictor = with_rejection(scoring, reject, on_rule=report.note)
         description = predictor.description
-        shape = RowShape(top_k=top_k, labels=description.labels if all_scores else ())
+        shape = RowSchema(top_k=top_k, labels=description.labels if all_scores else ())
         pictures = PictureMaker(wishes, paths, model=description.name)
 
         with (
@@ -108,7 +108,7 @@ def predict(
                 output,
                 paths,
                 shape,
-                made_with={**predictor.made_with, **batch.made_with},
+                provenance={**predictor.provenance, **batch.provenance},
                 going_on=batch.going_on(overwrite=overwrite),
                 outputs=segment_files.files,
             )
@@ -165,7 +165,7 @@ def predict(
 
 def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":
     """What shows how far a long video has come: a bar, or beside that of the batch."""
-    from activity_cli.report.console import describe_long_video
+    from activity_cli.report.terminal.console import describe_long_video
 
     def on_seconds(path: Path, done: float, total: float) -> None:
         if is_alone:
@@ -177,6 +177,6 @@ def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":
 
 
 def _segments_of(result: "FileResult") -> dict[str, Any]:
-    from activity_cli.report.segment_files import segment_values
+    from activity_cli.predict.results.segment_files import segment_values
 
     return {"segments": [segment_values(segment) for segment in result.segments]}

@@ -14,7 +14,7 @@ _RUN = "Run"
 def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
     """Take the options that are not given from the run that goes on."""
     if folder is not None:
-        from activity_cli.resuming import require_checkpoint
+        from activity_cli.training.resuming import require_checkpoint
 
         require_checkpoint(folder)
         read_below(context, folder)

@@ -12,8 +12,8 @@ from typing import Annotated, Any, get_args
 import typer
 
 from activity_cli.cli.option_groups import fields_of, groups_of
+from activity_cli.common.settings_file import Key, read_settings, write_settings
 from activity_cli.errors import SettingsError
-from activity_cli.settings_file import Key, read_settings, write_settings
 
 _HEADER = """\
 Settings of activity: `activity train DATA --settings FILE`, and the same for crossval.

@@ -30,7 +30,7 @@ from activity_cli.cli.train_options import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from activity_cli.learning.log import TrainingLog
+    from activity_cli.training.loop.log import TrainingLog
 
 EXAMPLE = "activity train clips --name gym"
 
@@ -67,25 +67,25 @@ def train(
     test), start and end (seconds).
     """
     del settings  # its values are in the options by now
-    from activity_cli.evidence_of import training_evidence
-    from activity_cli.fitting import Plan, learn
-    from activity_cli.learning.log import TrainingLog
-    from activity_cli.learning.loop import Session
-    from activity_cli.learning.team import join_team
-    from activity_cli.rehearsal import rehearse
-    from activity_cli.rendering.contact_sheet import save_preview
-    from activity_cli.report.figures import REPORT_FILE, show_training
+    from activity_cli.report.assembly import training_evidence
+    from activity_cli.report.figures.contact_sheet import save_preview
     from activity_cli.report.html.page import write_report
-    from activity_cli.report.rehearsal import show_rehearsal
     from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
-    from activity_cli.resuming import CHECKPOINT_FOLDER
-    from activity_cli.runs import keep, run_folder
+    from activity_cli.report.terminal.dry_run import show_rehearsal
+    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_training
+    from activity_cli.training.dry_run import run_dry
+    from activity_cli.training.fitting import Plan, learn
+    from activity_cli.training.loop.distributed import init_distributed
+    from activity_cli.training.loop.log import TrainingLog
+    from activity_cli.training.loop.loop import Session
+    from activity_cli.training.resuming import CHECKPOINT_FOLDER
+    from activity_cli.training.run import keep, run_folder
 
     deadline = math.inf if time_limit is None else time.monotonic() + 60 * time_limit
-    with join_team() as team, progress_report(quiet=quiet or not team.is_main) as report:
+    with init_distributed() as team, progress_report(quiet=quiet or not team.is_main) as report:
         plan = Plan(
             data=data,
-            reading=clip.reading(machine, report, cnn.settings(), augmentation.settings()),
+            data_config=clip.data_config(machine, report, cnn.settings(), augmentation.settings()),
             network=network.settings(),
             settings=training.settings(),
             cnn=cnn.settings(),
@@ -96,12 +96,12 @@ def train(
         )
         if preview is not None:
             if team.is_main:
-                num_clips = save_preview(data, plan.reading, preview)
+                num_clips = save_preview(data, plan.data_config, preview)
                 _print({"preview": str(preview), "clips": num_clips} if json else str(preview))
             return
         if dry_run:
             if team.is_main:
-                rehearsal = rehearse(plan)
+                rehearsal = run_dry(plan)
                 _print(rehearsal.to_json() if json else show_rehearsal(rehearsal))
             return
         with (
@@ -149,7 +149,7 @@ def _saying_how_to_go_on(data: Path, folder: Path, log: "TrainingLog") -> Iterat
 
 def _print(result: "dict[str, Any] | RenderableType") -> None:
     """As JSON, or for people; a path stays in one line."""
-    from activity_cli.report.console import results_console
+    from activity_cli.report.terminal.console import results_console
 
     if isinstance(result, str):
         typer.echo(result)

@@ -30,7 +30,7 @@ from activity_cli.settings import (
 
 if TYPE_CHECKING:
     from activity_cli.cli.progress import ProgressReport
-    from activity_cli.labelled import Reading
+    from activity_cli.features.labelled import DataConfig
 
 _CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
 _SCRATCH_FRAME = 32
@@ -86,21 +86,21 @@ class ClipOptions:
         option(panel=READING, text="What the CNN sees: 3 is RGB, 1 grey (--cnn scratch alone)."),
     ] = "3"
 
-    def reading(
+    def data_config(
         self,
         machine: MachineOptions,
         report: "ProgressReport",
         cnn: CnnSettings,
         augment: AugmentSettings = NO_VIEWS,
-    ) -> "Reading":
+    ) -> "DataConfig":
         """All that the reading of labelled clips needs.
 
         Raises:
             BackboneError: the CNN is unknown or its weights are not to be had.
             SettingsError: it cannot see such frames.
         """
-        from activity_cli.backbones import find_backbone, scratch_backbone
-        from activity_cli.labelled import Reading
+        from activity_cli.features.backbones import find_backbone, scratch_backbone
+        from activity_cli.features.labelled import DataConfig
 
         found = None if cnn.mode == "scratch" else find_backbone(self.backbone)
         clip = ClipSettings(
@@ -112,7 +112,7 @@ class ClipOptions:
         )
         backbone = found or scratch_backbone(clip, cnn.conv_channels)
         backbone.check_frames(clip)
-        return Reading(
+        return DataConfig(
             backbone=backbone,
             clip=clip,
             cache_dir=machine.cache,

@@ -22,8 +22,8 @@ from activity_cli.cli.tune_options import SearchOptions
 from activity_cli.settings import FROZEN
 
 if TYPE_CHECKING:
-    from activity_cli.tuning.run import Listener
-    from activity_cli.tuning.search import Trial
+    from activity_cli.training.tuning.run import Listener
+    from activity_cli.training.tuning.search import Trial
 
 EXAMPLE = "activity tune clips --trials 40"
 
@@ -60,17 +60,17 @@ def tune(
     at any time: the same command goes on. best.toml is for `activity train --settings`.
     """
     del settings  # its values are in the options by now
-    from activity_cli.report.console import results_console
-    from activity_cli.report.tuning import show_tuning, tuning_metrics, write_tuning
-    from activity_cli.tuning.folder import BEST_FILE
-    from activity_cli.tuning.run import tune as run_search
-    from activity_cli.tuning.space import Candidate
+    from activity_cli.report.terminal.console import results_console
+    from activity_cli.report.terminal.tuning import show_tuning, tuning_metrics, write_tuning
+    from activity_cli.training.tuning.folder import BEST_FILE
+    from activity_cli.training.tuning.run import tune as run_search
+    from activity_cli.training.tuning.space import Candidate
 
     folder = output or Path("tuning") / data.resolve().stem
     with progress_report(quiet=quiet) as report:
-        reading = clip.reading(machine, report, FROZEN)
+        data_config = clip.data_config(machine, report, FROZEN)
         base = Candidate(
-            clip=reading.clip, network=network.settings(), training=training.settings()
+            clip=data_config.clip, network=network.settings(), training=training.settings()
         )
         decoders = machine.decoders()
         plan = search.plan(
@@ -82,7 +82,9 @@ def tune(
         )
         listener = _listener(context, folder, report)
         try:
-            run = run_search(data, reading, folder, plan, overwrite=overwrite, listener=listener)
+            run = run_search(
+                data, data_config, folder, plan, overwrite=overwrite, listener=listener
+            )
         except KeyboardInterrupt:
             raise StoppedError(
                 f"Interrupted. The same command goes on; trials and best settings so far are in "
@@ -98,12 +100,12 @@ def tune(
 
 def _listener(context: typer.Context, folder: Path, report: ProgressReport) -> "Listener":
     """Shows the progress, and keeps the files of the search up to date with every trial."""
-    from activity_cli.files import write_text_atomically
-    from activity_cli.report.tuning import describe_best, trials_csv
-    from activity_cli.settings_file import write_settings
-    from activity_cli.tuning.folder import BEST_FILE, TRIALS_FILE
-    from activity_cli.tuning.run import Listener
-    from activity_cli.tuning.search import best_of
+    from activity_cli.common.files import write_text_atomically
+    from activity_cli.common.settings_file import write_settings
+    from activity_cli.report.terminal.tuning import describe_best, trials_csv
+    from activity_cli.training.tuning.folder import BEST_FILE, TRIALS_FILE
+    from activity_cli.training.tuning.run import Listener
+    from activity_cli.training.tuning.search import best_of
 
     keys = [key for key in settings_keys() if key.table in {"clip", "network", "training", "audit"}]
     command = this_command()

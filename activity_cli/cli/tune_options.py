@@ -9,11 +9,11 @@ from activity_cli.cli.train_options import DealOptions
 from activity_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    from activity_cli.dataset import Dataset
+    from activity_cli.data.dataset import Dataset
+    from activity_cli.data.splits import Folds
     from activity_cli.settings import AuditSettings
-    from activity_cli.splits import Folds
-    from activity_cli.tuning.run import Plan
-    from activity_cli.tuning.space import Candidate
+    from activity_cli.training.tuning.run import Plan
+    from activity_cli.training.tuning.space import Candidate
 
 _PANEL = "Search"
 
@@ -79,8 +79,8 @@ class SearchOptions:
         Raises:
             SettingsError: a setting cannot be searched, or options exclude each other.
         """
-        from activity_cli.tuning.run import Plan
-        from activity_cli.tuning.space import Space
+        from activity_cli.training.tuning.run import Plan
+        from activity_cli.training.tuning.space import Space
 
         if self.outer_folds is not None and folds.fold_column is not None:
             raise SettingsError(
@@ -111,7 +111,7 @@ class SearchOptions:
 
 
 def _deal(options: DealOptions, seed: int, num_folds: int, dataset: "Dataset") -> "Folds":
-    from activity_cli.splits import make_folds
+    from activity_cli.data.splits import make_folds
 
     return make_folds(
         dataset,

@@ -15,8 +15,8 @@ from activity_cli.cli.window_options import LengthOptions
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from activity_cli.live.settings import WatchSettings
-    from activity_cli.predictors.live import LiveModel
+    from activity_cli.predict.live.model import LiveModel
+    from activity_cli.predict.live.settings import WatchSettings
 
 EXAMPLE = "activity watch 0 --alert fight --run 'notify-send Fight'"
 
@@ -61,15 +61,15 @@ def watch(
     or stream that is lost is tried again, less and less often. A file is read on as it grows, if
     it is .mkv or .ts; an .mp4 cannot be read before it is finished. Ctrl-C ends with a summary.
     """
-    from activity_cli.event_actions import EventActions, check_url, split_command
-    from activity_cli.live.messages import Happened
-    from activity_cli.live.source import parse_source
-    from activity_cli.predictors.live import load_live_model
-    from activity_cli.rejection import read_rule
-    from activity_cli.report.live_json import event_json
-    from activity_cli.report.live_view import LiveView
-    from activity_cli.report.live_window import open_window
-    from activity_cli.watching import Watch
+    from activity_cli.predict.live.event_actions import EventActions, check_url, split_command
+    from activity_cli.predict.live.messages import Happened
+    from activity_cli.predict.live.model import load_live_model
+    from activity_cli.predict.live.source import parse_source
+    from activity_cli.predict.live.watching import Watch
+    from activity_cli.predict.rejection import read_rule
+    from activity_cli.report.overlay.live_window import open_window
+    from activity_cli.report.terminal.live_json import event_json
+    from activity_cli.report.terminal.live_view import LiveView
 
     what = parse_source(source)
     what.check_exists()
@@ -126,8 +126,8 @@ def _settings(
     max_delay: float | None,
     show: bool,
 ) -> "WatchSettings":
-    from activity_cli.live.settings import WatchSettings
-    from activity_cli.windows import choose_windows
+    from activity_cli.predict.live.settings import WatchSettings
+    from activity_cli.video.windows import choose_windows
 
     windows = choose_windows(
         model.description.clip.num_frames,

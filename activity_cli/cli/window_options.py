@@ -8,9 +8,9 @@ from activity_cli.cli.option_groups import option
 from activity_cli.errors import SettingsError
 
 if TYPE_CHECKING:
-    from activity_cli.long_video import OnSeconds
-    from activity_cli.predictors.sliding import Sliding
-    from activity_cli.rendering.pictures import PictureWishes
+    from activity_cli.predict.long_video import OnSeconds
+    from activity_cli.predict.sliding import Sliding
+    from activity_cli.report.overlay.outputs import PictureWishes
 
 _WINDOWS = "Long videos"
 
@@ -93,7 +93,7 @@ class WindowOptions(LengthOptions):
 
     def pictures(self, *, overwrite: bool) -> "PictureWishes":
         """The files to make of each video."""
-        from activity_cli.rendering.pictures import PictureWishes
+        from activity_cli.report.overlay.outputs import PictureWishes
 
         return PictureWishes(
             save_video=self.save_video,
@@ -108,7 +108,7 @@ class WindowOptions(LengthOptions):
         Raises:
             SettingsError: wishes that do not go together.
         """
-        from activity_cli.predictors.sliding import Sliding
+        from activity_cli.predict.sliding import Sliding
         from activity_cli.settings import SegmentSettings
 
         if not self.whole:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from activity_cli.bundle import Model
 from activity_cli.export import formats
-from activity_cli.export.exported import SUFFIXES
 from activity_cli.export.graphs import ClipNetwork, Graph, graph_of
 from activity_cli.export.joining import join_onnx, join_openvino
-from activity_cli.export.metadata import GraphMetadata
 from activity_cli.export.quantize import quantize_onnx, quantize_openvino
-from activity_cli.export.signature import Format, Part, Precision
+from activity_cli.model.folder import Model
+from activity_cli.predict.exported.loading import SUFFIXES
+from activity_cli.predict.exported.metadata import GraphMetadata
+from activity_cli.predict.exported.signature import Format, Part, Precision
 from activity_cli.types import Images
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from textwrap import dedent
 
-from activity_cli.bundle import ModelDescription
-from activity_cli.export.metadata import DOCUMENT_KEY
-from activity_cli.export.signature import Format, Part
-from activity_cli.flow import FLOW_GAIN, STILL
+from activity_cli.model.folder import ModelDescription
+from activity_cli.predict.exported.metadata import DOCUMENT_KEY
+from activity_cli.predict.exported.signature import Format, Part
 from activity_cli.settings import ClipSettings
-from activity_cli.steadying import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
 from activity_cli.types import frame_roles
+from activity_cli.video.flow import FLOW_GAIN, STILL
+from activity_cli.video.stabilization import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
 
 RUNTIME_PACKAGES: dict[Format, str] = {
     "onnx": "onnxruntime",

@@ -7,20 +7,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from activity_cli.bundle import Model
-from activity_cli.clips import make_streams
+from activity_cli.common.files import new_folder, output_error, write_json, write_text_atomically
+from activity_cli.common.optional_dependencies import import_nncf, require_onnx
 from activity_cli.errors import ExportError, ModelError
-from activity_cli.export.exported import open_exported, read_exported
-from activity_cli.export.gate import Case, Parity, compare, make_cases, read_clips
+from activity_cli.export.parity import Case, Parity, compare, make_cases, read_clips
 from activity_cli.export.quantize import pick_images
 from activity_cli.export.readme import write_readme
-from activity_cli.export.signature import Format, Precision
-from activity_cli.files import new_folder, output_error, write_json, write_text_atomically
-from activity_cli.guarded_imports import import_nncf, require_onnx
+from activity_cli.model.folder import Model
+from activity_cli.predict.exported.loading import open_exported, read_exported
+from activity_cli.predict.exported.signature import Format, Precision
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ClipSettings
-from activity_cli.sources import expand_sources
 from activity_cli.types import ClipFrames, Images, OnProgress, no_progress
+from activity_cli.video.clips import make_streams
+from activity_cli.video.sources import expand_sources
 
 if TYPE_CHECKING:
     from activity_cli.export.converting import Converter

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from activity_cli.conversion import quiet_jit, to_onnx
+from activity_cli.common.optional_dependencies import import_openvino
 from activity_cli.export.graphs import Graph
-from activity_cli.export.metadata import DOCUMENT_KEY
-from activity_cli.export.runners.torch import DOCUMENT_FILE
-from activity_cli.guarded_imports import import_openvino
+from activity_cli.features.conversion import quiet_jit, to_onnx
+from activity_cli.predict.exported.metadata import DOCUMENT_KEY
+from activity_cli.predict.exported.torch import DOCUMENT_FILE
 
 _LARGEST_HALF = 65504.0
 _FEWEST_HALVED = 256

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from activity_cli import backbones
-from activity_cli.bundle import Model
-from activity_cli.cnn import FrameFeatures
-from activity_cli.conversion import export_program, free_sizes, quiet_jit
-from activity_cli.export.signature import Part, Signature, signature_of
-from activity_cli.network import ClipScorer
-from activity_cli.rebuilding import load_scorer
+from activity_cli.features import backbones
+from activity_cli.features.cnn import FrameFeatures
+from activity_cli.features.conversion import export_program, free_sizes, quiet_jit
+from activity_cli.model.folder import Model
+from activity_cli.model.network import ClipScorer
+from activity_cli.model.rebuilding import load_scorer
+from activity_cli.predict.exported.signature import Part, Signature, signature_of
 from activity_cli.settings import ClipSettings
 from activity_cli.types import frame_roles
 

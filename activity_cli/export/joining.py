@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from activity_cli.guarded_imports import import_openvino
+from activity_cli.common.optional_dependencies import import_openvino
 
 
 def join_openvino(pictures: Any, cnn: Any, classifier: Any) -> Any:

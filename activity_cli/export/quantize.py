@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from activity_cli.guarded_imports import import_nncf
+from activity_cli.common.optional_dependencies import import_nncf
 from activity_cli.types import Images
 
 CALIBRATION_IMAGES = 200

@@ -5,12 +5,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from activity_cli.checking import FileCheck
+from activity_cli.data.inspection.checks import FileCheck
+from activity_cli.data.inspection.inventory import LABEL
+from activity_cli.data.inspection.survey import FoundDuplicates, Survey
 from activity_cli.errors import OutputError
-from activity_cli.inventory import LABEL
-from activity_cli.report.result_file import PARQUET, import_parquet, write_parquet
-from activity_cli.report.writers import SCORE_DIGITS, SECONDS_DIGITS, open_rows, row_format_of
-from activity_cli.survey import FoundDuplicates, Survey
+from activity_cli.predict.results.result_file import PARQUET, import_parquet, write_parquet
+from activity_cli.predict.results.writers import (
+    SCORE_DIGITS,
+    SECONDS_DIGITS,
+    open_rows,
+    row_format_of,
+)
 
 COLUMNS = (
     *("path", "status", "reason", "damage", "notes", "codec", "width", "height", "rotation"),

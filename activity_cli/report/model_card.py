@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
-from activity_cli.bundle import ModelDescription
-from activity_cli.evaluation import Evaluation
-from activity_cli.wording import describe_parts
+from activity_cli.common.wording import describe_parts
+from activity_cli.evaluation.metrics import Evaluation
+from activity_cli.model.folder import ModelDescription
 
 _MEASURED_ON = {
     "test": "clips that neither training nor the choice of the best epoch saw",

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.bundle import CARD_FILE, CONFUSION_FILE
-from activity_cli.dataset import Sample
-from activity_cli.files import write_json, write_text_atomically
+from activity_cli.common.files import write_json, write_text_atomically
+from activity_cli.common.settings_file import SETTINGS_FILE
+from activity_cli.data.dataset import Sample
+from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE
 from activity_cli.report.csv_text import csv_text
+from activity_cli.report.figures.plots import plot_confusion, plot_curves
 from activity_cli.report.model_card import held_out_results, write_model_card
-from activity_cli.report.plots import plot_confusion, plot_curves
-from activity_cli.settings_file import SETTINGS_FILE
 from activity_cli.types import Status
 
 if TYPE_CHECKING:
-    from activity_cli.bundle import Model
-    from activity_cli.calibration import Calibration
-    from activity_cli.crossval import CrossvalRun
-    from activity_cli.measurement import Measurement
-    from activity_cli.runs import TrainingRun
+    from activity_cli.evaluation.measurement import Measurement
+    from activity_cli.model.calibration import Calibration
+    from activity_cli.model.folder import Model
+    from activity_cli.training.crossval import CrossvalRun
+    from activity_cli.training.run import TrainingRun
 
 _SCORE_DIGITS = 6
 

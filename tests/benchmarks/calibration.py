@@ -20,23 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from activity_cli.backbones import find_backbone
-from activity_cli.calibration import (
+from activity_cli.data.dataset import load_dataset
+from activity_cli.data.splits import Folds, inner_split, make_folds
+from activity_cli.features.backbones import find_backbone
+from activity_cli.features.engines.choice import Engine
+from activity_cli.features.labelled import DataConfig, LabelledFeatures, read_labelled
+from activity_cli.model.calibration import (
     calibrate,
     calibrate_out_of_fold,
     choose_rule,
     expected_calibration_error,
     tempered,
 )
-from activity_cli.crossval import VAL_FRACTION
-from activity_cli.dataset import load_dataset
-from activity_cli.engines.choice import Engine
-from activity_cli.familiarity import learn_familiarity
-from activity_cli.labelled import LabelledFeatures, Reading, read_labelled
+from activity_cli.model.ood import learn_familiarity
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
-from activity_cli.splits import Folds, inner_split, make_folds
-from activity_cli.training import fit, score_rows
+from activity_cli.training.crossval import VAL_FRACTION
+from activity_cli.training.head import fit, score_rows
 
 FOLD_COLUMNS = ("fold_random", "fold_by_source")
 LEFT_OUT = (("put_down", "stand_up", "squat"), ("jump", "run", "wave"))
@@ -83,8 +83,10 @@ def main() -> None:
 def read(data: Path, cache: Path) -> LabelledFeatures:
     """Features of all clips, in fp32 on any machine."""
     engine = Engine(name="openvino", device="cpu", precision="fp32")
-    reading = Reading(backbone=find_backbone(), clip=ClipSettings(), cache_dir=cache, engine=engine)
-    return read_labelled(load_dataset(data), reading)
+    data_config = DataConfig(
+        backbone=find_backbone(), clip=ClipSettings(), cache_dir=cache, engine=engine
+    )
+    return read_labelled(load_dataset(data), data_config)
 
 
 def only(data: LabelledFeatures, rows: NDArray[np.int64]) -> LabelledFeatures:

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from activity_cli import backbones
-from activity_cli.backbones import find_backbone
-from activity_cli.bundle import Model, load_model
-from activity_cli.clips import read_clip
-from activity_cli.explaining.values import Floats, Importance
-from activity_cli.labelled import Reading
-from activity_cli.paths import default_cache_dir
-from activity_cli.rebuilding import load_scorer
-from activity_cli.runs import train_model
+from activity_cli.common.paths import default_cache_dir
+from activity_cli.evaluation.explanation.values import Floats, Importance
+from activity_cli.features import backbones
+from activity_cli.features.backbones import find_backbone
+from activity_cli.features.labelled import DataConfig
+from activity_cli.model.folder import Model, load_model
+from activity_cli.model.rebuilding import load_scorer
 from activity_cli.sampledata import draw_dataset
 from activity_cli.sampledata.actions import REPEATED
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
+from activity_cli.training.run import train_model
+from activity_cli.video.clips import read_clip
 from tests.stillness import (
     cnn_features,
     draw_still_clip,
@@ -80,9 +80,11 @@ def _describe(values: list[Floats]) -> str:
 
 def _train(folder: Path) -> Model:
     clips = draw_dataset(folder / "clips", clips_per_label=16).parent
-    reading = Reading(backbone=find_backbone(), clip=ClipSettings(), cache_dir=default_cache_dir())
+    data_config = DataConfig(
+        backbone=find_backbone(), clip=ClipSettings(), cache_dir=default_cache_dir()
+    )
     run = train_model(
-        clips, reading, folder / "run", network=NetworkSettings(), settings=TrainSettings()
+        clips, data_config, folder / "run", network=NetworkSettings(), settings=TrainSettings()
     )
     return run.model
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from activity_cli.backbones import find_backbone
-from activity_cli.labelled import Reading
-from activity_cli.runs import run_folder, train_model
+from activity_cli.features.backbones import find_backbone
+from activity_cli.features.labelled import DataConfig
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import STREAM_CHOICES, ClipSettings, NetworkSettings, TrainSettings
+from activity_cli.training.run import run_folder, train_model
 
 
 def main() -> None:
@@ -33,13 +33,13 @@ def main() -> None:
         folder = Path(name)
         table = draw_dataset(folder / "clips", clips_per_label=arguments.clips_per_label)
         clip = ClipSettings(streams=STREAM_CHOICES[arguments.streams])
-        reading = Reading(backbone=find_backbone(), clip=clip, cache_dir=folder / "cache")
+        data_config = DataConfig(backbone=find_backbone(), clip=clip, cache_dir=folder / "cache")
         accuracies = []
         for repeat in range(arguments.repeats):
             data = deal(table, arguments.shots, repeat)
             with run_folder(folder / "runs", f"repeat{repeat}") as run:
                 result = train_model(
-                    data, reading, run, network=NetworkSettings(), settings=TrainSettings()
+                    data, data_config, run, network=NetworkSettings(), settings=TrainSettings()
                 )
             accuracies.append(result.evaluation.accuracy)
             print(

@@ -23,16 +23,16 @@ from typing import cast
 import cv2
 import numpy as np
 
-from activity_cli.bundle import load_model
-from activity_cli.features import ClipRequest
-from activity_cli.paths import default_cache_dir
-from activity_cli.prediction import load_predictor
-from activity_cli.predictors.sliding import Sliding
-from activity_cli.segment_metrics import SegmentScores, TrueSegment, segment_scores
+from activity_cli.common.paths import default_cache_dir
+from activity_cli.evaluation.segment_metrics import SegmentScores, TrueSegment, segment_scores
+from activity_cli.features.extraction import ClipRequest
+from activity_cli.model.folder import load_model
+from activity_cli.predict.predictor import load_predictor
+from activity_cli.predict.sliding import Sliding
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment
-from activity_cli.video import Frame, iter_frames
-from activity_cli.windows import choose_windows
+from activity_cli.video.reader import Frame, iter_frames
+from activity_cli.video.windows import choose_windows
 
 FPS, WIDTH, HEIGHT = 25, 640, 360
 RAW = SegmentSettings(smoothing_seconds=0, min_seconds=0, gap_seconds=0)

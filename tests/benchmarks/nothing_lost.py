@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from activity_cli.files import is_video, walk_files
+from activity_cli.common.files import is_video, walk_files
 from activity_cli.sampledata import draw_dataset
 from tests.benchmarks.memory import watch_memory
 from tests.workplace import rows_of

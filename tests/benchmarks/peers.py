@@ -24,12 +24,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from activity_cli.engines.choice import find_gpu
-from activity_cli.features import ClipRequest
-from activity_cli.guarded_imports import import_torchvision
-from activity_cli.lite0 import EfficientNetLite0
-from activity_cli.paths import default_cache_dir
-from activity_cli.prediction import load_predictor
+from activity_cli.common.optional_dependencies import import_torchvision
+from activity_cli.common.paths import default_cache_dir
+from activity_cli.features.engines.choice import find_gpu
+from activity_cli.features.extraction import ClipRequest
+from activity_cli.features.lite0 import EfficientNetLite0
+from activity_cli.predict.predictor import load_predictor
 from activity_cli.settings import DEFAULT_MODEL
 from tests.benchmarks.throughput import pick
 

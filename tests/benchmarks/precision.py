@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.bundle import load_model
-from activity_cli.clips import make_streams, read_clip, read_frames
-from activity_cli.crossval import VAL_FRACTION
-from activity_cli.dataset import load_dataset
-from activity_cli.engines.choice import Engine
-from activity_cli.engines.loading import load_extractor
-from activity_cli.engines.protocol import Extractor
+from activity_cli.common.optional_dependencies import openvino_core
+from activity_cli.data.dataset import load_dataset
+from activity_cli.data.splits import inner_split, make_folds
 from activity_cli.errors import SettingsError
 from activity_cli.export.formats import openvino_model
 from activity_cli.export.graphs import build_network, graph_of
 from activity_cli.export.quantize import pick_images, quantize_openvino
-from activity_cli.guarded_imports import openvino_core
+from activity_cli.features.engines.choice import Engine
+from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.protocol import Extractor
+from activity_cli.model.folder import load_model
 from activity_cli.settings import DEFAULT_MODEL, NetworkSettings, TrainSettings
-from activity_cli.splits import inner_split, make_folds
-from activity_cli.training import fit, score_rows
+from activity_cli.training.crossval import VAL_FRACTION
+from activity_cli.training.head import fit, score_rows
 from activity_cli.types import Images
+from activity_cli.video.clips import make_streams, read_clip, read_frames
 
 
 class Int8Extractor:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from activity_cli.files import is_video, walk_files
+from activity_cli.common.files import is_video, walk_files
 from tests.ray_nodes import ROOT, Nodes
 
 CORES = os.cpu_count() or 1

@@ -25,8 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from activity_cli.backbones import find_backbone
-from activity_cli.bundle import (
+from activity_cli.common.files import write_text_atomically
+from activity_cli.data.splits import make_folds
+from activity_cli.features.backbones import find_backbone
+from activity_cli.features.engines.choice import Engine
+from activity_cli.features.labelled import DataConfig, LabelledFeatures
+from activity_cli.model.folder import (
     CARD_FILE,
     CONFUSION_FILE,
     MODEL_SUBFOLDER,
@@ -34,15 +38,11 @@ from activity_cli.bundle import (
     load_model,
     write_familiarity,
 )
-from activity_cli.bundle import write_description as write_model_json
-from activity_cli.crossval import run_crossval
-from activity_cli.engines.choice import Engine
-from activity_cli.familiarity import learn_familiarity
-from activity_cli.files import write_text_atomically
-from activity_cli.labelled import LabelledFeatures, Reading
+from activity_cli.model.folder import write_description as write_model_json
+from activity_cli.model.ood import learn_familiarity
 from activity_cli.report.model_card import write_model_card
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
-from activity_cli.splits import make_folds
+from activity_cli.training.crossval import run_crossval
 
 NAME = "surveillance-fight"
 ZOO = Path(__file__).parents[2] / "models"
@@ -168,7 +168,7 @@ def calibrate_shipped(data: Path) -> None:
     with tempfile.TemporaryDirectory() as cache:
         crossval = run_crossval(
             data,
-            Reading(
+            DataConfig(
                 backbone=find_backbone(),
                 clip=ClipSettings(),
                 cache_dir=Path(os.environ.get("ACTIVITY_CACHE_DIR", cache)),

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from activity_cli.bundle import load_model
-from activity_cli.clips import read_clip
-from activity_cli.engines.choice import choose_engine
-from activity_cli.engines.loading import load_extractor
-from activity_cli.features import ClipRequest
-from activity_cli.files import is_video, walk_files
-from activity_cli.paths import default_cache_dir
-from activity_cli.predictors.model import ModelPredictor
+from activity_cli.common.files import is_video, walk_files
+from activity_cli.common.paths import default_cache_dir
+from activity_cli.features.engines.choice import choose_engine
+from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.extraction import ClipRequest
+from activity_cli.model.folder import load_model
+from activity_cli.predict.model_predictor import ModelPredictor
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import Images
+from activity_cli.video.clips import read_clip
 
 CORES = os.cpu_count() or 1
 KEPT_IN_MEMORY = 20  # clips whose pictures the CNN alone reads again and again

@@ -14,11 +14,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from activity_cli.backbones import find_backbone, scratch_backbone
-from activity_cli.crossval import CrossvalRun, run_crossval
-from activity_cli.dataset import Dataset
-from activity_cli.evaluation import pair_accuracy
-from activity_cli.labelled import Reading
+from activity_cli.data.dataset import Dataset
+from activity_cli.data.splits import Folds, make_folds
+from activity_cli.evaluation.metrics import pair_accuracy
+from activity_cli.features.backbones import find_backbone, scratch_backbone
+from activity_cli.features.labelled import DataConfig
 from activity_cli.sampledata import ACTIONS, draw_dataset
 from activity_cli.settings import (
     AugmentSettings,
@@ -27,7 +27,7 @@ from activity_cli.settings import (
     NetworkSettings,
     TrainSettings,
 )
-from activity_cli.splits import Folds, make_folds
+from activity_cli.training.crossval import CrossvalRun, run_crossval
 
 PAIRS = (("sit_down", "stand_up"), ("pick_up", "put_down"))
 
@@ -73,7 +73,7 @@ def compare(folder: Path) -> CrossvalRun:
     """All heads on the features of the pretrained CNN."""
     return run_crossval(
         folder / "clips",
-        Reading(backbone=find_backbone(), clip=ClipSettings(), cache_dir=folder / "cache"),
+        DataConfig(backbone=find_backbone(), clip=ClipSettings(), cache_dir=folder / "cache"),
         deal=by_person,
         network=NetworkSettings(),
         settings=TrainSettings(),
@@ -86,7 +86,7 @@ def learn_from_nothing(folder: Path, *, num_views: int, num_folds: int) -> Cross
     clip, cnn = ClipSettings(frame_size=32, channels=1), CnnSettings(mode="scratch")
     return run_crossval(
         folder / "clips",
-        Reading(
+        DataConfig(
             backbone=scratch_backbone(clip, cnn.conv_channels),
             clip=clip,
             cache_dir=folder / "cache",

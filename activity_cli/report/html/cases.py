@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from activity_cli.evidence import Answers
-from activity_cli.report.elements import clock
+from activity_cli.report.data import Answers
 from activity_cli.report.html.charts import score_timeline
 from activity_cli.report.html.markup import Content, Markup, tag
 from activity_cli.report.html.parts import section
 from activity_cli.report.html.strips import Strip
+from activity_cli.report.terminal.elements import clock
 
 _NARROWEST = 4 / 3
 _MISTAKES = "Named wrongly, and surest of it. Labels that are wrong themselves show up here first."

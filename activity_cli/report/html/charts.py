@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.calibration import NUM_BINS
-from activity_cli.evaluation import wilson_interval
+from activity_cli.evaluation.intervals import Figure
+from activity_cli.evaluation.metrics import wilson_interval
+from activity_cli.model.calibration import NUM_BINS
 from activity_cli.report.html.markup import Markup, join, tag
-from activity_cli.uncertainty import Figure
 
 _WIDTH, _HEIGHT = 440, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 44

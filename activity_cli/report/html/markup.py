@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable
 
-from activity_cli.report.elements import printable
+from activity_cli.report.terminal.elements import printable
 
 _VOID = frozenset({"br", "img", "line", "rect", "circle", "path", "meta"})
 

@@ -1,10 +1,10 @@
 """Does the LSTM help? The model beside what is simpler."""
 
-from activity_cli.evidence import Evidence
+from activity_cli.evaluation.baselines import TITLES, Rival, Rivalry
+from activity_cli.report.data import Evidence
 from activity_cli.report.html.charts import difference_bar
 from activity_cli.report.html.markup import Content, Markup, prose, tag
 from activity_cli.report.html.parts import figure_parts, section
-from activity_cli.rivals import TITLES, Rival, Rivalry
 
 
 def order_section(evidence: Evidence) -> Markup:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from string import Template
 
-from activity_cli.decoder_pool import AUTO_DECODERS, Decoders
-from activity_cli.evidence import Evidence
-from activity_cli.files import write_text_atomically
+from activity_cli.common.files import write_text_atomically
+from activity_cli.report.data import Evidence
 from activity_cli.report.html import cases, sections
 from activity_cli.report.html.markup import Markup, join, tag, text
 from activity_cli.report.html.order import order_section
 from activity_cli.report.html.strips import confident_mistakes, least_certain, read_strips
+from activity_cli.video.decoder_pool import AUTO_DECODERS, Decoders
 
 _LIGHT = {
     "page": "#f6f7f9",

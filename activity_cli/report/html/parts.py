@@ -1,9 +1,9 @@
 """What several sections are made of."""
 
-from activity_cli.facts import Facts
+from activity_cli.evaluation.intervals import Figure
 from activity_cli.report.html.charts import interval_bar
 from activity_cli.report.html.markup import Content, Markup, join, tag
-from activity_cli.uncertainty import Figure
+from activity_cli.report.metadata import Facts
 
 
 def section(name: str, title: str, lead: Content, *content: Content) -> Markup:

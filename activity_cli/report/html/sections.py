@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from activity_cli.evidence import Evidence
-from activity_cli.facts import machine
+from activity_cli.evaluation.intervals import Figure, wilson_figure
+from activity_cli.report.data import Evidence
 from activity_cli.report.html.charts import (
     interval_bar,
     reliability,
@@ -11,7 +11,7 @@ from activity_cli.report.html.charts import (
 )
 from activity_cli.report.html.markup import Content, Markup, join, prose, tag
 from activity_cli.report.html.parts import facts_list, figure_parts, section
-from activity_cli.uncertainty import Figure, wilson_figure
+from activity_cli.report.metadata import machine
 
 _FEW_LABELS, _MANY_LABELS = 4, 14
 """Confusion matrices of so few labels are drawn large, of so many without room to spare."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from activity_cli.decoder_pool import ClipReader, DecoderPool, Decoders
 from activity_cli.errors import VideoError
-from activity_cli.evidence import Answers, Case
+from activity_cli.report.data import Answers, Case
+from activity_cli.video.decoder_pool import ClipReader, DecoderPool, Decoders
 
 MOST_CASES = 8
 _NUM_PICTURES = 6
@@ -66,7 +66,7 @@ def read_strips(
 
 
 def _read(reader: ClipReader, case: Case) -> Strip:
-    from activity_cli.rendering.strips import read_jpegs
+    from activity_cli.report.overlay.strips import read_jpegs
 
     share = (np.arange(_NUM_PICTURES) + 0.5) / _NUM_PICTURES
     moments = (case.start_seconds + share * case.duration_seconds).tolist()

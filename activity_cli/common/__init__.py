@@ -1,0 +1,1 @@
+"""Files, tables, settings files, optional dependencies and worker processes: no video, no models."""

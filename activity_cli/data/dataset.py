@@ -1,0 +1,390 @@
+"""Labelled data: a folder of clips or a CSV -> samples. Nothing is decoded here.
+
+Either `clips/<label>/*.mp4`, or a CSV with `path,label` and optional `start,end` (seconds),
+`group`, `split` and further columns, which may say folds. A folder with a `labels.csv` is read
+as that CSV.
+"""
+
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.common.files import (
+    describe_other_files,
+    is_file,
+    is_folder,
+    is_video,
+    walk_files,
+)
+from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
+from activity_cli.errors import DataError
+
+SplitName = Literal["train", "val", "test"]
+
+KNOWN_COLUMNS = ("path", "label", "start", "end", "group", "split")
+SPLIT_NAMES: Mapping[str, SplitName] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+LAYOUT_HINT = (
+    "Put the clips of each action in a folder with its name: {0}/wave/1.mp4, {0}/run/2.mp4"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A labelled clip: a video, or a piece of one."""
+
+    path: Path
+    """Absolute."""
+    name: str
+    """The path as the user wrote it, or relative to the data folder: for reports."""
+    label: str
+    start_seconds: float | None = None
+    """Where the piece begins; None is the start of the video."""
+    end_seconds: float | None = None
+    """Where the piece ends; None is the end of the video."""
+    group: str | None = None
+    """Person, camera or source that must not be on both sides of a split."""
+    split: SplitName | None = None
+    folds: Mapping[str, str] = field(default_factory=dict)
+    """Values of the columns with other names; cross-validation may take its folds from one."""
+    line: int | None = None
+    """Line of the CSV, for messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Samples of a folder or a CSV, in a fixed order."""
+
+    root: Path
+    """The folder that names are relative to."""
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...]
+    """All labels, sorted: the order of the model's outputs."""
+
+    def counts(self) -> dict[str, int]:
+        """Number of samples per label, in the order of `labels`."""
+        found = Counter(sample.label for sample in self.samples)
+        return {label: found[label] for label in self.labels}
+
+    def label_indices(self) -> NDArray[np.int64]:
+        """(N,) position of each sample's label in `labels`."""
+        position = {label: index for index, label in enumerate(self.labels)}
+        return np.array([position[sample.label] for sample in self.samples], dtype=np.int64)
+
+    def groups(self) -> NDArray[np.int64] | None:
+        """(N,) number of each sample's group, or None when no two samples share one.
+
+        Pieces of one video without a group are a group of their own: they look alike.
+        """
+        return sample_groups(self.samples)
+
+    def groups_by(self, column: str) -> NDArray[np.int64] | None:
+        """(N,) number of each sample's group by another column; an empty value is no group.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        if column == "group":
+            values = [sample.group for sample in self.samples]
+        else:
+            values = [sample.folds.get(column) for sample in self.samples]
+        if not any(values):
+            raise self.no_column(column)
+        return _numbers(
+            [value or sample.path for value, sample in zip(values, self.samples, strict=True)]
+        )
+
+    def check_label(self, label: str | None) -> None:
+        """See that there are clips of a label; None is always fine.
+
+        Raises:
+            DataError: there are none.
+        """
+        if label is not None and label not in self.labels:
+            raise DataError(
+                f"There are no clips of the background label {label!r}.",
+                hint=f"The labels are: {', '.join(self.labels)}.",
+            )
+
+    def no_column(self, column: str) -> DataError:
+        """The error for a column that the data does not have."""
+        columns = [
+            name for name in ("group", "split") if any(getattr(s, name) for s in self.samples)
+        ]
+        columns += self.samples[0].folds
+        return DataError(
+            f"{self.root}: there is no column {column} with values in the data; "
+            f"there is {', '.join(columns) or 'none besides path and label'}.",
+            hint="Name one of these, or add the column to the CSV.",
+        )
+
+
+def sample_groups(samples: Sequence[Sample]) -> NDArray[np.int64] | None:
+    """(N,) number of each sample's group, as `Dataset.groups`."""
+    return _numbers([sample.group or sample.path for sample in samples])
+
+
+def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = False) -> Dataset:
+    """Read labelled data from a folder or a CSV.
+
+    Args:
+        source: `clips/` with one folder per label, a folder with a `labels.csv`, or a CSV.
+        min_labels: Fewer labels are an error. Learning needs two, measuring needs one.
+        allow_missing: Whether files that a CSV names may be missing; whoever opens them will see.
+
+    Raises:
+        DataError: the data cannot be used; the message names the place, the hint the fix.
+    """
+    if is_folder(source):
+        table = source / "labels.csv"
+        samples = _from_table(table, allow_missing) if is_file(table) else _from_folders(source)
+        root = source
+    elif not is_file(source):
+        raise DataError(
+            f"{source} does not exist.", hint="Give a folder of labelled clips, or a CSV."
+        )
+    elif source.suffix.lower() not in TABLE_SUFFIXES:
+        kind = "a video" if is_video(source) else f"a {source.suffix or 'nameless'} file"
+        raise DataError(
+            f"{source} is {kind}, not labelled data.",
+            hint="Give a folder with one folder of clips per label, or a CSV with path,label.",
+        )
+    else:
+        samples, root = _from_table(source, allow_missing), source.parent
+    labels = tuple(sorted({sample.label for sample in samples}))
+    if len(labels) < min_labels:
+        raise DataError(
+            f"{source} has one label only, {labels[0]!r}: there is nothing to tell apart.",
+            hint="Add clips of another action, for example of 'nothing happens'.",
+        )
+    return Dataset(root=root.absolute(), samples=tuple(samples), labels=labels)
+
+
+def _from_folders(root: Path) -> list[Sample]:
+    """Samples of `root/<label>/**`, or of `root/<split>/<label>/**`."""
+    folders = _subfolders(root)
+    names = {folder.name.lower() for folder in folders}
+    if "train" in names and names <= set(SPLIT_NAMES) and not any(map(_has_videos, folders)):
+        by_split = [(SPLIT_NAMES[folder.name.lower()], folder) for folder in folders]
+        return [s for split, folder in by_split for s in _from_labels(root, folder, split)]
+    return _from_labels(root, root, None)
+
+
+def _from_labels(root: Path, parent: Path, split: SplitName | None) -> list[Sample]:
+    """Samples of `parent/<label>/**`; each folder there must hold videos, and no other place."""
+    loose = [path for path in _entries(parent) if is_video(path) and is_file(path)]
+    folders = _subfolders(parent)
+    if loose and not folders:
+        raise DataError(
+            f"{parent} has {_videos_in_words(loose)} but no folders to say what they show.",
+            hint=LAYOUT_HINT.format(parent) + " - or list them in a CSV with path,label",
+        )
+    if loose:
+        raise DataError(
+            f"{parent} has label folders, but also {_videos_in_words(loose)} outside of them; "
+            f"the first is {loose[0].name}.",
+            hint="Move them into the folder of their label, or out of the data.",
+        )
+    if not folders:
+        others = describe_other_files(walk_files(parent))
+        raise DataError(f"{parent} has no videos; {others}.", hint=LAYOUT_HINT.format(parent))
+    samples: list[Sample] = []
+    for folder in folders:
+        for path in _videos(folder):
+            name = path.relative_to(root).as_posix()
+            samples.append(Sample(path=path.absolute(), name=name, label=folder.name, split=split))
+    return samples
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is directly in a folder, sorted, without hidden entries."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise _unreadable_folder(folder) from error
+
+
+def _subfolders(parent: Path) -> list[Path]:
+    return [path for path in _entries(parent) if is_folder(path)]
+
+
+def _has_videos(folder: Path) -> bool:
+    return any(is_video(path) and is_file(path) for path in _entries(folder))
+
+
+def _videos(folder: Path) -> list[Path]:
+    """All videos of one label."""
+    files = list(walk_files(folder))
+    videos = [path for path in files if is_video(path)]
+    others = [path for path in files if not is_video(path)]
+    for path in files:
+        if is_folder(path):
+            raise DataError(
+                f"{path} is a folder that is empty or cannot be read.",
+                hint="Remove it, or check its permissions.",
+            )
+    if not videos:
+        raise DataError(
+            f"{folder} has no videos; {describe_other_files(others)}.",
+            hint="Every folder is a label: put clips in it, or remove it.",
+        )
+    return videos
+
+
+def _videos_in_words(paths: Sequence[Path]) -> str:
+    return f"{len(paths)} video{'s' * (len(paths) != 1)}"
+
+
+def _unreadable_folder(folder: Path) -> DataError:
+    return DataError(f"{folder} cannot be read.", hint="Check its permissions.")
+
+
+def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
+    """Samples of a CSV. The error is the first bad row's, and says how many there are."""
+    table = read_table(path, required=("path", "label"))
+    bad_rows = list(table.bad_rows)
+    samples: list[Sample] = []
+    seen: dict[tuple[str, float | None, float | None], Sample] = {}
+    num_missing = 0
+    for row in table.rows:
+        try:
+            sample = _sample(path, row)
+            _check_new(path, sample, seen)
+        except RowError as error:
+            bad_rows.append(error)
+            continue
+        if allow_missing or is_file(sample.path):
+            samples.append(sample)
+        else:
+            bad_rows.append(_missing_file(path, sample))
+            num_missing += 1
+    bad_rows += _check_overlaps(path, samples)
+    if bad_rows:
+        _raise_first(bad_rows, num_missing)
+    return samples
+
+
+def _sample(path: Path, row: Row) -> Sample:
+    """One row of a CSV, whose file may be missing."""
+    values = row.values
+    for column in ("path", "label"):
+        if not values[column]:
+            hint = "Write the video's path." if column == "path" else "Write what the clip shows."
+            raise RowError(path, row.line, column, "the value is empty.", hint=hint)
+    start, end = _seconds(path, row, "start"), _seconds(path, row, "end")
+    if end is not None and (start or 0.0) >= end:
+        raise RowError(
+            path,
+            row.line,
+            "end",
+            f"the clip ends at {end:g} s, but starts at {start or 0.0:g} s.",
+            hint="end must be after start, both in seconds from the start of the video.",
+        )
+    split = values.get("split", "")
+    if split and split.lower() not in SPLIT_NAMES:
+        hint = "Use train, val or test."
+        raise RowError(path, row.line, "split", f"{split!r} is not a split.", hint=hint)
+    return Sample(
+        path=(path.parent / values["path"]).absolute(),
+        name=values["path"],
+        label=values["label"],
+        start_seconds=start,
+        end_seconds=end,
+        group=values.get("group") or None,
+        split=SPLIT_NAMES[split.lower()] if split else None,
+        folds={name: value for name, value in values.items() if name not in KNOWN_COLUMNS},
+        line=row.line,
+    )
+
+
+def _seconds(path: Path, row: Row, column: str) -> float | None:
+    text = row.values.get(column, "")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        problem, hint = f"{text!r} is not a number.", "Write seconds with a point, such as 12.5"
+        raise RowError(path, row.line, column, problem, hint=hint)
+    if seconds < 0:
+        hint = "Times count from the start of the video, which is 0."
+        raise RowError(path, row.line, column, f"{text} s is negative.", hint=hint)
+    return seconds
+
+
+def _check_new(
+    path: Path, sample: Sample, seen: dict[tuple[str, float | None, float | None], Sample]
+) -> None:
+    """Note the sample in `seen`, unless the same piece of video is there already."""
+    key = (os.path.normpath(sample.path), sample.start_seconds or 0.0, sample.end_seconds)
+    first = seen.setdefault(key, sample)
+    if first is sample:
+        return
+    problem = f"{sample.name} is there twice, first in line {first.line}."
+    hint = "Remove one of the two rows."
+    if first.label != sample.label:
+        problem = (
+            f"{sample.name} is {sample.label!r} here, but {first.label!r} in line {first.line}."
+        )
+        hint = "A clip has one label: remove the wrong row, or give each its start and end."
+    assert sample.line is not None
+    raise RowError(path, sample.line, "path", problem, hint=hint)
+
+
+def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]:
+    """An error for each piece that overlaps one of the same video that has another label."""
+    by_video: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_video[os.path.normpath(sample.path)].append(sample)
+    for pieces in by_video.values():
+        pieces.sort(key=lambda s: s.start_seconds or 0.0)
+        for one, other in pairwise(pieces):
+            end = math.inf if one.end_seconds is None else one.end_seconds
+            if end <= (other.start_seconds or 0.0) + 1e-3 or one.label == other.label:
+                continue
+            assert other.line is not None
+            problem = (
+                f"the piece overlaps that of line {one.line}, which is {one.label!r}, "
+                f"not {other.label!r}."
+            )
+            hint = "A moment has one label: move the start or the end of one of them."
+            yield RowError(path, other.line, "start", problem, hint=hint)
+
+
+def _missing_file(path: Path, sample: Sample) -> RowError:
+    hint = f"Paths are relative to the CSV's folder, {path.parent.absolute()}."
+    if "\\" in sample.name and is_file(path.parent / sample.name.replace("\\", "/")):
+        hint = "Write / instead of \\ between folders."
+    assert sample.line is not None
+    return RowError(path, sample.line, "path", f"there is no file {sample.name}.", hint=hint)
+
+
+def _raise_first(bad_rows: Sequence[RowError], num_missing: int) -> NoReturn:
+    first, *others = sorted(bad_rows, key=lambda error: error.line)
+    notes = [f"{num_missing} files are missing in all"] * (num_missing > 1)
+    notes += [f"{len(others)} more bad row{'s' * (len(others) > 1)}"] * bool(others)
+    first.message += f" ({'; '.join(notes)})" * bool(notes)
+    first.args = (first.message,)
+    raise first
+
+
+def _numbers(values: Sequence[object]) -> NDArray[np.int64] | None:
+    """(N,) the same number for equal values, or None when all differ."""
+    known: dict[object, int] = {}
+    numbers = [known.setdefault(value, len(known)) for value in values]
+    return np.array(numbers, dtype=np.int64) if len(known) < len(values) else None

@@ -1,0 +1,1 @@
+"""What `activity check` does: damage, odd files, duplicates."""

@@ -1,0 +1,317 @@
+"""Samples -> train, val and test parts, or the folds of a cross-validation.
+
+Parts are stratified: each has about its share of every label. Samples of one group (a person,
+a camera, a source video) never end up in two parts, or the scores would flatter. The same seed
+gives the same parts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from activity_cli.common.wording import count_of
+from activity_cli.data.dataset import Dataset
+from activity_cli.data.stratify import Indices, deal_folds, deal_shares
+from activity_cli.errors import DataError, SettingsError
+
+PARTS = ("train", "val", "test")
+FEW_CLIPS = 100
+"""Below so many to learn from and to choose the epoch by, inner folds choose it instead."""
+INNER_FOLDS = 3
+"""Each costs a training: more would say little more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Positions of the samples of each part, ascending."""
+
+    train: Indices
+    val: Indices
+    test: Indices
+    by: str
+    """What decided: "split column", "groups" or "clips"."""
+
+    @property
+    def part(self) -> Indices:
+        """(N,) position of each sample's part in `PARTS`."""
+        part = np.zeros(len(self.train) + len(self.val) + len(self.test), np.int64)
+        part[self.val], part[self.test] = 1, 2
+        return part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folds:
+    """The fold in which each sample is tested."""
+
+    index: Indices
+    """(N,) from 0."""
+    names: tuple[str, ...]
+    """Of the folds, in the order of their index."""
+    by: str
+    """What decided: "column <name>", "groups" or "clips"."""
+
+
+def split_train_val_test(
+    dataset: Dataset, *, val_fraction: float = 0.15, test_fraction: float = 0.15, seed: int = 0
+) -> Split:
+    """Part the samples for training, early stopping and the final measurement.
+
+    The `split` column decides where there is one; without `val` rows in it, val is taken from
+    the training rows, and without `test` rows test is empty. Otherwise the split is drawn, by
+    groups when samples share one. Every label is in train, and where there are enough clips
+    or groups, in val and test as well.
+
+    Args:
+        dataset: The samples.
+        val_fraction: Share of the samples in val, 0 for none.
+        test_fraction: Share of the samples in test, 0 for none.
+        seed: Draws another split.
+
+    Raises:
+        SettingsError: the fractions leave nothing to learn from.
+        DataError: too few clips or groups, or a `split` column that cannot be used.
+    """
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+        raise SettingsError(
+            f"val_fraction {val_fraction:g} and test_fraction {test_fraction:g} must be at least "
+            "0 and together below 1."
+        )
+    if any(sample.split for sample in dataset.samples):
+        return _split_by_column(dataset, val_fraction, seed)
+    labels, groups = dataset.label_indices(), dataset.groups()
+    fractions = [1 - val_fraction - test_fraction, val_fraction, test_fraction]
+    num_parts = sum(fraction > 0 for fraction in fractions)
+    for label, count in dataset.counts().items():
+        if count < num_parts:
+            clips = "only one clip" if count == 1 else f"only {count} clips"
+            raise DataError(
+                f"Label {label!r} has {clips}: to learn and to measure takes at least {num_parts}.",
+                hint="Add clips, or leave the label out.",
+            )
+    if groups is not None and groups.max() + 1 < num_parts:
+        raise DataError(
+            f"All clips are of {count_of(int(groups.max()) + 1, 'group')}: train, val and test "
+            f"need at least {num_parts}, as a group stays in one part.",
+            hint="Add clips of other sources, or a finer `group` column, or a `split` column.",
+        )
+    part = deal_shares(labels, groups, fractions, seed)
+    for name, fraction, number in zip(PARTS, fractions, range(3), strict=True):
+        if fraction > 0 and not (part == number).any():
+            raise _no_part_by_groups(name)
+    _check_part_of_groups(dataset, part)
+    return _split(part, by="clips" if groups is None else "groups")
+
+
+def inner_split(
+    labels: Indices, groups: Indices | None, *, fraction: float, seed: int
+) -> tuple[Indices, Indices]:
+    """Take a validation part from training samples, stratified and by groups.
+
+    A label with one clip, or one group, stays in training. The validation part is for early
+    stopping only, so where whole groups leave nothing for it, it is drawn by clips.
+
+    Args:
+        labels: (N,) label of each sample.
+        groups: (N,) group of each sample, or None.
+        fraction: Share of the samples in the validation part.
+        seed: Draws another part.
+
+    Returns:
+        Positions in `labels`, ascending: the training part and the validation part, which is
+        empty only when every label has a single clip.
+    """
+    part = deal_shares(labels, groups, [1 - fraction, fraction], seed)
+    if not part.any():
+        part = deal_shares(labels, None, [1 - fraction, fraction], seed)
+    return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
+
+
+def spare_val(train: Indices, val: Indices) -> tuple[Indices, Indices]:
+    """The training and the validation part; all in the training part where they are few.
+
+    A handful of validation clips cannot choose an epoch: `choosing_folds` do.
+    """
+    if len(train) + len(val) >= FEW_CLIPS:
+        return train, val
+    return np.sort(np.concatenate([train, val])), val[:0]
+
+
+def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Indices:
+    """Deal training samples to folds that choose the epoch, stratified and by groups.
+
+    Whichever fold is held out, every label is still learned: samples of a label that one fold has
+    alone, and their groups, are in no fold. Where whole groups leave no fold, samples are dealt
+    one by one.
+
+    Args:
+        labels: (N,) label of each sample.
+        groups: (N,) group of each sample, or None.
+        seed: Deals other folds.
+
+    Returns:
+        (N,) the fold of each sample, from 0; -1 for those of no fold.
+    """
+    units = np.arange(len(labels)) if groups is None else groups
+    num_folds = min(INNER_FOLDS, len(np.unique(units)))
+    folds = deal_folds(labels, groups, num_folds, seed)
+    alone = [own for own in (labels == label for label in np.unique(labels)) if _is_one(folds[own])]
+    for own in alone:
+        folds[np.isin(units, units[own])] = -1
+    dealt = folds >= 0
+    if groups is not None and (not dealt.any() or _is_one(folds[dealt])):
+        return choosing_folds(labels, None, seed=seed)
+    folds[dealt] = np.unique(folds[dealt], return_inverse=True)[1]
+    return folds
+
+
+def _is_one(values: Indices) -> bool:
+    return len(np.unique(values)) == 1
+
+
+def make_folds(
+    dataset: Dataset,
+    *,
+    num_folds: int = 5,
+    fold_column: str | None = None,
+    group_column: str | None = None,
+    seed: int = 0,
+) -> Folds:
+    """Deal the samples to the folds of a cross-validation.
+
+    A fold column is taken as it is, each value a fold. Otherwise folds are drawn, stratified by
+    label, and by groups: those of the group column, or when none is named, those of the data
+    (its `group` column, or the videos that several pieces come from).
+
+    Args:
+        dataset: The samples.
+        num_folds: How many folds to draw; a fold column has its own number.
+        fold_column: Column that says each sample's fold.
+        group_column: Column whose values must stay together, such as `group` or `camera`.
+        seed: Draws other folds.
+
+    Raises:
+        SettingsError: fewer than 2 folds, or a fold column together with a group column.
+        DataError: no such column, an empty fold, or too few clips or groups.
+    """
+    if fold_column is not None and group_column is not None:
+        raise SettingsError(
+            "A fold column and a group column exclude each other.", hint="Name one of them."
+        )
+    if num_folds < 2:
+        raise SettingsError(f"num_folds must be at least 2, got {num_folds}.")
+    if fold_column is not None:
+        folds = _folds_of_column(dataset, fold_column)
+    else:
+        groups = dataset.groups() if group_column is None else dataset.groups_by(group_column)
+        _check_enough_for_folds(dataset, groups, num_folds)
+        index = deal_folds(dataset.label_indices(), groups, num_folds, seed)
+        by = "clips" if groups is None else "groups"
+        names = tuple(str(number + 1) for number in range(num_folds))
+        folds = Folds(index=index, names=names, by=by)
+    _check_learnable(dataset, folds)
+    return folds
+
+
+def _split(part: Indices, *, by: str) -> Split:
+    train, val, test = (np.flatnonzero(part == number) for number in range(3))
+    return Split(train=train, val=val, test=test, by=by)
+
+
+def _split_by_column(dataset: Dataset, val_fraction: float, seed: int) -> Split:
+    for sample in dataset.samples:
+        if sample.split is None:
+            raise DataError(
+                f"{_place(dataset, sample.line)}: {sample.name} has no split, but other rows do.",
+                hint="Write train, val or test in every row, or remove the column.",
+            )
+    part = np.array([PARTS.index(s.split) for s in dataset.samples if s.split], dtype=np.int64)
+    train = np.flatnonzero(part == 0)
+    learned = {dataset.samples[i].label for i in train}
+    if missing := [label for label in dataset.labels if label not in learned]:
+        raise DataError(
+            f"The split column has no train rows of {missing[0]!r}.",
+            hint="Every label needs clips to learn from: set the split of some to train.",
+        )
+    _check_part_of_groups(dataset, part)
+    if val_fraction > 0 and not (part == 1).any():
+        groups = dataset.groups()
+        inner = None if groups is None else groups[train]
+        fractions = [1 - val_fraction, val_fraction]
+        part[train] = deal_shares(dataset.label_indices()[train], inner, fractions, seed)
+        if not (part == 1).any():
+            raise _no_part_by_groups("val")
+    return _split(part, by="split column")
+
+
+def _folds_of_column(dataset: Dataset, column: str) -> Folds:
+    if not any(column in sample.folds for sample in dataset.samples):
+        raise dataset.no_column(column)
+    values = [sample.folds.get(column, "") for sample in dataset.samples]
+    if "" in values:
+        sample = dataset.samples[values.index("")]
+        raise DataError(
+            f"{_place(dataset, sample.line)}, column {column}: the fold is empty.",
+            hint="Write the fold of every row.",
+        )
+    in_order = sorted(set(values))
+    names = sorted(in_order, key=lambda name: int(name) if name.isdecimal() else -1)
+    if len(names) < 2:
+        raise DataError(
+            f"Column {column} has the same value {names[0]!r} in every row.",
+            hint="Folds need at least two values: one is tested while the others teach.",
+        )
+    index = np.array([names.index(value) for value in values], dtype=np.int64)
+    return Folds(index=index, names=tuple(names), by=f"column {column}")
+
+
+def _check_enough_for_folds(dataset: Dataset, groups: Indices | None, num_folds: int) -> None:
+    """Every fold needs a group, or where there are none, a clip of every label."""
+    if groups is not None:
+        largest, what = int(groups.max()) + 1, "The data"
+        unit = "group"
+    else:
+        label, largest = min(dataset.counts().items(), key=lambda item: item[1])
+        what, unit = f"Label {label!r}", "clip"
+    if largest < num_folds:
+        raise DataError(
+            f"{what} has {count_of(largest, unit)}: too few for {num_folds} folds.",
+            hint=f"Use {largest} folds, or add clips."
+            if largest >= 2
+            else f"Cross-validation takes at least 2 {unit}s: add clips.",
+        )
+
+
+def _check_learnable(dataset: Dataset, folds: Folds) -> None:
+    """Whichever fold is tested, the others must hold every label."""
+    labels = dataset.label_indices()
+    for number, label in enumerate(dataset.labels):
+        found = np.unique(folds.index[labels == number])
+        if len(found) == 1:
+            raise DataError(
+                f"Label {label!r} is in one fold only ({folds.names[found[0]]}), by {folds.by}: "
+                "when that is tested, nothing is left to learn it from.",
+                hint="Add clips of it from other sources, or leave the label out.",
+            )
+
+
+def _check_part_of_groups(dataset: Dataset, part: Indices) -> None:
+    """A group in two parts would let the model be tested on what it learned."""
+    first: dict[str, int] = {}
+    for sample, number in zip(dataset.samples, part.tolist(), strict=True):
+        if sample.group and first.setdefault(sample.group, number) != number:
+            raise DataError(
+                f"{_place(dataset, sample.line)}: group {sample.group!r} is in both "
+                f"{PARTS[first[sample.group]]} and {PARTS[number]}.",
+                hint="A group stays in one part: correct the split column or the group column.",
+            )
+
+
+def _no_part_by_groups(name: str) -> DataError:
+    return DataError(
+        f"Nothing is left for {name}: train needs every label, and no group can be spared.",
+        hint="Add clips of other sources, or say with a `split` column what goes where.",
+    )
+
+
+def _place(dataset: Dataset, line: int | None) -> str:
+    return str(dataset.root) if line is None else f"{dataset.root}, line {line}"

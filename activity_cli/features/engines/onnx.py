@@ -1,0 +1,174 @@
+"""The portable engine: ONNX Runtime. torch and onnx are needed once per network, to convert it.
+
+What is converted lies under cache_dir/engines; a file that is missing or damaged is made again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.common import threads
+from activity_cli.common.checked_files import CheckedFiles
+from activity_cli.common.optional_dependencies import import_onnxruntime, require_onnx
+from activity_cli.common.paths import ENGINES
+from activity_cli.errors import SettingsError
+from activity_cli.features import backbones
+from activity_cli.features.backbones import Backbone
+from activity_cli.features.engines.choice import Precision
+from activity_cli.features.engines.prepared import check_frames, prepared_name
+from activity_cli.features.engines.protocol import OnPrepare
+from activity_cli.types import Images
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_FORMAT = "1"
+"""Part of all keys. Raise it when a network is converted in another way."""
+_BATCH = 4
+"""Frames per inference: 1 to 16 are level, and small ones stay in the CPU's cache."""
+
+onnxruntime: Any = import_onnxruntime()
+_failures: Any = onnxruntime.capi.onnxruntime_pybind11_state
+UNREADABLE = (_failures.InvalidProtobuf, _failures.InvalidGraph, _failures.Fail)
+"""What `open_session` raises of a network that is damaged or none."""
+
+
+class OnnxExtractor:
+    """Frames to CNN features on a CPU."""
+
+    identity = "onnx-fp32"
+    batch_size = 32
+
+    def __init__(self, session: Any, *, backbone: Backbone, frame_size: int) -> None:
+        self.feature_size = backbone.feature_size
+        self._frame_shape = (frame_size, frame_size, backbone.channels)
+        self._session = session
+
+    def extract(self, frames: Images) -> NDArray[np.float32]:
+        """Compute (N, D) from (N, H, W, channels) uint8."""
+        check_frames(frames, self._frame_shape)
+        features = np.empty((len(frames), self.feature_size), np.float32)
+        for start in range(0, len(frames), _BATCH):
+            batch = np.ascontiguousarray(frames[start : start + _BATCH])
+            features[start : start + len(batch)] = self._session.run(None, {"frames": batch})[0]
+        return features
+
+
+class OnnxClassifier:
+    """Features of clips to scores on a CPU."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def classify(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Compute probabilities (B, C) from (B, S, T, D)."""
+        clips = np.ascontiguousarray(features, np.float32)
+        scores: NDArray[np.float32] = self._session.run(None, {"features": clips})[0]
+        return scores
+
+
+def load_extractor(
+    backbone: Backbone,
+    *,
+    cache_dir: Path,
+    precision: Precision,
+    frame_size: int,
+    on_prepare: OnPrepare,
+) -> OnnxExtractor:
+    """Load a CNN for frames of one size, as `loading.load_extractor` says."""
+    if precision not in {"auto", "fp32"}:
+        raise SettingsError(
+            f"The onnx engine does not compute in {precision}.", hint="Use fp32, or openvino."
+        )
+
+    def convert() -> bytes:
+        on_prepare(f"Preparing {backbone.name} for ONNX Runtime, once")
+        example = np.zeros((2, frame_size, frame_size, backbone.channels), np.uint8)
+        return _convert(
+            backbones.build(backbone),
+            example,
+            names=("frames", "features"),
+            free=({0: "N"}, {0: "N"}),
+        )
+
+    name = f"{backbone.name} {backbone.weights_sha256} {frame_size}"
+    session = _prepare(convert, name, CheckedFiles(cache_dir / ENGINES))
+    return OnnxExtractor(session, backbone=backbone, frame_size=frame_size)
+
+
+def load_classifier(
+    build: "Callable[[], nn.Module]",
+    *,
+    key: str,
+    cache_dir: Path,
+    example_shape: tuple[int, int, int, int],
+    on_prepare: OnPrepare,
+) -> OnnxClassifier:
+    """Load a sequence classifier, as `loading.load_classifier` says."""
+
+    def convert() -> bytes:
+        on_prepare("Preparing the classifier for ONNX Runtime, once")
+        _, streams, length, size = example_shape
+        # A dimension of 1 would be taken as fixed.
+        example = np.zeros((2, streams, max(2, length), size), np.float32)
+        return _convert(
+            build().eval(),
+            example,
+            names=("features", "scores"),
+            free=({0: "B", 2: "T"}, {0: "B"}),
+        )
+
+    return OnnxClassifier(_prepare(convert, f"classifier {key}", CheckedFiles(cache_dir / ENGINES)))
+
+
+def _convert(
+    module: "nn.Module",
+    example: NDArray[Any],
+    *,
+    names: Sequence[str],
+    free: Sequence[Mapping[int, str]],
+) -> bytes:
+    """A torch module of one input as ONNX; see `conversion.to_onnx`."""
+    require_onnx()
+    import torch
+
+    from activity_cli.features import conversion
+
+    program = conversion.export_program(
+        module, [torch.from_numpy(example)], (conversion.free_sizes(free[0]),)
+    )
+    converted: bytes = conversion.to_onnx(program, names=names, free=free).SerializeToString()
+    return converted
+
+
+def _prepare(convert: Callable[[], bytes], key: str, files: CheckedFiles) -> Any:
+    """A session for a network from the cache, or else converted."""
+    name = f"{prepared_name(_FORMAT, key, onnxruntime.__version__)}.onnx"
+    network = files.read(name)
+    if network is None:
+        network = convert()
+        files.write(name, network)
+    return open_session(network)
+
+
+def open_session(
+    network: bytes | str, *, num_threads: int | None = None, optimise: bool = True
+) -> Any:
+    """An onnxruntime.InferenceSession on the CPU.
+
+    Args:
+        network: an ONNX file's content, or its name.
+        num_threads: None is one per core, or the limit that was set.
+        optimise: False where it is not to run, but to tell what it is.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: they come as exceptions as well
+    options.intra_op_num_threads = num_threads or threads.num_threads()
+    # Threads that wait by spinning take the cores from the decoders.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,131 @@
+"""A CNN cut in two: the stages in front, whose work can be kept, and the last ones, which learn.
+
+N is frames. A stage is a layer, block or group of blocks as the network's authors put them in a
+row: each of EfficientNet's and MobileNet's blocks, each of ResNet's four layers. What has no
+weights of its own to convolve with (norms, pooling) belongs to the stage before it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from activity_cli.features.cnn import FrameFeatures
+
+_ROWS_OF_STAGES = ("features", "layers", "_blocks", "blocks", "trunk_output")
+"""Names under which CNNs keep a row of their stages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutNetwork:
+    """Both parts share their weights with the CNN that was cut."""
+
+    front: nn.Module
+    """uint8 frames (N, H, W, channels) -> activations (N, ...), or the frames as they are."""
+    back: nn.Module
+    """What `front` gives -> features (N, D)."""
+    stages: tuple[tuple[nn.Parameter, ...], ...]
+    """Weights of each stage that learns, the first one first."""
+    num_stages: int
+    """How many the CNN has."""
+
+
+def cut(cnn: FrameFeatures, num_trained: int) -> CutNetwork:
+    """Cut a CNN in front of its last stages.
+
+    Args:
+        cnn: in eval mode, in which it stays: batch norm keeps its statistics.
+        num_trained: stages that learn; 0, or more than it has, is all of them.
+    """
+    stages = list(_stages(cnn.network))
+    if num_trained == 0 or num_trained >= len(stages):
+        weights = tuple(_weights(cnn.network, names) for names in stages)
+        return CutNetwork(front=nn.Identity(), back=cnn, stages=weights, num_stages=len(stages))
+    trained = stages[-num_trained:]
+    front, back = _cut_graph(cnn.network, first_trained={n for names in trained for n in names})
+    return CutNetwork(
+        front=_Front(cnn, front),
+        back=back,
+        stages=tuple(_weights(cnn.network, names) for names in trained),
+        num_stages=len(stages),
+    )
+
+
+class _Front(nn.Module):
+    def __init__(self, cnn: FrameFeatures, front: nn.Module) -> None:
+        super().__init__()
+        self.cnn = cnn
+        self.front = front
+
+    def forward(self, frames: Tensor) -> Tensor:
+        activations: Tensor = self.front(self.cnn.normalise(frames))
+        return activations
+
+
+def _stages(network: nn.Module) -> Iterator[list[str]]:
+    """Names of the modules of each stage, in the order in which they stand in the network."""
+    stage: list[str] = []
+    for name, module in _rows(network):
+        if not any(True for _ in module.parameters()):
+            continue
+        if _convolves(module) and stage:
+            yield stage
+            stage = []
+        stage.append(name)
+    yield stage
+
+
+def _rows(network: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    for name, module in network.named_children():
+        if name in _ROWS_OF_STAGES:
+            yield from ((f"{name}.{part}", child) for part, child in module.named_children())
+        else:
+            yield name, module
+
+
+def _convolves(module: nn.Module) -> bool:
+    return any(isinstance(layer, nn.Conv2d | nn.Linear) for layer in module.modules())
+
+
+def _weights(network: nn.Module, names: Iterable[str]) -> tuple[nn.Parameter, ...]:
+    return tuple(w for name in names for w in network.get_submodule(name).parameters())
+
+
+def _cut_graph(network: nn.Module, first_trained: set[str]) -> tuple[nn.Module, nn.Module]:
+    """Two graphs with the modules of one: cut at the last value that all of the stages read."""
+    graph = fx.Tracer().trace(network)
+    nodes = list(graph.nodes)
+    first = next(i for i, node in enumerate(nodes) if _is_in(node, first_trained))
+    position = {node: i for i, node in enumerate(nodes)}
+    # Where only one value is alive, nothing but that value passes from front to back.
+    at = next(i for i in range(first - 1, -1, -1) if _is_neck(nodes, i, position))
+    front, back = fx.Graph(), fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
+    for node in nodes[: at + 1]:
+        copied[node] = front.node_copy(node, copied.__getitem__)
+    front.output(copied[nodes[at]])
+    copied = {nodes[at]: back.placeholder("activations")}
+    for node in nodes[at + 1 :]:
+        copied[node] = back.node_copy(node, copied.__getitem__)
+    return fx.GraphModule(network, front), fx.GraphModule(network, back)
+
+
+def _is_neck(nodes: list[fx.Node], at: int, position: dict[fx.Node, int]) -> bool:
+    """Whether no value from before `at` is read after it."""
+    return (
+        all(position[reader] <= at for node in nodes[:at] for reader in node.users)
+        and nodes[at].op != "get_attr"
+    )
+
+
+def _is_in(node: fx.Node, modules: set[str]) -> bool:
+    """Whether a node is part of one of these modules, given by their names."""
+    inside = [str(name) for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    return any(name in modules for name in inside)
+
+
+@torch.no_grad()
+def freeze(network: nn.Module) -> None:
+    """No weight learns, batch norm keeps its statistics."""
+    network.eval().requires_grad_(False)

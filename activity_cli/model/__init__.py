@@ -1,0 +1,1 @@
+"""The sequence classifier, its model folder, calibration and out-of-distribution score."""

@@ -1,0 +1,366 @@
+"""A model on disk: a folder that describes itself.
+
+    model.json            labels, settings, CNN, metrics, data, versions, digest of the weights
+    weights.safetensors   the sequence classifier (never pickle)
+    cnn.safetensors       the CNN, if training changed it
+    familiar.safetensors  what the training clips look like, if the model knows novelty
+    README.md             the model card
+    confusion.png         confusion matrix of the clips it was measured on
+
+A CNN that training left as it was is not in it: it is found by name and checked by hash. A model is
+named by its folder, by the run folder around it, or by a shipped model's name.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from activity_cli import __version__
+from activity_cli.common.files import new_folder, write_bytes_atomically, write_json
+from activity_cli.errors import ModelError, SettingsError
+from activity_cli.features.backbones import Backbone
+from activity_cli.model.calibration import Calibration
+from activity_cli.model.ood import Familiarity
+from activity_cli.settings import ClipSettings, NetworkSettings
+
+FORMAT_VERSION = 1
+ENSEMBLE_VERSION = 2
+"""Of models with several members, which older versions of activity would not understand."""
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+CNN_FILE = "cnn.safetensors"
+FAMILIAR_FILE = "familiar.safetensors"
+CARD_FILE = "README.md"
+CONFUSION_FILE = "confusion.png"
+MODEL_SUBFOLDER = "model"  # of a run folder
+
+Weights = dict[str, NDArray[Any]]
+
+_RESTORE_HINT = "Restore the folder from a copy, or train again."
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("torch", "torchvision", "opencv-python", "openvino", "numpy")
+    return {"activity-cli": __version__} | {name: metadata.version(name) for name in packages}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription:
+    """Everything that is known about a model, except its weights."""
+
+    name: str
+    labels: tuple[str, ...]
+    clip: ClipSettings
+    network: NetworkSettings
+    backbone: Backbone
+    engine: str
+    """What made the training features, such as openvino-bf16."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What it was trained on: source, licence, clips per label."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=installed_versions)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    calibration: Calibration | None = None
+    """What was learned about its scores; older models have none."""
+    background: str | None = None
+    """The label that stands for no event."""
+    num_members: int = 1
+    """Networks whose logits are averaged; 1 is a model of one network."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) < 2:
+            raise ModelError(f"A model needs at least two labels, got {list(self.labels)}.")
+        if self.background is not None and self.background not in self.labels:
+            raise ModelError(f"The background label {self.background!r} is none of its labels.")
+
+    @property
+    def format_version(self) -> int:
+        """The oldest format that can say it."""
+        return FORMAT_VERSION if self.num_members == 1 else ENSEMBLE_VERSION
+
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """(S, T, D) of one clip's features."""
+        return len(self.clip.streams), self.clip.num_frames, self.backbone.feature_size
+
+    @property
+    def temperature(self) -> float:
+        """Divides the logits before they become scores."""
+        return self.calibration.temperature if self.calibration else 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of model.json, without the digest of the weights."""
+        return {
+            "format_version": self.format_version,
+            "name": self.name,
+            "created": self.created,
+            "labels": list(self.labels),
+            "clip": self.clip.to_json(),
+            "network": self.network.to_json(),
+            "backbone": self.backbone.to_json(),
+            "engine": self.engine,
+            "metrics": dict(self.metrics),
+            "data": dict(self.data),
+            "training": dict(self.training),
+            "versions": dict(self.versions),
+            "calibration": self.calibration.to_json() if self.calibration else None,
+            "background": self.background,
+            **({} if self.num_members == 1 else {"num_members": self.num_members}),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_json` wrote.
+
+        Raises:
+            SettingsError: a setting is out of range or from another version.
+            KeyError, TypeError, ValueError: an entry is absent or of the wrong kind.
+        """
+        calibration = values.get("calibration")
+        return cls(
+            name=values["name"],
+            created=values["created"],
+            labels=tuple(values["labels"]),
+            # Models older than that setting were made without it.
+            clip=ClipSettings.from_json({"steady": False, **values["clip"]}),
+            network=NetworkSettings.from_json(values["network"]),
+            backbone=Backbone.from_json(values["backbone"]),
+            engine=values["engine"],
+            metrics=values["metrics"],
+            data=values["data"],
+            training=values["training"],
+            versions=values["versions"],
+            calibration=Calibration.from_json(calibration) if calibration else None,
+            background=values.get("background"),
+            num_members=values.get("num_members", 1),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model folder that was read and found whole."""
+
+    folder: Path
+    description: ModelDescription
+    weights_sha256: str
+    familiar_sha256: str | None = None
+    """None for a model that does not know novelty."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of what scores depend on besides the CNN: weights, settings and temperature."""
+        network = json.dumps(self.description.network.to_json(), sort_keys=True)
+        temperature = self.description.temperature
+        scaling = "" if temperature == 1 else repr(temperature)  # none leaves older digests alone
+        return hashlib.sha256((self.weights_sha256 + network + scaling).encode()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that scores depend on, labels, CNN and clip settings included."""
+        whole = self.description.to_json()
+        parts = {name: whole[name] for name in ("labels", "clip", "backbone")}
+        text = json.dumps(parts, sort_keys=True) + self.identity
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def weights(self) -> Weights:
+        """The classifier's tensors by name.
+
+        Raises:
+            ModelError: the file is gone or not what it was when the model was saved.
+        """
+        return load(_read_tensors(self.folder / WEIGHTS_FILE, self.weights_sha256))
+
+    def familiarity(self) -> Familiarity | None:
+        """What its training clips look like; None for a model that does not know.
+
+        Raises:
+            ModelError: the file is gone or not what it was when the model was saved.
+        """
+        if self.familiar_sha256 is None:
+            return None
+        path = self.folder / FAMILIAR_FILE
+        try:
+            return Familiarity.from_tensors(load(_read_tensors(path, self.familiar_sha256)))
+        except (TypeError, ValueError) as error:
+            raise _damaged(path, _describe(error)) from error
+
+
+def save_model(
+    folder: Path,
+    description: ModelDescription,
+    weights: Weights,
+    familiarity: Familiarity | None = None,
+    *,
+    cnn: bytes | None = None,
+    overwrite: bool = False,
+) -> Model:
+    """Write a model folder; model.json comes last, so a half-written folder is never a model.
+
+    Args:
+        folder: new or empty.
+        description: of the model.
+        weights: of the sequence classifier.
+        familiarity: what its training clips look like.
+        cnn: the file with the CNN's weights, if training changed them.
+        overwrite: replace the model that is there.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds a model that is not to be replaced.
+    """
+    new_folder(folder, overwrite=overwrite)
+    (folder / MODEL_FILE).unlink(missing_ok=True)
+    (folder / CNN_FILE).unlink(missing_ok=True)
+    if cnn is not None:
+        write_bytes_atomically(folder / CNN_FILE, cnn)
+        description = _with_cnn_file(description, folder)
+    digest = _write_tensors(folder / WEIGHTS_FILE, weights)
+    model = Model(folder=folder, description=description, weights_sha256=digest)
+    return write_familiarity(model, familiarity) if familiarity else write_description(model)
+
+
+def member_name(number: int, tensor: str) -> str:
+    """The name of a member's tensor among those of an ensemble."""
+    return f"members.{number}.{tensor}"
+
+
+def write_familiarity(model: Model, familiarity: Familiarity) -> Model:
+    """Add what the training clips look like to a model folder, and write model.json again.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    digest = _write_tensors(model.folder / FAMILIAR_FILE, familiarity.tensors())
+    return write_description(replace(model, familiar_sha256=digest))
+
+
+def write_description(model: Model) -> Model:
+    """Write model.json, again when metrics were added after the weights; gives the model back."""
+    digests = {
+        "weights_sha256": model.weights_sha256,
+        "familiar_sha256": model.familiar_sha256,
+    }
+    write_json(model.folder / MODEL_FILE, {**model.description.to_json(), **digests})
+    return model
+
+
+def load_model(name: str | Path) -> Model:
+    """Read a model by folder, run folder or shipped name, and check that it is whole.
+
+    Raises:
+        ModelError: there is none, a file is missing or changed, or a newer version wrote it.
+    """
+    folder = find_model(name)
+    try:
+        values = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        version = values["format_version"]
+        if version not in {FORMAT_VERSION, ENSEMBLE_VERSION}:
+            raise ModelError(
+                f"{folder} has model format {version}; this activity reads up to "
+                f"{ENSEMBLE_VERSION}.",
+                hint="Install the version of activity that wrote it, or train again.",
+            )
+        description = ModelDescription.from_json(values)
+        digest, familiar_digest = values["weights_sha256"], values.get("familiar_sha256")
+    except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
+        raise ModelError(
+            f"{folder / MODEL_FILE} cannot be read as a model: {_describe(error)}.",
+            hint=_RESTORE_HINT,
+        ) from error
+    _read_tensors(folder / WEIGHTS_FILE, digest)
+    if description.backbone.mode != "frozen":
+        _read_tensors(folder / CNN_FILE, description.backbone.weights_sha256)
+        description = _with_cnn_file(description, folder)
+    return Model(
+        folder=folder,
+        description=description,
+        weights_sha256=digest,
+        familiar_sha256=familiar_digest,
+    )
+
+
+def find_model(name: str | Path) -> Path:
+    """The folder that holds model.json for a folder, a run folder or a shipped model's name.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    path = Path(name)
+    for folder in (path, path / MODEL_SUBFOLDER):
+        if (folder / MODEL_FILE).is_file():
+            return folder
+    if path.is_dir():
+        raise ModelError(
+            f"{path} is not a model: it has no {MODEL_FILE}.",
+            hint="Give a folder that `activity train` wrote, such as runs/NAME.",
+        )
+    shipped = shipped_models()
+    for folder in shipped:
+        if folder.name == str(name):
+            return folder
+    names = ", ".join(folder.name for folder in shipped)
+    raise ModelError(
+        f"There is no model {str(name)!r}: no such folder, and it is none of the shipped models.",
+        hint=f"Shipped: {names}. Your own: the run folder that `activity train` wrote.",
+    )
+
+
+def shipped_models() -> list[Path]:
+    """Folders of the models that come with activity, by name."""
+    package = Path(__file__).parent
+    # A wheel carries the zoo inside the package; a checkout has it beside the package.
+    zoo = next((z for z in (package / "models", package.parent / "models") if z.is_dir()), None)
+    return sorted(file.parent for file in zoo.glob(f"*/{MODEL_FILE}")) if zoo else []
+
+
+def _with_cnn_file(description: ModelDescription, folder: Path) -> ModelDescription:
+    """The description that knows where its CNN lies."""
+    return replace(description, backbone=replace(description.backbone, file=folder / CNN_FILE))
+
+
+def _write_tensors(path: Path, tensors: Weights) -> str:
+    """Write tensors; gives the digest of the file."""
+    data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+    write_bytes_atomically(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_tensors(path: Path, digest: str) -> bytes:
+    try:
+        data = path.read_bytes()
+        load(data)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, _describe(error)) from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ModelError(
+            f"{path} is not the file that {MODEL_FILE} was written for (its hash differs).",
+            hint=_RESTORE_HINT,
+        )
+    return data
+
+
+def _damaged(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path} cannot be read: {reason}.", hint=_RESTORE_HINT)
+
+
+def _describe(error: Exception) -> str:
+    match error:
+        case FileNotFoundError():
+            return "the file is missing"
+        case OSError():
+            return error.strerror or str(error)
+        case KeyError():
+            return f"{error} is missing"
+        case _:
+            return str(error).rstrip(".")

@@ -1,0 +1,1 @@
+"""Videos + model -> results: one video, long videos, batches, live video, clusters."""

@@ -1,0 +1,108 @@
+"""A model for live video: what looks at points and windows, and no decoders beside it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.features.engines.choice import Engine, choose_engine
+from activity_cli.features.engines.protocol import OnPrepare
+from activity_cli.model.calibration import RejectRule
+from activity_cli.model.folder import ModelDescription, load_model
+from activity_cli.predict.exported.loading import (
+    is_exported,
+    open_exported,
+    read_exported,
+    refuse_engine,
+)
+from activity_cli.predict.exported_predictor import export_scan
+from activity_cli.predict.long_video import Scan
+from activity_cli.predict.model_predictor import load_networks, model_scan
+from activity_cli.settings import ClipSettings, Stream
+from activity_cli.types import FrameRole, Images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveModel:
+    """A model that is ready to watch. For one thread at a time."""
+
+    description: ModelDescription
+    scan: Scan
+    rule: RejectRule | None = None
+    """What is called unknown; None is nothing."""
+
+    @property
+    def gives_novelty(self) -> bool:
+        """Whether it can say how unlike the training clips a window is."""
+        return self.scan.novelty is not None
+
+
+def load_live_model(
+    name: str | Path,
+    *,
+    cache_dir: Path,
+    engine: Engine | None = None,
+    on_prepare: OnPrepare = lambda _: None,
+) -> LiveModel:
+    """Load a model with what computes it.
+
+    Args:
+        name: a shipped model's name, a run folder, a model folder, an exported file or its folder.
+        cache_dir: folder of prepared networks.
+        engine: what computes; None takes the fastest that this machine has.
+        on_prepare: told in one line when something is prepared that later runs find ready.
+
+    Raises:
+        ModelError: there is no such model, or it is damaged.
+        BackboneError: the CNN's weights are not to be had, and it was not prepared before.
+        SettingsError: the engine does not compute that here, or not this model.
+        MissingExtraError: what computes is not installed.
+    """
+    if is_exported(Path(name)):
+        return _load_export(Path(name), engine)
+    model = load_model(name)
+    extractor, classifier = load_networks(
+        model, engine or choose_engine(), cache_dir=cache_dir, on_prepare=on_prepare
+    )
+    return LiveModel(
+        description=model.description,
+        scan=model_scan(extractor, classifier, model.description.labels, model.familiarity()),
+    )
+
+
+def _load_export(path: Path, engine: Engine | None) -> LiveModel:
+    refuse_engine(path, engine)
+    exported = read_exported(path)
+    runner = open_exported(exported)
+
+    def run(images: Mapping[FrameRole, Images]) -> NDArray[np.float32]:
+        return runner.score(images)
+
+    return LiveModel(description=exported.description, scan=export_scan(run, exported.description))
+
+
+def warm_up(model: LiveModel) -> float:
+    """Let a model look at nothing: its first look is slow.
+
+    Returns:
+        How long it takes to see T points, in seconds.
+    """
+    blank = _Blank(model.description.clip)
+    model.scan.score(model.scan.see(blank)[None])
+    began = time.perf_counter()
+    model.scan.see(blank)
+    return time.perf_counter() - began
+
+
+class _Blank:
+    """A window's worth of grey points."""
+
+    def __init__(self, clip: ClipSettings) -> None:
+        grey = np.full((clip.num_frames, *clip.picture_shape), 128, np.uint8)
+        roles: tuple[FrameRole, ...] = ("frames", "earlier", "later", "flow")
+        self.num_points = clip.num_frames
+        self.frames: Mapping[FrameRole, Images] = dict.fromkeys(roles, grey)
+        self.streams: Mapping[Stream, Images] = dict.fromkeys(clip.streams, grey)

@@ -1,0 +1,1 @@
+"""Result rows and segment files: writing, reading, resuming and merging."""

@@ -1,1 +1,0 @@
-"""What scores videos: a model folder in an engine, or an exported file in its runtime."""

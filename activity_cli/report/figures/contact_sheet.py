@@ -1,0 +1,175 @@
+"""A contact sheet of what the network sees: clips, their views, all frames of every stream.
+
+From the top: title, then clip by clip its label and name, and below them view by view the frames
+of each stream with their times.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from activity_cli.data.dataset import load_dataset
+from activity_cli.errors import OutputError
+from activity_cli.features.labelled import DataConfig
+from activity_cli.features.preview import PreviewClip, read_preview
+from activity_cli.report.figures.plots import DPI, save_figure
+from activity_cli.report.figures.sheet import Sheet
+from activity_cli.report.palette import label_colours
+from activity_cli.settings import ClipSettings, Stream
+from activity_cli.types import Clip, Images
+from activity_cli.video.augmentation import View
+
+_INK, _GREY, _LINES = "#111827", "#6b7280", "#e5e7eb"
+
+# Inches.
+_WIDTH, _LEFT, _RIGHT, _NAMES = 13.0, 0.3, 0.3, 0.62
+_INNER = _WIDTH - _LEFT - _RIGHT - _NAMES
+_TITLE, _CAPTION, _VIEW, _TIMES, _BOTTOM = 0.95, 0.42, 0.26, 0.22, 0.15
+_GAP = 0.03  # between frames
+_MOST_FRAME = 1.2  # side of a frame
+
+_MOST_IN_ROW = 24
+
+
+def save_preview(data: Path, data_config: DataConfig, output: Path) -> int:
+    """Write what a training on labelled clips would show the network, as one picture.
+
+    Args:
+        data: folder or CSV of labelled clips.
+        data_config: how videos are read.
+        output: the .png to write.
+
+    Returns:
+        How many clips are shown.
+
+    Raises:
+        DataError: the data cannot be used.
+        OutputError: no .png, the file exists, or it cannot be written.
+    """
+    if output.suffix.lower() != ".png":
+        raise OutputError(f"{output} does not end in .png.", hint="Name it preview.png.")
+    if output.exists():
+        raise OutputError(f"{output} exists already.", hint="Choose another file.")
+    dataset = load_dataset(data)
+    clips = read_preview(dataset, data_config)
+    title = f"What the network sees of {dataset.root.name}"
+    save_contact_sheet(clips, data_config.clip, dataset.labels, output, title=title)
+    return len(clips)
+
+
+def save_contact_sheet(
+    clips: Sequence[PreviewClip],
+    settings: ClipSettings,
+    labels: Sequence[str],
+    output: Path,
+    *,
+    title: str,
+) -> None:
+    """Write what the network sees as one picture.
+
+    Args:
+        clips: what to show.
+        settings: T, frame size and streams of the clips.
+        labels: all labels of the data, for the colours.
+        output: the .png to write.
+        title: what the clips are from.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    board = _Board(clips, settings, labels)
+    board.draw_title(title)
+    for clip in clips:
+        board.draw_clip(clip)
+    save_figure(board.sheet.figure, output, trim=False)
+
+
+class _Board:
+    """Draws from the top to the bottom, and knows how far it has come."""
+
+    def __init__(
+        self, clips: Sequence[PreviewClip], settings: ClipSettings, labels: Sequence[str]
+    ) -> None:
+        self._settings = settings
+        self._colours = label_colours(labels)
+        self._num_rows = -(-settings.num_frames // _MOST_IN_ROW)
+        columns = -(-settings.num_frames // self._num_rows)
+        self._columns = columns
+        self._side = min((_INNER - _GAP * (columns - 1)) / columns, _MOST_FRAME)
+        self._pixels = round(self._side * DPI)
+        num_views = sum(len(clip.views) for clip in clips)
+        row = len(settings.streams) * (self._side + _GAP) + _TIMES
+        height = _TITLE + len(clips) * _CAPTION + num_views * (_VIEW + self._num_rows * row)
+        self.sheet = Sheet(_WIDTH, height + _BOTTOM)
+        self._top = _TITLE
+
+    def draw_title(self, title: str) -> None:
+        """What is shown, and with which settings it was made."""
+        clip = self._settings
+        facts = [f"{clip.num_frames} frames of {clip.frame_size} × {clip.frame_size}"]
+        if "motion" in clip.streams:
+            step = f"{1000 * clip.motion_step_seconds:.0f} ms"
+            facts += [f"motion: difference to {step} before, × {clip.motion_gain:g}, around grey"]
+        if "flow" in clip.streams:
+            facts += ["flow: red to the right, green down, blue how far"]
+        self.sheet.write(
+            _LEFT, 0.36, title, size=15, colour=_INK, bold=True, room=_WIDTH - _LEFT - _RIGHT
+        )
+        self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=_GREY)
+
+    def draw_clip(self, clip: PreviewClip) -> None:
+        """A coloured block with the label, the file's name, then the views."""
+        colour, middle = self._colours[clip.sample.label], self._top + 0.22
+        end = _WIDTH - _RIGHT
+        self.sheet.line([(_LEFT, self._top + 0.02), (end, self._top + 0.02)], _LINES)
+        self.sheet.box(_LEFT, middle - 0.08, 0.16, 0.16, colour)
+        left = _LEFT + 0.26
+        left += 0.15 + self.sheet.write(
+            left, middle, clip.sample.label, size=12, colour=_INK, bold=True, room=4.0
+        )
+        decoded = clip.views[0][1].decoded
+        facts = f"{decoded.duration_seconds:.2f} s  ·  {decoded.num_frames} frames"
+        width = self.sheet.write(end, middle, facts, size=9, colour=_GREY, align="right")
+        self.sheet.write(
+            left, middle, clip.sample.name, size=10, colour=_GREY, room=end - width - 0.2 - left
+        )
+        self._top += _CAPTION
+        for view, seen in clip.views:
+            self._draw_view(view, seen)
+
+    def _draw_view(self, view: View, seen: Clip) -> None:
+        text = f"view: {view.describe()}"
+        self.sheet.write(_LEFT + _NAMES, self._top + 0.12, text, size=8.5, colour=_INK, room=_INNER)
+        self._top += _VIEW
+        for row in range(self._num_rows):
+            part = slice(row * self._columns, (row + 1) * self._columns)
+            for stream, images in seen.images.items():
+                self._draw_strip(stream, images[part])
+            for column, seconds in enumerate(seen.decoded.seconds[part].tolist()):
+                middle = _LEFT + _NAMES + column * (self._side + _GAP) + self._side / 2
+                text = f"{seconds:.2f} s"
+                size = 7 if self._side > 0.5 else 5.5
+                self.sheet.write(
+                    middle, self._top + 0.08, text, size=size, colour=_GREY, align="center"
+                )
+            self._top += _TIMES
+
+    def _draw_strip(self, stream: Stream, images: Images) -> None:
+        """Frames side by side, in one set of axes."""
+        middle = self._top + self._side / 2
+        self.sheet.write(
+            _LEFT + _NAMES - 0.1, middle, stream, size=8.5, colour=_GREY, align="right"
+        )
+        gap, side = round(_GAP * DPI), self._pixels
+        strip = np.full((side, len(images) * (side + gap) - gap, 3), 255, np.uint8)
+        method = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_CUBIC
+        for column, image in enumerate(images):
+            left = column * (side + gap)
+            strip[:, left : left + side] = cv2.resize(image, (side, side), interpolation=method)
+        width = len(images) * (self._side + _GAP) - _GAP
+        axes = self.sheet.axes(_LEFT + _NAMES, self._top, width, self._side)
+        axes.imshow(strip, aspect="auto", interpolation="antialiased")
+        axes.set_axis_off()
+        self._top += self._side + _GAP

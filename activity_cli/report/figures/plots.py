@@ -1,0 +1,106 @@
+"""Pictures of a run: learning curves and confusion matrices, as PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from activity_cli.common.files import writing
+from activity_cli.evaluation.metrics import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from activity_cli.training.loop.loop import Epoch
+
+_BLUE, _ORANGE, _GREY = "#3465a4", "#d9822b", "#6b7280"
+DPI = 150
+_MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
+
+
+def plot_curves(history: Sequence["Epoch"], best_epoch: int, path: Path) -> None:
+    """Loss and accuracy per epoch, for training clips and those held out.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    figure = new_figure(9, 3.6)
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    epochs = [epoch.epoch for epoch in history]
+    for axes, what in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
+        for part, colour in (("train", _BLUE), ("val", _ORANGE)):
+            values = [getattr(epoch, f"{part}_{what}") for epoch in history]
+            axes.plot(epochs, values, color=colour, linewidth=1.8, label=_PARTS[part])
+        axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":")
+        axes.set(xlabel="epoch", title=what.capitalize())
+        tidy(axes)
+    accuracy_axes.set_ylim(0, 1.02)
+    loss_axes.set_ylim(bottom=0)
+    loss_axes.legend(frameon=False)
+    loss_axes.annotate(
+        f"best: epoch {best_epoch}",
+        (best_epoch, 0),
+        xytext=(4, 4),
+        textcoords="offset points",
+        color=_GREY,
+        fontsize=8,
+    )
+    save_figure(figure, path)
+
+
+def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
+    """The confusion matrix: shade by share of the true label's clips, numbers are clips.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    labels, counts = evaluation.labels, evaluation.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(3.6, 1.6 + 0.5 * len(labels))
+    figure = new_figure(side + 0.8, side)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if len(labels) <= _MAX_LABELS_WITH_COUNTS:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.55 else "#1f2937"
+                axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    bar = figure.colorbar(image, fraction=0.046, pad=0.04)
+    bar.set_label("share of the true label", color=_GREY)
+    bar.outline.set_visible(False)
+    save_figure(figure, path)
+
+
+_PARTS = {"train": "training clips", "val": "clips held out"}
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of a size in inches."""
+    # Figure without pyplot: no window system is asked for, and nothing stays in memory.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def tidy(axes: "Axes") -> None:
+    """No frame, a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def save_figure(figure: "Figure", path: Path, *, trim: bool = True) -> None:
+    """Write a figure as PNG, without its empty margins unless `trim` says otherwise.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight" if trim else None)

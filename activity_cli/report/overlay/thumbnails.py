@@ -1,0 +1,92 @@
+"""A long video -> a few small pictures of it, sought where that is quicker than decoding all."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+
+from activity_cli.types import Segment
+from activity_cli.video.decoding import decode_by_seeking, plan_seeks
+from activity_cli.video.reader import Frame, VideoReader, frame_interval_seconds
+from activity_cli.video.sampling import Seconds
+
+MOST_THUMBNAILS = 16
+_FEW_THUMBNAILS = 6  # a short video is shown by so many at least
+
+
+def choose_moments(segments: Sequence[Segment], end_seconds: float) -> list[float]:
+    """The times that show best what is in a video, in order; at most 16, at least 6.
+
+    One or more of each segment, spread evenly over it; of many segments those that are longest
+    and surest, from all parts of the video. Without segments, times spread over the video.
+    """
+    if not segments:
+        return _spread(0.0, end_seconds, _FEW_THUMBNAILS)
+    parts = np.array_split(np.arange(len(segments)), min(len(segments), MOST_THUMBNAILS))
+    chosen = [max((segments[index] for index in part), key=_weight) for part in parts]
+    per_segment = -(-_FEW_THUMBNAILS // len(chosen))
+    return sorted(
+        moment
+        for segment in chosen
+        for moment in _spread(segment.start_seconds, segment.end_seconds, per_segment)
+    )
+
+
+def read_thumbnails(video: Path, moments: Sequence[float], *, height: int) -> list[Frame]:
+    """The frame on screen at each of some times, in order, as (height, W, 3) RGB.
+
+    Times beyond the end get the last frame.
+
+    Raises:
+        VideoError: no frame can be decoded.
+    """
+
+    def shrink(bgr: Frame) -> Frame:
+        return _shrink(cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)), height)
+
+    def indices(seconds: Seconds) -> list[int]:
+        found = np.searchsorted(seconds, np.asarray(moments) + 1e-6, side="right") - 1
+        return cast(list[int], np.maximum(found, 0).tolist())
+
+    def wanted(seconds: Seconds) -> Collection[int]:
+        return frozenset(indices(seconds))
+
+    with VideoReader(video) as reader:
+        plan = plan_seeks(reader.info, wanted)
+        if plan is not None and (decoded := decode_by_seeking(reader, plan, shrink)):
+            return [decoded.frames[index] for index in indices(plan.seconds)]
+    return _frames_at(video, moments, height)
+
+
+def _frames_at(video: Path, moments: Sequence[float], height: int) -> list[Frame]:
+    """Decode up to the last moment; a frame counts from half an interval before its time."""
+    frames: list[Frame] = []
+    last = 0.0
+    with VideoReader(video) as reader:
+        half = frame_interval_seconds(reader.info) / 2
+        while len(frames) < len(moments) and (seconds := reader.grab()) is not None:
+            last = seconds
+            num_shown = sum(moment <= last + half for moment in moments)
+            if num_shown > len(frames):
+                picture = _shrink(reader.retrieve(), height)
+                frames += [picture] * (num_shown - len(frames))
+    if len(frames) == len(moments):
+        return frames
+    return _frames_at(video, [min(moment, last) for moment in moments], height)
+
+
+def _spread(start: float, end: float, count: int) -> list[float]:
+    """Times in the middles of equal parts."""
+    return [start + (index + 0.5) * (end - start) / count for index in range(count)]
+
+
+def _weight(segment: Segment) -> float:
+    return (segment.end_seconds - segment.start_seconds) * segment.mean_score
+
+
+def _shrink(frame: Frame, height: int) -> Frame:
+    width = max(1, round(frame.shape[1] * height / frame.shape[0]))
+    method = cv2.INTER_AREA if frame.shape[0] > height else cv2.INTER_CUBIC
+    return cast(Frame, np.asarray(cv2.resize(frame, (width, height), interpolation=method)))

@@ -1,0 +1,234 @@
+"""Results -> what a terminal shows. Paths and labels are text, never markup."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from activity_cli.common.files import is_file
+from activity_cli.predict.results.journal import journal_path
+from activity_cli.report.terminal.elements import (
+    SCORE_STYLE,
+    bar,
+    common_folder,
+    new_table,
+    printable,
+)
+from activity_cli.report.terminal.timeline import show_timeline
+from activity_cli.types import FileResult, Status
+
+if TYPE_CHECKING:
+    from activity_cli.features.backbones import BackboneListing
+    from activity_cli.model.folder import ModelDescription
+    from activity_cli.predict.predictor import Tally
+    from activity_cli.predict.results.merging import Merged
+
+_STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "LSTM", "network": "CNN + LSTM"}
+_STATUS_STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: "yellow"}
+
+
+def results_console() -> Console:
+    """The console that results go to. A pipe gets long lines, not wrapped ones."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def messages_console() -> Console:
+    """The console for what is said about the results."""
+    return Console(stderr=True, highlight=False)
+
+
+def show_predictions(results: Sequence[FileResult], *, top_k: int) -> RenderableType:
+    """One video at length, with what happens when if it is a long one; many in a line each."""
+    if len(results) > 1:
+        return show_results(results)
+    result = results[0]
+    shown = show_result(result, top_k=top_k)
+    if result.timeline is None or len(result.timeline.starts_seconds) == 1:
+        return shown
+    return Group(shown, Text(), show_timeline(result.timeline, result.segments))
+
+
+def show_result(result: FileResult, *, top_k: int) -> RenderableType:
+    """One video: its best labels with bars."""
+    if result.prediction is None:
+        return _status_line(result)
+    facts = f"{result.duration_seconds or 0:.1f} s, {result.num_frames} frames"
+    title = Text.assemble((printable(result.path), "bold"), ("  " + facts, "dim"))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(style=SCORE_STYLE, no_wrap=True)
+    table.add_column(justify="right")
+    for rank, (label, score) in enumerate(result.prediction.top(top_k)):
+        style = "bold" if rank == 0 else "dim"
+        table.add_row(Text("  " + label, style), bar(score), Text(f"{score:.1%}", style))
+    lines: list[RenderableType] = [title, table]
+    if result.status is not Status.OK:
+        lines.append(Text(f"  {result.status}: {result.reason}", "yellow"))
+    if result.rejected:
+        lines.append(Text(f"  {result.label}: {result.rejected}", "yellow"))
+    return Group(*lines)
+
+
+def show_results(results: Sequence[FileResult]) -> RenderableType:
+    """Many videos: one line each, with names relative to the folder that all are in."""
+    folder = common_folder([result.path for result in results])
+    table = new_table("file", "status", "label", "score", "")
+    table.columns[0].overflow = "fold"
+    table.columns[1].no_wrap = table.columns[2].no_wrap = True
+    table.columns[3].justify = "right"
+    for result in results:
+        name = Text(printable(os.path.relpath(result.path, folder) if folder else result.path))
+        status = Text(result.status.value, _STATUS_STYLES.get(result.status, "red"))
+        if result.prediction is None:
+            table.add_row(name, status, "", "", Text(result.reason, "dim"))
+        else:
+            score = result.prediction.score
+            label = Text(result.label or "", "yellow" if result.rejected else "bold")
+            table.add_row(name, status, label, f"{score:.1%}", Text(bar(score, 12), SCORE_STYLE))
+    return Group(Text(f"In {printable(folder)}:", "dim"), table) if folder else table
+
+
+def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
+    """Which model spoke and what it knows: without --model a user should not have to guess."""
+    known = ", ".join(description.labels)
+    return Text.assemble(
+        ("Model ", "dim"),
+        description.name,
+        (f" knows: {known}.", "dim"),
+        (" Your own actions: activity train." if is_default else "", "dim"),
+    )
+
+
+def describe_plan(num_files: int, num_kept: int) -> str:
+    """What a batch is about to do, in one line."""
+    if not num_kept:
+        return f"{num_files} files to score."
+    return f"{num_files} files, {num_kept} of them done before: {num_files - num_kept} to score."
+
+
+def describe_failures(tally: "Tally") -> str:
+    """Failures so far, beside the progress; nothing while there are none."""
+    return f"{tally.num_without_score} without a score" if tally.num_without_score else ""
+
+
+def describe_long_video(path: Path, done_seconds: float, total_seconds: float) -> str:
+    """How far a long video has come, beside the progress of a batch."""
+    share = f"{done_seconds / total_seconds:.0%}" if total_seconds else f"{done_seconds:.0f} s"
+    return f"{printable(path.name)}: {share}"
+
+
+def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
+    """What `--dry-run` says: how many files, how large, of which kinds, and the first few."""
+    sizes = [path.stat().st_size if is_file(path) else 0 for path in paths]
+    endings = Counter(path.suffix.lower() or "no ending" for path in paths)
+    kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+    lines = [f"{len(paths)} files, {sum(sizes) / 1e9:.2f} GB: {kinds or 'none'}."]
+    lines += [f"  {printable(str(path))}" for path in paths[:5]]
+    lines += [f"  ... and {len(paths) - 5} more"] if len(paths) > 5 else []
+    if output is not None:
+        goes_on = journal_path(output).exists()
+        lines.append(f"Rows: {output}{' (goes on with the one that is there)' * goes_on}")
+    return Text("\n".join(lines))
+
+
+def show_tally(
+    tally: "Tally",
+    seconds: float,
+    output: Path | None,
+    *,
+    segment_files: Sequence[Path] = (),
+    num_kept: int = 0,
+    num_kept_without_score: int = 0,
+) -> Text:
+    """The closing lines of a prediction: statuses, first failures, time per stage."""
+    lines = []
+    if num_kept:
+        failed = f", {num_kept_without_score} without a score (--retry-failed does these again)"
+        lines.append(f"{num_kept} done before{failed if num_kept_without_score else ''}.")
+    num_scored = tally.num_files - tally.num_without_score
+    if tally.num_files > 1:
+        counts = ", ".join(f"{count} {status}" for status, count in tally.by_status.items())
+        unknown = f" {tally.num_unknown} called unknown." if tally.num_unknown else ""
+        lines.append(f"{tally.num_files} files: {counts}.{unknown}")
+    if output is not None:
+        lines += [f"No score: {r.path}: {r.reason}" for r in tally.first_failures]
+        if (more := tally.num_without_score - len(tally.first_failures)) > 0:
+            lines.append(f"... and {more} more without a score.")
+        lines.append(f"Rows: {output}")
+    if segment_files:
+        names = ", ".join(map(str, segment_files[:3]))
+        others = f" and {len(segment_files) - 3} more" * (len(segment_files) > 3)
+        lines.append(f"Segments: {names}{others}")
+    per_clip = " · ".join(
+        f"{_STAGES[stage]} {1000 * total / num_scored:.0f} ms"
+        for stage, total in tally.stage_seconds.items()
+        if num_scored
+    )
+    each = " each" if tally.num_files > 1 else ""
+    lines.append(f"{per_clip}{each} · {seconds:.1f} s in all" if per_clip else f"{seconds:.1f} s")
+    return Text("\n".join(lines), "dim")
+
+
+def show_merged(merged: "Merged", output: Path) -> Text:
+    """What became of a merge: files, rows, doubles, statuses, and what it could not do."""
+    files = f"{merged.num_files} file{'s' * (merged.num_files != 1)}"
+    lines = [f"{merged.num_rows} rows of {files} in {printable(str(output))}."]
+    if merged.by_status:
+        counts = ", ".join(f"{count} {status}" for status, count in merged.by_status.items())
+        lines.append(f"{counts}.")
+    if merged.num_same or merged.num_settled:
+        lines.append(
+            f"Doubles left out: {merged.num_same} the same, "
+            f"{merged.num_settled} without a score or older."
+        )
+    if merged.missing_shards:
+        lines.append(f"Without shard {', '.join(merged.missing_shards)}: predict goes on from it.")
+    if merged.without_journal:
+        names = ", ".join(map(printable, merged.without_journal[:3]))
+        more = f" and {len(merged.without_journal) - 3} more" * (len(merged.without_journal) > 3)
+        lines.append(f"No journal beside {names}{more}, so predict cannot go on from it.")
+    return Text("\n".join(lines), "dim")
+
+
+def show_models(
+    models: "Sequence[ModelDescription]", backbones: "Sequence[BackboneListing]"
+) -> RenderableType:
+    """The shipped models, then the CNNs that a model can be trained on."""
+    shipped = new_table("shipped model", "labels", "frames", "CNN")
+    for model in models:
+        labels = Text(", ".join(model.labels))
+        shipped.add_row(Text(model.name), labels, str(model.clip.num_frames), model.backbone.name)
+    cnns = new_table("backbone", "parameters", "file", "ImageNet top-1", "weights")
+    for column in cnns.columns[1:4]:
+        column.justify = "right"
+    for cnn in backbones:
+        here = (
+            Text("on this machine", "green")
+            if cnn.is_local
+            else Text("fetched on first use", "dim")
+        )
+        size = f"{cnn.num_parameters / 1e6:.1f} M", f"{cnn.file_mb:.0f} MB"
+        cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", here)
+    return Group(shipped, Text(), cnns)
+
+
+def show_cache(folder: Path, sizes: Mapping[str, int], *, cleared: bool) -> RenderableType:
+    """What lies in the cache, or lay in it until now."""
+    table = Table.grid(padding=(0, 2))
+    for part, what in (("features", "features of clips"), ("engines", "prepared networks")):
+        megabytes = f"{sizes[f'{part}_bytes'] / 1e6:.1f} MB"
+        table.add_row(what, Text(megabytes, justify="right"), f"{sizes[f'{part}_files']} files")
+    verb = "Cleared" if cleared else "Cache"
+    return Group(Text(f"{verb}: {folder}", "bold"), table)
+
+
+def _status_line(result: FileResult) -> Text:
+    return Text.assemble(
+        (printable(result.path), "bold"), "  ", (result.status.value, "red"), f"  {result.reason}"
+    )

@@ -1,0 +1,154 @@
+"""An explanation as JSON, and as what a terminal shows."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from activity_cli.evaluation.explanation.values import Explanation, Floats, GateTrace, InnerLife
+from activity_cli.evaluation.explanation.words import (
+    describe_agreement,
+    describe_attention,
+    find_span,
+    share_by_stream,
+    span_seconds,
+    summarise,
+    where,
+)
+from activity_cli.report.terminal.elements import bar, new_table
+
+_BAR_CELLS = 14
+_DIGITS = 4
+
+
+def explanation_values(explanation: Explanation) -> dict[str, Any]:
+    """Everything in an explanation but the pictures, as plain values."""
+    e, importance = explanation, explanation.importance
+    span = find_span(importance)
+    start, end = span_seconds(e, span) if span else (None, None)
+    shares = share_by_stream(importance)
+    return {
+        "video": str(e.video),
+        "model": e.model,
+        "num_networks": e.num_members,
+        "label": e.label,
+        "score": e.score,
+        "predicted": {"label": e.prediction.label, "score": e.prediction.score},
+        "start_seconds": e.start_seconds,
+        "end_seconds": e.end_seconds,
+        "summary": summarise(e),
+        "evidence": {
+            "total": importance.evidence,
+            "constant": importance.constant,
+            "by_summary": float(importance.summary.sum()),
+            "by_lstm": float(importance.order.sum()),
+            "lstm_share": importance.order_share,
+            "half_from_seconds": start,
+            "half_to_seconds": end,
+        },
+        "agreement": {
+            "rank_correlation": importance.agreement,
+            "meaning": describe_agreement(importance),
+            "attention_rank_correlation": importance.attention_agreement,
+            "attention_meaning": describe_attention(importance),
+        },
+        "streams": {
+            stream: {"share": float(share), "where": where(heat, importance)}
+            for (stream, heat), share in zip(e.heat.items(), shares, strict=True)
+        },
+        "frames": [_frame(e, number) for number in range(len(e.seconds))],
+        "heat_stage": e.stage,
+        "lstm": _life(e.life) if e.life else {"says_nothing_because": e.silence},
+    }
+
+
+def show_explanation(explanation: Explanation) -> RenderableType:
+    """The sentence, a line per frame, and how far these can be trusted."""
+    e, importance = explanation, explanation.importance
+    has_lstm = e.life is not None
+    attention = importance.attention if importance.attention_matters else None
+    table = new_table("time", "evidence", "", *e.heat, *(["LSTM"] if has_lstm else []), "left out")
+    if attention is not None:
+        table.add_column("attention")
+    for column in (table.columns[0], *table.columns[2:]):
+        column.justify = "right"
+    largest = max(float(np.abs(importance.per_frame).max()), 1e-9)
+    for number, total in enumerate(importance.per_frame.tolist()):
+        style = "cyan" if total >= 0 else "red"
+        figures = [f"{value:+.2f}" for value in importance.contributions[:, number]]
+        if has_lstm:
+            figures.append(f"{importance.order[:, number].sum():+.2f}")
+        figures.append(f"{importance.occlusion[number]:+.2f}")
+        if attention is not None:
+            figures.append(f"{attention[number]:.2f}")
+        table.add_row(
+            f"{e.seconds[number]:.2f} s",
+            Text(bar(abs(total) / largest, _BAR_CELLS), style),
+            Text(f"{total:+.2f}", style),
+            *figures,
+        )
+    notes = [describe_agreement(importance), describe_attention(importance)]
+    if e.silence:
+        notes.append(f"The LSTM says nothing: {e.silence}.")
+    if e.num_members > 1:
+        notes.append(f"The mean of {e.num_members} networks is explained.")
+    said = "\n".join(note for note in notes if note)
+    return Group(Text(summarise(e), "bold"), Text(), table, Text(), Text(said, "dim"))
+
+
+def _frame(explanation: Explanation, number: int) -> dict[str, Any]:
+    e, importance = explanation, explanation.importance
+    attention = importance.attention
+    return {
+        "seconds": float(e.seconds[number]),
+        "evidence": float(importance.per_frame[number]),
+        "by_stream": {
+            stream: float(values[number])
+            for stream, values in zip(e.heat, importance.contributions, strict=True)
+        },
+        "by_summary": float(importance.summary[:, number].sum()),
+        "by_lstm": float(importance.order[:, number].sum()),
+        "left_out": float(importance.occlusion[number]),
+        "attention": None if attention is None else float(attention[number]),
+        "heat": {stream: _rounded(heat[number], 5) for stream, heat in e.heat.items()},
+    }
+
+
+def _life(life: InnerLife) -> dict[str, Any]:
+    """Means over all units, layer by layer, and the units that say most."""
+    return {
+        "layers": [
+            {
+                "layer": trace.layer,
+                "direction": trace.direction,
+                **{f"{gate}_gate": _rounded(_gate(trace, gate).mean(axis=1)) for gate in _GATES},
+                "cell_size": _rounded(np.abs(trace.cell).mean(axis=1)),
+            }
+            for trace in life.traces
+        ],
+        "telling_units": [
+            {
+                "direction": unit.direction,
+                "unit": unit.index,
+                "effect": unit.effect,
+                **{f"{g}_gate": _rounded(_gate(trace, g)[:, unit.index]) for g in _GATES},
+                "cell": _rounded(trace.cell[:, unit.index]),
+                "output": _rounded(trace.hidden[:, unit.index]),
+            }
+            for unit in life.telling
+            if (trace := life.last(unit.direction))
+        ],
+    }
+
+
+_GATES = ("input", "forget", "output")
+
+
+def _gate(trace: GateTrace, name: str) -> Floats:
+    values: Floats = getattr(trace, name)
+    return values
+
+
+def _rounded(values: Floats, digits: int = _DIGITS) -> Any:
+    return np.round(values.astype(np.float64), digits).tolist()

@@ -1,0 +1,1 @@
+"""Labelled features -> a fitted and saved model: one run, cross-validation, tuning."""

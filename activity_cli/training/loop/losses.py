@@ -1,0 +1,107 @@
+"""How wrong the network is: about a batch, one number to descend; about all clips, its standing.
+
+B is clips of a batch, N all clips, C labels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from activity_cli.settings import TrainSettings
+from activity_cli.training.loop.batches import Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipLoss:
+    """Cross-entropy or focal loss of a batch, its clips weighted by their labels."""
+
+    label_weights: Tensor | None = None
+    """(C,) how much a clip of each label counts; None for all the same."""
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    """How much less a clip counts the surer the network is of it: Lin et al., "Focal Loss for
+    Dense Object Detection" (2017). 0 is plain cross-entropy."""
+
+    @classmethod
+    def of(cls, settings: TrainSettings, label_weights: Tensor | None) -> "ClipLoss":
+        """The loss that the settings ask for. A balanced sampler needs no weights beside it."""
+        return cls(
+            label_weights=None if settings.sampler == "balanced" else label_weights,
+            label_smoothing=settings.label_smoothing,
+            focal_gamma=settings.focal_gamma if settings.loss == "focal" else 0.0,
+        )
+
+    def clip_weights(self, labels: Tensor) -> Tensor:
+        """(N,) labels -> (N,) how much each clip counts."""
+        if self.label_weights is None:
+            return torch.ones(len(labels), device=labels.device)
+        return self.label_weights.to(labels.device)[labels]
+
+    def __call__(self, logits: Tensor, labels: Tensor, batch: Batch) -> Tensor:
+        """The weighted mean over a batch.
+
+        Args:
+            logits: (B, C) of the batch.
+            labels: (N,) of all training clips.
+            batch: which of them these are.
+        """
+        logits = logits.float()  # half precision is for the network, not for its loss
+        own = labels[batch.rows].to(logits.device)
+        if batch.partners is None or batch.shares is None:
+            if not self.focal_gamma:  # torch's own mean: the last bit of it, too
+                return self._cross_entropy(logits, own, "mean")
+            return self._sum(logits, own) / self.clip_weights(own).sum()
+        partners = labels[batch.partners].to(logits.device)
+        shares = batch.shares.to(logits.device)
+        parts = ((own, 1 - shares), (partners, shares))
+        total = sum(self._sum(logits, part, share) for part, share in parts)
+        weight = sum((share * self.clip_weights(part)).sum() for part, share in parts)
+        return torch.as_tensor(total / weight)
+
+    def _sum(self, logits: Tensor, labels: Tensor, shares: Tensor | None = None) -> Tensor:
+        """The weighted sum over (B, C) logits, by (B,) shares of each clip."""
+        losses = self._cross_entropy(logits, labels, "none")
+        if self.focal_gamma:
+            certainty = torch.softmax(logits, dim=-1).gather(1, labels.unsqueeze(1)).squeeze(1)
+            losses = losses * (1 - certainty) ** self.focal_gamma
+        return (losses if shares is None else shares * losses).sum()
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+        weights = self.label_weights
+        return F.cross_entropy(
+            logits,
+            labels,
+            weight=None if weights is None else weights.to(logits.device),
+            label_smoothing=self.label_smoothing,
+            reduction=reduction,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochMetrics:
+    """How a network does on both parts, without dropout, so that they can be compared."""
+
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+
+    @classmethod
+    def of(cls, logits: Tensor, targets: Tensor, num_train: int) -> "EpochMetrics":
+        """By plain cross-entropy, whatever the training descends.
+
+        Args:
+            logits: (N, C), those of the training clips first.
+            targets: (N,) labels.
+            num_train: how many are training clips.
+        """
+        right = (logits.argmax(dim=1) == targets).float()
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        return cls(
+            train_loss=float(losses[:num_train].mean()),
+            train_accuracy=float(right[:num_train].mean()),
+            val_loss=float(losses[num_train:].mean()),
+            val_accuracy=float(right[num_train:].mean()),
+        )

@@ -1,0 +1,159 @@
+"""One step after the other: forward, backward, and everything that a step depends on.
+
+B is clips of a batch. A batch of the settings may be larger than what is computed at once: parts
+of it are, one after the other (`accumulate`, or because memory is short) or in several processes,
+and their gradients are added up, each weighted by the share of its clips.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from activity_cli.errors import TrainingError
+from activity_cli.settings import TrainSettings
+from activity_cli.training.loop.averaging import WeightAverage
+from activity_cli.training.loop.batches import Batch
+from activity_cli.training.loop.distributed import DistributedContext
+from activity_cli.training.loop.memory import is_out_of_memory, no_memory_left
+from activity_cli.training.loop.schedules import make_optimizer, make_schedule
+from activity_cli.training.loop.task import TrainingTask
+
+_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Trainer:
+    """Changes a lesson's weights by steps. What it holds is what a checkpoint has to keep."""
+
+    def __init__(
+        self,
+        lesson: TrainingTask,
+        settings: TrainSettings,
+        team: DistributedContext,
+        on_note: Callable[[str], None],
+    ) -> None:
+        self.lesson, self.settings, self.team, self._on_note = lesson, settings, team, on_note
+        self.device = next(lesson.module.parameters()).device
+        self.clips_per_step = settings.batch_size * settings.accumulate
+        self._clip_weights = lesson.clip_weights.cpu()
+        steps_per_epoch = math.ceil(len(lesson.labels) / self.clips_per_step)
+        self.optimizer = make_optimizer(lesson.parameter_groups(), settings)
+        self.schedule = make_schedule(self.optimizer, settings, steps_per_epoch)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.amp == "fp16")
+        self.average = WeightAverage(lesson.module, settings)
+        self.epoch = 0
+        self.halved = False
+        """Whether memory has run out once, so that half as many clips are computed at once."""
+        self.notes: list[str] = []
+        """What whoever reads the figures should know."""
+
+    @property
+    def clips_at_once(self) -> int:
+        """How many clips go through the network together."""
+        share = math.ceil(self.settings.batch_size / self.team.size)
+        return max(1, share // 2) if self.halved else share
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first group of parameters, which has the settings' own."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    def step(self, batch: Batch) -> None:
+        """Change the weights once, by the gradient of a batch that all processes share.
+
+        Raises:
+            TrainingError: the loss is no number, or memory does not even do for half a batch.
+        """
+        module = self.lesson.module
+        total = float(batch.take(self._clip_weights).sum())
+        self._backward_in_memory(self.team.share(batch), total=total)
+        self.team.add_gradients(module.parameters())
+        self.scaler.unscale_(self.optimizer)
+        norm = self._clip_gradients()
+        if not self.scaler.is_enabled():  # which skips steps of infinite gradients itself
+            self._check(norm, "gradient")
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if isinstance(self.schedule, LambdaLR) and self.scaler.get_scale() >= scale:
+            self.schedule.step()
+        self.average.after_step()
+
+    def _clip_gradients(self) -> Tensor:
+        """Bound the gradient, of each network alone where several learn side by side."""
+        module = self.lesson.module
+        networks = module if isinstance(module, nn.ModuleList) else [module]
+        norms = [
+            nn.utils.clip_grad_norm_(network.parameters(), self.settings.gradient_clip)
+            for network in networks
+        ]
+        return torch.stack(norms).max()
+
+    def end_epoch(self, val_loss: float) -> None:
+        """What happens once an epoch has been judged."""
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(val_loss)
+
+    def _backward_in_memory(self, batch: Batch, *, total: float) -> None:
+        """Backward, with half as many clips at once where memory is short; the second time fails.
+
+        The gradients are those of the whole batch all the same.
+        """
+        try:
+            self._backward(batch, total=total)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.halved or self.clips_at_once == 1:
+                raise no_memory_left(self.epoch) from error
+            self._halve()
+        else:
+            return
+        # Here and not above: while the error was handled it held on to what is to be freed.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._backward_in_memory(batch, total=total)
+
+    def _halve(self) -> None:
+        self.halved = True
+        note = (
+            f"Memory ran out in epoch {self.epoch}: {self.clips_at_once} clips at a time from "
+            "here on. The gradients of a batch are added up, so that it counts as before."
+        )
+        self.notes.append(note)
+        self._on_note(note)
+
+    def _backward(self, batch: Batch, *, total: float) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in batch.split(self.clips_at_once):
+            with torch.autocast(
+                self.device.type,
+                dtype=_AMP_TYPES.get(self.settings.amp),
+                enabled=self.settings.amp != "off",
+            ):
+                loss = self.lesson.batch_loss(part)
+            self._check(loss, "loss")
+            share = float(part.take(self._clip_weights).sum()) / total
+            self.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
+
+    def _check(self, value: Tensor, what: str) -> None:
+        if not math.isfinite(float(value.detach())):
+            raise runaway(what, self.epoch, float(value.detach()), self.settings)
+
+
+def runaway(what: str, epoch: int, value: float, settings: TrainSettings) -> TrainingError:
+    """The error for a loss or gradient that is no number, with what to try against it."""
+    if epoch == 0:  # no step was taken yet
+        return TrainingError(
+            f"The {what} is no number before the first step ({value}).",
+            hint="The CNN's features are not sound: try --precision fp32, or another --backbone.",
+        )
+    amp = {"fp16": "Use --amp bf16 or off, or lower", "bf16": "Use --amp off, or lower"}
+    return TrainingError(
+        f"The {what} of epoch {epoch} is no number any more ({value}).",
+        hint=f"{amp.get(settings.amp, 'Lower')} --learning-rate (now {settings.learning_rate:g}) "
+        f"or --gradient-clip (now {settings.gradient_clip:g}).",
+    )

@@ -1,0 +1,130 @@
+"""What a run was begun with: one that is resumed has to agree, or its numbers mean nothing.
+
+`checkpoint/run.json` in the run folder holds it, beside the state of the training.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from activity_cli.common.files import write_json
+from activity_cli.data.dataset import Dataset
+from activity_cli.data.splits import Split
+from activity_cli.errors import CheckpointError, SettingsError
+from activity_cli.features.labelled import DataConfig
+from activity_cli.settings import CnnSettings, NetworkSettings, TrainSettings
+
+CHECKPOINT_FOLDER = "checkpoint"  # of a run folder
+_RUN_FILE = "run.json"
+_MAY_CHANGE = ("epochs", "patience")  # how long it goes on, not what it does
+
+Parts = Mapping[str, Mapping[str, Any]]
+"""Settings by name, by stage."""
+
+
+def require_checkpoint(folder: Path) -> None:
+    """See that a run folder holds a training that can go on.
+
+    Raises:
+        CheckpointError: it does not.
+    """
+    if not (folder / CHECKPOINT_FOLDER / _RUN_FILE).is_file():
+        what = "holds no training to go on with" if folder.is_dir() else "is no folder"
+        raise CheckpointError(
+            f"{folder} {what}.",
+            hint="Give a run folder such as runs/gym; or train anew, features come from the cache.",
+        )
+
+
+def describe_run(
+    dataset: Dataset,
+    split: Split,
+    data_config: DataConfig,
+    *,
+    network: NetworkSettings,
+    settings: TrainSettings,
+    cnn: CnnSettings,
+    background: str | None,
+) -> Parts:
+    """All that the numbers of a run depend on, except for how long it trains."""
+    training = {k: v for k, v in settings.to_json().items() if k not in _MAY_CHANGE}
+    return {
+        "data": {"clips": len(dataset.samples), "digest": _digest(dataset, split)},
+        "clip": {**data_config.clip.to_json(), "window_seconds": data_config.window_seconds},
+        "augmentation": data_config.augment.to_json(),
+        "backbone": data_config.backbone.to_json(),
+        "cnn": {k: v for k, v in cnn.to_json().items() if k not in _MAY_CHANGE},
+        "network": network.to_json(),
+        "training": {**training, "background": background},
+    }
+
+
+def check_same(checkpoint: Path, parts: Parts) -> None:
+    """See that a training that goes on is the one that was begun; a new one always is.
+
+    Raises:
+        SettingsError: a setting is another one, or the data is.
+        CheckpointError: what it was begun with cannot be read.
+    """
+    path = checkpoint / _RUN_FILE
+    if not path.is_file():
+        return
+    try:
+        begun = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error}.", hint="Train again without --resume."
+        ) from error
+    now = json.loads(json.dumps(parts))  # tuples become lists
+    for part, values in now.items():
+        before = begun.get(part, {})
+        for name in (name for name in values if values[name] != before.get(name)):
+            raise _difference(checkpoint.parent, part, name, before, values)
+
+
+def remember(checkpoint: Path, parts: Parts) -> None:
+    """Keep what a run is begun with.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    write_json(checkpoint / _RUN_FILE, parts)
+
+
+def _difference(
+    run: Path, part: str, name: str, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> SettingsError:
+    hint = "Resume with what it was begun with, or train anew without --resume."
+    if part == "data":
+        clips = f"{before.get('clips')} clips then, {now['clips']} now"
+        same = "other files, labels or parts"
+        difference = same if before.get("clips") == now["clips"] else clips
+        return SettingsError(f"The data is not what {run} was begun with: {difference}.", hint=hint)
+    return SettingsError(
+        f"{run} was begun with {part} {name} {_say(before.get(name))}, not {_say(now[name])}.",
+        hint=hint,
+    )
+
+
+def _say(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _digest(dataset: Dataset, split: Split) -> str:
+    """Of every clip's name, size, piece, label, group and part."""
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    part_of = {int(row): part for part, rows in parts.items() for row in rows}
+    rows = [
+        [s.name, _size(s.path), s.start_seconds, s.end_seconds, s.label, s.group, part_of.get(row)]
+        for row, s in enumerate(dataset.samples)
+    ]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -1,0 +1,129 @@
+"""The folder of a search: the study goes on in it, and nothing but the same search may."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from activity_cli.common.files import new_folder, output_error, write_json
+from activity_cli.common.optional_dependencies import import_optuna
+from activity_cli.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    import optuna
+
+SEARCH_FILE = "search.json"
+STUDY_FILE = "study.db"
+BEST_FILE = "best.toml"
+TRIALS_FILE = "trials.csv"
+_WORK = ".work"
+_LOCK = ".lock"
+_WAIT_SECONDS = 60.0
+
+
+@contextmanager
+def open_folder(
+    folder: Path, identity: Mapping[str, Any], *, overwrite: bool = False
+) -> Iterator[Path]:
+    """Open a search's folder, new or one that goes on; gives a place for features, gone afterwards.
+
+    Args:
+        folder: new, empty, or of the same search.
+        identity: what makes it the same, by what a user would call it.
+        overwrite: begin again in a folder of another search.
+
+    Raises:
+        OutputError: the folder holds something else, or cannot be written, or is in use.
+    """
+    if overwrite or not (folder / SEARCH_FILE).is_file():
+        new_folder(folder, overwrite=overwrite)
+    else:
+        _check_same(folder, identity)
+    with _locked(folder):
+        try:
+            if overwrite:
+                (folder / STUDY_FILE).unlink(missing_ok=True)
+            shutil.rmtree(folder / _WORK, ignore_errors=True)  # left by one that was killed
+            (folder / _WORK).mkdir()
+        except OSError as error:
+            raise output_error(folder, error) from error
+        write_json(folder / SEARCH_FILE, identity)
+        try:
+            yield folder / _WORK
+        finally:
+            shutil.rmtree(folder / _WORK, ignore_errors=True)
+
+
+def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"{folder / SEARCH_FILE} cannot be read.",
+            hint="Choose another folder with --output, or add --overwrite to begin again.",
+        ) from error
+    now = json.loads(json.dumps(identity))
+    for what in now:
+        if before.get(what) != now[what]:
+            raise OutputError(
+                f"The search in {folder} has another {what}, so this one cannot go on in it.",
+                hint="Choose another folder with --output, or add --overwrite to begin again.",
+            )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second search out for as long; the system ends that with the process, however."""
+    if sys.platform == "win32":
+        yield
+        return
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                f"Another search is going on in {folder}.",
+                hint="Wait for it, or choose another folder with --output.",
+            ) from error
+        yield
+
+
+def open_study(folder: Path, name: str) -> "optuna.Study":
+    """A study of the folder's database, new or one that goes on.
+
+    Raises:
+        OutputError: the database is damaged or cannot be written.
+        MissingExtraError: Optuna is not installed.
+    """
+    library = import_optuna()
+    from sqlalchemy.exc import SQLAlchemyError
+
+    path = folder / STUDY_FILE
+    try:
+        # As a connection, not as a URL: a folder may have ? and % in its name.
+        storage = library.storages.RDBStorage(
+            "sqlite:///study.db",
+            engine_kwargs={"creator": lambda: sqlite3.connect(path, timeout=_WAIT_SECONDS)},
+        )
+        study: optuna.Study = library.create_study(
+            storage=storage, study_name=name, direction="minimize", load_if_exists=True
+        )
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise OutputError(
+            f"The database {path} cannot be used.",
+            hint="Choose another folder with --output, or add --overwrite to begin again.",
+        ) from error
+    return study
+
+
+def digest(value: object) -> str:
+    """A few characters that tell values of plain types apart."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Video files -> frames -> clips of a fixed size, as the CNN sees them."""

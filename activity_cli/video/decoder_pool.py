@@ -1,0 +1,164 @@
+"""Where clips are decoded: in worker processes, so that a file costs at most its own result.
+
+A file that makes FFmpeg or OpenCV crash costs the worker, which is replaced; one that hangs costs
+its timeout.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from activity_cli.common.closeable import Closeable
+from activity_cli.common.processes.pool import WorkerPool
+from activity_cli.errors import SettingsError
+from activity_cli.settings import ClipSettings
+from activity_cli.video.clips import read_clip
+from activity_cli.video.resampling import GridChunk, open_grid, read_grid
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# A file is given so long before it counts as hanging. Decoding the slowest kind met, two hours of
+# 720p in an AVI of 1 GB on one slow core, takes about 15 minutes.
+_TIMEOUT_SECONDS = 600.0
+_TIMEOUT_SECONDS_PER_MB = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoders:
+    """How many videos are decoded at a time, with how many threads each, and for how long."""
+
+    num_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    num_threads: int | None = None
+    """None: one thread per video, which is cheapest, and all cores for a video that is alone."""
+    timeout_seconds: float | None = None
+    """The most that a file may take; None: 10 minutes and 4 seconds per megabyte."""
+
+    def __post_init__(self) -> None:
+        if self.num_workers < 1:
+            raise SettingsError(f"num_workers must be at least 1, got {self.num_workers}.")
+        if self.timeout_seconds is not None and not self.timeout_seconds > 0:
+            raise SettingsError(
+                f"A file cannot be decoded in {self.timeout_seconds:g} s.",
+                hint="Give a timeout of more than 0 seconds, or none.",
+            )
+
+    def timeout_for(self, path: Path) -> float:
+        """Seconds that the decoding of a file may take."""
+        if self.timeout_seconds is not None:
+            return self.timeout_seconds
+        try:
+            num_bytes = path.stat().st_size
+        except (OSError, ValueError):  # the decoder will say that it is not there
+            num_bytes = 0
+        return _TIMEOUT_SECONDS + _TIMEOUT_SECONDS_PER_MB * num_bytes / 1e6
+
+
+AUTO_DECODERS = Decoders()
+
+
+class DecoderPool(Closeable):
+    """The worker processes that decode. A context manager; the first one starts at once.
+
+    Args:
+        decoders: how many, and how long they may take.
+
+    Raises:
+        ActivityError: the system starts no more processes.
+    """
+
+    def __init__(self, decoders: Decoders = AUTO_DECODERS) -> None:
+        self.decoders = decoders
+        self._workers = WorkerPool(decoders.num_workers, imports=[read_clip.__module__])
+
+    def close(self) -> None:
+        """End all workers."""
+        self._workers.close()
+
+    def reader(self) -> "ClipReader":
+        """What the threads of one run read clips with."""
+        return ClipReader(self._workers, self.decoders)
+
+
+class GridSession(Closeable):
+    """A long video that a worker process of its own reads. A context manager.
+
+    Args:
+        path: the video file.
+        decoders: how many threads decode it, and how long a step may take.
+        settings: frame size, streams and how motion images are made.
+        step_seconds: time between two points of the grid.
+        as_streams: give what the CNN sees, not the frames that it is made of.
+
+    Raises:
+        VideoError: as `VideoReader`; also WorkerCrashError and WorkerTimeoutError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        decoders: Decoders,
+        settings: ClipSettings,
+        *,
+        step_seconds: float,
+        as_streams: bool,
+    ) -> None:
+        self._timeout_seconds = decoders.timeout_for(path)
+        self._workers = WorkerPool(1, imports=[open_grid.__module__])
+        try:
+            self.info = self._workers.call_within(
+                self._timeout_seconds,
+                open_grid,
+                path,
+                settings,
+                step_seconds=step_seconds,
+                num_threads=decoders.num_threads or 0,
+                as_streams=as_streams,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, max_points: int) -> GridChunk:
+        """The next points of the grid, at most so many.
+
+        Raises:
+            VideoError: a frame cannot be converted; also as above.
+        """
+        return self._workers.call_within(self._timeout_seconds, read_grid, max_points)
+
+    def close(self) -> None:
+        """End the worker, whatever it is doing."""
+        self._workers.close()
+
+
+class ClipReader:
+    """Reads videos in workers, for any number of threads, until it is interrupted."""
+
+    def __init__(self, workers: WorkerPool, decoders: Decoders) -> None:
+        self._workers = workers
+        self._decoders = decoders
+        self._threads: set[int] = set()
+
+    def call(
+        self,
+        function: Callable[Concatenate[Path, P], R],
+        path: Path,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Run a function that opens a video, such as `clips.read_clip`, in a worker.
+
+        Raises:
+            VideoError: as the function; also WorkerCrashError and WorkerTimeoutError.
+        """
+        self._threads.add(threading.get_ident())
+        timeout_seconds = self._decoders.timeout_for(path)
+        return self._workers.call_within(timeout_seconds, function, path, *args, **kwargs)
+
+    def interrupt(self) -> None:
+        """End what this reader's threads are decoding now: their calls raise WorkerCrashError."""
+        self._workers.interrupt(self._threads)

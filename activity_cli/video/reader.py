@@ -1,0 +1,444 @@
+"""Video file -> frames. The only module that opens a video.
+
+H and W are pixels; times are seconds from the start of the file, from decoded timestamps.
+Frames leave here as RGB uint8, so no later stage asks about channel order. Reasons in errors
+do not repeat the path: result rows and messages carry it beside them.
+"""
+
+import math
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.common.closeable import Closeable
+from activity_cli.errors import (
+    MissingVideoError,
+    NoVideoError,
+    UnsupportedVideoError,
+    VideoError,
+)
+
+# FFmpeg and OpenCV write to stderr by themselves. What they would say of a bad file is in our
+# errors; whoever wants the original words sets these two variables.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+
+import cv2
+
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+Frame = NDArray[np.uint8]  # (H, W, 3) RGB
+
+# Codecs that every OpenCV with FFmpeg decodes, by the fourcc that it reports, in upper case. When
+# one of these yields no frame the file is at fault; with any other codec the decoder is.
+_DECODABLE_CODECS = (
+    "H264 AVC1 X264 HEVC HEV1 HVC1 FMP4 MP4V XVID DIVX DX50 DIV3 MP42 MP43 H263 S263 VP80 VP90 VP08"
+    " VP09 MJPG MJPA MJPB JPEG GIF APNG MPNG MPG1 MPG2 MPEG FLV1 FFV1 WMV1 WMV2 WMV3 HFYU"
+)
+_CODEC_NAMES = {"AV01": "AV1", "VVC1": "H.266", "H266": "H.266"}
+
+# What pictures begin with. FFmpeg opens them as videos of one frame.
+_PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # bytes 4 to 8; also MOV
+_MATROSKA_START = b"\x1a\x45\xdf\xa3"  # also WebM
+_PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"mif1")  # bytes 8 to 12, after "ftyp"
+_TEXT_BYTES = bytes([*b"\t\n\f\r\x1b", *range(32, 256)])
+_PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
+_COVER_PICTURE_FPS = 90000.0  # FFmpeg's rate for the cover picture inside an audio file
+
+# Sent to frame k, OpenCV starts at the last key frame that is at least so many frames earlier.
+_SEEK_LEAD_FRAMES = 16
+
+
+# FFmpeg's option for files that grow, in OpenCV's spelling, and the longest wait for their first
+# frames: some containers are looked at up to their end.
+_WAIT_AT_THE_END = "follow;1"
+_OPEN_GROWING_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What the header of a video says. Headers lie: only decoding tells how many frames exist."""
+
+    path: Path
+    codec: str
+    """The fourcc, e.g. `h264`."""
+    width: int
+    """In pixels, after rotation."""
+    height: int
+    fps_from_header: float
+    """0 when the header gives nothing usable."""
+    num_frames_from_header: int | None
+    """None when the header gives no count, or an impossible one."""
+    duration_seconds_from_header: float | None
+    has_stored_times: bool
+    """Whether it is an MP4, MOV, Matroska or WebM file. In others times are counted on in reading,
+    and may differ after a seek."""
+    rotation_degrees: int
+    """The rotation tag. Frames are delivered upright, the rotation applied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketTimes:
+    """What the packets of a video say about its frames, read without decoding any."""
+
+    seconds: NDArray[np.float64]
+    """(N,) times of the frames, in the order in which they are shown."""
+    is_key: NDArray[np.bool_]
+    """(N,) whether decoding may start at the frame, by the container's word."""
+
+
+class VideoReader(Closeable):
+    """Frames of one video file in order, with their times. A context manager.
+
+    `grab` moves to the next frame, `retrieve` converts it; frames that nobody retrieves cost a
+    quarter less. Opening decodes the first frame, so a reader that exists has at least one.
+
+    Args:
+        path: the video file, under any name that the file system allows.
+        num_threads: decoder threads; 0 leaves it to OpenCV, which suits one video at a time. With
+            several videos in parallel 1 is cheapest.
+        wait_seconds: the file is still being written: at its end wait so long for more, `math.inf`
+            for ever. All that this process opens from then on waits as well, so this is for a
+            process of its own.
+
+    Raises:
+        MissingVideoError: there is no such file.
+        UnsupportedVideoError: a video, but no decoder for its codec.
+        VideoError: no frame can be decoded from the file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        num_threads: int = 0,
+        wait_seconds: float | None = None,
+    ) -> None:
+        path = Path(path)
+        head = _read_head(path)
+        self._capture = _open(path, num_threads, wait_seconds=wait_seconds)
+        self.info = _read_info(path, head, self._capture)
+        self._num_grabbed = 0
+        self._seconds = 0.0
+        self._anchor = (0, 0.0)  # index and time of the last frame whose timestamp was usable
+        self.stamp_seconds = math.nan
+        """The timestamp of the frame that `grab` went to as the file has it, right or not."""
+        try:
+            self._first_is_pending = self._capture.grab()
+            _check_content(head, self.info, has_frames=self._first_is_pending)
+        except VideoError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Free the decoder. A closed reader is at its end."""
+        self._first_is_pending = False
+        self._capture.release()
+
+    def grab(self) -> float | None:
+        """Go to the next frame.
+
+        Returns:
+            The frame's time in seconds, never less than that of the frame before; None at the end.
+        """
+        if self._first_is_pending:
+            self._first_is_pending = False
+        elif not self._capture.grab():
+            return None
+        self._seconds = self._frame_seconds()
+        self._num_grabbed += 1
+        return self._seconds
+
+    def seek(self, seconds: float) -> None:
+        """Jump to the last key frame at or before a time, and up to 17 frames on from there.
+
+        Where a jump ends depends on the file; the time that `grab` gives next tells. Until a key
+        frame has passed the pictures may be garbage. Frames without a timestamp count on from 0,
+        as at the start of a file.
+        """
+        self._first_is_pending = False
+        # Half a frame more, lest rounding leads to the key frame before.
+        lead = (_SEEK_LEAD_FRAMES + 0.5) * frame_interval_seconds(self.info)
+        self._capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * (seconds + lead))
+        self._anchor = (self._num_grabbed, 0.0)
+        self._seconds = 0.0
+
+    def is_intra(self) -> bool:
+        """Whether the frame that `grab` went to was coded by itself, not as a change of others."""
+        return self._capture.get(cv2.CAP_PROP_FRAME_TYPE) == ord("I")
+
+    def retrieve(self) -> Frame:
+        """The frame that `grab` went to, as (H, W, 3) RGB.
+
+        Raises:
+            VideoError: the frame cannot be converted.
+        """
+        bgr = self.retrieve_bgr()
+        return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+    def retrieve_bgr(self) -> Frame:
+        """As `retrieve`, in the decoder's channel order: to shrink first and convert less."""
+        ok, bgr = self._capture.retrieve()
+        if not ok:
+            raise VideoError(f"Frame {self._num_grabbed} cannot be converted to a picture.")
+        return cast(Frame, bgr)
+
+    def _frame_seconds(self) -> float:
+        """The timestamp, or where it is absent or stands still, a count on from the last good."""
+        stamp = self.stamp_seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        index = self._num_grabbed
+        if math.isfinite(stamp) and stamp > self._anchor[1]:
+            self._anchor = (index, stamp)
+        anchor_index, anchor_seconds = self._anchor
+        seconds = anchor_seconds + (index - anchor_index) * frame_interval_seconds(self.info)
+        return max(seconds, self._seconds)
+
+
+class LiveCapture(Closeable):
+    """Frames of a camera or of a stream from the network, as they come. A context manager.
+
+    Args:
+        source: a camera's number, or an address that FFmpeg opens.
+        num_threads: decoder threads. Each but the first holds a frame back.
+        open_timeout_seconds: how long a stream may take to open.
+        read_timeout_seconds: how long a stream may send nothing.
+
+    Raises:
+        VideoError: it cannot be opened; what opens it does not say why.
+    """
+
+    def __init__(
+        self,
+        source: int | str,
+        *,
+        num_threads: int = 1,
+        open_timeout_seconds: float,
+        read_timeout_seconds: float,
+    ) -> None:
+        try:
+            if isinstance(source, int):
+                self._capture = cv2.VideoCapture(source)
+            else:
+                timeouts = _timeouts(open_timeout_seconds, read_timeout_seconds)
+                parameters = [cv2.CAP_PROP_N_THREADS, num_threads, *timeouts]
+                self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, parameters)
+        except cv2.error as error:
+            raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
+        if not self._capture.isOpened():
+            raise VideoError("It cannot be opened.")
+        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.is_finite = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
+        """Whether it is a recording: it has a length."""
+
+    def close(self) -> None:
+        """Free the decoder."""
+        self._capture.release()
+
+    def grab(self) -> bool:
+        """Wait for the next frame; False when there is none, at the end or after a timeout."""
+        return self._capture.grab()
+
+    def stamp_seconds(self) -> float:
+        """The frame's time as the stream has it, which may be made up."""
+        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+
+    def retrieve_bgr(self) -> Frame:
+        """The frame, (H, W, 3) in the decoder's channel order.
+
+        Raises:
+            VideoError: it cannot be converted.
+        """
+        ok, bgr = self._capture.retrieve()
+        if not ok:
+            raise VideoError("A frame cannot be converted to a picture.")
+        return cast(Frame, bgr)
+
+
+def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[float, Frame]]:
+    """All frames of a video: time in seconds, picture as (H, W, 3) RGB.
+
+    Raises:
+        VideoError: as `VideoReader`.
+    """
+    with VideoReader(path) as reader:
+        while (seconds := reader.grab()) is not None:
+            yield seconds, reader.retrieve()
+
+
+def read_packet_times(
+    path: str | os.PathLike[str], *, until_seconds: float | None = None
+) -> PacketTimes:
+    """The times of a video's frames by its packets, at 2 to 8 µs per frame.
+
+    They are what decoding gives, to the last bit, where each packet holds a frame and its time.
+    Damaged packets are listed too, and AVI and MPEG files give other times than frames have.
+
+    Args:
+        path: the video file.
+        until_seconds: stop when all frames before it, and one at or after it, have come.
+
+    Raises:
+        MissingVideoError: there is no such file.
+        VideoError: the file cannot be opened.
+    """
+    capture = _open(Path(path), raw_packets=True)
+    seconds: list[float] = []
+    is_key: list[bool] = []
+    keys_to_go = 2  # frames may come after a key frame and be shown before it, but only before one
+    while keys_to_go and capture.grab():
+        seconds.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        is_key.append(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME) > 0)
+        keys_to_go -= is_key[-1] and until_seconds is not None and seconds[-1] >= until_seconds
+    capture.release()
+    order = np.argsort(seconds, kind="stable")  # packets come in the order of decoding
+    return PacketTimes(
+        seconds=np.array(seconds, dtype=np.float64)[order], is_key=np.array(is_key, bool)[order]
+    )
+
+
+def read_seconds(path: Path) -> float | None:
+    """How long a video is, by its header, else by its packets; None where neither tells.
+
+    Raises:
+        VideoError: as `VideoReader`.
+    """
+    with VideoReader(path, num_threads=1) as reader:
+        info = reader.info
+    if info.duration_seconds_from_header is not None:
+        return info.duration_seconds_from_header
+    seconds = read_packet_times(path).seconds
+    return float(seconds[-1]) + frame_interval_seconds(info) if len(seconds) else None
+
+
+def frame_interval_seconds(info: VideoInfo) -> float:
+    """Time per frame by the header; 1/25 s where the header's rate is no frame rate."""
+    return 1 / info.fps_from_header if 0.001 < info.fps_from_header <= 1000 else 1 / 25
+
+
+def _read_head(path: Path) -> bytes:
+    """The first bytes, of regular files only: opening a pipe or a device could wait for ever."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise NoVideoError("It is a directory, not a video file.")
+        if not stat.S_ISREG(mode):
+            raise NoVideoError("It is a device or a pipe, not a video file.")
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingVideoError("There is no file at this path.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(f"It cannot be read: {reason}.") from None
+    if not head:
+        raise VideoError("The file is empty.")
+    if head.removeprefix(b"\xef\xbb\xbf").startswith(_PLAYLIST_STARTS):
+        raise NoVideoError(
+            "It is a playlist, not a video.", hint="Name the videos that it lists instead."
+        )
+    if not head.translate(None, _TEXT_BYTES) and not head.startswith(b"YUV4MPEG2"):
+        raise NoVideoError("It is a text file, not a video.")
+    return head
+
+
+def _timeouts(open_seconds: float, read_seconds: float) -> list[int]:
+    """Parameters for a capture; FFmpeg takes 0 for ever."""
+    milliseconds = [
+        int(min(seconds * 1000, 2**31 - 1)) if math.isfinite(seconds) else 0
+        for seconds in (open_seconds, read_seconds)
+    ]
+    names = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+    return [names[0], milliseconds[0], names[1], milliseconds[1]]
+
+
+def _open(
+    path: Path,
+    num_threads: int = 0,
+    *,
+    raw_packets: bool = False,
+    wait_seconds: float | None = None,
+) -> cv2.VideoCapture:
+    # Absolute, because FFmpeg reads "a:b.mp4" as protocol a. As bytes where the name is no valid
+    # Unicode, because OpenCV crashes on the surrogates that Python puts there.
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        name = cast(str, os.fsencode(name))
+    parameters = [cv2.CAP_PROP_N_THREADS, num_threads] if num_threads else []
+    parameters += [cv2.CAP_PROP_FORMAT, -1] if raw_packets else []
+    if wait_seconds is not None:
+        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _WAIT_AT_THE_END
+        parameters += _timeouts(_OPEN_GROWING_SECONDS, wait_seconds)
+    try:
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, parameters)
+    except cv2.error as error:
+        raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
+    if not capture.isOpened():
+        raise VideoError("It is not a video, or it is too damaged to be opened.")
+    return capture
+
+
+def _read_info(path: Path, head: bytes, capture: cv2.VideoCapture) -> VideoInfo:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    fps = fps if math.isfinite(fps) and fps > 0 else 0.0
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    num_frames = int(count) if 1 <= count < 1e9 else None  # 1e9 frames: a year at 30 fps
+    fourcc = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    codec = fourcc.to_bytes(4, "little").decode("latin-1")
+    return VideoInfo(
+        path=path,
+        codec="".join(c for c in codec if c.isprintable()).strip(),
+        width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        fps_from_header=fps,
+        num_frames_from_header=num_frames,
+        duration_seconds_from_header=num_frames / fps if num_frames and fps else None,
+        has_stored_times=head[4:8] in _MP4_STARTS or head.startswith(_MATROSKA_START),
+        rotation_degrees=int(capture.get(cv2.CAP_PROP_ORIENTATION_META)),
+    )
+
+
+def _check_content(head: bytes, info: VideoInfo, *, has_frames: bool) -> None:
+    """Refuse what FFmpeg opens as a video though it is none, and videos that give no frame."""
+    if info.codec == "ansi":
+        raise VideoError("It is a text file, not a video.")
+    if has_frames:
+        is_cover = info.fps_from_header == _COVER_PICTURE_FPS
+        if (is_cover or _starts_like_picture(head)) and not _has_second_frame(info.path):
+            what = "sound with a cover picture" if is_cover else "a picture"
+            raise VideoError(f"It is {what}, not a video.")
+    elif info.codec.upper() in _DECODABLE_CODECS.split():
+        raise VideoError("No frame can be decoded: the file is damaged or was cut off.")
+    else:
+        source = info.path.absolute()
+        target = source.with_name(f"{source.stem}-h264.mp4")
+        raise UnsupportedVideoError(
+            f"This OpenCV has no decoder for its codec, "
+            f"{_CODEC_NAMES.get(info.codec.upper(), info.codec or 'unknown')}.",
+            hint=f"Convert it: ffmpeg -i {shlex.quote(str(source))} -c:v libx264"
+            f" {shlex.quote(str(target))}",
+        )
+
+
+def _starts_like_picture(head: bytes) -> bool:
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_heif = head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS
+    return is_webp or is_heif or head.startswith(_PICTURE_STARTS)
+
+
+def _has_second_frame(path: Path) -> bool:
+    capture = _open(path, num_threads=1)
+    try:
+        return capture.grab() and capture.grab()
+    finally:
+        capture.release()

@@ -1,0 +1,220 @@
+"""What the user asked to score -> the list of videos, in order and without duplicates.
+
+A source is a file, a folder, a pattern such as `*.mp4`, a list (`.txt`, `.csv`), or `-`, a list on
+stdin.
+"""
+
+import glob
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePath
+
+from activity_cli.common.files import (
+    VIDEO_SUFFIXES,
+    describe_other_files,
+    is_file,
+    is_folder,
+    is_video,
+    walk_files,
+)
+from activity_cli.common.tables import TABLE_SUFFIXES, read_table, read_text
+from activity_cli.errors import DataError
+
+STDIN = "-"
+"""The source that is a list on stdin, one path per line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that a source stands for."""
+
+    path: Path
+    name: str
+    """As it is called within its source: relative to the folder, or as the list has it."""
+
+
+def expand_sources(sources: Sequence[str]) -> list[Path]:
+    """List the videos that the sources stand for, as `find_sources` does."""
+    return [found.path for found in find_sources(sources)]
+
+
+def find_sources(sources: Sequence[str]) -> list[Found]:
+    """List the videos that the sources stand for.
+
+    Folders are searched with all below them, by the videos' suffixes, without hidden files.
+    A file that is named but not there stays in the list, so that it is reported as missing;
+    the same goes for a folder below that cannot be read.
+
+    Args:
+        sources: What the user typed. An existing file or folder wins over any other reading.
+
+    Returns:
+        The first of each file, in the order of the sources, sorted by name within a folder.
+
+    Raises:
+        DataError: a folder or list without videos, a pattern without matches, no list there.
+    """
+    found: dict[str, Found] = {}
+    identify = _identifier()
+    for source in sources:
+        base = Path(source) if is_folder(Path(source)) else None
+        for video in _expand(source):
+            # Both are made of the same text, so that what is relative is a matter of text as well.
+            name = str(video.relative_to(base)) if base else str(video)
+            found.setdefault(identify(video), Found(video, name))
+    return list(found.values())
+
+
+def _expand(source: str) -> Iterator[Path]:
+    path = Path(source)
+    if not source.strip():
+        raise DataError("A source is empty.", hint="Name a video, a folder, a pattern or a list.")
+    if source == STDIN:
+        yield from _videos_of_stdin()
+    elif is_folder(path):
+        yield from _videos_of_folder(path)
+    elif path.suffix.lower() in (".txt", *TABLE_SUFFIXES) and not _is_pattern(source):
+        yield from _videos_of_list(path)
+    elif is_file(path):
+        yield path
+    elif "://" in source:
+        raise _no_addresses(source)
+    elif _is_pattern(source):
+        yield from _videos_of_pattern(source)
+    else:
+        yield path
+
+
+def _videos_of_folder(folder: Path) -> Iterator[Path]:
+    others: list[Path] = []
+    num_videos = 0
+    for path in walk_files(folder):
+        if is_video(path) or is_folder(path):  # the latter cannot be read, and must be reported
+            num_videos += 1
+            yield path
+        else:
+            others.append(path)
+    if num_videos == 0:
+        raise DataError(
+            f"{folder} has no videos; {describe_other_files(others)}.",
+            hint=f"Looked for {', '.join(sorted(VIDEO_SUFFIXES))}; name other files one by one.",
+        )
+
+
+def _videos_of_list(path: Path) -> Iterator[Path]:
+    """Entries of a list. They are relative to it, and may be folders."""
+    if not is_file(path):
+        raise DataError(f"There is no list {path}.", hint="Check the path.")
+    if path.suffix.lower() == ".txt":
+        # Names need not be valid text, and a list of them should still find the files.
+        lines = (line.strip() for line in read_text(path, errors="surrogateescape").splitlines())
+        entries = [line for line in lines if line and not line.startswith("#")]
+    else:
+        table = read_table(path, required=("path",))
+        if table.bad_rows:
+            raise table.bad_rows[0]
+        entries = [row.values["path"] for row in table.rows]
+        if "" in entries:
+            line = table.rows[entries.index("")].line
+            raise DataError(
+                f"{path}, line {line}, column path: the value is empty.",
+                hint="Write the video's path, or remove the row.",
+            )
+    if not entries:
+        raise DataError(f"{path} lists no files.", hint="Write one path per line.")
+    for entry in entries:
+        file = path.parent / entry
+        if "://" in entry:
+            raise _no_addresses(entry)
+        if is_folder(file):
+            yield from _videos_of_folder(file)
+        else:
+            yield file
+
+
+def _videos_of_stdin() -> Iterator[Path]:
+    """One path per line, relative to the working folder."""
+    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    entries = [line for line in text.splitlines() if line.strip()]
+    if not entries:
+        raise DataError("The list on stdin is empty.", hint="find footage -name '*.mp4' | ... -")
+    for entry in entries:
+        path = Path(entry)
+        if "://" in entry:
+            raise _no_addresses(entry)
+        if is_folder(path):
+            yield from _videos_of_folder(path)
+        else:
+            yield path
+
+
+def _no_addresses(source: str) -> DataError:
+    return DataError(
+        f"{source} is an address; activity reads files.", hint="Download it and name the file."
+    )
+
+
+def _is_pattern(source: str) -> bool:
+    return glob.has_magic(source) and not is_file(Path(source))
+
+
+def _videos_of_pattern(pattern: str) -> Iterator[Path]:
+    """Matches in order. Files with other suffixes count where the pattern names the suffix."""
+    any_suffix = bool(re.fullmatch(r"\.\w+", PurePath(pattern).suffix))
+    num_videos = 0
+    others: list[Path] = []
+    for path in _matches(pattern):
+        if is_folder(path):
+            videos = [file for file in walk_files(path) if is_video(file)]
+        elif any_suffix or is_video(path):
+            videos = [path]
+        else:
+            others.append(path)
+            continue
+        num_videos += len(videos)
+        yield from videos
+    if num_videos == 0:
+        raise DataError(
+            f"{pattern} matches no videos; {describe_other_files(others)}.",
+            hint="Check the folder and the pattern: * is any name, **/ any folders in between.",
+        )
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    """Files and folders that match, sorted; `**` looks below with the care of `walk_files`."""
+    before, stars, after = pattern.partition("**")
+    if not stars:
+        yield from map(Path, sorted(glob.glob(pattern)))  # noqa: PTH207 - takes absolute patterns too
+        return
+    after = after.lstrip("/" + os.sep)
+    if "**" in after or (before and before[-1] not in ("/", os.sep)):
+        raise DataError(
+            f"{pattern} is not a pattern that can be read.",
+            hint="Use ** once, as a folder of its own: footage/**/cam1/*.mp4",
+        )
+    for folder in sorted(glob.glob(before)) if before else ["."]:  # noqa: PTH207
+        for path in walk_files(Path(folder)):
+            if not after or path.relative_to(folder).match(after):
+                yield path
+
+
+def _identifier() -> Callable[[Path], str]:
+    """A function that gives one name to all the ways to write a file's path.
+
+    Links are followed. Folders are remembered: to resolve a million files anew takes a minute.
+    """
+    resolve_folder = cache(os.path.realpath)
+
+    def identify(source: Path) -> str:
+        try:
+            if source.is_symlink() or source.name in ("", ".."):
+                return os.path.realpath(source)
+            return os.path.join(resolve_folder(source.parent), source.name)  # noqa: PTH118
+        except (OSError, ValueError):  # no such name can exist; it is reported as missing
+            return str(source)
+
+    return identify

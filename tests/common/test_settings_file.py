@@ -1,0 +1,89 @@
+"""Settings files: what is wrong is named, flags win, and a run's own file makes it again."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from activity_cli.cli import app
+from activity_cli.cli.settings_option import default_settings_text, settings_keys
+from activity_cli.common.settings_file import Key, read_settings, write_settings
+from activity_cli.errors import SettingsError
+from tests.workplace import Workplace
+
+KEYS = settings_keys()
+
+
+def test_the_defaults_as_a_file_are_read_back_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(default_settings_text())
+
+    read = read_settings(path, KEYS)
+
+    assert read == {key.name: key.default for key in KEYS if key.default is not None}
+    assert {"epochs", "dropout", "val_fraction", "fold_column"} <= {key.name for key in KEYS}
+
+
+def test_any_text_survives(tmp_path: Path) -> None:
+    names = Key(table="labels", name="names", kind=list[str] | None, text="Names.", default=None)
+    odd = ['a "b" \\ c', "größe 日本", "two\nlines\ttab", "[red] # no comment", "\x7f\u2028"]
+    path = tmp_path / "a.toml"
+    path.write_text(write_settings([names], {"names": odd}), encoding="utf-8")
+
+    assert read_settings(path, [names]) == {"names": odd}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[training]\nepoch = 3", "there is no setting [training] epoch; did you mean [training]"),
+        ("[trainning]\nepochs = 3", "[trainning] epochs; did you mean [training] epochs?"),
+        ("learning-rate = 0.1", "no setting learning-rate; did you mean [training] learning_rate?"),
+        ("[training]\nepochs = 3.5", "[training] epochs: 3.5 is not a whole number"),
+        ("[training]\nepochs = true", "[training] epochs: true is not a whole number"),
+        ("[training]\nepochs = 0", "epochs must be at least 1"),
+        ("[network]\ndropout = 1.5", "dropout must be in [0, 1), got 1.5"),
+        ("[network]\nlayers = 0", "num_layers must be at least 1"),
+        ("[network]\ndropout = nan", "[network] dropout: nan is not a number"),
+        ('[clip]\nstreams = "rbg"', "is not one of both, rgb, motion"),
+        ("[clip]\nframes = 0", "[clip] frames: it must be at least 1, not 0"),
+        ("[network]\nbidirectional = 1", "1 is not true or false"),
+        ("[clip]\nstreams = rgb", "Invalid value (at line 2"),
+        ("training = 3", "there is no setting training"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_file(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(content)
+
+    with pytest.raises(SettingsError) as raised:
+        app(["train", "nowhere", "--settings", str(path)], standalone_mode=False)
+
+    assert raised.value.message.startswith(str(path))
+    assert said in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file") as raised:
+        read_settings(tmp_path / "no.toml", KEYS)
+    assert "activity settings >" in raised.value.hint
+
+
+def test_a_runs_file_makes_it_again_and_flags_win(shared: Workplace) -> None:
+    first = shared.folder / "runs" / "first"
+    command = ("train", "clips", "--json", "--quiet", "--settings")
+
+    again = json.loads(shared.run(*command, "runs/first").stdout)
+    other = json.loads(shared.run(*command, "runs/first", "--epochs", "2").stdout)
+
+    was = json.loads((first / "metrics.json").read_text())
+    for key in ("accuracy", "log_loss", "confusion", "best_epoch", "calibration"):
+        assert again[key] == was[key]
+    run = shared.folder / again["run"]
+    assert (run / "settings.toml").read_text() == (first / "settings.toml").read_text()
+    weights = Path("model") / "weights.safetensors"
+    assert (run / weights).read_bytes() == (first / weights).read_bytes()
+    written = tomllib.loads((shared.folder / other["run"] / "settings.toml").read_text())
+    assert (written["training"]["epochs"], written["training"]["patience"]) == (2, 12)

@@ -1,0 +1,351 @@
+"""Explanations: they add up, look at the right place and time, and say when they say nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from activity_cli.common.optional_dependencies import import_torchvision
+from activity_cli.errors import ActivityError
+from activity_cli.evaluation.explanation import gates, heatmaps, importance
+from activity_cli.evaluation.explanation.explainer import check_request
+from activity_cli.evaluation.explanation.values import Floats, Importance, rank_correlation
+from activity_cli.evaluation.explanation.words import describe_agreement, find_span, where
+from activity_cli.features import backbones
+from activity_cli.features.backbones import find_backbone, scratch_backbone
+from activity_cli.features.cnn import FrameFeatures, scratch_features, without_classifier
+from activity_cli.features.extraction import ClipRequest
+from activity_cli.model.folder import load_model
+from activity_cli.model.network import FeatureStatistics, SequenceClassifier
+from activity_cli.model.rebuilding import load_scorer
+from activity_cli.report.overlay.heat_video import heat_at
+from activity_cli.sampledata.actions import perform, perform_amid_stillness
+from activity_cli.sampledata.motion import Style
+from activity_cli.settings import ClipSettings, NetworkSettings, Pooling, Temporal
+from activity_cli.video.clips import read_clip
+from tests.stillness import (
+    cnn_features,
+    draw_still_clip,
+    importance_for,
+    randomised,
+    share_in_middle,
+)
+from tests.workplace import Workplace
+
+S, T, D, R, C = 2, 8, 12, 5, 3
+
+
+def floats(values: list[Any]) -> Floats:
+    return np.array(values, np.float32)
+
+
+def network(
+    temporal: Temporal = "lstm",
+    pooling: Pooling = "attention",
+    *,
+    layers: int = 1,
+    trained: bool = True,
+    seed: int = 0,
+) -> SequenceClassifier:
+    torch.manual_seed(seed)
+    statistics = FeatureStatistics(
+        mean=torch.randn(S, D), scale=torch.rand(S, D) + 0.5, components=torch.randn(S, D, R)
+    )
+    settings = NetworkSettings(
+        temporal=temporal, pooling=pooling, hidden_size=6, projection_size=4, num_layers=layers
+    )
+    made = SequenceClassifier(settings, num_labels=C, statistics=statistics)
+    nn.init.normal_(made.summary.weight)
+    if temporal == "lstm" and trained:
+        nn.init.normal_(made.order.classifier.weight)
+    return made.eval().requires_grad_(False)
+
+
+def measure(made: SequenceClassifier, seed: int = 1) -> Importance:
+    features = torch.randn(S, T, D, generator=torch.Generator().manual_seed(seed))
+    return importance.measure_importance(
+        [made], features, importance.evidence_weights(C, 1, temperature=1.5)
+    )
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("both_ways", [True, False])
+def test_gates_recomputed_step_by_step_give_what_torchs_lstm_gives(
+    layers: int, both_ways: bool
+) -> None:
+    torch.manual_seed(0)
+    lstm = nn.LSTM(7, 5, num_layers=layers, bidirectional=both_ways, batch_first=True).eval()
+    sequence = torch.randn(9, 7)
+    with torch.no_grad():
+        outputs, (_, cells) = lstm(sequence[None])
+    traces = gates.read_gates(lstm, sequence)
+    assert [trace.layer for trace in traces] == sorted(list(range(layers)) * (1 + both_ways))
+    last = traces[-1 - both_ways :]
+    hidden = np.concatenate([trace.hidden for trace in last], axis=1)
+    np.testing.assert_allclose(hidden, outputs[0].numpy(), atol=1e-6)
+    for trace, cell in zip(traces, cells, strict=True):  # where each direction ends
+        end = trace.cell[0 if trace.direction == "backward" else -1]
+        np.testing.assert_allclose(end, cell[0].numpy(), atol=1e-6)
+    assert all(((g > 0) & (g < 1)).all() for t in traces for g in (t.input, t.forget, t.output))
+
+
+@pytest.mark.parametrize("temporal", ["lstm", "mean", "frame"])
+@pytest.mark.parametrize("pooling", ["attention", "mean", "last"])
+def test_what_the_frames_say_adds_up_to_the_evidence(temporal: Temporal, pooling: Pooling) -> None:
+    found = measure(network(temporal, pooling))
+    assert found.constant + found.contributions.sum() == pytest.approx(found.evidence, abs=2e-3)
+    if temporal == "frame":
+        assert np.flatnonzero(found.per_frame).tolist() == [T // 2]
+
+
+def test_evidence_is_the_log_odds_of_two_labels() -> None:
+    logits, temperature = torch.tensor([0.3, -1.2]), 0.7
+    score = torch.softmax(logits / temperature, dim=0)[0]
+    evidence = logits @ importance.evidence_weights(2, 0, temperature)
+    assert float(evidence) == pytest.approx(float(torch.log(score / (1 - score))), abs=1e-6)
+
+
+def test_an_lstm_that_was_left_out_says_nothing_and_has_no_attention() -> None:
+    silent = measure(network(trained=False))
+    assert silent.attention is None
+    assert not silent.order.any()
+    assert silent.order_share == 0
+    assert silent.agreement == pytest.approx(1)  # the mean of the frames is linear in each
+    assert "exact" in describe_agreement(silent)
+    speaking = measure(network())
+    assert speaking.attention is not None
+    assert speaking.attention.sum() == pytest.approx(1, abs=1e-5)
+    assert 0 < speaking.order_share < 1
+
+
+def test_of_several_networks_the_mean_is_explained() -> None:
+    one, other = network(seed=0), network(seed=5)
+    features = torch.randn(S, T, D)
+    weights = importance.evidence_weights(C, 0, 1.0)
+    both = importance.measure_importance([one, other], features, weights)
+    mean_logits = (one(features[None]) + other(features[None]))[0] / 2
+    assert both.evidence == pytest.approx(float(mean_logits @ weights), abs=1e-4)
+    assert both.constant + both.contributions.sum() == pytest.approx(both.evidence, abs=2e-3)
+
+
+def test_a_contribution_that_depends_on_other_frames_is_called_uncertain() -> None:
+    made = measure(network())
+    flipped = Importance(
+        summary=made.summary,
+        order=made.order,
+        constant=0.0,
+        evidence=0.0,
+        occlusion=-made.per_frame,
+        attention=made.attention,
+    )
+    assert flipped.agreement == pytest.approx(-1)
+    assert "uncertain" in describe_agreement(flipped)
+
+
+def test_rank_correlation_with_ties() -> None:
+    first, second = floats([1, 2, 2, 4]), floats([10, 30, 20, 40])
+    assert rank_correlation(first, second) == pytest.approx(0.9486833)  # scipy.stats.spearmanr
+    assert rank_correlation(first, np.ones(4, np.float32)) is None
+
+
+# Heat maps.
+
+
+def lite0() -> FrameFeatures:
+    return backbones.build(find_backbone())
+
+
+def fresh(name: str) -> FrameFeatures:
+    """A CNN of torchvision with random weights, so that nothing is fetched."""
+    torch.manual_seed(0)
+    made = import_torchvision().models.get_model(name, weights=None)
+    return without_classifier(made, mean=(127.0,) * 3, std=(60.0,) * 3)
+
+
+def noise(
+    count: int, side: int, channels: int = 3
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, channels), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("efficientnet_lite0", "_last"),
+        ("resnet18", "layer4"),
+        ("mobilenet_v3_small", "features"),
+        ("shufflenet_v2_x0_5", "conv5"),
+        ("densenet121", "features"),
+        ("convnext_tiny", "features"),
+    ],
+)
+def test_cells_add_up_to_what_a_linear_reader_reads(name: str, stage: str) -> None:
+    cnn = lite0() if name == "efficientnet_lite0" else fresh(name)
+    images = noise(2, 96)
+    assert heatmaps.last_stage(cnn, torch.from_numpy(images[:1])) == stage
+    seen = heatmaps.see(cnn, stage, images)
+    np.testing.assert_allclose(
+        seen.features.detach(), cnn(torch.from_numpy(images)), rtol=1e-4, atol=1e-5
+    )
+    reader = torch.randn(cnn.feature_size, generator=torch.Generator().manual_seed(1))
+    nothing = torch.rand(2, cnn.feature_size)
+    heat = heatmaps.heat_of(
+        seen, [heatmaps.Said(evidence=(seen.features @ reader).sum(), nothing=nothing)]
+    )
+    assert heat.shape == (2, 3, 3)
+    if name in {"mobilenet_v3_small", "convnext_tiny"}:
+        return  # layers that are not linear follow the mean over all cells
+    read = ((seen.features.detach() - nothing) @ reader).numpy()
+    np.testing.assert_allclose(heat.sum(axis=(1, 2)), read, rtol=1e-3, atol=1e-3)
+
+
+def test_heat_lies_where_the_picture_is_other() -> None:
+    cnn, plain = lite0(), np.full((1, 224, 224, 3), 128, np.uint8)
+    odd = plain.copy()
+    odd[0, 150:210, 10:70] = noise(1, 60)[0]
+    with torch.no_grad():
+        of_plain, of_odd = (cnn(torch.from_numpy(images)) for images in (plain, odd))
+    seen = heatmaps.see(cnn, heatmaps.last_stage(cnn, torch.from_numpy(plain)), odd)
+    evidence = (seen.features @ (of_odd - of_plain)[0]).sum()
+    heat = heatmaps.heat_of(seen, [heatmaps.Said(evidence=evidence, nothing=of_plain)])
+    once = Importance(
+        summary=np.ones((1, 1), np.float32),
+        order=np.zeros((1, 1), np.float32),
+        constant=0.0,
+        evidence=1.0,
+        occlusion=np.ones(1, np.float32),
+        attention=None,
+    )
+    assert where(heat, once) == "in the lower left"
+    assert where(np.ones_like(heat), once) == "all over the frame"
+
+
+def test_a_cnn_that_learned_from_nothing_has_heat_maps_too() -> None:
+    grey = ClipSettings(frame_size=48, channels=1)
+    cnn = scratch_features(scratch_backbone(grey, (4, 8)))
+    images = noise(3, 48, channels=1)
+    stage = heatmaps.last_stage(cnn, torch.from_numpy(images[:1]))
+    seen = heatmaps.see(cnn, stage, images)
+    said = heatmaps.Said(evidence=seen.features.sum(), nothing=torch.zeros_like(seen.features))
+    heat = heatmaps.heat_of(seen, [said])
+    assert heat.shape == (3, 12, 12)  # finer than the 4 x 4 cells that it reads features from
+    assert heat.any()
+
+
+def test_heat_between_two_frames_is_blended() -> None:
+    heat = floats([[[0.0]], [[1.0]], [[3.0]]])
+    times = np.array([1.0, 2.0, 4.0])
+    found = [float(heat_at(heat, times, t)[0, 0]) for t in (0.0, 1.5, 2.0, 3.0, 9.0)]
+    assert found == [0.0, 0.5, 1.0, 2.0, 3.0]
+
+
+# When, and clips that keep still.
+
+
+def test_the_span_is_the_shortest_with_half_of_what_speaks_for_the_label() -> None:
+    says = floats([[0.1, -5.0, 0.1, 2.0, 1.0, 0.1, 0.1, 0.1]])
+    found = find_span(
+        Importance(
+            summary=says,
+            order=np.zeros_like(says),
+            constant=0.0,
+            evidence=0.0,
+            occlusion=says[0],
+            attention=None,
+        )
+    )
+    assert found is not None
+    assert (found.first, found.last, found.is_short) == (3, 3, True)
+
+
+@pytest.mark.parametrize("label", ["jump", "walk", "sit_down", "put_down"])
+def test_amid_stillness_nobody_moves_before_and_after(label: str) -> None:
+    style = Style.draw(np.random.default_rng(3), 2.0)
+    motion = perform_amid_stillness(label, np.linspace(0, 1, 20), style, 10)
+    for values in (motion.pelvis, motion.hands, motion.feet, motion.lean, motion.travel):
+        assert len(values) == 40
+        for still in (values[:10], values[-10:]):
+            np.testing.assert_allclose(still, np.broadcast_to(still[:1], still.shape), atol=1e-12)
+    assert np.ptp(motion.hands[10:-10], axis=0).max() > 0.2
+    plain = perform_amid_stillness(label, np.linspace(0, 1, 20), style, 0)
+    np.testing.assert_array_equal(plain.hands, perform(label, np.linspace(0, 1, 20), style).hands)
+
+
+def test_importance_lies_where_the_action_is_unless_the_network_is_random(
+    shared: Workplace, tmp_path: Path
+) -> None:
+    model = load_model(shared.folder / "runs" / "first")
+    cnn, scorer = backbones.build(model.description.backbone), load_scorer(model)
+    scorers = [scorer, *(randomised(scorer, seed) for seed in range(10))]
+    jump, shares = model.description.labels.index("jump"), []
+    for number in range(3):
+        path = draw_still_clip(tmp_path / f"{number}.avi", "jump", number)
+        features = cnn_features(cnn, read_clip(path, model.description.clip))
+        found = [importance_for(one, features, jump) for one in scorers]
+        shares.append([share_in_middle(one.per_frame) for one in found])
+    of_trained, of_random = np.array(shares)[:, 0], np.array(shares)[:, 1:]
+    assert of_trained.min() > 0.6  # a third would be chance
+    # To a random network movement is as often a reason against the label as one for it.
+    assert (of_random > 0.6).mean() < 0.5
+    assert np.nanmean(of_random) < of_trained.mean() - 0.25
+
+
+# The command.
+
+
+def test_explain_writes_picture_values_and_video(shared: Workplace, workplace: Workplace) -> None:
+    model, clips = str(shared.folder / "runs" / "first"), shared.folder / "clips" / "walk"
+    video = workplace.folder / "a [b] c.mp4"
+    video.write_bytes(sorted(clips.glob("*.mp4"))[0].read_bytes())
+    done = workplace.run(
+        "explain",
+        video.name,
+        *("--model", model, "--label", "wave", "--start", "0.3", "--end", "1.3"),
+        *("--output", "why", "--save-video", "why.mp4", "--json"),
+    )
+    said = json.loads(done.stdout)
+    assert said == json.loads((workplace.folder / "why" / "explanation.json").read_text())
+    assert (said["label"], said["predicted"]["label"]) == ("wave", "walk")
+    total = said["evidence"]["constant"] + sum(frame["evidence"] for frame in said["frames"])
+    assert total == pytest.approx(said["evidence"]["total"], abs=0.02)
+    assert said["summary"].startswith("wave 0.")
+    assert (said["start_seconds"], len(said["frames"])) == (0.3, 16)
+    assert all(0.2 < frame["seconds"] < 1.3 for frame in said["frames"])
+    heat = np.array([frame["heat"]["motion"] for frame in said["frames"]])
+    assert heat.shape == (16, 7, 7)
+    picture = cv2.imread(str(workplace.folder / "why" / "explanation.png"))
+    assert picture is not None
+    assert picture.shape[1] == 1800
+    before, after = frames_of(video), frames_of(workplace.folder / "why.mp4")
+    rate = cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FPS)
+    assert len(after) == pytest.approx(rate, abs=1.5)  # of the second that was asked for
+    assert after[0].shape == before[0].shape
+
+
+def frames_of(path: Path) -> "list[cv2.typing.MatLike]":
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        frames.append(read[1])
+    return frames
+
+
+def test_what_cannot_be_explained_is_refused_in_one_line(tmp_path: Path) -> None:
+    video, export = ClipRequest(path=tmp_path / "v.mp4"), tmp_path / "model.onnx"
+    export.write_bytes(b"")
+    refused = [
+        (video, str(export), None, "is an exported model"),
+        (ClipRequest(path=tmp_path / "scores.csv"), "surveillance-fight", None, "holds results"),
+        (ClipRequest(path=tmp_path / "s.csv.journal"), "surveillance-fight", None, "holds results"),
+        (video, "surveillance-fight", "dance", "does not know the label 'dance'"),
+        (video, "nowhere", None, "There is no model"),
+    ]
+    for request, model, label, reason in refused:
+        with pytest.raises(ActivityError, match=reason) as caught:
+            check_request(request, model, label=label)
+        assert "\n" not in caught.value.message
+        assert caught.value.hint

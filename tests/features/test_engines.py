@@ -1,0 +1,339 @@
+"""One promise for all engines: they give what torch gives, for any number of frames and clips."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_sample_image
+from torch import Tensor, nn
+
+from activity_cli.common.checked_files import CheckedFiles
+from activity_cli.errors import SettingsError
+from activity_cli.features import backbones
+from activity_cli.features.engines import choice
+from activity_cli.features.engines.choice import Engine, EngineName, Precision, choose_engine
+from activity_cli.features.engines.loading import load_classifier, load_extractor
+from activity_cli.features.engines.protocol import Classifier, Extractor
+from activity_cli.types import Images
+
+STREAMS, FEATURES, LABELS = 2, 12, 3
+NAMES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+class ToyClassifier(nn.Module):
+    """A bidirectional LSTM with attention, as the real one has, of a few weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(STREAMS * FEATURES, 8, batch_first=True, bidirectional=True)
+        self.attention = nn.Linear(16, 1)
+        self.head = nn.Linear(16, LABELS)
+
+    def forward(self, features: Tensor) -> Tensor:
+        sequence, _ = self.lstm(features.transpose(1, 2).flatten(2))  # (B, T, 16)
+        weights = self.attention(sequence).softmax(dim=1)  # (B, T, 1)
+        scores: Tensor = self.head((weights * sequence).sum(dim=1)).softmax(dim=1)
+        return scores
+
+
+def build_toy() -> nn.Module:
+    torch.manual_seed(0)
+    return ToyClassifier()
+
+
+def on_cpu(name: EngineName, precision: Precision = "fp32") -> Engine:
+    return Engine(name=name, device="cpu", precision=precision)
+
+
+def load_toy(
+    cache_dir: Path, name: EngineName = "openvino", on_prepare: Callable[[str], None] = print
+) -> Classifier:
+    return load_classifier(
+        build_toy,
+        on_cpu(name),
+        key="toy",
+        cache_dir=cache_dir,
+        example_shape=(1, STREAMS, 5, FEATURES),
+        on_prepare=on_prepare,
+    )
+
+
+@pytest.fixture(scope="module")
+def frames() -> Images:
+    """(6, 224, 224, 3): real pictures, and not a multiple of an engine's batch."""
+    photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
+    views = [photo[:, start : start + 400] for photo in photos for start in (0, 100, 200)]
+    return np.stack([cv2.resize(view, (224, 224)) for view in views]).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for the module: converting the CNN takes seconds."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def torch_features(frames: Images) -> NDArray[np.float32]:
+    """What the network itself gives, without any engine."""
+    with torch.inference_mode():
+        features = backbones.build(backbones.find_backbone())(torch.from_numpy(frames))
+    return np.asarray(features.numpy())
+
+
+def load_cnn(cache_dir: Path, engine: Engine, frame_size: int | None = None) -> Extractor:
+    backbone = backbones.find_backbone()
+    return load_extractor(backbone, engine, cache_dir=cache_dir, frame_size=frame_size)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_are_those_of_torch(
+    name: EngineName, cache_dir: Path, frames: Images, torch_features: NDArray[np.float32]
+) -> None:
+    extractor = load_cnn(cache_dir, on_cpu(name))
+
+    features = extractor.extract(frames)
+
+    assert extractor.identity.startswith(name)
+    assert extractor.identity.endswith("fp32")
+    near = {"atol": 1e-4 * np.abs(torch_features).max(), "rtol": 0}
+    np.testing.assert_allclose(features, torch_features, **near)
+    # What a frame is computed with, and how many there are, does not matter.
+    np.testing.assert_allclose(extractor.extract(frames[1:2]), features[1:2], **near)
+    many = np.concatenate([frames] * 12)  # more than any engine takes at once on a CPU
+    assert len(many) > extractor.batch_size
+    np.testing.assert_allclose(extractor.extract(many)[-6:], features, **near)
+    assert extractor.extract(frames[:0]).shape == (0, extractor.feature_size)
+    wrongs: tuple[Any, ...] = (frames[:, :100], frames.astype(np.float32))
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match=r"\(N, 224, 224, 3\)"):
+            extractor.extract(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("openvino", "bf16"), ("openvino", "fp16"), ("torch", "bf16")],
+)
+def test_reduced_features_point_where_those_of_torch_point(
+    name: EngineName,
+    precision: Precision,
+    cache_dir: Path,
+    frames: Images,
+    torch_features: NDArray[np.float32],
+) -> None:
+    try:
+        extractor = load_cnn(cache_dir, on_cpu(name, precision))
+    except SettingsError as error:
+        pytest.skip(str(error))  # this CPU does not compute in it
+
+    features = extractor.extract(frames)
+
+    assert extractor.identity.endswith(precision)
+    norms = np.linalg.norm(features, axis=1) * np.linalg.norm(torch_features, axis=1)
+    assert np.all((features * torch_features).sum(axis=1) / norms > 0.99)
+    assert np.any(features != torch_features)  # it is not fp32 under another name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_may_have_another_size(name: EngineName, cache_dir: Path) -> None:
+    extractor = load_cnn(cache_dir, on_cpu(name), frame_size=96)
+
+    assert extractor.extract(np.zeros((1, 96, 96, 3), np.uint8)).shape == (1, 1280)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_classifier_takes_any_number_of_clips_of_any_length(
+    name: EngineName, tmp_path: Path
+) -> None:
+    reference = build_toy().eval()
+    for _ in ("converted", "from the cache"):
+        classifier = load_toy(tmp_path, name)
+        for clips, length in ((1, 1), (1, 16), (3, 7), (5, 40)):
+            features = np.random.default_rng(0).normal(size=(clips, STREAMS, length, FEATURES))
+            with torch.inference_mode():
+                expected = reference(torch.from_numpy(features).float()).numpy()
+            np.testing.assert_allclose(classifier.classify(features), expected, atol=1e-5)
+
+
+PREPARE_AND_PREDICT = """
+import sys
+
+asked = []
+sys.addaudithook(lambda event, _: asked.append(event) if event.startswith("socket.") else None)
+from pathlib import Path
+import numpy as np
+from activity_cli.features.backbones import find_backbone
+from activity_cli.features.engines.choice import choose_engine
+from activity_cli.features.engines.loading import load_extractor
+
+prepared = []
+extractor = load_extractor(
+    find_backbone(),
+    choose_engine(sys.argv[2], device="cpu"),
+    cache_dir=Path(sys.argv[1]),
+    on_prepare=prepared.append,
+)
+extractor.extract(np.zeros((1, 224, 224, 3), np.uint8))
+assert not [e for e in asked if e in ("socket.connect", "socket.getaddrinfo")], asked
+print(len(prepared), "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("name", ["auto", "onnx"])
+def test_two_prepare_at_once_then_torch_is_not_imported_and_nothing_leaves_the_machine(
+    name: str, tmp_path: Path
+) -> None:
+    # Usage reporting would be on here: no opt-out file in the home folder, and not in a CI job.
+    environment = {k: v for k, v in os.environ.items() if k not in {"CI", "TF_BUILD"}}
+    environment |= {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    program = [sys.executable, "-c", PREPARE_AND_PREDICT, str(tmp_path / "cache"), name]
+
+    def start() -> "subprocess.Popen[str]":
+        return subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True)
+
+    both = [start(), start()]
+    assert [process.communicate(timeout=120)[0].strip() for process in both] == ["1 True"] * 2
+    assert start().communicate(timeout=60)[0].strip() == "0 False"
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+def empty(content: bytes) -> bytes:
+    return content[:0]
+
+
+@pytest.mark.parametrize("damage", [cut, flip, empty])
+@pytest.mark.parametrize(("name", "kept"), [("openvino", [".blob", ".ir"]), ("onnx", [".onnx"])])
+def test_damaged_cache_is_made_again(
+    name: EngineName, kept: list[str], damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    features = np.ones((1, STREAMS, 4, FEATURES), np.float32)
+    expected = load_toy(tmp_path, name).classify(features)
+    files = list((tmp_path / "engines").iterdir())
+    assert sorted(file.suffix for file in files) == kept
+    for file in files:
+        file.write_bytes(damage(file.read_bytes()))
+
+    prepared: list[str] = []
+    again = load_toy(tmp_path, name, prepared.append)
+    np.testing.assert_array_equal(again.classify(features), expected)
+    assert len(prepared) == 1
+    load_toy(tmp_path, name, prepared.append)
+    assert len(prepared) == 1
+
+
+def test_compiled_network_of_another_openvino_is_compiled_again(tmp_path: Path) -> None:
+    load_toy(tmp_path)
+    (blob,) = (tmp_path / "engines").glob("*.blob")
+    CheckedFiles(blob.parent).write(blob.name, b"whole, but nothing that OpenVINO knows")
+
+    prepared: list[str] = []
+    load_toy(tmp_path, on_prepare=prepared.append)
+    assert not prepared  # the converted network was still there
+
+
+GO_AND_INTERRUPT = """
+import faulthandler, gc, os, signal, sys, threading
+from pathlib import Path
+from tests.features.test_engines import load_toy
+
+faulthandler.enable()
+classifiers = [load_toy(Path(sys.argv[1])) for _ in range(2)]
+while classifiers:
+    classifiers.pop(0)
+    gc.collect()
+main_thread = threading.main_thread().ident
+threading.Timer(0.2, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    os.read(os.pipe()[0], 1)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_ctrl_c_is_heard_after_engines_have_come_and_gone(tmp_path: Path) -> None:
+    # On CPUs with AMX this was a segmentation fault: see `openvino_core`.
+    program = [sys.executable, "-c", GO_AND_INTERRUPT, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    said = subprocess.check_output(program, env=environment, text=True)
+
+    assert said.splitlines()[-1] == "heard"
+
+
+def test_cache_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
+    (tmp_path / "engines").write_text("a file where the folder should be")
+
+    classifier = load_toy(tmp_path)
+    assert classifier.classify(np.ones((1, STREAMS, 4, FEATURES))).shape == (1, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("wish", "gpu", "expected"),
+    [
+        ({}, None, ("openvino", "cpu")),
+        ({}, "cuda", ("torch", "cuda")),
+        ({}, "mps", ("torch", "mps")),
+        ({"engine": "torch"}, None, ("torch", "cpu")),
+        ({"engine": "torch"}, "cuda", ("torch", "cuda")),
+        ({"engine": "onnx"}, "cuda", ("onnx", "cpu")),
+        ({"device": "cpu"}, "cuda", ("openvino", "cpu")),
+        ({"device": "cuda:1"}, "cuda", ("torch", "cuda:1")),
+    ],
+)
+def test_the_gpu_is_taken_where_there_is_one(
+    wish: dict[str, Any],
+    gpu: str | None,
+    expected: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choice, "_has", lambda kind: kind == gpu)
+
+    engine = choose_engine(**wish)
+
+    assert (engine.name, engine.device) == expected
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"device": "tpu"}, "no device 'tpu'"),
+        ({"device": "cuda:x"}, "no device 'cuda:x'"),
+        ({"device": "cuda", "engine": "onnx"}, "computes on the CPU"),
+        ({"device": "mps"}, "no mps device"),
+        ({"precision": "int8"}, "int8 needs"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(wish: dict[str, Any], message: str) -> None:
+    if wish.get("device") == "mps" and choice.find_gpu() == "mps":
+        pytest.skip("there is one")
+    with pytest.raises(SettingsError, match=message):
+        choose_engine(**wish)
+
+
+@pytest.mark.skipif(choice.find_gpu() != "cuda", reason="no CUDA device here")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_cuda_gives_the_same_features(
+    precision: Precision, cache_dir: Path, frames: Images, torch_features: NDArray[np.float32]
+) -> None:
+    engine = choose_engine("torch", device="cuda", precision=precision)
+    features = load_cnn(cache_dir, engine).extract(np.concatenate([frames] * 50))[-6:]
+
+    norms = np.linalg.norm(features, axis=1) * np.linalg.norm(torch_features, axis=1)
+    assert np.all((features * torch_features).sum(axis=1) / norms > 0.99)

@@ -1,0 +1,202 @@
+"""Features from the real CNN, and the cache that must never change them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from activity_cli.features.backbones import Backbone, find_backbone
+from activity_cli.features.engines.choice import Engine
+from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.protocol import Extractor
+from activity_cli.features.extraction import (
+    ClipRequest,
+    ExtractedClip,
+    FeatureCache,
+    FeatureTable,
+    clip_identity,
+    extract_features,
+    gather_features,
+)
+from activity_cli.settings import ALL_STREAMS, AugmentSettings, ClipSettings
+from activity_cli.types import Status
+from activity_cli.video.augmentation import training_views
+from activity_cli.video.clips import read_clips
+from activity_cli.video.decoder_pool import DecoderPool
+from tests.media import noise_pictures, write_video
+
+SETTINGS = ClipSettings(num_frames=4)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return find_backbone()
+
+
+@pytest.fixture(scope="module")
+def extractor(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Extractor:
+    engine = Engine(name="openvino", device="cpu")
+    return load_extractor(backbone, engine, cache_dir=tmp_path_factory.mktemp("engines"))
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecoderPool]:
+    with DecoderPool() as pool:
+        yield pool
+
+
+class Reader:
+    """Extracts one clip, with and without its cache."""
+
+    def __init__(
+        self, clip: Path, backbone: Backbone, extractor: Extractor, pool: DecoderPool
+    ) -> None:
+        self.clip, self.backbone, self.extractor = clip, backbone, extractor
+        self.pool = pool
+        self.cache = FeatureCache(clip.parent / "features")
+
+    def read(
+        self, settings: ClipSettings = SETTINGS, *, start: float | None = None, cached: bool = True
+    ) -> ExtractedClip:
+        [clip] = extract_features(
+            [ClipRequest(path=self.clip, start_seconds=start)],
+            settings,
+            extractor=self.extractor,
+            backbone=self.backbone,
+            pool=self.pool,
+            cache=self.cache if cached else None,
+        )
+        return clip
+
+    def table(self, augment: AugmentSettings) -> FeatureTable:
+        return gather_features(
+            [ClipRequest(path=self.clip)],
+            SETTINGS,
+            extractor=self.extractor,
+            backbone=self.backbone,
+            pool=self.pool,
+            cache=self.cache,
+            augment=augment,
+        )
+
+    def entries(self) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in self.cache.folder.rglob("*.features")}
+
+
+@pytest.fixture
+def reader(tmp_path: Path, backbone: Backbone, extractor: Extractor, pool: DecoderPool) -> Reader:
+    clip = write_video(tmp_path / "clip.mp4", noise_pictures(20), fps=10)
+    return Reader(clip, backbone, extractor, pool)
+
+
+def test_the_cache_gives_back_what_was_extracted(reader: Reader) -> None:
+    fresh, first, again = reader.read(cached=False), reader.read(), reader.read()
+
+    assert fresh.values is not None
+    assert fresh.values.shape == (2, 4, 1280)
+    for clip in (first, again):
+        np.testing.assert_array_equal(clip.values, fresh.values)
+        assert clip.decoded is not None
+        np.testing.assert_allclose(clip.decoded.seconds, [0.2, 0.7, 1.2, 1.7])
+        assert (clip.decoded.num_frames, clip.status) == (20, Status.OK)
+
+
+def test_streams_are_served_apart_and_completed(reader: Reader) -> None:
+    rgb = reader.read(replace(SETTINGS, streams=("rgb",)))
+    both = reader.read()
+    motion = reader.read(replace(SETTINGS, streams=("motion",)))
+    whole = reader.read(replace(SETTINGS, streams=ALL_STREAMS))
+
+    assert len(reader.entries()) == 1
+    assert both.values is not None
+    assert whole.values is not None
+    np.testing.assert_array_equal(both.values, whole.values[:2])
+    np.testing.assert_array_equal(rgb.values, both.values[:1])
+    np.testing.assert_array_equal(motion.values, both.values[1:])
+
+
+def test_other_settings_and_pieces_are_kept_apart(reader: Reader) -> None:
+    clips = [
+        reader.read(),
+        reader.read(replace(SETTINGS, motion_gain=4.0)),
+        reader.read(replace(SETTINGS, num_frames=5)),
+        reader.read(start=0.5),
+    ]
+
+    assert len(reader.entries()) == 4
+    assert len({clip.values.tobytes() for clip in clips if clip.values is not None}) == 4
+
+
+def test_views_are_kept_beside_the_clip_by_content_and_seed(reader: Reader) -> None:
+    augment = AugmentSettings(num_views=2, flip=True)
+    plain = reader.read()
+    before = reader.entries()
+
+    first = reader.table(augment)
+    kept = reader.entries()
+    again = reader.table(augment)
+    other_seed = reader.table(replace(augment, seed=1))
+
+    assert first.values.shape == (1, 2, 4, 1280)
+    assert first.views.shape == (1, 2, 2, 4, 1280)
+    np.testing.assert_array_equal(first.values[0], plain.values)
+    assert kept.items() > before.items()  # the plain entry is what it was without views
+    assert (len(before), len(kept), len(reader.entries())) == (1, 3, 5)
+    np.testing.assert_array_equal(again.views, first.views)
+    assert (other_seed.views != first.views).any(axis=(-1, -2)).all()
+
+    # What is cached is what the CNN says of the view's pictures; a copy has the same views.
+    moved = reader.clip.rename(reader.clip.with_name("copy.mp4"))
+    views = training_views(augment)(clip_identity(ClipRequest(path=moved)))
+    for number, clip in enumerate(read_clips(moved, SETTINGS, views[1:])):
+        seen = np.stack([reader.extractor.extract(clip.images[s]) for s in SETTINGS.streams])
+        np.testing.assert_array_equal(first.views[0, number], seen.astype(np.float16))
+
+
+def test_the_same_view_twice_is_computed_once(reader: Reader) -> None:
+    flips = AugmentSettings(num_views=3).only(["flip"])  # mirrored, plain, mirrored
+
+    table = reader.table(flips)
+
+    assert len(reader.entries()) == 2
+    np.testing.assert_array_equal(table.views[0, 0], table.views[0, 2])
+    np.testing.assert_array_equal(table.views[0, 1], table.values[0])
+    assert (table.views[0, 0] != table.values[0]).any()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_damaged_entry_is_made_again(reader: Reader, damage: str) -> None:
+    reader.read()
+    [(path, good)] = reader.entries().items()
+    flipped = bytes([*good[:-100], good[-100] ^ 1, *good[-99:]])
+    path.write_bytes({"cut": good[: len(good) // 2], "flipped": flipped, "empty": b""}[damage])
+
+    clip = reader.read()
+
+    np.testing.assert_array_equal(clip.values, reader.read(cached=False).values)
+    assert reader.entries() == {path: good}
+
+
+def test_every_request_is_accounted_for_in_order(
+    reader: Reader, backbone: Backbone, extractor: Extractor
+) -> None:
+    folder = reader.clip.parent
+    (folder / "text.mp4").write_text("no video")
+    names = ["gone.mp4", "clip.mp4", "text.mp4", "clip.mp4"]
+
+    table = gather_features(
+        [ClipRequest(path=folder / name) for name in names],
+        SETTINGS,
+        extractor=extractor,
+        backbone=backbone,
+        pool=reader.pool,
+        cache=reader.cache,
+    )
+
+    assert [clip.request.path.name for clip in table.extracted] == names
+    assert [str(clip.status) for clip in table.extracted] == ["missing", "ok", "unreadable", "ok"]
+    assert table.rows.tolist() == [1, 3]
+    np.testing.assert_array_equal(table.values[0], reader.read().values)
+    np.testing.assert_array_equal(table.values[1], table.values[0])

@@ -1,0 +1,247 @@
+"""A Ray cluster of several nodes on this machine: the same rows as here, though a node dies."""
+
+import csv
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activity_cli.errors import SettingsError
+from activity_cli.features.extraction import ClipRequest
+from activity_cli.predict.cluster.connection import ClusterError
+from activity_cli.predict.cluster.driver import Workers, match_results
+from activity_cli.predict.cluster.worker import Recipe, ScoringWorker, Sent, identify, outcome
+from activity_cli.sampledata import draw_dataset
+from activity_cli.settings import DEFAULT_MODEL
+from activity_cli.types import FileResult, Status
+from tests.ray_nodes import ROOT, Nodes
+
+needs_ray = "needs the extra cluster: pip install 'activity-cli[cluster]'"
+pytest.importorskip("ray", reason=needs_ray)
+pyarrow = pytest.importorskip("pyarrow", reason=needs_ray)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+
+
+class Workplace:
+    """A folder with drawn clips, some of them damaged, and commands that run there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "ACTIVITY_CACHE_DIR": str(folder / "cache"),
+            "PYTHONPATH": str(ROOT),
+        }
+        draw_dataset(folder / "clips", clips_per_label=8, labels=("walk", "wave", "jump"))
+        clips = sorted((folder / "clips").rglob("*.mp4"))
+        (folder / "clips" / "empty.mp4").touch()
+        (folder / "clips" / "no\udcfftext.mp4").write_bytes(clips[0].read_bytes()[:-3000])
+        (folder / "clips" / "gone.mp4").symlink_to("nowhere")
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "activity_cli", "predict", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, code: int) -> str:
+        return self.finish(self.start(*arguments), code=code)
+
+    def finish(self, process: "subprocess.Popen[str]", *, code: int) -> str:
+        stdout, stderr = process.communicate(timeout=200)
+        assert process.returncode == code, f"{process.returncode}\n{stdout}\n{stderr}"
+        assert "Traceback" not in stderr
+        assert not stdout  # nothing but results belongs there
+        return stderr
+
+    def num_lines(self, name: str) -> int:
+        path = self.folder / name
+        return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+    def wait_for_lines(self, name: str, count: int, process: "subprocess.Popen[str]") -> None:
+        while self.num_lines(name) < count:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return Workplace(tmp_path_factory.mktemp("cluster"))
+
+
+@pytest.fixture(scope="module")
+def nodes(workplace: Workplace) -> Iterator[Nodes]:
+    with Nodes(workplace.environment) as nodes:
+        yield nodes
+
+
+def test_a_node_that_dies_costs_no_row_and_doubles_none(workplace: Workplace, nodes: Nodes) -> None:
+    workplace.run("clips", "--output", "local.csv", "--no-cache", code=3)
+    expected = sorted((workplace.folder / "local.csv").read_bytes().splitlines())
+    assert len(expected) == 28  # 24 clips, 3 odd ones, the header
+
+    arguments = ("clips", "--output", "cluster.csv", "--no-cache")
+    run = workplace.start(*arguments, "--cluster", nodes.address)
+    workplace.wait_for_lines("cluster.csv", 3, run)
+    assert nodes.workers_of(0), "the node that is to die must be at work"
+    nodes.kill(0)
+    assert workplace.num_lines("cluster.csv") < 28, "the node must die during the work"
+    said = workplace.finish(run, code=3)
+
+    assert sorted((workplace.folder / "cluster.csv").read_bytes().splitlines()) == expected
+    assert "ray" not in said.lower()  # its own messages stay in its own files
+    assert "0 to score" in workplace.run(*arguments, code=3)  # here all is done as well
+    assert sorted((workplace.folder / "cluster.csv").read_bytes().splitlines()) == expected
+
+
+def test_ctrl_c_keeps_rows_and_another_machine_goes_on(workplace: Workplace, nodes: Nodes) -> None:
+    arguments = ("clips", "--output", "broken.jsonl", "--no-cache", "--all-scores", "--top-k", "1")
+    run = workplace.start(*arguments, "--cluster", nodes.address)
+    workplace.wait_for_lines("broken.jsonl", 2, run)
+    run.send_signal(signal.SIGINT)
+    workplace.finish(run, code=130)
+    done = workplace.num_lines("broken.jsonl")
+    assert 2 <= done < 27
+
+    workplace.run(*arguments, code=3)
+
+    lines = (workplace.folder / "broken.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    paths = [row["path"] for row in rows]
+    assert len(paths) == len(set(paths)) == 27
+    with (workplace.folder / "local.csv").open(errors="surrogateescape", newline="") as file:
+        local = {row["path"]: row["score"] for row in csv.DictReader(file)}
+    assert {row["path"]: str(row["score"] or "") for row in rows} == local
+
+
+def test_a_cluster_that_is_not_there_is_said_in_two_lines(workplace: Workplace) -> None:
+    said = workplace.run("clips", "--cluster", "127.0.0.1:1", code=1)
+
+    assert "There is no Ray cluster at 127.0.0.1:1" in said
+    assert "ray start --head" in said
+    assert len(said.splitlines()) == 3
+
+
+def requests_of(*names: str) -> list[ClipRequest]:
+    return [ClipRequest(path=Path(name)) for name in names]
+
+
+def test_a_result_that_comes_twice_counts_once_and_one_that_does_not_come_is_missed() -> None:
+    def sent(index: int) -> tuple[int, bytes]:
+        result = FileResult(path=f"/there/{index}", status=Status.MISSING, reason="gone")
+        return index, pickle.dumps(Sent(result=result))
+
+    requests = requests_of("a.mp4", "b.mp4", "c.mp4")
+    twice = [sent(2), sent(0), sent(2), sent(1), sent(0)]
+
+    assert [r.path for r in match_results(requests, twice)] == ["c.mp4", "a.mp4", "b.mp4"]
+    kept: list[str] = []
+    with pytest.raises(ClusterError, match=r"1 of 3 files have no row.*b\.mp4"):
+        kept.extend(r.path for r in match_results(requests, [sent(0), sent(2)]))
+
+
+def test_a_machine_that_does_not_see_the_files_is_an_error_and_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    result = FileResult(path=str(path), status=Status.MISSING, reason="no file")
+    sent = [(0, pickle.dumps(Sent(result=result, machine="node7")))]
+
+    assert next(match_results(requests_of(str(path)), sent)).status is Status.MISSING
+    path.touch()
+    with pytest.raises(ClusterError, match=r"node7 does not find .*a\.mp4, which is here"):
+        next(match_results(requests_of(str(path)), sent))
+
+
+def table_of(*names: str) -> Any:
+    contents = [pickle.dumps(request) for request in requests_of(*names)]
+    return pyarrow.table({"index": list(range(len(names))), "request": contents})
+
+
+def test_a_worker_that_computes_something_else_says_so_in_place_of_rows(
+    workplace: Workplace,
+) -> None:
+    recipe = Recipe(
+        model=DEFAULT_MODEL,
+        engine="openvino",
+        precision="fp32",
+        cache_dir=workplace.folder / "cache",
+    )
+    identity = outcome(identify(recipe))
+    others = {
+        "engine": replace(identity, provenance={**identity.provenance, "engine": "torch-cuda"}),
+        "version of activity": replace(identity, version="0.0"),
+    }
+
+    here = ScoringWorker(recipe, identity)(table_of("gone.mp4"))
+    assert outcome(here["outcome"][0].as_py()).result.status is Status.MISSING
+    for name, expected in others.items():
+        table = ScoringWorker(recipe, expected)(table_of("gone.mp4"))
+        with pytest.raises(SettingsError, match=f"has another {name} than"):
+            outcome(table["outcome"][0].as_py())
+
+
+def test_an_engine_keeps_to_its_threads_and_says_the_same(workplace: Workplace) -> None:
+    # A process for each: OpenVINO has one Core in a process, which knows its threads.
+    script = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from activity_cli.model.folder import load_model\n"
+        "from activity_cli.features.engines.choice import choose_engine\n"
+        "from activity_cli.features.engines.loading import load_extractor\n"
+        "from activity_cli.common.threads import limit_threads\n"
+        "limit_threads(int(sys.argv[1]))\n"
+        f"backbone = load_model('{DEFAULT_MODEL}').description.backbone\n"
+        "engine = choose_engine('openvino')\n"
+        "extractor = load_extractor(backbone, engine, cache_dir=Path(sys.argv[2]))\n"
+        "size = backbone.frame_size\n"
+        "frames = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)\n"
+        "print(len(extractor._queue), extractor.extract(frames).tobytes().hex())\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(count), str(workplace.folder / "cache")],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for count in (1, 2, 1)  # the last one takes what the second has compiled for the cache
+    ]
+
+    assert [threads for threads, _ in said] == ["1", "2", "1"]
+    assert len({features for _, features in said}) == 1
+
+
+@pytest.mark.parametrize("text", ["0", "3,2", "many", ",2", "1,2,3"])
+def test_a_number_of_workers_is_one_or_a_range(text: str) -> None:
+    assert Workers.parse_count("4") == (4, 4)
+    assert Workers.parse_count("2,8") == (2, 8)
+    with pytest.raises(SettingsError):
+        Workers.parse_count(text)
+
+
+def test_ray_reports_usage_to_nobody() -> None:
+    script = (
+        "from activity_cli.common.optional_dependencies import import_ray\n"
+        "import_ray()\n"
+        "from ray._common.usage import usage_lib\n"
+        "print(usage_lib.usage_stats_enabled())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_USAGE_STATS_ENABLED"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"

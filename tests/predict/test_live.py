@@ -1,0 +1,456 @@
+"""Live video: what is said is about now, whatever happens to the machine and to the camera."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from activity_cli.api import load_model as load_for_use
+from activity_cli.errors import ActivityError
+from activity_cli.model.folder import load_model
+from activity_cli.predict.live.event_actions import EventActions, split_command
+from activity_cli.predict.live.events import ActionEvent, EventSettings, make_event_finder
+from activity_cli.predict.live.messages import Connected, Late, Lost, Message, Scored, Tick
+from activity_cli.predict.live.model import LiveModel
+from activity_cli.predict.live.settings import WatchSettings
+from activity_cli.predict.live.source import parse_source
+from activity_cli.predict.live.timesteps import LiveFrame, PointMaker, stack_points, thin_out
+from activity_cli.predict.live.watching import Watch, backoff_seconds
+from activity_cli.predict.live.window_buffer import WindowMemory
+from activity_cli.predict.long_video import Scan
+from activity_cli.settings import ALL_STREAMS, DEFAULT_MODEL, ClipSettings
+from activity_cli.types import Timesteps
+from activity_cli.video.clips import to_square
+from activity_cli.video.reader import VideoReader
+from activity_cli.video.resampling import GridReader
+from activity_cli.video.windows import Windows
+from tests.media import DrawClip, drifting_pictures, noise_pictures
+from tests.mjpeg_server import Camera
+from tests.workplace import Workplace
+
+WINDOWS = Windows(num_frames=8, step_seconds=0.1, stride_steps=2, max_clip_seconds=1)
+
+
+def eye(look: Callable[[], None] = lambda: None) -> LiveModel:
+    """A model that needs no CNN: `fight` is how bright the window's darkest point is, `noFight`
+    how bright its brightest.
+    """
+
+    def see(points: Timesteps) -> NDArray[np.float64]:
+        look()
+        means = [image.mean() / 255 for image in points.streams["rgb"]]
+        return np.array([means])  # (1, N)
+
+    def score(windows: NDArray[np.float64]) -> NDArray[np.float32]:  # (B, 1, T)
+        return np.stack([windows.min(axis=(1, 2)), windows.max(axis=(1, 2))], 1).astype(np.float32)
+
+    description = load_model(DEFAULT_MODEL).description
+    scan = Scan(
+        see=see,
+        score=score,
+        as_streams=True,
+        see_stage="cnn",
+        score_stage="lstm",
+        labels=description.labels,
+    )
+    return LiveModel(description=description, scan=scan)
+
+
+def watch_all(
+    source: str, model: LiveModel, settings: WatchSettings
+) -> Generator[tuple[Watch, Message]]:
+    watch = Watch(parse_source(source), model, settings)
+    for message in watch.run():
+        if not isinstance(message, Tick):
+            yield watch, message
+
+
+# --- Points and windows ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fps", "step"), [(12, 0.25), (30, 0.0625), (5, 0.07)])
+def test_live_points_are_those_of_a_file(draw_clip: DrawClip, fps: float, step: float) -> None:
+    path = draw_clip("clip.mp4", pictures=drifting_pictures(60), fps=fps)
+    settings = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
+    of_file = GridReader(path, settings, step_seconds=step, as_streams=False).read(10_000)
+
+    maker = PointMaker(settings, step, most_at_once=100)
+    points = []
+    with VideoReader(path) as reader:
+        while (seconds := reader.grab()) is not None:
+            image = to_square(reader.retrieve_bgr(), settings)
+            points += maker.add(LiveFrame(seconds, 0.0, image))
+            assert maker.num_held < 16
+    points += maker.end(1 / fps)
+
+    assert [point.index for point in points] == list(range(of_file.num_points))
+    for role, images in stack_points(points, settings).items():
+        np.testing.assert_array_equal(images, of_file.frames[role])
+
+
+def test_after_a_pause_only_points_that_matter_are_made() -> None:
+    maker = PointMaker(ClipSettings(), 0.1, most_at_once=16)
+    image = np.zeros((4, 4, 3), np.uint8)
+    for seconds in (0.0, 0.04, 0.08):
+        maker.add(LiveFrame(seconds, 0.0, image))
+
+    points = maker.add(LiveFrame(1000.01, 0.0, image))
+
+    assert [point.index for point in points] == list(range(10000 - 16, 10000))
+    assert {point.frame.seconds for point in points} == {0.08}
+
+
+def test_a_dropped_point_is_stood_for_by_the_one_before_it() -> None:
+    memory = WindowMemory(WINDOWS)
+
+    memory.add([0, 1, 4, 5], np.array([[0, 1, 4, 5]]))
+    assert memory.take_window() is None  # 8 points of time have not passed
+    memory.add([8], np.array([[8]]))
+    window = memory.take_window()
+
+    assert window is not None
+    assert window.values.tolist() == [[1, 1, 1, 4, 5, 5, 5, 8]]
+    assert window.num_missing == 4
+    memory.add([9], np.array([[9]]))
+    assert memory.take_window() is None  # a stride is 2
+    assert memory.points_to_go == 1
+    memory.add([10], np.array([[10]]))
+    window = memory.take_window()
+    assert window is not None
+    assert window.values.tolist() == [[1, 4, 5, 5, 5, 8, 9, 10]]
+
+
+def test_what_is_too_much_is_thinned_out_evenly_and_the_newest_stays() -> None:
+    points: Sequence[Any] = range(16)
+
+    for count, left in ((4, [3, 7, 11, 15]), (1, [15]), (99, list(points))):
+        assert [str(point) for point in thin_out(points, count)] == [str(i) for i in left]
+
+
+# --- Events ------------------------------------------------------------------------------------
+
+
+def events_of(settings: EventSettings, scores: list[float]) -> list[tuple[str, float, float]]:
+    """What `fight` scores once a second bring; None in their place is a gap."""
+    finder = make_event_finder(settings)
+    events: list[ActionEvent] = []
+    for second, score in enumerate(scores):
+        if np.isnan(score):
+            finder.gap()
+        else:
+            events += finder.update(second, {"fight": score, "noFight": 1 - score})
+    return [(e.kind, e.since_seconds, e.seconds) for e in events if e.label == "fight"]
+
+
+GAP = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("scores", "events"),
+    [
+        ([0.9, 0.9], []),  # not long enough
+        ([0.1, 0.9, 0.9, 0.9], [("start", 1, 3)]),
+        ([0.9, 0.9, 0.7, 0.9, 0.9], []),  # interrupted
+        ([0.9, 0.9, GAP, 0.9, 0.9], []),  # nobody saw what was in between
+        ([0.9] * 3 + [0.7, 0.9] * 9, [("start", 0, 2)]),  # trembles around the limit
+        ([0.9] * 3 + [0.7] * 9, [("start", 0, 2)]),  # between high and low nothing changes
+        ([0.9] * 3 + [0.1, 0.9] * 9, [("start", 0, 2)]),  # low for too short a time
+        ([0.9] * 3 + [GAP] * 9 + [0.9] * 3, [("start", 0, 2)]),  # a gap ends nothing
+        ([0.9] * 3 + [0.1] * 9, [("start", 0, 2), ("end", 0, 2)]),
+        ([0.9] * 3 + [0.1] * 3 + [0.9] * 3, [("start", 0, 2), ("end", 0, 2)]),  # cools down
+        (
+            [0.9] * 3 + [0.1] * 3 + [0.9] * 6,
+            [("start", 0, 2), ("end", 0, 2), ("start", 7, 9)],
+        ),
+    ],
+)
+def test_an_alert_starts_once_per_occurrence(
+    scores: list[float], events: list[tuple[str, float, float]]
+) -> None:
+    settings = EventSettings(alerts=("fight",), min_seconds=2, cool_down_seconds=5)
+
+    assert events_of(settings, scores) == events
+
+
+def test_without_alerts_a_change_of_label_that_lasts_is_an_event() -> None:
+    scores = [0.9, 0.9, 0.1, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]
+
+    assert events_of(EventSettings(min_seconds=1), scores) == [("start", 0, 1), ("end", 0, 4)]
+
+
+def test_a_command_runs_and_a_post_arrives_whatever_else_fails(tmp_path: Path) -> None:
+    bodies: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(503 if len(bodies) == 1 else 200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            del format, args
+
+    notes: list[str] = []
+    event = {"label": "a; touch evil", "score": 0.9, "time": "now"}
+    script = "import os, sys; print(os.environ['ACTIVITY_LABEL'], *sys.argv[1:]); sys.exit(3)"
+    command = [*split_command("python3 -c"), script, str(tmp_path)]
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/hook"
+        with EventActions(command, url, notes.append) as actions:
+            actions.start(event)
+            deadline = time.monotonic() + 20
+            while len(bodies) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+        server.shutdown()
+
+    assert bodies == [event, event]  # the first answer was "try later"
+    assert notes == ["--run: python3 ended with exit code 3."]
+    with EventActions(["/no/such/program"], "", notes.append) as actions:
+        actions.start(event)
+    assert notes[1:] == ["--run cannot start /no/such/program: No such file or directory."]
+
+
+# --- Sources -----------------------------------------------------------------------------------
+
+
+def test_passwords_are_not_said() -> None:
+    source = parse_source("rtsp://user:secret@host:554/stream?x=1")
+
+    assert source.name == "rtsp://user:***@host:554/stream?x=1"
+    assert source.address == "rtsp://user:secret@host:554/stream?x=1"
+
+
+@pytest.mark.parametrize("text", ["", "foo://host", "99", "/dev/video99", "nothing.mkv", "."])
+def test_what_cannot_be_watched_is_refused_at_once(text: str) -> None:
+    with pytest.raises(ActivityError):
+        parse_source(text).check_exists()
+
+
+def test_a_text_file_is_refused_and_an_absent_camera_tried_again(tmp_path: Path) -> None:
+    text = tmp_path / "notes.mkv"
+    text.write_text("Nothing to see.")
+    with pytest.raises(ActivityError, match="It is a text file"):
+        list(watch_all(str(text), eye(), WatchSettings(windows=WINDOWS)))
+
+    settings = WatchSettings(windows=WINDOWS, max_reconnects=1)
+    watching = watch_all("http://127.0.0.1:9/", eye(), settings)
+    assert isinstance(next(watching)[1], Lost)
+    with pytest.raises(ActivityError, match="given up after 2 attempts"):
+        next(watching)
+
+
+def test_attempts_become_rarer_and_are_never_in_step() -> None:
+    waits = [[backoff_seconds(failures) for _ in range(50)] for failures in range(1, 12)]
+
+    assert all(1 <= wait <= 30 for row in waits for wait in row)
+    assert all(len(set(row)) == 50 for row in waits)
+    assert np.all(np.diff([np.mean(row) for row in waits][:5]) > 0)
+
+
+# --- A camera that is lost, and one that is too fast -------------------------------------------
+
+
+def test_windows_do_not_reach_across_a_gap(draw_clip: DrawClip) -> None:
+    dark = draw_clip("dark.avi", pictures=[np.full((48, 64, 3), 20, np.uint8)] * 20)
+    bright = draw_clip("bright.avi", pictures=[np.full((48, 64, 3), 220, np.uint8)] * 20)
+    said: list[Message] = []
+    phase = "dark"
+    settings = WatchSettings(
+        windows=WINDOWS, for_seconds=40, read_timeout_seconds=2, smooth_seconds=1
+    )
+    with Camera([dark]) as camera, closing(watch_all(camera.address, eye(), settings)) as watching:
+        for _, message in watching:
+            said.append(message)
+            scored = sum(isinstance(message, Scored) for message in said)
+            lost = sum(isinstance(message, Lost) for message in said)
+            if phase == "dark" and scored == 3:
+                phase = "gone"
+                camera.kill()
+            elif phase == "gone" and lost == 1:
+                phase = "bright"
+                camera.replace([bright])
+            elif phase == "bright" and scored >= 6 and brightness(said[-1]) > 0.5:
+                phase = "crash"
+                scored_before = scored
+                end_decoder(signal.SIGSEGV)
+            elif phase == "crash" and lost >= 2 and scored >= scored_before + 2:
+                break
+
+    assert phase == "crash"
+    for message in said:
+        if isinstance(message, Scored):  # darkest and brightest point of each window
+            scores = 255 * message.prediction.scores
+            assert np.abs(scores - 20).max() < 5 or np.abs(scores - 220).max() < 5
+    reasons = [message.error.message for message in said if isinstance(message, Lost)]
+    assert reasons[0] == "It ended."
+    assert any(reason.startswith("The decoder crashed on this source") for reason in reasons)
+    assert sum(isinstance(message, Connected) for message in said) == 3
+
+
+def brightness(message: Message) -> float:
+    return float(message.prediction.scores.mean()) if isinstance(message, Scored) else 0.0
+
+
+def end_decoder(number: int) -> None:
+    """Let the decoder of this process die as if it had crashed by itself."""
+    process_id = os.getpid()
+    children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
+    for child in children:
+        if b"activity_cli.predict.live.reader" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(int(child), number)
+
+
+def test_what_comes_too_late_is_not_given_and_that_is_said(draw_clip: DrawClip) -> None:
+    clip = draw_clip(frames=20)
+    settings = WatchSettings(windows=WINDOWS, for_seconds=3, max_delay_seconds=0.2)
+    with Camera([clip]) as camera:
+        slow = eye(look=lambda: time.sleep(0.4))
+        said = [message for _, message in watch_all(camera.address, slow, settings)]
+
+    assert not any(isinstance(message, Scored) for message in said)
+    assert [message.num_late for message in said if isinstance(message, Late)] == [1]
+
+
+def test_a_recording_over_http_is_watched_at_its_own_pace(draw_clip: DrawClip) -> None:
+    path = draw_clip("recording.mp4", pictures=noise_pictures(40), fps=20)  # 2 s
+    content = path.read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            del format, args
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    said = list(
+        watch_all(
+            f"http://127.0.0.1:{server.server_port}/recording.mp4",
+            eye(),
+            WatchSettings(windows=WINDOWS, for_seconds=30),
+        )
+    )
+    server.shutdown()
+    server.server_close()
+
+    watch = said[-1][0]
+    assert not any(isinstance(message, Lost) for _, message in said)  # its end is its end
+    times = [message.at.seconds for _, message in said if isinstance(message, Scored)]
+    assert 4 <= len(times) <= 7  # of (2 - 0.8) s / 0.2 s + 1
+    assert 1.5 < watch.summary.watched_seconds < 10
+
+
+# --- The command -------------------------------------------------------------------------------
+
+
+def lines_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_file_is_watched_as_it_grows_and_scored_as_predict_does(
+    shared: Workplace, workplace: Workplace, draw_clip: DrawClip
+) -> None:
+    model = str(shared.folder / "runs/first")
+    clips = sorted((shared.folder / "clips").rglob("*.mp4"))[:4]
+    pictures = []
+    for clip in clips:
+        with VideoReader(clip) as reader:
+            while reader.grab() is not None:
+                pictures.append(reader.retrieve())
+    whole = draw_clip("whole.mkv", pictures=pictures, fps=24)
+    content = whole.read_bytes()
+    growing = workplace.folder / "growing [1].mkv"
+    growing.write_bytes(content[: len(content) // 3])
+    process = workplace.start(
+        *("watch", growing.name, "--model", model, "--smooth", "0", "--until-idle", "2")
+    )
+    assert process.stdout
+    first = [process.stdout.readline() for _ in range(2)]  # it does not wait for the rest
+    with growing.open("ab") as file:
+        file.write(content[len(content) // 3 :])
+    rest, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 0, stderr
+    windows = [line for line in lines_of("".join(first) + rest) if "event" not in line]
+    with load_for_use(model, cache_dir=shared.cache) as predictor:
+        timeline = predictor.predict(whole).timeline
+    assert timeline is not None
+    assert len(windows) in (len(timeline.scores), len(timeline.scores) - 1)  # less the rest's
+    for line, scores, start in zip(windows, timeline.scores, timeline.starts_seconds, strict=False):
+        np.testing.assert_allclose(list(line["scores"].values()), scores, atol=2e-3)
+        assert start < line["seconds"] < start + timeline.window_seconds
+        assert line["dropped"] == 0
+
+
+def test_the_delay_stays_bounded_when_the_machine_is_slow(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    clips = sorted((shared.folder / "clips").rglob("*.mp4"))[::4]
+    ran = workplace.folder / "ran.txt"
+    note = workplace.folder / "note.py"
+    note.write_text(
+        f"import os; open({str(ran)!r}, 'a').write(os.environ['ACTIVITY_TIME'] + '\\n')"
+    )
+    with Camera(clips) as camera:
+        process = workplace.start(
+            *("watch", camera.address, "--model", str(shared.folder / "runs/first")),
+            *("--max-delay", "60", "--min-seconds", "0.5", "--run", f"python3 {note}"),
+        )
+        assert process.stdout
+        lines = [json.loads(process.stdout.readline()) for _ in range(9)]
+        # It stands still but for a seventeenth of the time, in which no machine sees all that came
+        # meanwhile: what queues would be 8 s behind in the end. What a slow machine begins in one
+        # moment and ends in the next is two stops behind, not more.
+        for _ in range(5):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.6)
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        rest, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 0, stderr
+    slowed = [line for line in lines_of(rest) if "event" not in line]
+    assert len(slowed) >= 2
+    assert max(line["delay_seconds"] for line in slowed) < 4
+    assert sum(line["dropped"] for line in slowed) > 0
+    lines += lines_of(rest)
+    starts = [line["time"] for line in lines if line.get("event") == "start"]
+    assert starts
+    assert ran.read_text().splitlines() == starts
+    summary = lines[-1]
+    assert summary["event"] == "stopped"
+    assert summary["events"] == len(starts)
+    assert summary["windows"] == sum("event" not in line for line in lines)
+    assert "Watched 0:" in stderr
+
+
+def test_a_reader_that_has_enough_ends_the_watch(shared: Workplace, workplace: Workplace) -> None:
+    clip = min((shared.folder / "clips").rglob("*.mp4"))
+    with Camera([clip]) as camera:
+        process = workplace.start(
+            *("watch", camera.address, "--model", str(shared.folder / "runs/first"), "--quiet")
+        )
+        assert process.stdout
+        assert process.stderr
+        assert json.loads(process.stdout.readline())["event"] == "connected"
+        process.stdout.close()
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""
+        process.stderr.close()

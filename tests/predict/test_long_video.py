@@ -1,0 +1,146 @@
+"""Long videos as a user meets them: what happens when, in files and in the terminal."""
+
+import csv
+import json
+import os
+import signal
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from activity_cli import load_model
+from activity_cli.video.reader import iter_frames
+from tests.media import write_video
+from tests.processes import process_that_reads
+from tests.workplace import Workplace, rows_of
+
+ORDER = ("walk", "jump", "wave")
+
+
+@pytest.fixture(scope="module")
+def long_video(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three drawn clips of each action, one after the other."""
+    frames = [
+        frame
+        for label in ORDER
+        for clip in sorted((shared.folder / "clips" / label).glob("*.mp4"))[:3]
+        for _, frame in iter_frames(clip)
+    ]
+    return write_video(tmp_path_factory.mktemp("long") / "long day.mp4", frames, fps=25)
+
+
+def test_segments_say_what_happens_when(
+    shared: Workplace, workplace: Workplace, long_video: Path
+) -> None:
+    predict = ("predict", str(long_video), "--model", str(shared.folder / "runs" / "first"))
+    files = ("--segments", "what.csv", "--segments", "what.srt")
+
+    done = workplace.run(*predict, "--output", "rows.csv", *files, "--json")
+
+    [row] = rows_of(workplace.folder / "rows.csv")
+    assert row["status"] == "ok"
+    with (workplace.folder / "what.csv").open(newline="") as file:
+        segments = list(csv.DictReader(file))
+    seconds = float(row["seconds"])
+    # In this order, one after the other, within the video; a clip of another person may be missed.
+    found = [label for label, _ in groupby(segment["label"] for segment in segments)]
+    assert [label for label in ORDER if label in found] == [*dict.fromkeys(found)]
+    right = sum(
+        max(
+            0,
+            min(float(s["end"]), (at + 1) * seconds / 3) - max(float(s["start"]), at * seconds / 3),
+        )
+        for s in segments
+        for at in [ORDER.index(s["label"])]
+    )
+    assert right > 0.7 * seconds
+    assert [float(s["end"]) for s in segments] == sorted(float(s["end"]) for s in segments)
+    assert float(segments[-1]["end"]) <= seconds + 0.001
+    [told] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [s["label"] for s in told["segments"]] == [s["label"] for s in segments]
+    assert (workplace.folder / "what.srt").read_text().startswith("1\n00:00:00,")
+    with load_model(shared.folder / "runs" / "first", cache_dir=shared.cache) as model:
+        result = model.predict(long_video)
+    assert [s.label for s in result.segments] == [s["label"] for s in segments]
+
+    # The same again has nothing to do, and the files stay; those of others are not touched.
+    before = {name: (workplace.folder / name).read_bytes() for name in ("what.csv", "what.srt")}
+    again = workplace.run(*predict, "--output", "rows.csv", *files)
+    assert "1 done before" in again.stderr
+    assert before == {name: (workplace.folder / name).read_bytes() for name in before}
+    (workplace.folder / "notes.txt").write_text("precious")
+    refused = workplace.run(
+        *predict, "--output", "rows.csv", *files, "--segments", "notes.txt", code=1
+    )
+    assert "notes.txt exists" in refused.stderr
+    assert (workplace.folder / "notes.txt").read_text() == "precious"
+
+
+def test_pictures_are_made_of_each_video(
+    shared: Workplace, workplace: Workplace, long_video: Path
+) -> None:
+    clip = next((shared.folder / "clips" / "walk").glob("*.mp4"))
+    predict = ("predict", str(long_video), str(clip), "--model", str(shared.folder / "runs/first"))
+
+    refused = workplace.run(*predict, "--storyboard", "seen.png", code=1)
+    assert "{name}.png" in refused.stderr
+    done = workplace.run(
+        *predict, "--storyboard", "{name}.png", "--clips-dir", "pieces", "--only", "jump"
+    )
+
+    for video in (long_video, clip):
+        assert (workplace.folder / f"{video.stem}.png").read_bytes().startswith(b"\x89PNG")
+    pieces = list((workplace.folder / "pieces" / long_video.stem).iterdir())
+    assert pieces
+    assert all("_jump" in piece.name for piece in pieces)
+    assert "Storyboard: long day.png" in done.stderr
+
+
+def test_the_terminal_shows_a_timeline(
+    shared: Workplace, workplace: Workplace, long_video: Path
+) -> None:
+    model = str(shared.folder / "runs" / "first")
+
+    shown = workplace.run("predict", str(long_video), "--model", model).stdout
+    whole = workplace.run("predict", str(long_video), "--model", model, "--whole").stdout
+
+    assert "0:00" in shown
+    assert "start" in shown
+    assert "start" not in whole  # one clip over all of it has nothing to say of times
+    refused = workplace.run("predict", str(long_video), "--whole", "--window", "2", code=1)
+    assert "--whole" in refused.stderr
+    refused = workplace.run("predict", str(long_video), "--window", "1", "--stride", "2", code=1)
+    assert "gaps" in refused.stderr
+    refused = workplace.run("predict", str(long_video), "--only", "swim", code=1)
+    assert "does not know swim" in refused.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
+def test_a_decoder_that_dies_in_a_long_video_costs_its_row(
+    shared: Workplace, workplace: Workplace, long_video: Path
+) -> None:
+    model = str(shared.folder / "runs" / "first")
+    (workplace.folder / "a.mp4").symlink_to(long_video)
+    (workplace.folder / "b.mp4").symlink_to(next((shared.folder / "clips/walk").glob("*.mp4")))
+    # Without a cache, since for that the program itself would read the files, to hash them.
+    predict = ("predict", "a.mp4", "b.mp4", "--model", model, "--output", "rows.csv", "--no-cache")
+    running = workplace.start(*predict)
+
+    # Its worker has it open to the end; the one that looked how long it is, for a moment.
+    while running.poll() is None:
+        pid = process_that_reads(long_video.name)
+        assert pid != running.pid
+        try:
+            os.kill(pid, signal.SIGKILL)
+            break
+        except ProcessLookupError:
+            continue
+    _, stderr = running.communicate(timeout=120)
+
+    rows = {Path(row["path"]).name: row for row in rows_of(workplace.folder / "rows.csv")}
+    assert rows["b.mp4"]["status"] == "ok", stderr
+    assert rows["a.mp4"]["status"] == "crashed"
+    assert rows["a.mp4"]["label"] == ""
+    workplace.run(*predict, "--retry-failed")
+    assert {row["status"] for row in rows_of(workplace.folder / "rows.csv")} == {"ok"}

@@ -1,0 +1,223 @@
+"""report.html in a real browser, and the scores that it is made of, scored again."""
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pytest
+
+from activity_cli.data.splits import make_folds
+from activity_cli.features.backbones import find_backbone
+from activity_cli.features.engines.choice import EngineName, choose_engine
+from activity_cli.features.engines.loading import load_classifier
+from activity_cli.features.extraction import ClipRequest
+from activity_cli.features.labelled import DataConfig, LabelledFeatures
+from activity_cli.model.calibration import calibrate_out_of_fold
+from activity_cli.model.network import ClipScorer, SequenceClassifier
+from activity_cli.predict.predictor import load_predictor
+from activity_cli.report.assembly import crossval_evidence
+from activity_cli.report.html.markup import prose, tag
+from activity_cli.report.html.page import write_report
+from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
+from activity_cli.training.crossval import CrossvalRun, run_crossval
+from tests.workplace import LABELS, QUICK, Workplace, rows_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NASTY_LABEL = "<script>window.hit=1</script>"
+NASTY_NAME = 'a&b "<img src=x onerror=window.hit=2>" $title.mp4'
+PHONE, DESK = 360, 1200
+
+
+def test_all_text_is_escaped() -> None:
+    name = 'a"b<c>&\x1b[2J\u202e\udcff'
+
+    shown = str(tag("td", name, title=name))
+
+    assert shown.count("&lt;c&gt;&amp;") == 2
+    assert "a&quot;b" in shown
+    assert not set(shown) & {"\x1b", "\u202e", "\udcff"}
+    assert prose("run `x <y>`") == "run <code>x &lt;y&gt;</code>"
+
+
+@pytest.fixture(scope="module")
+def crossval(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> CrossvalRun:
+    """With a label and a file name that would run in a careless page."""
+    folder = tmp_path_factory.mktemp("report")
+    source = shared.folder / "clips"
+    rows: list[tuple[str, str, str]] = []
+    for row in rows_of(source / "labels.csv"):
+        name = row["path"].replace("/", "-")
+        label = NASTY_LABEL if row["label"] == "walk" else row["label"]
+        name = NASTY_NAME if name.startswith("wave") and not rows else name
+        shutil.copy(source / row["path"], folder / name)
+        rows.append((name, label, row["group"]))
+    with (folder / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "group"), *rows])
+    backbone = find_backbone("efficientnet_lite0")
+    return run_crossval(
+        folder,
+        DataConfig(backbone=backbone, clip=ClipSettings(), cache_dir=shared.cache),
+        deal=lambda dataset: make_folds(dataset, num_folds=2),
+        network=NetworkSettings(),
+        settings=TrainSettings(epochs=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def report(crossval: CrossvalRun) -> Path:
+    """Of the cross-validation, after some of its clips are gone."""
+    folder = crossval.data.dataset.root
+    evidence = crossval_evidence(
+        crossval, command="activity crossval '<b>'", settings={"folds": {"x": 1}}
+    )
+    for sample in crossval.data.dataset.samples[::3]:
+        sample.path.unlink()
+    write_report(evidence, folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine (Debian: apt install chromium)")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+    )
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(DESK, "light"), (PHONE, "dark")])
+def test_the_report_opens_from_disk_in_both_themes_at_any_width(
+    report: Path, browser: "Browser", width: int, scheme: Literal["light", "dark"]
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.goto(report.as_uri())
+
+    background = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(background)
+    assert (sum(map(int, re.findall(r"\d+", before)[:3])) > 380) == (scheme == "light")
+    page.click("#theme")
+    after = page.evaluate(background)
+    assert (sum(map(int, re.findall(r"\d+", after)[:3])) > 380) == (scheme == "dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    pictures = "[...document.images].map(i => i.complete && i.naturalWidth > 0)"
+    loaded = page.evaluate(pictures)
+    assert len(loaded) >= 24
+    assert all(loaded)
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert page.evaluate("window.hit") is None
+    page.close()
+
+
+def test_the_report_says_what_was_measured(report: Path, browser: "Browser") -> None:
+    page = browser.new_page()
+    page.goto(report.as_uri())
+    text = page.inner_text("body")
+    page.close()
+
+    assert report.stat().st_size < 5e6
+    for told in (
+        *(NASTY_LABEL, "activity crossval '<b>'", "Cannot be decoded any more"),
+        *("Precision", "95% interval", "Calibration error", "Among the best 2"),
+        *("Majority", "Single frame", "Mean-pooling", "Shuffled frames", "Reversed frames"),
+        *("Leakage", "Equal files", "Enough clips", "Most confident mistakes", "Least certain"),
+        *("Versions", "6 groups", "LSTM"),
+    ):
+        assert told in text, told
+
+
+def test_evaluate_and_train_write_one_too(shared: Workplace, workplace: Workplace) -> None:
+    model, clips = str(shared.folder / "runs" / "first"), str(shared.folder / "clips")
+
+    done = workplace.run("evaluate", model, clips, "--output", "measured")
+
+    page = (workplace.folder / "measured" / "report.html").read_text(encoding="utf-8")
+    assert "activity evaluate" in page
+    assert "Single frame: it takes training" in page
+    assert "Does the LSTM help?" in done.stdout
+    assert "measured/report.html" in done.stdout
+    trained = (shared.folder / "runs" / "first" / "report.html").read_text(encoding="utf-8")
+    assert "Training run, measured on" in trained
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnx", "torch"])
+def test_stored_probabilities_are_those_of_a_later_predict(
+    engine: EngineName, shared: Workplace
+) -> None:
+    run = shared.folder / "runs" / "first"
+    stored = rows_of(run / "predictions.csv")
+    stored = stored if engine == "openvino" else stored[:2]  # the others begin without features
+    requests = [ClipRequest(path=shared.folder / "clips" / row["path"]) for row in stored]
+    predictor = load_predictor(run, cache_dir=shared.cache, engine=choose_engine(engine))
+
+    results = list(predictor.predict(requests))
+    predictor.close()
+
+    assert len(stored) >= 2
+    for row, result in zip(stored, results, strict=True):
+        assert result.prediction is not None
+        kept = [float(row[f"score_{label}"]) for label in sorted(LABELS)]
+        assert result.prediction.label == row["label"]
+        # Of the precisions that engines choose by themselves; bf16 moves scores by up to 0.02.
+        assert result.prediction.scores.tolist() == pytest.approx(kept, abs=0.02)
+        if predictor.provenance["engine"] == "openvino-fp32":
+            assert result.prediction.scores.tolist() == pytest.approx(kept, abs=1e-5)
+
+
+def test_without_test_clips_few_are_measured_by_inner_folds(shared: Workplace) -> None:
+    done = shared.run(
+        "train", "clips", "--name", "all_learned", "--test-fraction", "0", "--json", *QUICK
+    )
+
+    said, run = json.loads(done.stdout), shared.folder / "runs" / "all_learned"
+    assert said["measured_on"] == "inner-fold"
+    assert len(rows_of(run / "predictions.csv")) == 36
+    assert {row["split"] for row in rows_of(run / "split.csv")} == {"train"}
+    card = " ".join((run / "model" / "README.md").read_text(encoding="utf-8").split())
+    assert "36 clips to learn from, inner folds of them to choose the best epoch" in card
+    assert "each by a network that learned from the other inner folds" in card
+
+
+def _scorer(network: SequenceClassifier) -> ClipScorer:
+    return ClipScorer(network).eval()
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnx", "torch"])
+def test_out_of_fold_scores_are_those_of_the_folds_networks_in_every_engine(
+    engine: EngineName, crossval: CrossvalRun, tmp_path: Path
+) -> None:
+    data, index = crossval.data, crossval.folds.index
+    assert isinstance(data, LabelledFeatures)
+    scores = np.zeros_like(crossval.result.scores)
+    for fold, fitted in enumerate(crossval.result.networks):
+        classifier = load_classifier(
+            partial(_scorer, fitted.network),
+            choose_engine(engine),
+            key=f"fold {fold}",
+            cache_dir=tmp_path,
+            example_shape=(1, *data.features.shape[1:]),
+        )
+        scores[index == fold] = classifier.classify(data.features[index == fold])
+
+    _, calibrated = calibrate_out_of_fold(scores, data.targets, None, index)
+
+    np.testing.assert_allclose(calibrated, crossval.result.scores, atol=1e-3)

@@ -1,0 +1,264 @@
+"""CNNs that learn: fine-tuned or from nothing, they are part of their model everywhere."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from activity_cli import load_model as open_model
+from activity_cli.data.dataset import Dataset, Sample
+from activity_cli.data.splits import make_folds
+from activity_cli.errors import ModelError, SettingsError
+from activity_cli.export.exporting import export_model
+from activity_cli.features import backbones
+from activity_cli.features.cnn import changed_features
+from activity_cli.features.engines.choice import Engine, EngineName
+from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.labelled import DataConfig
+from activity_cli.features.pictures import LabelledPictures
+from activity_cli.features.stages import cut
+from activity_cli.model.folder import CNN_FILE, load_model
+from activity_cli.sampledata import draw_dataset
+from activity_cli.settings import (
+    NO_VIEWS,
+    ClipSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
+from activity_cli.training.crossval import run_crossval
+from activity_cli.training.finetuning import CnnTrainer
+from activity_cli.training.head import score_rows
+from activity_cli.training.loop.loop import Session
+from activity_cli.training.loop.task import Epoch
+from activity_cli.training.run import TrainingRun, train_model
+
+MODES = {
+    "finetune": CnnSettings(mode="finetune", finetune_stages=3, learning_rate=1e-4, epochs=3),
+    "scratch": CnnSettings(mode="scratch", conv_channels=(4, 8), epochs=2),
+}
+
+
+def data_config(cnn: CnnSettings, cache_dir: Path) -> DataConfig:
+    clip = ClipSettings(num_frames=4, frame_size=32, channels=1 if cnn.mode == "scratch" else 3)
+    if cnn.mode == "scratch":
+        backbone = backbones.scratch_backbone(clip, cnn.conv_channels)
+    else:
+        backbone = backbones.find_backbone()
+    engine = Engine(name="openvino", device="cpu", precision="fp32")
+    return DataConfig(backbone=backbone, clip=clip, cache_dir=cache_dir, engine=engine)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "clips"
+    draw_dataset(folder, clips_per_label=8, labels=("walk", "wave"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def models(
+    clips: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, TrainingRun]:
+    """One run of each mode."""
+    runs = tmp_path_factory.mktemp("runs")
+    return {
+        name: train_model(
+            clips,
+            data_config(cnn, cache),
+            runs / name,
+            network=NetworkSettings(hidden_size=8, projection_size=8),
+            settings=TrainSettings(epochs=3, batch_size=4),
+            cnn=cnn,
+        )
+        for name, cnn in MODES.items()
+    }
+
+
+@pytest.mark.parametrize("name", list(MODES))
+def test_every_engine_and_export_says_what_torch_says(
+    name: str, models: dict[str, TrainingRun], clips: Path, cache: Path, tmp_path: Path
+) -> None:
+    model = load_model(models[name].model.folder)
+    backbone = model.description.backbone
+    shape = (5, *model.description.clip.picture_shape)
+    frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    with torch.inference_mode():
+        expected = backbones.build(backbone)(torch.from_numpy(frames)).numpy()
+    assert np.ptp(expected, axis=0).max() > 0.01  # other pictures, other features
+    engines: tuple[EngineName, ...] = ("torch", "openvino", "onnx")
+    for engine in engines:
+        extractor = load_extractor(
+            backbone,
+            Engine(name=engine, device="cpu", precision="fp32"),
+            cache_dir=cache,
+            frame_size=shape[1],
+        )
+        found = extractor.extract(frames)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+
+    video = next(clips.rglob("*.mp4"))
+    report = export_model(model, tmp_path / "out", formats=["onnx", "openvino"], verify=str(video))
+    assert not report.failures
+    scores = []
+    for path in (model.folder, tmp_path / "out" / "onnx", tmp_path / "out" / "openvino"):
+        with open_model(path, cache_dir=cache) as opened:
+            prediction = opened.predict(video).prediction
+        assert prediction is not None
+        scores.append(prediction.scores)
+    np.testing.assert_allclose(scores[1:], [scores[0]] * 2, atol=0.02)  # bf16 where the CPU has it
+
+
+def test_only_the_last_stages_change_and_batch_norm_keeps_its_statistics(
+    models: dict[str, TrainingRun],
+) -> None:
+    model = models["finetune"].model
+    assert model.description.backbone.trained_stages == 3
+    before = backbones.build(backbones.find_backbone()).state_dict()
+    after = load_file(model.folder / CNN_FILE)
+
+    assert before.keys() == after.keys()
+    moved = {name for name, tensor in before.items() if (tensor.numpy() != after[name]).any()}
+    last = ("network._blocks.14.", "network._blocks.15.", "network._conv_head.", "network._bn1.")
+    assert {name for name in moved if not name.startswith(last)} == set()
+    convolutions = {n for n in before if n.startswith(last) and before[n].dim() == 4}
+    assert convolutions <= moved
+    assert not any("running" in name or "num_batches" in name for name in moved)
+
+
+def test_a_damaged_cnn_is_refused_in_one_line(
+    models: dict[str, TrainingRun], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(models["scratch"].model.folder, tmp_path / "model")
+    content = (folder / CNN_FILE).read_bytes()
+    load_model(folder)
+
+    (folder / CNN_FILE).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ModelError, match=r"cnn\.safetensors is not the file"):
+        load_model(folder)
+    (folder / CNN_FILE).write_bytes(content[:100])
+    with pytest.raises(ModelError, match=r"cnn\.safetensors cannot be read"):
+        load_model(folder)
+    (folder / CNN_FILE).unlink()
+    with pytest.raises(ModelError, match="the file is missing"):
+        load_model(folder)
+
+
+def test_each_fold_trains_a_cnn_of_its_own(clips: Path, cache: Path) -> None:
+    cnn = MODES["scratch"]
+    run = run_crossval(
+        clips,
+        data_config(cnn, cache),
+        deal=lambda dataset: make_folds(dataset, num_folds=2),
+        network=NetworkSettings(hidden_size=8, projection_size=8),
+        settings=TrainSettings(batch_size=4),
+        cnn=cnn,
+    )
+    assert [fold.num_clips for fold in run.result.folds] == [8, 8]
+    assert run.result.evaluation.num_clips == 16
+
+
+def test_frames_that_a_cnn_cannot_see_are_refused_with_advice() -> None:
+    with pytest.raises(SettingsError, match="too small") as refused:
+        backbones.scratch_backbone(ClipSettings(frame_size=7), (16, 32, 64))
+    assert refused.value.hint == "Use --frame-size 8 or more, or fewer --conv-channels."
+    with pytest.raises(SettingsError, match="3 channels, not 1"):
+        backbones.find_backbone().check_frames(ClipSettings(channels=1))
+    with pytest.raises(SettingsError, match="too small"):
+        backbones.find_backbone().check_frames(ClipSettings(frame_size=16))
+
+
+def test_a_cut_cnn_gives_the_same_features() -> None:
+    cnn = backbones.build(backbones.find_backbone())
+    frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        whole = cnn(frames)
+        for stages in (1, 3, 17, 0):
+            parts = cut(cnn, stages)
+            assert torch.equal(parts.back(parts.front(frames)), whole)
+            assert len(parts.stages) == (stages or parts.num_stages)
+
+
+def dots_that_rise_or_fall(num_clips: int, cache_dir: Path) -> LabelledPictures:
+    """A grey dot goes up or down somewhere: each picture alone may be from either."""
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 60, (num_clips, 1, 8, 32, 32, 1), np.uint8)
+    targets = np.arange(num_clips) % 2
+    for clip, target in zip(pictures, targets, strict=True):
+        column, row = random.integers(2, 26), random.integers(0, 8)
+        for frame in range(8):
+            top = row + 2 * (frame if target else 7 - frame)
+            clip[0, frame, top : top + 5, column : column + 5] = 220
+    labels = ("up", "down")
+    samples = tuple(
+        Sample(path=Path(f"{i}.mp4"), name=f"{i}.mp4", label=labels[t])
+        for i, t in enumerate(targets)
+    )
+    return LabelledPictures(
+        dataset=Dataset(root=Path("dots"), samples=samples, labels=labels),
+        pictures=pictures,
+        views=np.zeros((num_clips, 0, *pictures.shape[1:]), np.uint8),
+        augment=NO_VIEWS,
+        targets=targets,
+        clips=(),
+        left_out=(),
+        clip=ClipSettings(num_frames=8, frame_size=32, channels=1, streams=("rgb",)),
+        cache_dir=cache_dir,
+        stage_seconds={},
+    )
+
+
+def test_a_cnn_from_nothing_learns_what_only_time_tells(tmp_path: Path) -> None:
+    data = dots_that_rise_or_fall(96, tmp_path)
+    trainer = CnnTrainer(
+        data,
+        backbones.scratch_backbone(data.clip, (8, 16)),
+        network=NetworkSettings(hidden_size=16, projection_size=16, dropout=0.2),
+        settings=TrainSettings(batch_size=8),
+        cnn=CnnSettings(mode="scratch", epochs=12),
+    )
+    found = trainer.fit(np.arange(48), np.arange(48, 64))
+
+    features = trainer.features(found)
+    scores: NDArray[np.float32] = score_rows(found.fitted.network, features, np.arange(64, 96))
+    assert (scores.argmax(axis=1) == data.targets[64:]).mean() > 0.95
+    # What is saved is what was trained.
+    file = tmp_path / CNN_FILE
+    file.write_bytes(found.weights())
+    saved = changed_features(found.backbone, file)
+    with torch.inference_mode():
+        again = saved(torch.from_numpy(data.pictures[0, 0])).numpy()
+    np.testing.assert_allclose(again, features[0, 0].astype(np.float32), atol=2e-2)
+
+
+def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    data = dots_that_rise_or_fall(24, tmp_path)
+    trainer = CnnTrainer(
+        data,
+        backbones.scratch_backbone(data.clip, (4, 8)),
+        network=NetworkSettings(hidden_size=8, projection_size=8),
+        settings=TrainSettings(batch_size=8),
+        cnn=CnnSettings(mode="scratch", epochs=4),
+    )
+    rows = np.arange(16), np.arange(16, 24)
+
+    def kill(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = trainer.fit(*rows)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*rows, Session(on_epoch=kill, folder=tmp_path))
+    resumed = trainer.fit(*rows, Session(folder=tmp_path))
+
+    assert resumed.weights() == whole.weights()
+    assert resumed.fitted.best_epoch == whole.fitted.best_epoch

@@ -1,0 +1,362 @@
+"""The training loop, on clips that are points: what it promises holds whatever it trains."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from activity_cli.errors import CheckpointError, TrainingError
+from activity_cli.settings import Average, TrainSettings
+from activity_cli.training.loop.averaging import WeightAverage
+from activity_cli.training.loop.batches import Batch, draw_epoch
+from activity_cli.training.loop.loop import ALONE, Epoch, Session, TrainResult, train
+from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
+from activity_cli.training.loop.schedules import ParameterGroups
+
+NUM_TRAIN = 61
+"""Divides by no batch size, so that the last batch of an epoch is smaller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointLesson:
+    """Points of three clouds, one of them rare, told apart by a small network with dropout."""
+
+    module: nn.Sequential
+    points: Tensor
+    targets: Tensor
+    loss: ClipLoss
+    on_batch: Callable[[Batch], None] = lambda _: None
+
+    @property
+    def labels(self) -> Tensor:
+        return self.targets[:NUM_TRAIN]
+
+    @property
+    def clip_weights(self) -> Tensor:
+        return self.loss.clip_weights(self.labels)
+
+    def parameter_groups(self) -> ParameterGroups:
+        first, *others = self.module.parameters()
+        return [{"params": others}, {"params": [first], "lr": 1e-2}]
+
+    def batch_loss(self, batch: Batch) -> Tensor:
+        self.on_batch(batch)
+        return self.loss(self.module(batch.take(self.points)), self.targets, batch)
+
+    @torch.no_grad()
+    def evaluate(self) -> EpochMetrics:
+        return EpochMetrics.of(self.module(self.points), self.targets, NUM_TRAIN)
+
+
+BASE = TrainSettings(epochs=12, patience=12, batch_size=16, learning_rate=2e-2)
+
+
+def make_lesson(
+    settings: TrainSettings = BASE,
+    *,
+    dropout: float = 0.2,
+    on_batch: Callable[[Batch], None] = lambda _: None,
+) -> PointLesson:
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(0)
+    targets = np.array([0, 1, 0, 1, 2, 0, 1] * 15)
+    centres = np.array([[2, 0], [-2, 0], [0, 2.5]])
+    points = centres[targets] + rng.normal(size=(len(targets), 2))
+    return PointLesson(
+        module=nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 3)),
+        points=torch.from_numpy(points.astype(np.float32)),
+        targets=torch.from_numpy(targets),
+        loss=ClipLoss.of(settings, torch.tensor([0.8, 0.8, 2.3])),
+        on_batch=on_batch,
+    )
+
+
+def run(
+    settings: TrainSettings = BASE, session: Session = ALONE
+) -> tuple[TrainResult, PointLesson]:
+    lesson = make_lesson(settings)
+    return train(lesson, settings, session), lesson
+
+
+def figures(course: TrainResult) -> list[Epoch]:
+    """All of the history but how long it took."""
+    return [replace(epoch, seconds=0) for epoch in course.history]
+
+
+def assert_same(
+    one: tuple[TrainResult, PointLesson], other: tuple[TrainResult, PointLesson]
+) -> None:
+    assert figures(one[0]) == figures(other[0])
+    assert one[0].best_epoch == other[0].best_epoch
+    for name, tensor in one[1].module.state_dict().items():
+        assert torch.equal(tensor, other[1].module.state_dict()[name])
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(number: int) -> Callable[[Epoch], None]:
+    def stop(epoch: Epoch) -> None:
+        if epoch.epoch == number:
+            raise StopError
+
+    return stop
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "one-cycle": {"schedule": "one-cycle"},
+    "plateau": {"schedule": "plateau", "patience": 3},
+    "constant": {"schedule": "constant", "optimizer": "adam"},
+    "ema": {"average": "ema", "ema_decay": 0.9},
+    "swa": {"average": "swa"},
+    "focal": {"loss": "focal"},
+    "balanced": {"sampler": "balanced"},
+    "mixup": {"mixup": 0.3},
+    "accumulate": {"accumulate": 2, "batch_size": 8},
+    "bf16": {"amp": "bf16"},
+    "fp16": {"amp": "fp16"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_training_learns_and_resumes_to_the_last_bit(way: str, tmp_path: Path) -> None:
+    settings = replace(BASE, **WAYS[way])
+    unbroken = run(settings)
+    best = unbroken[0].history[unbroken[0].best_epoch]
+    assert best.val_accuracy > 0.85  # chance is 0.43
+    assert best.val_loss < 0.6 * unbroken[0].history[0].val_loss
+
+    for number in (0, 4):
+        with pytest.raises(StopError):
+            run(settings, Session(folder=tmp_path / way, on_epoch=stop_after(number)))
+    heard: list[int] = []
+    session = Session(folder=tmp_path / way, on_epoch=lambda epoch: heard.append(epoch.epoch))
+
+    assert_same(unbroken, run(settings, session))
+    assert heard == [epoch.epoch for epoch in unbroken[0].history]  # earlier ones are told again
+    if way != "default":
+        assert figures(unbroken[0]) != figures(run()[0])  # it is another way
+
+
+@pytest.mark.parametrize("average", ["none", "ema"])
+def test_the_weights_of_the_best_epoch_are_kept(average: Average) -> None:
+    settings = replace(BASE, learning_rate=1.0, schedule="constant", average=average, epochs=30)
+    course, lesson = run(settings)
+
+    assert 0 < course.best_epoch < course.history[-1].epoch
+    best = course.history[course.best_epoch]
+    assert best.val_loss == min(epoch.val_loss for epoch in course.history)
+    lesson.module.eval()
+    assert lesson.evaluate().val_loss == best.val_loss
+
+
+def test_a_finished_training_goes_on_for_more_epochs(tmp_path: Path) -> None:
+    # A constant learning rate does not depend on how many epochs there will be.
+    longer = replace(BASE, schedule="constant")
+    session = Session(folder=tmp_path)
+    short, _ = run(replace(longer, epochs=5), session)
+    assert short.ending == "epochs"
+
+    assert_same(run(longer), run(longer, session))
+
+
+def test_a_time_limit_ends_after_an_epoch_and_a_resumed_training_is_none_the_wiser(
+    tmp_path: Path,
+) -> None:
+    over = Session(folder=tmp_path, deadline=-math.inf)
+    for number in (1, 2):  # however short the time, it gets on
+        course, _ = run(session=over)
+        assert (course.ending, course.history[-1].epoch) == ("time limit", number)
+
+    assert_same(run(), run(session=Session(folder=tmp_path)))
+
+
+@pytest.mark.parametrize("damage", ["cut", "other network"])
+def test_a_damaged_checkpoint_is_an_error_in_a_line(damage: str, tmp_path: Path) -> None:
+    run(session=Session(folder=tmp_path))
+    (file,) = tmp_path.iterdir()
+    lesson = make_lesson()
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        lesson = replace(lesson, module=nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 3)))
+
+    with pytest.raises(CheckpointError, match=r"training\.safetensors is not the state") as caught:
+        train(lesson, BASE, Session(folder=tmp_path))
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("changes", [{"accumulate": 2, "batch_size": 8}, {"mixup": 0.3}])
+def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole(changes: dict[str, Any]) -> None:
+    """Rare labels weigh more, and a batch's parts hold them unevenly."""
+    whole = make_lesson(dropout=0)
+    expected = train(whole, replace(BASE, mixup=changes.get("mixup", 0)))
+
+    def refuse(batch: Batch) -> None:  # a machine on which only 8 clips at once have room
+        if len(batch) > 8:
+            torch.empty(10**15)
+
+    parts = make_lesson(dropout=0, on_batch=refuse)
+    course = train(parts, replace(BASE, **changes))
+
+    assert [e.val_loss for e in course.history] == pytest.approx(
+        [e.val_loss for e in expected.history], rel=1e-4
+    )
+
+
+def test_short_memory_halves_the_batch_once_and_says_so(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def refuse(batch: Batch) -> None:
+        if len(batch) > 8:
+            torch.empty(10**15)  # torch's own error, whatever it says
+        sizes.append(len(batch))
+
+    notes: list[str] = []
+    session = Session(folder=tmp_path, on_note=notes.append)
+    course = train(make_lesson(on_batch=refuse), BASE, session)
+
+    assert max(sizes) == 8
+    assert course.notes == tuple(notes)
+    assert "epoch 1: 8 clips at a time" in notes[0]
+    again = train(make_lesson(on_batch=refuse), replace(BASE, epochs=14), session)
+    assert again.notes == course.notes  # a resumed training knows, and reports it
+
+    def refuse_all(batch: Batch) -> None:
+        del batch
+        torch.empty(10**15)
+
+    with pytest.raises(TrainingError, match="Memory ran out in epoch 1") as caught:
+        train(make_lesson(on_batch=refuse_all), BASE)
+    assert "--batch-size" in caught.value.hint
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+def test_all_kinds_of_short_memory_are_known(error: Exception) -> None:
+    def refuse(batch: Batch) -> None:
+        if len(batch) > 8:
+            raise error
+
+    assert train(make_lesson(on_batch=refuse), replace(BASE, epochs=2)).notes
+
+
+def test_other_errors_are_not_taken_for_short_memory() -> None:
+    def refuse(batch: Batch) -> None:
+        raise RuntimeError(f"a bug at {len(batch)}")
+
+    with pytest.raises(RuntimeError, match="a bug at 16"):
+        train(make_lesson(on_batch=refuse), BASE)
+
+
+def test_a_loss_that_is_no_number_ends_with_advice() -> None:
+    with pytest.raises(TrainingError, match=r"epoch \d+ is no number") as caught:
+        run(replace(BASE, learning_rate=1e37, schedule="constant"))
+    assert "Lower --learning-rate (now 1e+37)" in caught.value.hint
+
+    lesson = make_lesson()
+    lesson.points[3] = math.nan
+    with pytest.raises(TrainingError, match="before the first step"):
+        train(lesson, BASE)
+
+
+def test_the_learning_rate_takes_its_course() -> None:
+    rates = {
+        name: [epoch.learning_rate for epoch in run(replace(BASE, **WAYS[name]))[0].history[1:]]
+        for name in ("default", "one-cycle", "constant", "swa")
+    }
+    peak = BASE.learning_rate
+
+    assert rates["constant"] == [peak] * 12
+    assert rates["default"][-1] < 1e-3 * peak
+    assert rates["one-cycle"][0] < 0.5 * peak
+    assert max(rates["one-cycle"]) > 0.95 * peak
+    assert rates["one-cycle"][-1] < 0.01 * peak
+    assert rates["swa"][-4:] == [rates["swa"][-1]] * 4  # weights are averaged at a constant rate
+    assert rates["swa"][:8] == rates["default"][:8]
+    # A third of the patience without gain lowers the rate, all of it ends the training.
+    plateau = run(replace(BASE, schedule="plateau", epochs=60, patience=9))[0]
+    assert plateau.ending == "patience"
+    assert plateau.history[-1].learning_rate < 0.1 * peak < plateau.history[1].learning_rate
+
+
+def test_averages_are_those_of_the_weights() -> None:
+    module = nn.Linear(1, 1, bias=False)
+
+    def average(kind: Average, **more: Any) -> float:
+        settings = replace(BASE, epochs=4, average=kind, **more)
+        nn.init.zeros_(module.weight)
+        mean = WeightAverage(module, settings)
+        for epoch in (1, 2, 3, 4):
+            nn.init.constant_(module.weight, float(epoch))
+            mean.after_step()
+            mean.after_epoch(epoch)
+        with mean.in_place():
+            value = float(module.weight.detach())
+        assert float(module.weight.detach()) == 4
+        return value
+
+    assert average("none") == 4
+    assert average("swa") == 4  # of the last quarter
+    assert average("ema", ema_decay=0) == 4
+    # Shares of the old average: 1/10, 2/11, 3/12, 4/13.
+    expected = 0.0
+    for count, weight in enumerate((1, 2, 3, 4)):
+        share = (1 + count) / (10 + count)
+        expected = share * expected + (1 - share) * weight
+    assert average("ema") == pytest.approx(expected)
+
+
+def test_a_balanced_sampler_draws_rare_labels_as_often() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0] * 900 + [1] * 100)
+
+    shuffled = draw_epoch(labels, BASE)
+    balanced = draw_epoch(labels, replace(BASE, sampler="balanced"))
+
+    assert sorted(shuffled.rows.tolist()) == list(range(1000))
+    assert 430 < int(labels[balanced.rows].sum()) < 570  # 500, 4.5 standard deviations
+    assert ClipLoss.of(replace(BASE, sampler="balanced"), torch.ones(2)).label_weights is None
+
+
+def test_losses_agree_where_they_should() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
+    rows = torch.arange(6)
+    weights = torch.tensor([1.0, 2.0, 5.0])
+    plain = ClipLoss(label_weights=weights, label_smoothing=0.1)
+    expected = plain(logits, labels, Batch(rows=rows))
+    partners = rows.flip(0)
+
+    def mixed(share: float, loss: ClipLoss = plain) -> Tensor:
+        batch = Batch(rows=rows, partners=partners, shares=torch.full((6,), share))
+        return loss(logits, labels, batch)
+
+    assert float(mixed(0)) == pytest.approx(float(expected))
+    assert float(mixed(1)) == pytest.approx(float(plain(logits, labels, Batch(rows=partners))))
+    focal = replace(plain, focal_gamma=2.0)(logits, labels, Batch(rows=rows))
+    assert 0 < float(focal) < float(expected)
+    # Without gamma it is cross-entropy; a clip that is certain counts next to nothing.
+    sure = torch.tensor([[20.0, 0, 0]])
+    one = Batch(rows=torch.tensor([0]))
+    assert float(ClipLoss(focal_gamma=2.0, label_smoothing=0.1)(sure, labels, one)) < 1e-6
+    half = Batch(rows=rows, partners=partners, shares=torch.full((6,), 0.5))
+    assert torch.allclose(half.take(logits), (logits + logits.flip(0)) / 2)
+
+
+def test_a_checkpoint_is_one_file_without_pickle(tmp_path: Path) -> None:
+    run(session=Session(folder=tmp_path))
+
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    state = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["state"])
+    assert len(state["history"]) == 13

@@ -1,0 +1,269 @@
+"""Searching for settings: numbers as training gives them, resumed, and honest about its worth."""
+
+import os
+import signal
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from activity_cli.data.dataset import Dataset, Sample
+from activity_cli.data.splits import Folds
+from activity_cli.errors import OutputError, SettingsError
+from activity_cli.settings import (
+    STREAMS,
+    ClipSettings,
+    NetworkSettings,
+    Stream,
+    Temporal,
+    TrainSettings,
+)
+from activity_cli.training.head import fit, score_rows
+from activity_cli.training.tuning.fitter import Fitter
+from activity_cli.training.tuning.folder import open_folder, open_study
+from activity_cli.training.tuning.folds import Fold, Readings, score_fold
+from activity_cli.training.tuning.frames import plan_readings
+from activity_cli.training.tuning.material import Material
+from activity_cli.training.tuning.nested import NestedResult, difference_interval, nested_score
+from activity_cli.training.tuning.search import Limits, Search, SearchResult
+from activity_cli.training.tuning.space import Candidate, Space
+from activity_cli.video.sampling import partner_indices, sample_indices
+from tests.workplace import Workplace, rows_of
+
+NUM_CLIPS, NUM_FRAMES, SIZE = 60, 9, 32
+BASE = Candidate(
+    clip=ClipSettings(num_frames=NUM_FRAMES),
+    network=NetworkSettings(hidden_size=8, projection_size=8, num_components=16),
+    training=TrainSettings(epochs=3),
+)
+
+
+def some_features(seed: int = 0) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    """Clips of two labels that can be told apart, mostly."""
+    targets = np.arange(NUM_CLIPS) % 2
+    features = np.random.default_rng(seed).normal(size=(NUM_CLIPS, 2, NUM_FRAMES, SIZE))
+    features[..., :8] += 0.4 * targets[:, None, None, None]
+    return features.astype(np.float16), targets
+
+
+def readings_in(folder: Path, features: NDArray[np.float16], *num_frames: int) -> Readings:
+    readings = Readings(folder=folder, streams=STREAMS, sources=plan_readings(num_frames))
+    np.save(readings.path(NUM_FRAMES), features)
+    return readings
+
+
+@pytest.mark.parametrize("every", [3, 5])
+def test_every_kth_frame_is_what_would_be_sampled_alone(every: int) -> None:
+    # Frame times with jitter and gaps, as from a phone; the piece begins within the video.
+    seconds = np.cumsum(np.random.default_rng(0).uniform(0.01, 0.09, size=200))
+    assert plan_readings([8, 8 * every, 16])[8].every == every
+    assert plan_readings([8, 16])[8].every == 1  # the middles of halves are between frames
+    for start in (None, 1.3):
+        many, few = (
+            sample_indices(seconds, 7.7, number, start_seconds=start) for number in (8 * every, 8)
+        )
+        taken = plan_readings([8, 8 * every])[8].taken
+        np.testing.assert_array_equal(many[taken], few)
+        for of_many, of_few in zip(
+            partner_indices(seconds, many, 1 / 12),
+            partner_indices(seconds, few, 1 / 12),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(of_many[taken], of_few)
+
+
+@pytest.mark.parametrize(
+    ("temporal", "streams", "num_frames"),
+    [("lstm", STREAMS, 9), ("lstm", ("motion",), 3), ("mean", ("rgb",), 9)],
+)
+def test_a_trial_scores_as_training_does_to_the_last_bit(
+    tmp_path: Path, temporal: Temporal, streams: tuple[Stream, ...], num_frames: int
+) -> None:
+    features, targets = some_features()
+    rows = np.random.default_rng(1).permutation(NUM_CLIPS)
+    fold = Fold(name="fold", train=rows[:30], val=rows[30:45], held_out=rows[45:])
+    network = replace(BASE.network, temporal=temporal)
+
+    scores = [
+        score_fold(
+            readings_in(tmp_path, features, NUM_FRAMES, 3),
+            fold,
+            targets,
+            num_labels=2,
+            num_frames=num_frames,
+            streams=streams,
+            network=network,
+            training=BASE.training,
+        )
+        for _ in ("measured", "found on disk")
+    ]
+
+    chosen = features[:, [STREAMS.index(stream) for stream in streams]]
+    alone = chosen[:, :, 1::3] if num_frames == 3 else chosen
+    fitted = fit(
+        alone,
+        targets,
+        train_rows=fold.train,
+        val_rows=fold.val,
+        num_labels=2,
+        streams=streams,
+        network_settings=network,
+        settings=BASE.training,
+    )
+    for each in scores:
+        np.testing.assert_array_equal(each, score_rows(fitted.network, alone, fold.held_out))
+
+
+def tune_nested(
+    folder: Path, features: NDArray[np.float16], targets: NDArray[np.int64]
+) -> tuple[NestedResult, dict[str, SearchResult]]:
+    """Three outer folds, two inner ones, few trials; and the search behind each outer fold."""
+    folder.mkdir()
+    base = replace(BASE, network=replace(BASE.network, temporal="mean"))
+    space = Space.around(base, names=["rgb_penalty", "motion_penalty", "streams"])
+    samples = tuple(
+        Sample(path=Path(f"{row}.mp4"), name=str(row), label=str(label), group=f"g{row // 4}")
+        for row, label in enumerate(targets)
+    )
+    material = Material(
+        dataset=Dataset(root=folder, samples=samples, labels=("0", "1")),
+        targets=targets,
+        readings=readings_in(folder, features, NUM_FRAMES),
+        seed=0,
+    )
+    outer = Folds(index=np.arange(NUM_CLIPS) // 4 % 3, names=("a", "b", "c"), by="groups")
+    found: dict[str, SearchResult] = {}
+    with Fitter(material.readings, targets, num_labels=2, num_workers=1) as fitter:
+
+        def search_among(rows: NDArray[np.int64], without: str) -> SearchResult:
+            inner = Folds(index=rows // 4 % 2, names=("1", "2"), by="groups")
+            folds = material.folds(rows, inner, name=without)
+            study = open_study(folder, without)
+            search = Search(study, space, folds, targets, fitter, seed=0)
+            found[without] = search.run(Limits(num_trials=4))
+            return found[without]
+
+        return nested_score(material, outer, space, fitter, search_among), found
+
+
+def test_the_nested_score_never_sees_the_outer_fold(tmp_path: Path) -> None:
+    features, targets = some_features()
+    held_out = np.flatnonzero(np.arange(NUM_CLIPS) // 4 % 3 == 0)  # of fold a
+    nested, found = tune_nested(tmp_path / "one", features, targets)
+    # The same with nonsense in fold a: other features, and the other label for every clip.
+    features[held_out] = some_features(seed=7)[0][held_out]
+    targets[held_out] = 1 - targets[held_out]
+    spoilt, found_then = tune_nested(tmp_path / "two", features, targets)
+
+    assert judged(found["a"]) == judged(found_then["a"])
+    assert judged(found["b"]) != judged(found_then["b"])  # it learned from fold a
+    assert nested.folds[0].accuracy > 0.7
+    assert nested.tuned.log_loss < 0.6  # a coin has 0.69
+    assert spoilt.folds[0].accuracy < 0.5
+    assert nested.folds[0].search.best == found["a"].best
+
+
+def judged(result: SearchResult) -> list[tuple[object, ...]]:
+    return [(dict(trial.point), trial.log_loss, trial.accuracy) for trial in result.trials]
+
+
+def test_clips_of_a_group_are_one_piece_of_evidence() -> None:
+    before = np.zeros(40, dtype=np.bool_)
+    after = np.arange(40) < 20
+    by_clip = difference_interval(before, after, None)
+    by_group = difference_interval(before, after, np.arange(40) // 10)
+
+    assert by_clip[0] > 0.3 > by_group[0] >= 0
+    assert difference_interval(after, after, None) == (0, 0)
+
+
+def test_what_cannot_be_searched_is_named() -> None:
+    with pytest.raises(SettingsError, match="epochs cannot be searched") as caught:
+        Space.around(BASE, names=["epochs"])
+    assert "rgb_penalty" in (caught.value.hint or "")
+    # What a search begins with is in its space, wherever that is.
+    wide = Space.around(replace(BASE, training=TrainSettings(rgb_penalty=1e5)), frames=(4,))
+    assert wide.frames == (4, 9)
+    assert wide.default_point()["rgb_penalty"] == 1e5
+
+
+SEARCH = (
+    *("tune", "clips", "--folds", "3", "--trials", "4", "--try-frames", "16"),
+    *("--search", "temporal", "--search", "motion_penalty", "--search", "hidden_size"),
+    *("--epochs", "2", "--seed", "3", "--workers", "1"),
+)
+
+
+def test_a_search_that_was_stopped_and_killed_ends_as_one_that_was_not(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    (workplace.folder / "clips").symlink_to(shared.folder / "clips")
+    said = workplace.run(*SEARCH, "--output", "whole")
+    assert "optimistic" in said.stdout
+    assert "activity train clips --settings whole/best.toml" in said.stdout
+
+    broken = workplace.folder / "broken"
+    for number, (ending, code) in enumerate(((signal.SIGINT, 130), (signal.SIGKILL, -9)), start=1):
+        process = workplace.start(*SEARCH, "--output", "broken")
+        wait_for_trials(broken / "trials.csv", number)
+        os.kill(process.pid, ending)
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == code, stderr
+        assert ending is signal.SIGKILL or "The same command goes on" in stderr
+    workplace.run(*SEARCH, "--output", "broken")
+
+    whole = workplace.folder / "whole"
+    assert trials_in(broken) == trials_in(whole)
+    assert len(trials_in(whole)) == 4
+    assert not list(broken.glob(".work/*"))
+
+    best = min(rows_of(whole / "trials.csv"), key=lambda row: float(row["log_loss"]))
+    workplace.run("train", "clips", "--settings", "whole/best.toml", "--name", "tuned")
+    used = tomllib.loads((workplace.folder / "runs/tuned/settings.toml").read_text())
+    assert used["training"]["motion_penalty"] == float(best["motion_penalty"])
+    assert used["network"]["temporal"] == best["temporal"]
+    assert used["training"]["epochs"] == 2
+    assert {path.name for path in whole.glob("*.png")} >= {"history.png", "settings.png"}
+
+
+def test_a_folder_takes_one_search_at_a_time_and_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "50% of it?"
+    one, other = {"data set": "a", "search space": [1]}, {"data set": "a", "search space": [2]}
+    with open_folder(folder, one) as work:
+        (work / "features.npy").touch()
+        with pytest.raises(OutputError, match="Another search is going on"):
+            enter(folder, one)
+    assert not work.exists()
+    assert open_study(folder, "all").study_name == "all"
+    with pytest.raises(OutputError, match="another search space"):
+        enter(folder, other)
+    with open_folder(folder, one):
+        assert (folder / "study.db").exists()
+    with open_folder(folder, other, overwrite=True):
+        assert not (folder / "study.db").exists()
+
+
+def enter(folder: Path, identity: Mapping[str, object]) -> None:
+    with open_folder(folder, identity):
+        pass
+
+
+def wait_for_trials(path: Path, number: int) -> None:
+    """Until a search has written so many trials."""
+    for _ in range(2400):
+        if path.is_file() and len(rows_of(path)) >= number:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(path)
+
+
+def trials_in(folder: Path) -> list[dict[str, str]]:
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in rows_of(folder / "trials.csv")
+    ]
