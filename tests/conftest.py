@@ -13,15 +13,15 @@ from tests.media import DrawClip, Picture, plain_pictures, write_video
 from tests.workplace import LABELS, QUICK, Workplace
 
 LONG = (
-    "cli",
-    "export",
-    "resume",
-    "cnn_training",
-    "tuning",
-    "engines",
-    "cluster",
-    "report",
-    "watch",
+    "test_cli",
+    "test_exporting",
+    "test_resuming",
+    "test_finetuning",
+    "test_tuning",
+    "test_engines",
+    "test_cluster",
+    "test_html",
+    "test_live",
 )
 """Test modules that take longest, in the order in which they should begin."""
 
@@ -29,7 +29,7 @@ LONG = (
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long modules first: a worker that begins one at the end leaves the others nothing to do."""
-    ranks = {f"test_{name}": rank for rank, name in enumerate(LONG)}
+    ranks = {name: rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG)))
 
 

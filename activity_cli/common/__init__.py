@@ -1,1 +1,1 @@
-"""Files, tables, settings files, optional dependencies and worker processes: no video, no models."""
+"""Files, tables, settings files, optional dependencies and worker processes: no video here."""

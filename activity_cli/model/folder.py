@@ -318,7 +318,7 @@ def find_model(name: str | Path) -> Path:
 
 def shipped_models() -> list[Path]:
     """Folders of the models that come with activity, by name."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     # A wheel carries the zoo inside the package; a checkout has it beside the package.
     zoo = next((z for z in (package / "models", package.parent / "models") if z.is_dir()), None)
     return sorted(file.parent for file in zoo.glob(f"*/{MODEL_FILE}")) if zoo else []

@@ -344,9 +344,9 @@ def summary_penalties(
 ) -> Tensor:
     """Penalty of the squared coefficient of each of the summary's inputs.
 
-    The settings say it for `REFERENCE_NUM_CLIPS`. The loss is a mean over clips, so with as many times
-    fewer clips it has to be as many times higher to weigh as much beside what all clips say: that
-    is one belief about the coefficients (a normal prior) for any number of clips.
+    The settings hold it for `REFERENCE_NUM_CLIPS`. The loss is a mean over clips, so with as many
+    times fewer clips the penalty is as many times higher: the same normal prior of the coefficients
+    for any number of clips.
     """
     scale = REFERENCE_NUM_CLIPS / num_clips
     penalty = {

@@ -159,7 +159,7 @@ def _fit_orders(
     settings: TrainSettings,
     session: Session,
 ) -> tuple[TrainResult, Tensor]:
-    """Train the LSTMs; leaves the weights of the best epoch in them, or none as in `fit_temporal_head`.
+    """Train the LSTMs; leave the weights of the best epoch in them, or none.
 
     Args:
         members: the first learns from all clips.

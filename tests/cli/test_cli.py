@@ -511,7 +511,7 @@ def test_every_command_helps_with_an_example(help_texts: dict[str, str], command
     assert re.search(rf"Example: +activity {command}\b", help_texts[command])
 
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_readme_names_only_commands_and_options_that_exist(

@@ -139,7 +139,8 @@ def test_the_classifier_of_each_kind_of_cnn_is_cut_off(name: str, feature_size: 
 
 def test_torchvision_imports_and_its_extension_is_left_alone_where_it_loads() -> None:
     program = (
-        "from activity_cli.common.optional_dependencies import _declared, _extension_loads, import_torchvision;"
+        "from activity_cli.common.optional_dependencies import (_declared, _extension_loads, "
+        "import_torchvision);"
         "torchvision = import_torchvision();"
         "assert torchvision.extension._has_ops() == _extension_loads();"
         "assert bool(_declared) != _extension_loads();"

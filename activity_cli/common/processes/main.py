@@ -1,9 +1,9 @@
-"""The child of `worker_process.py`: runs one function after the other until its parent is gone.
+"""The child of `process.py`: runs one function after the other until its parent is gone.
 
-`python -m activity_cli.common.processes.main MODULE...` imports the modules and sends an empty message to say
-that it is ready. A request is (function, args, kwargs); the answer to it is (result, None, "") or
-(None, error, the error's traceback). What a function needs comes with its module: nothing heavy is
-imported here.
+`python -m activity_cli.common.processes.main MODULE...` imports the modules and sends an empty
+message when it is ready. A request is (function, args, kwargs); its answer is (result, None, "") or
+(None, error, the error's traceback). Nothing heavy is imported here: a function brings what it
+needs with its module.
 """
 
 import importlib

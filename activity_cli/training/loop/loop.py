@@ -1,7 +1,7 @@
-"""The training loop: epochs over a lesson, the best weights kept. It reads top to bottom.
+"""The training loop: epochs over a task, the best weights kept. It reads top to bottom.
 
-It does not know what it trains: a `TrainingTask` says which weights there are, how wrong they are about
-a batch, and how they do on the clips that choose the best epoch.
+A `TrainingTask` gives the weights, the loss of a batch and the metrics on the clips that choose the
+best epoch.
 """
 
 import math
