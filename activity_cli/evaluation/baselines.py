@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.evaluation.frame_order_ablation import OrderScores
 from activity_cli.evaluation.intervals import Figure, Groups, mean_with_interval
 from activity_cli.evaluation.significance import mcnemar
 from activity_cli.model.calibration import Scores
+from activity_cli.model.frame_order_ablation import OrderScores
 
 Kind = Literal["majority", "frame", "mean", "shuffled", "reversed"]
 Right = NDArray[np.float64]  # (N,) 1 where a clip is named right, 0 where not, between on average

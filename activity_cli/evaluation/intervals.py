@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.evaluation.metrics import wilson_interval
 from activity_cli.model.calibration import Scores
+from activity_cli.model.metrics import wilson_interval
 
 _DRAWS = 1000
 _BLOCK = 100  # draws at a time: weights of 100 x 100,000 groups take 40 MB

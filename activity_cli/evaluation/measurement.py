@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.errors import DataError
-from activity_cli.evaluation.frame_order_ablation import OrderProbe, summary_of
-from activity_cli.evaluation.metrics import Evaluation, evaluate_scores
 from activity_cli.features.extraction import clip_request
 from activity_cli.model.folder import ModelDescription, load_model
+from activity_cli.model.frame_order_ablation import OrderProbe, summary_of
+from activity_cli.model.metrics import Evaluation, evaluate_scores
 from activity_cli.predict.model_predictor import ModelPredictor
 from activity_cli.predict.predictor import Predictor
 from activity_cli.types import FileResult, OnProgress, no_progress

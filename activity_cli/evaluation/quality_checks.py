@@ -11,7 +11,7 @@ from activity_cli.data.dataset import Sample
 from activity_cli.data.leakage import Leakage, same_content
 from activity_cli.evaluation.baselines import Rivalry
 from activity_cli.evaluation.intervals import Figure, Figures
-from activity_cli.evaluation.metrics import Evaluation
+from activity_cli.model.metrics import Evaluation
 
 Level = Literal["fine", "note", "warning"]
 

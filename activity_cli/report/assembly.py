@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from activity_cli.common.wording import describe_parts
 from activity_cli.data.dataset import Dataset, sample_groups
 from activity_cli.evaluation.baselines import Kind, RivalScores, most_frequent
-from activity_cli.evaluation.frame_order_ablation import OrderScores, join_orders
-from activity_cli.evaluation.metrics import Evaluation
+from activity_cli.model.frame_order_ablation import OrderScores, join_orders
+from activity_cli.model.metrics import Evaluation
 from activity_cli.report.data import Answers, Case, Evidence, Findings, Fold, LeftOut, Parting
 from activity_cli.report.metadata import (
     background_facts,

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from activity_cli.data.dataset import Sample, sample_groups
 from activity_cli.data.leakage import Leakage
 from activity_cli.evaluation.baselines import Rivalry, RivalScores, meet_rivals
-from activity_cli.evaluation.frame_order_ablation import OrderScores
 from activity_cli.evaluation.intervals import Figures, figures_with_intervals
-from activity_cli.evaluation.metrics import Evaluation
 from activity_cli.evaluation.quality_checks import Check, Measured, find_pitfalls
 from activity_cli.model.folder import installed_versions
+from activity_cli.model.frame_order_ablation import OrderScores
+from activity_cli.model.metrics import Evaluation
 from activity_cli.report.metadata import Facts
 from activity_cli.types import Status
 

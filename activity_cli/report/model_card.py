@@ -5,8 +5,8 @@ from textwrap import fill
 from typing import Any
 
 from activity_cli.common.wording import describe_parts
-from activity_cli.evaluation.metrics import Evaluation
 from activity_cli.model.folder import ModelDescription
+from activity_cli.model.metrics import Evaluation
 
 _MEASURED_ON = {
     "test": "clips that neither training nor the choice of the best epoch saw",

@@ -19,18 +19,18 @@ from activity_cli.data.dataset import Dataset, load_dataset
 from activity_cli.data.leakage import Leakage
 from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import Folds, inner_split, spare_val
-from activity_cli.evaluation.frame_order_ablation import OrderScores, join_folds
-from activity_cli.evaluation.metrics import (
-    Evaluation,
-    evaluate_scores,
-    majority_scores,
-    pair_accuracy,
-)
 from activity_cli.features.audit import announce, audit_parts
 from activity_cli.features.labelled import DataConfig, LabelledFeatures, read_labelled
 from activity_cli.features.pictures import LabelledPictures, read_pictures
 from activity_cli.model.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.model.encoding import Rows
+from activity_cli.model.frame_order_ablation import OrderScores, join_folds
+from activity_cli.model.metrics import (
+    Evaluation,
+    evaluate_scores,
+    majority_scores,
+    pair_accuracy,
+)
 from activity_cli.model.ood import learn_familiarity
 from activity_cli.settings import (
     DEFAULT_AUDIT,

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from activity_cli.errors import DataError, SettingsError
-from activity_cli.evaluation.frame_order_ablation import OrderScores, score_orders
 from activity_cli.model.encoding import (
     Features,
     Rows,
@@ -24,6 +23,7 @@ from activity_cli.model.encoding import (
     measure_features,
 )
 from activity_cli.model.folder import Weights
+from activity_cli.model.frame_order_ablation import OrderScores, score_orders
 from activity_cli.model.network import (
     Encoded,
     FeatureStatistics,

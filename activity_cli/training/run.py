@@ -13,7 +13,6 @@ from activity_cli.common.files import numbered_folder
 from activity_cli.data.leakage import Leakage
 from activity_cli.data.splits import Split
 from activity_cli.errors import SettingsError
-from activity_cli.evaluation.metrics import Evaluation, evaluate_scores
 from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_classifier
 from activity_cli.features.labelled import DataConfig, LabelledFeatures
@@ -31,6 +30,7 @@ from activity_cli.model.folder import (
     save_model,
     write_description,
 )
+from activity_cli.model.metrics import Evaluation, evaluate_scores
 from activity_cli.model.ood import Familiarity, learn_familiarity
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.settings import (

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.splits import Folds, make_folds
-from activity_cli.evaluation.metrics import pair_accuracy
 from activity_cli.features.backbones import find_backbone, scratch_backbone
 from activity_cli.features.labelled import DataConfig
+from activity_cli.model.metrics import pair_accuracy
 from activity_cli.sampledata import ACTIONS, draw_dataset
 from activity_cli.settings import (
     AugmentSettings,

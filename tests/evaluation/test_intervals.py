@@ -9,17 +9,17 @@ import torch
 
 from activity_cli.data.dataset import Sample
 from activity_cli.evaluation.baselines import Rivalry, RivalScores, meet_rivals, most_frequent
-from activity_cli.evaluation.frame_order_ablation import (
+from activity_cli.evaluation.intervals import figures_with_intervals, mean_with_interval
+from activity_cli.evaluation.quality_checks import Check
+from activity_cli.model.folder import load_model
+from activity_cli.model.frame_order_ablation import (
     OrderProbe,
     OrderScores,
     join_folds,
     score_orders,
     summary_of,
 )
-from activity_cli.evaluation.intervals import figures_with_intervals, mean_with_interval
-from activity_cli.evaluation.metrics import evaluate_scores, wilson_interval
-from activity_cli.evaluation.quality_checks import Check
-from activity_cli.model.folder import load_model
+from activity_cli.model.metrics import evaluate_scores, wilson_interval
 from activity_cli.model.network import SequenceClassifier
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.report.data import Answers, Case, Findings, Parting

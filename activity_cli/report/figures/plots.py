@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from activity_cli.common.files import writing
-from activity_cli.evaluation.metrics import Evaluation
+from activity_cli.model.metrics import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

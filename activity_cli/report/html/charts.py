@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.evaluation.intervals import Figure
-from activity_cli.evaluation.metrics import wilson_interval
 from activity_cli.model.calibration import NUM_BINS
+from activity_cli.model.metrics import wilson_interval
 from activity_cli.report.html.markup import Markup, join, tag
 
 _WIDTH, _HEIGHT = 440, 300

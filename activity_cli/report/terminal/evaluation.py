@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from activity_cli.common.wording import describe_parts
-from activity_cli.evaluation.metrics import Evaluation
 from activity_cli.evaluation.quality_checks import ANNOUNCED
 from activity_cli.model.calibration import Calibration
+from activity_cli.model.metrics import Evaluation
 from activity_cli.report.terminal.elements import new_table
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.data.splits import Folds
-from activity_cli.evaluation.metrics import Evaluation, evaluate_scores
 from activity_cli.model.calibration import tempered
+from activity_cli.model.metrics import Evaluation, evaluate_scores
 from activity_cli.training.tuning.fitter import Fitter
 from activity_cli.training.tuning.material import Material
 from activity_cli.training.tuning.search import SearchResult

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from activity_cli.evaluation.metrics import (
+from activity_cli.model.metrics import (
     evaluate_scores,
     majority_scores,
     pair_accuracy,
