@@ -14,7 +14,6 @@ Temporal = Literal["lstm", "mean", "frame"]
 Pooling = Literal["attention", "mean", "last"]
 Optimizer = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "one-cycle", "plateau", "constant"]
-Average = Literal["none", "ema", "swa"]
 Amp = Literal["off", "bf16", "fp16"]
 Loss = Literal["cross-entropy", "focal"]
 Sampler = Literal["shuffled", "balanced"]
@@ -338,10 +337,6 @@ class TrainSettings(_Settings):
     large, the memory that of one."""
     amp: Amp = "off"
     """Number format of the forward pass while training; the weights stay fp32."""
-    average: Average = "none"
-    """Which weights are judged and kept: each epoch's own, or an average of those before."""
-    ema_decay: float = 0.99
-    """Share of the old average that an exponential moving average keeps at a step."""
     loss: Loss = "cross-entropy"
     focal_gamma: float = 2.0
     """With the focal loss: how much less a clip counts the surer the network is of it."""
@@ -359,14 +354,11 @@ class TrainSettings(_Settings):
         self._require_one_of(get_args(Optimizer), "optimizer")
         self._require_one_of(get_args(Schedule), "schedule")
         self._require_one_of(get_args(ClassWeights), "class_weights")
-        self._require_one_of(get_args(Average), "average")
         self._require_one_of(get_args(Amp), "amp")
         self._require_one_of(get_args(Loss), "loss")
         self._require_one_of(get_args(Sampler), "sampler")
         if not 0 <= self.label_smoothing < 1:
             raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")
-        if not 0 <= self.ema_decay < 1:
-            raise SettingsError(f"ema_decay must be in [0, 1), got {self.ema_decay}.")
 
     @property
     def most_epochs(self) -> int:
@@ -393,6 +385,14 @@ class TrainSettings(_Settings):
         enough = math.ceil(_USUAL_EPOCHS * max(1, usual_steps / steps))
         settled = replace(self, epochs=self.epochs or enough)
         return replace(settled, patience=settled.most_patience)
+
+
+REMOVED_SETTINGS: Mapping[str, tuple[Any, ...]] = {
+    "average": ("none",),
+    "ema_decay": (0.99,),
+}
+"""Settings of training in earlier versions, with the values that changed nothing. Settings files
+and run folders that hold these values stay readable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

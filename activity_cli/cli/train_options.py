@@ -14,7 +14,6 @@ from activity_cli.settings import (
     Amp,
     AuditSettings,
     AugmentSettings,
-    Average,
     ClassWeights,
     ClipSettings,
     CnnSettings,
@@ -212,13 +211,6 @@ class TrainOptions:
     amp: Annotated[
         Amp, option(panel=_STEPS, text="Half precision while training; bf16 works on a CPU too.")
     ] = _TRAIN.amp
-    average: Annotated[
-        Average,
-        option(panel=_STEPS, text="Keep averaged weights: over steps (ema), last epochs (swa)."),
-    ] = _TRAIN.average
-    ema_decay: Annotated[
-        float, option(panel=_STEPS, text="Share of the old average that ema keeps at a step.")
-    ] = _TRAIN.ema_decay
     loss: Annotated[
         Loss, option(panel=_LOSS, text="Focal: clips that are easy by now count less.")
     ] = _TRAIN.loss

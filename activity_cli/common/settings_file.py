@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from activity_cli.common.files import is_folder
 from activity_cli.common.tables import read_text
 from activity_cli.errors import DataError, SettingsError
+from activity_cli.settings import REMOVED_SETTINGS
 
 SETTINGS_FILE = "settings.toml"
 """Its name in a run folder."""
@@ -93,6 +94,9 @@ def read_settings(path: Path, keys: Sequence[Key]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for table, name, value in _entries(content, {key.table for key in keys}):
         key = known.get((table, name))
+        if key is None and name in REMOVED_SETTINGS:
+            _check_removed(path, table, name, value)
+            continue
         if key is None:
             raise _unknown(path, table, name, keys)
         if problem := key.problem(value):
@@ -128,6 +132,19 @@ def _entries(content: Mapping[str, Any], tables: set[str]) -> list[tuple[str, st
         else:
             found.append(("", name, value))
     return found
+
+
+def _check_removed(path: Path, table: str, name: str, value: Any) -> None:
+    """Accept a setting of an earlier version that was switched off, as every run's file has it.
+
+    Raises:
+        SettingsError: it was used.
+    """
+    if value not in REMOVED_SETTINGS[name]:
+        raise SettingsError(
+            f"{path}: {_place(table, name)} = {_toml(value)} is not supported any more.",
+            hint="Remove the line and train again; it did not improve accuracy on real clips.",
+        )
 
 
 def _unknown(path: Path, table: str, name: str, keys: Sequence[Key]) -> SettingsError:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from activity_cli.errors import CheckpointError, TrainingError
-from activity_cli.settings import Average, TrainSettings
-from activity_cli.training.loop.averaging import WeightAverage
+from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.batches import Batch, draw_epoch
 from activity_cli.training.loop.loop import ALONE, Epoch, Session, TrainResult, train
 from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
@@ -116,8 +115,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "one-cycle": {"schedule": "one-cycle"},
     "plateau": {"schedule": "plateau", "patience": 3},
     "constant": {"schedule": "constant", "optimizer": "adam"},
-    "ema": {"average": "ema", "ema_decay": 0.9},
-    "swa": {"average": "swa"},
     "focal": {"loss": "focal"},
     "balanced": {"sampler": "balanced"},
     "mixup": {"mixup": 0.3},
@@ -147,9 +144,8 @@ def test_every_way_of_training_learns_and_resumes_to_the_last_bit(way: str, tmp_
         assert figures(unbroken[0]) != figures(run()[0])  # it is another way
 
 
-@pytest.mark.parametrize("average", ["none", "ema"])
-def test_the_weights_of_the_best_epoch_are_kept(average: Average) -> None:
-    settings = replace(BASE, learning_rate=1.0, schedule="constant", average=average, epochs=30)
+def test_the_weights_of_the_best_epoch_are_kept() -> None:
+    settings = replace(BASE, learning_rate=1.0, schedule="constant", epochs=30)
     course, lesson = run(settings)
 
     assert 0 < course.best_epoch < course.history[-1].epoch
@@ -271,7 +267,7 @@ def test_a_loss_that_is_no_number_ends_with_advice() -> None:
 def test_the_learning_rate_takes_its_course() -> None:
     rates = {
         name: [epoch.learning_rate for epoch in run(replace(BASE, **WAYS[name]))[0].history[1:]]
-        for name in ("default", "one-cycle", "constant", "swa")
+        for name in ("default", "one-cycle", "constant")
     }
     peak = BASE.learning_rate
 
@@ -280,39 +276,10 @@ def test_the_learning_rate_takes_its_course() -> None:
     assert rates["one-cycle"][0] < 0.5 * peak
     assert max(rates["one-cycle"]) > 0.95 * peak
     assert rates["one-cycle"][-1] < 0.01 * peak
-    assert rates["swa"][-4:] == [rates["swa"][-1]] * 4  # weights are averaged at a constant rate
-    assert rates["swa"][:8] == rates["default"][:8]
     # A third of the patience without gain lowers the rate, all of it ends the training.
     plateau = run(replace(BASE, schedule="plateau", epochs=60, patience=9))[0]
     assert plateau.ending == "patience"
     assert plateau.history[-1].learning_rate < 0.1 * peak < plateau.history[1].learning_rate
-
-
-def test_averages_are_those_of_the_weights() -> None:
-    module = nn.Linear(1, 1, bias=False)
-
-    def average(kind: Average, **more: Any) -> float:
-        settings = replace(BASE, epochs=4, average=kind, **more)
-        nn.init.zeros_(module.weight)
-        mean = WeightAverage(module, settings)
-        for epoch in (1, 2, 3, 4):
-            nn.init.constant_(module.weight, float(epoch))
-            mean.after_step()
-            mean.after_epoch(epoch)
-        with mean.in_place():
-            value = float(module.weight.detach())
-        assert float(module.weight.detach()) == 4
-        return value
-
-    assert average("none") == 4
-    assert average("swa") == 4  # of the last quarter
-    assert average("ema", ema_decay=0) == 4
-    # Shares of the old average: 1/10, 2/11, 3/12, 4/13.
-    expected = 0.0
-    for count, weight in enumerate((1, 2, 3, 4)):
-        share = (1 + count) / (10 + count)
-        expected = share * expected + (1 - share) * weight
-    assert average("ema") == pytest.approx(expected)
 
 
 def test_a_balanced_sampler_draws_rare_labels_as_often() -> None:

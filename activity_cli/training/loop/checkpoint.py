@@ -1,6 +1,6 @@
 """The state of a training on disk: one safetensors file whose header carries the rest as JSON.
 
-    module/NAME, best/NAME, average/NAME   weights: of the last epoch, the best one, averaged
+    module/NAME, best/NAME                 weights of the last epoch and of the best one
     optimizer/INDEX/NAME                   what the optimizer remembers of each parameter
     random/cpu, random/cuda                (P, ...) state of the generators of P processes
 
@@ -38,7 +38,6 @@ def save_checkpoint(path: Path, learner: Trainer, progress: Progress) -> None:
     tensors = {
         **_named("module", learner.lesson.module.state_dict()),
         **_named("best", progress.best_weights),
-        **_named("average", learner.average.weights),
         **{
             f"optimizer/{index}/{name}": value
             for index, values in optimizer["state"].items()
@@ -53,7 +52,6 @@ def save_checkpoint(path: Path, learner: Trainer, progress: Progress) -> None:
         "parameter_groups": optimizer["param_groups"],
         "schedule": learner.schedule.state_dict(),
         "scaler": learner.scaler.state_dict(),
-        "average_count": learner.average.count,
         "halved": learner.halved,
         "notes": learner.notes,
     }
@@ -90,7 +88,6 @@ def load_checkpoint(path: Path, learner: Trainer) -> Progress | None:
 def _restore(tensors: Mapping[str, Tensor], state: Mapping[str, Any], learner: Trainer) -> Progress:
     if state["format"] != _FORMAT:
         raise ValueError(f"it has format {state['format']}, this activity reads {_FORMAT}")
-    device = learner.device
     learner.lesson.module.load_state_dict(_part(tensors, "module"))
     remembered: dict[int, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "optimizer").items():
@@ -101,9 +98,6 @@ def _restore(tensors: Mapping[str, Tensor], state: Mapping[str, Any], learner: T
     )
     learner.schedule.load_state_dict(state["schedule"])
     learner.scaler.load_state_dict(state["scaler"])
-    average = _part(tensors, "average")
-    learner.average.weights = {name: value.to(device) for name, value in average.items()}
-    learner.average.count = state["average_count"]
     learner.halved = state["halved"]
     learner.notes = list(state["notes"])
     history = [Epoch(**values) for values in state["history"]]

@@ -102,10 +102,8 @@ def train(
         clips = _agree_on_clips(draw_epoch(lesson.labels, settings), team)
         for batch in clips.split(learner.clips_per_step):
             learner.step(batch)
-        learner.average.after_epoch(learner.epoch)
-        with learner.average.in_place():
-            epoch = _judge(learner, started)
-            progress.add(epoch, module)
+        epoch = _judge(learner, started)
+        progress.add(epoch, module)
         learner.end_epoch(epoch.val_loss)
         if file:
             save_checkpoint(file, learner, progress)

@@ -27,7 +27,7 @@ class Progress:
         return cls(history=[before], best=before, best_weights=_weights_of(module))
 
     def add(self, epoch: Epoch, module: nn.Module) -> None:
-        """Take in an epoch; `module` has the weights that it was judged by."""
+        """Add an epoch; `module` has the weights that were evaluated."""
         self.history.append(epoch)
         if epoch.val_loss < self.best.val_loss:
             self.best, self.best_weights = epoch, _weights_of(module)

@@ -8,9 +8,6 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from activity_cli.settings import TrainSettings
 
-SWA_START = 0.75
-"""Share of the steps after which SWA averages weights; the learning rate stays as it is then."""
-
 ParameterGroups = list[dict[str, Any]]
 LearningRate = LambdaLR | ReduceLROnPlateau
 
@@ -35,8 +32,6 @@ def make_schedule(
     total = settings.most_epochs * steps_per_epoch
 
     def share_of_peak(step: int) -> float:
-        if settings.average == "swa":  # Izmailov et al. (2018) average at a constant rate
-            step = min(step, int(SWA_START * total))
         match settings.schedule:
             case "constant":
                 return 1.0

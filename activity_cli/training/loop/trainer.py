@@ -14,7 +14,6 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from activity_cli.errors import TrainingError
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.averaging import WeightAverage
 from activity_cli.training.loop.batches import Batch
 from activity_cli.training.loop.distributed import DistributedContext
 from activity_cli.training.loop.memory import is_out_of_memory, no_memory_left
@@ -42,7 +41,6 @@ class Trainer:
         self.optimizer = make_optimizer(lesson.parameter_groups(), settings)
         self.schedule = make_schedule(self.optimizer, settings, steps_per_epoch)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.amp == "fp16")
-        self.average = WeightAverage(lesson.module, settings)
         self.epoch = 0
         self.halved = False
         """Whether memory has run out once, so that half as many clips are computed at once."""
@@ -80,7 +78,6 @@ class Trainer:
         self.scaler.update()
         if isinstance(self.schedule, LambdaLR) and self.scaler.get_scale() >= scale:
             self.schedule.step()
-        self.average.after_step()
 
     def _clip_gradients(self) -> Tensor:
         """Bound the gradient, of each network alone where several learn side by side."""
