@@ -112,8 +112,6 @@ def stop_after(number: int) -> Callable[[Epoch], None]:
 
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
-    "one-cycle": {"schedule": "one-cycle"},
-    "plateau": {"schedule": "plateau", "patience": 3},
     "constant": {"schedule": "constant", "optimizer": "adam"},
     "focal": {"loss": "focal"},
     "balanced": {"sampler": "balanced"},
@@ -267,19 +265,12 @@ def test_a_loss_that_is_no_number_ends_with_advice() -> None:
 def test_the_learning_rate_takes_its_course() -> None:
     rates = {
         name: [epoch.learning_rate for epoch in run(replace(BASE, **WAYS[name]))[0].history[1:]]
-        for name in ("default", "one-cycle", "constant")
+        for name in ("default", "constant")
     }
     peak = BASE.learning_rate
 
     assert rates["constant"] == [peak] * 12
     assert rates["default"][-1] < 1e-3 * peak
-    assert rates["one-cycle"][0] < 0.5 * peak
-    assert max(rates["one-cycle"]) > 0.95 * peak
-    assert rates["one-cycle"][-1] < 0.01 * peak
-    # A third of the patience without gain lowers the rate, all of it ends the training.
-    plateau = run(replace(BASE, schedule="plateau", epochs=60, patience=9))[0]
-    assert plateau.ending == "patience"
-    assert plateau.history[-1].learning_rate < 0.1 * peak < plateau.history[1].learning_rate
 
 
 def test_a_balanced_sampler_draws_rare_labels_as_often() -> None:

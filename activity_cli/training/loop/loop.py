@@ -104,7 +104,6 @@ def train(
             learner.step(batch)
         epoch = _judge(learner, started)
         progress.add(epoch, module)
-        learner.end_epoch(epoch.val_loss)
         if file:
             save_checkpoint(file, learner, progress)
         session.on_epoch(epoch)

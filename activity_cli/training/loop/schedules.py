@@ -4,12 +4,11 @@ import math
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR
 
 from activity_cli.settings import TrainSettings
 
 ParameterGroups = list[dict[str, Any]]
-LearningRate = LambdaLR | ReduceLROnPlateau
 
 
 def make_optimizer(groups: ParameterGroups, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -20,34 +19,18 @@ def make_optimizer(groups: ParameterGroups, settings: TrainSettings) -> torch.op
 
 def make_schedule(
     optimizer: torch.optim.Optimizer, settings: TrainSettings, steps_per_epoch: int
-) -> LearningRate:
-    """Course of the learning rate: stepped after every step, or with `plateau` after every epoch.
+) -> LambdaLR:
+    """Return the learning rate schedule, which advances with every step.
 
-    Every group of parameters keeps its own height and follows the same course.
+    Cosine: a linear warm-up over the first tenth, then a cosine to 0 (Loshchilov and Hutter,
+    2017). Every group of parameters keeps its own peak and follows the same schedule.
     """
-    if settings.schedule == "plateau":
-        return ReduceLROnPlateau(
-            optimizer, factor=0.3, patience=max(1, settings.most_patience // 3)
-        )
     total = settings.most_epochs * steps_per_epoch
 
     def share_of_peak(step: int) -> float:
-        match settings.schedule:
-            case "constant":
-                return 1.0
-            case "one-cycle":
-                return _one_cycle(step / total)
-            case _:
-                cosine = 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
-                return cosine * min(1.0, (step + 1) / (0.1 * total))
+        if settings.schedule == "constant":
+            return 1.0
+        cosine = 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
+        return cosine * min(1.0, (step + 1) / (0.1 * total))
 
     return LambdaLR(optimizer, share_of_peak)
-
-
-def _one_cycle(done: float) -> float:
-    """Up to the peak and down to almost nothing: Smith, "Super-Convergence" (2018)."""
-    lowest, rise = 0.04, 0.3
-    if done < rise:
-        return lowest + (1 - lowest) * 0.5 * (1 - math.cos(math.pi * done / rise))
-    fall = min((done - rise) / (1 - rise), 1.0)
-    return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * fall))

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from activity_cli.errors import TrainingError
 from activity_cli.settings import TrainSettings
@@ -76,7 +75,7 @@ class Trainer:
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if isinstance(self.schedule, LambdaLR) and self.scaler.get_scale() >= scale:
+        if self.scaler.get_scale() >= scale:
             self.schedule.step()
 
     def _clip_gradients(self) -> Tensor:
@@ -88,11 +87,6 @@ class Trainer:
             for network in networks
         ]
         return torch.stack(norms).max()
-
-    def end_epoch(self, val_loss: float) -> None:
-        """What happens once an epoch has been judged."""
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(val_loss)
 
     def _backward_in_memory(self, batch: Batch, *, total: float) -> None:
         """Backward, with half as many clips at once where memory is short; the second time fails.
