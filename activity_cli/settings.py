@@ -15,7 +15,6 @@ Pooling = Literal["attention", "mean", "last"]
 Optimizer = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "constant"]
 Amp = Literal["off", "bf16", "fp16"]
-Loss = Literal["cross-entropy", "focal"]
 Sampler = Literal["shuffled", "balanced"]
 ClassWeights = Literal["balanced", "none"]
 CnnMode = Literal["frozen", "finetune", "scratch"]
@@ -337,9 +336,6 @@ class TrainSettings(_Settings):
     large, the memory that of one."""
     amp: Amp = "off"
     """Number format of the forward pass while training; the weights stay fp32."""
-    loss: Loss = "cross-entropy"
-    focal_gamma: float = 2.0
-    """With the focal loss: how much less a clip counts the surer the network is of it."""
     sampler: Sampler = "shuffled"
     """How an epoch draws clips: each once, or labels equally often (then not weighted as well)."""
     mixup: float = 0.0
@@ -349,13 +345,12 @@ class TrainSettings(_Settings):
     def __post_init__(self) -> None:
         self._require_at_least(1, "epochs", "batch_size", "patience", "accumulate")
         self._require_at_least(0, "weight_decay", "rgb_penalty", "motion_penalty", "seed")
-        self._require_at_least(0, "flow_penalty", "focal_gamma", "mixup")
+        self._require_at_least(0, "flow_penalty", "mixup")
         self._require_at_least(1e-8, "learning_rate", "gradient_clip")
         self._require_one_of(get_args(Optimizer), "optimizer")
         self._require_one_of(get_args(Schedule), "schedule")
         self._require_one_of(get_args(ClassWeights), "class_weights")
         self._require_one_of(get_args(Amp), "amp")
-        self._require_one_of(get_args(Loss), "loss")
         self._require_one_of(get_args(Sampler), "sampler")
         if not 0 <= self.label_smoothing < 1:
             raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")
@@ -390,6 +385,8 @@ class TrainSettings(_Settings):
 REMOVED_SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "average": ("none",),
     "ema_decay": (0.99,),
+    "loss": ("cross-entropy",),
+    "focal_gamma": (2.0,),
 }
 """Settings of training in earlier versions, with the values that changed nothing. Settings files
 and run folders that hold these values stay readable."""

@@ -17,7 +17,6 @@ from activity_cli.settings import (
     ClassWeights,
     ClipSettings,
     CnnSettings,
-    Loss,
     NetworkSettings,
     Optimizer,
     Pooling,
@@ -211,12 +210,6 @@ class TrainOptions:
     amp: Annotated[
         Amp, option(panel=_STEPS, text="Half precision while training; bf16 works on a CPU too.")
     ] = _TRAIN.amp
-    loss: Annotated[
-        Loss, option(panel=_LOSS, text="Focal: clips that are easy by now count less.")
-    ] = _TRAIN.loss
-    focal_gamma: Annotated[
-        float, option(panel=_LOSS, text="How much less, with the focal loss.")
-    ] = _TRAIN.focal_gamma
     label_smoothing: Annotated[
         float, option(panel=_LOSS, text="Share of doubt put into every label.")
     ] = _TRAIN.label_smoothing

@@ -45,8 +45,4 @@ def _remedy(settings: TrainSettings) -> str:
     if settings.class_weights == "none" and settings.sampler == "shuffled":
         return "Add --class-weights balanced, so that rare labels count as much."
     how = "sampler" if settings.sampler == "balanced" else "class weights"
-    others = [
-        *["--sampler balanced"] * (settings.sampler != "balanced"),
-        *["--loss focal"] * (settings.loss != "focal"),
-    ]
-    return f"The {how} make up for it" + f"; else try {' or '.join(others)}." * bool(others)
+    return f"The {how} make up for it."

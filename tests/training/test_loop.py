@@ -113,7 +113,6 @@ def stop_after(number: int) -> Callable[[Epoch], None]:
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
     "constant": {"schedule": "constant", "optimizer": "adam"},
-    "focal": {"loss": "focal"},
     "balanced": {"sampler": "balanced"},
     "mixup": {"mixup": 0.3},
     "accumulate": {"accumulate": 2, "batch_size": 8},
@@ -300,12 +299,6 @@ def test_losses_agree_where_they_should() -> None:
 
     assert float(mixed(0)) == pytest.approx(float(expected))
     assert float(mixed(1)) == pytest.approx(float(plain(logits, labels, Batch(rows=partners))))
-    focal = replace(plain, focal_gamma=2.0)(logits, labels, Batch(rows=rows))
-    assert 0 < float(focal) < float(expected)
-    # Without gamma it is cross-entropy; a clip that is certain counts next to nothing.
-    sure = torch.tensor([[20.0, 0, 0]])
-    one = Batch(rows=torch.tensor([0]))
-    assert float(ClipLoss(focal_gamma=2.0, label_smoothing=0.1)(sure, labels, one)) < 1e-6
     half = Batch(rows=rows, partners=partners, shares=torch.full((6,), 0.5))
     assert torch.allclose(half.take(logits), (logits + logits.flip(0)) / 2)
 

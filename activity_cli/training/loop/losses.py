@@ -15,14 +15,11 @@ from activity_cli.training.loop.batches import Batch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipLoss:
-    """Cross-entropy or focal loss of a batch, its clips weighted by their labels."""
+    """Cross-entropy of a batch, its clips weighted by their labels."""
 
     label_weights: Tensor | None = None
     """(C,) how much a clip of each label counts; None for all the same."""
     label_smoothing: float = 0.0
-    focal_gamma: float = 0.0
-    """How much less a clip counts the surer the network is of it: Lin et al., "Focal Loss for
-    Dense Object Detection" (2017). 0 is plain cross-entropy."""
 
     @classmethod
     def of(cls, settings: TrainSettings, label_weights: Tensor | None) -> "ClipLoss":
@@ -30,7 +27,6 @@ class ClipLoss:
         return cls(
             label_weights=None if settings.sampler == "balanced" else label_weights,
             label_smoothing=settings.label_smoothing,
-            focal_gamma=settings.focal_gamma if settings.loss == "focal" else 0.0,
         )
 
     def clip_weights(self, labels: Tensor) -> Tensor:
@@ -50,9 +46,7 @@ class ClipLoss:
         logits = logits.float()  # half precision is for the network, not for its loss
         own = labels[batch.rows].to(logits.device)
         if batch.partners is None or batch.shares is None:
-            if not self.focal_gamma:  # torch's own mean: the last bit of it, too
-                return self._cross_entropy(logits, own, "mean")
-            return self._sum(logits, own) / self.clip_weights(own).sum()
+            return self._cross_entropy(logits, own, "mean")
         partners = labels[batch.partners].to(logits.device)
         shares = batch.shares.to(logits.device)
         parts = ((own, 1 - shares), (partners, shares))
@@ -63,9 +57,6 @@ class ClipLoss:
     def _sum(self, logits: Tensor, labels: Tensor, shares: Tensor | None = None) -> Tensor:
         """The weighted sum over (B, C) logits, by (B,) shares of each clip."""
         losses = self._cross_entropy(logits, labels, "none")
-        if self.focal_gamma:
-            certainty = torch.softmax(logits, dim=-1).gather(1, labels.unsqueeze(1)).squeeze(1)
-            losses = losses * (1 - certainty) ** self.focal_gamma
         return (losses if shares is None else shares * losses).sum()
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
