@@ -15,7 +15,6 @@ Pooling = Literal["attention", "mean", "last"]
 Optimizer = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "constant"]
 Amp = Literal["off", "bf16", "fp16"]
-Sampler = Literal["shuffled", "balanced"]
 ClassWeights = Literal["balanced", "none"]
 CnnMode = Literal["frozen", "finetune", "scratch"]
 AugmentKind = Literal[
@@ -336,8 +335,6 @@ class TrainSettings(_Settings):
     large, the memory that of one."""
     amp: Amp = "off"
     """Number format of the forward pass while training; the weights stay fp32."""
-    sampler: Sampler = "shuffled"
-    """How an epoch draws clips: each once, or labels equally often (then not weighted as well)."""
     mixup: float = 0.0
     """Mix each clip with another by a share drawn from Beta(mixup, mixup); 0 mixes nothing."""
     seed: int = 0
@@ -351,7 +348,6 @@ class TrainSettings(_Settings):
         self._require_one_of(get_args(Schedule), "schedule")
         self._require_one_of(get_args(ClassWeights), "class_weights")
         self._require_one_of(get_args(Amp), "amp")
-        self._require_one_of(get_args(Sampler), "sampler")
         if not 0 <= self.label_smoothing < 1:
             raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")
 
@@ -387,6 +383,7 @@ REMOVED_SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "ema_decay": (0.99,),
     "loss": ("cross-entropy",),
     "focal_gamma": (2.0,),
+    "sampler": ("shuffled",),
 }
 """Settings of training in earlier versions, with the values that changed nothing. Settings files
 and run folders that hold these values stay readable."""

@@ -20,7 +20,6 @@ from activity_cli.settings import (
     NetworkSettings,
     Optimizer,
     Pooling,
-    Sampler,
     Schedule,
     StreamChoice,
     TrainSettings,
@@ -220,10 +219,6 @@ class TrainOptions:
     class_weights: Annotated[
         ClassWeights, option(panel=_LOSS, text="Let rare labels count like frequent ones.")
     ] = _TRAIN.class_weights
-    sampler: Annotated[
-        Sampler,
-        option(panel=_LOSS, text="Balanced: draw labels equally often, weigh none."),
-    ] = _TRAIN.sampler
     rgb_penalty: Annotated[
         float, option(panel=_LOSS, text="L2 penalty on what pictures show, at 200 clips.")
     ] = _TRAIN.rgb_penalty

@@ -42,7 +42,6 @@ def balance_warnings(dataset: Dataset, settings: TrainSettings) -> list[str]:
 
 
 def _remedy(settings: TrainSettings) -> str:
-    if settings.class_weights == "none" and settings.sampler == "shuffled":
+    if settings.class_weights == "none":
         return "Add --class-weights balanced, so that rare labels count as much."
-    how = "sampler" if settings.sampler == "balanced" else "class weights"
-    return f"The {how} make up for it."
+    return "The class weights make up for it."

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from activity_cli.errors import CheckpointError, TrainingError
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.batches import Batch, draw_epoch
+from activity_cli.training.loop.batches import Batch
 from activity_cli.training.loop.loop import ALONE, Epoch, Session, TrainResult, train
 from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
 from activity_cli.training.loop.schedules import ParameterGroups
@@ -113,7 +113,6 @@ def stop_after(number: int) -> Callable[[Epoch], None]:
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
     "constant": {"schedule": "constant", "optimizer": "adam"},
-    "balanced": {"sampler": "balanced"},
     "mixup": {"mixup": 0.3},
     "accumulate": {"accumulate": 2, "batch_size": 8},
     "bf16": {"amp": "bf16"},
@@ -270,18 +269,6 @@ def test_the_learning_rate_takes_its_course() -> None:
 
     assert rates["constant"] == [peak] * 12
     assert rates["default"][-1] < 1e-3 * peak
-
-
-def test_a_balanced_sampler_draws_rare_labels_as_often() -> None:
-    torch.manual_seed(0)
-    labels = torch.tensor([0] * 900 + [1] * 100)
-
-    shuffled = draw_epoch(labels, BASE)
-    balanced = draw_epoch(labels, replace(BASE, sampler="balanced"))
-
-    assert sorted(shuffled.rows.tolist()) == list(range(1000))
-    assert 430 < int(labels[balanced.rows].sum()) < 570  # 500, 4.5 standard deviations
-    assert ClipLoss.of(replace(BASE, sampler="balanced"), torch.ones(2)).label_weights is None
 
 
 def test_losses_agree_where_they_should() -> None:

@@ -61,13 +61,9 @@ def draw_epoch(labels: Tensor, settings: TrainSettings) -> Batch:
 
     Args:
         labels: (N,) of the training clips.
-        settings: `sampler` and `mixup` say how they are drawn.
+        settings: `mixup` sets how they are mixed.
     """
-    if settings.sampler == "balanced":
-        rarity = 1 / torch.bincount(labels).clamp(min=1)
-        rows = torch.multinomial(rarity[labels], len(labels), replacement=True)
-    else:
-        rows = torch.randperm(len(labels))
+    rows = torch.randperm(len(labels))
     if not settings.mixup:
         return Batch(rows=rows)
     strength = torch.full((len(rows),), settings.mixup)

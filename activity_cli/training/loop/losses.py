@@ -23,9 +23,9 @@ class ClipLoss:
 
     @classmethod
     def of(cls, settings: TrainSettings, label_weights: Tensor | None) -> "ClipLoss":
-        """The loss that the settings ask for. A balanced sampler needs no weights beside it."""
+        """Return the loss of the settings."""
         return cls(
-            label_weights=None if settings.sampler == "balanced" else label_weights,
+            label_weights=label_weights,
             label_smoothing=settings.label_smoothing,
         )
 
