@@ -10,7 +10,6 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -353,17 +352,30 @@ def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]
         by_video[os.path.normpath(sample.path)].append(sample)
     for pieces in by_video.values():
         pieces.sort(key=lambda s: s.start_seconds or 0.0)
-        for one, other in pairwise(pieces):
-            end = math.inf if one.end_seconds is None else one.end_seconds
-            if end <= (other.start_seconds or 0.0) + 1e-3 or one.label == other.label:
-                continue
-            assert other.line is not None
-            problem = (
-                f"the piece overlaps that of line {one.line}, which is {one.label!r}, "
-                f"not {other.label!r}."
-            )
-            hint = "A moment has one label: move the start or the end of one of them."
-            yield RowError(path, other.line, "start", problem, hint=hint)
+        last_of: dict[str, Sample] = {}  # of the pieces so far: by label, the one that ends last
+        for piece in pieces:
+            start = (piece.start_seconds or 0.0) + 1e-3
+            for label, other in last_of.items():
+                if label != piece.label and _end_seconds(other) > start:
+                    yield _overlap(path, piece, other)
+                    break
+            before = last_of.get(piece.label)
+            if before is None or _end_seconds(piece) > _end_seconds(before):
+                last_of[piece.label] = piece
+
+
+def _end_seconds(sample: Sample) -> float:
+    return math.inf if sample.end_seconds is None else sample.end_seconds
+
+
+def _overlap(path: Path, piece: Sample, other: Sample) -> RowError:
+    assert piece.line is not None
+    problem = (
+        f"the piece overlaps that of line {other.line}, which is {other.label!r}, "
+        f"not {piece.label!r}."
+    )
+    hint = "A moment has one label: move the start or the end of one of them."
+    return RowError(path, piece.line, "start", problem, hint=hint)
 
 
 def _missing_file(path: Path, sample: Sample) -> RowError:

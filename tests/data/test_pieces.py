@@ -53,6 +53,8 @@ def test_a_piece_beyond_the_end_of_its_video_names_the_line(
         prepare("a.avi,run,0,2.5\na.avi,wave,2.5,5\n", window=0.0)
     with pytest.raises(DataError, match="line 3, column start: the piece overlaps that of line 2"):
         prepare("a.avi,run,0,2.5\na.avi,wave,2,5\n")
+    with pytest.raises(DataError, match="line 4, column start: the piece overlaps that of line 2"):
+        prepare("a.avi,run,0,5\na.avi,run,1,2\na.avi,wave,3,4\n")  # not neighbours by their start
     prepare("a.avi,run,0,2.5\na.avi,run,2,4\na.avi,wave,4,5\n")  # one label may overlap itself
 
 
