@@ -1,13 +1,21 @@
-"""Clips that would let a model be tested on what it has learned: copies and split groups.
+"""Find clips that leak between the parts of a split: copies, and groups that are in several parts.
 
-Told before training, from the files and from the CNN's features; which part (train, val, test,
-or a fold) each clip is in is known by then. N is clips, F features.
+Runs before training, when each clip's part (train, val, test, or a fold) is known. N is clips,
+F features.
+
+There are two detectors of near duplicates, because they answer different questions. This one
+compares the CNN features that training needs anyway, so it costs no decoding and every run can
+afford it; it also finds brighter and mirrored copies, but only pairs across parts, and no times.
+`data.inspection.copies` decodes every frame of every file: it needs no model, finds copies that
+were trimmed and by how many seconds they are shifted, and tells copies from other clips of the
+same camera.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from heapq import nlargest
 from itertools import combinations
 from pathlib import Path
 from shlex import quote
@@ -25,19 +33,20 @@ from activity_cli.data.splits import PARTS
 NEAR = 0.85
 """Cosine of two clips' standardised mean features from which they count as near copies.
 
-On 300 surveillance clips, pairs of other sources reached 0.76, of one source 0.93; on drawn clips
-of other persons 0.69. Re-encoded, brighter or trimmed copies had at least 0.91, mirrored ones in 23
-of 24 cases more than 0.85, of half the size in 19, cropped by 5% on all sides in 17."""
+On 300 surveillance clips, pairs of different sources reached 0.76, of one source 0.93; on drawn
+clips of different persons 0.69. Re-encoded, brighter or trimmed copies had at least 0.91, mirrored
+ones in 23 of 24 cases more than 0.85, of half the size in 19, cropped by 5% on all sides in 17."""
 MOST_CLIPS = 20_000
-"""More are not looked through for near copies: that takes the square of their number."""
-_BLOCK = 1024
-_MOST_TOLD = 100
+"""No search for near copies among more: its time grows with the square of their number."""
+MOST_PAIRS = 100
+"""Pairs that are kept for the report; the others are only counted."""
+_BLOCK = 256
 
 Kind = Literal["same file", "same video", "near copy"]
 _WORDS: Mapping[Kind, str] = {
-    "same file": "with the same bytes",
-    "same video": "from one video",
-    "near copy": "with nearly the same pictures",
+    "same file": "identical files",
+    "same video": "from the same video",
+    "near copy": "near duplicates",
 }
 
 
@@ -55,74 +64,80 @@ class Leak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leakage:
-    """What an audit found."""
+    """What is in several parts."""
 
     samples: tuple[Sample, ...]
     part: NDArray[np.int64]
     """(N,) position of each clip's part in `part_names`."""
     part_names: tuple[str, ...]
     leaks: tuple[Leak, ...]
+    """At most `MOST_PAIRS`: identical files and videos first, then the most similar pairs."""
+    num_leaks: Mapping[Kind, int]
+    """All pairs that were found, kept or not."""
     split_groups: tuple[str, ...]
     """Groups of the data that are in several parts."""
     guess: NameGroups | None
-    """Groups that names seem to say, where the data has none."""
+    """Groups that the file names suggest, where the data has none."""
     num_guessed_split: int = 0
-    """Of the guessed groups, how many are in several parts."""
-    not_looked: str = ""
-    """Why near copies were not looked for; empty where they were."""
+    """How many of the guessed groups are in several parts."""
+    skipped: str = ""
+    """Why there was no search for near copies; empty where there was one."""
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of clips that show the same, in different parts."""
+        return sum(self.num_leaks.values())
 
     @property
     def is_found(self) -> bool:
-        """Whether anything is known to be on both sides; a guess from names is not known."""
+        """Whether there is leakage; groups that are only guessed from names don't count."""
         return bool(self.leaks or self.split_groups)
 
     def lines(self) -> list[str]:
-        """What to say about it, a line for each kind, with what to do."""
+        """Describe everything, a line for each kind, with what to do."""
         return [*self.found_lines(), *self.guessed_lines()]
 
     def found_lines(self) -> list[str]:
-        """What is known to be on both sides, and what was not looked for."""
-        return list(self._found())
-
-    def guessed_lines(self) -> list[str]:
-        """What names seem to say."""
-        return list(self._guessed())
-
-    def _found(self) -> Iterator[str]:
+        """Describe the leakage, and whether the search for near copies was skipped."""
+        lines = []
         if self.leaks:
-            counts = Counter(leak.kind for leak in self.leaks)
-            kinds = ", ".join(f"{n} {_WORDS[kind]}" for kind, n in counts.items())
+            kinds = ", ".join(f"{n} {_WORDS[kind]}" for kind, n in self.num_leaks.items())
             first = self.leaks[0]
             names = " and ".join(self.samples[row].name for row in (first.first, first.second))
-            yield (
-                f"Leakage: {count_of(len(self.leaks), 'pair')} of clips across {self._crossed()} "
-                f"({kinds}; {names}). Figures flatter: give both clips of a pair one group, or "
-                "remove one."
+            lines.append(
+                f"Leakage: {count_of(self.num_pairs, 'pair')} of clips across {self._crossed()} "
+                f"({kinds}; {names}). Accuracy is overestimated: put both clips of a pair in the "
+                "same group, or remove one."
             )
         if self.split_groups:
-            yield (
+            lines.append(
                 f"Leakage: {count_of(len(self.split_groups), 'group')} of the data in several "
-                f"{self._parts()}, such as {self.split_groups[0]}. Figures flatter: without "
-                "--fold-column or --group-column each group stays in one."
+                f"{self._parts()}, such as {self.split_groups[0]}. Accuracy is overestimated: "
+                "without --fold-column or --group-column each group stays in one."
             )
-        if self.not_looked:
-            yield f"Near copies: not looked for, {self.not_looked}; `activity check DATA` can."
+        if self.skipped:
+            lines.append(
+                f"No search for near duplicates: {self.skipped}; `activity check DATA` finds them."
+            )
+        return lines
 
-    def _guessed(self) -> Iterator[str]:
-        if self.guess is not None:
-            number = self.num_guessed_split
-            split = f", {number} of them in several {self._parts()}" * bool(number)
-            yield (
-                f"Names look like {self.guess.describe()}{split}. If clips of one belong together "
-                f"(person, camera, video), add --groups {quote(self.guess.pattern)}"
-            )
+    def guessed_lines(self) -> list[str]:
+        """Describe the groups that the file names suggest."""
+        if self.guess is None:
+            return []
+        number = self.num_guessed_split
+        split = f", {number} of them in several {self._parts()}" * bool(number)
+        return [
+            f"Names look like {self.guess.describe()}{split}. If clips of one group belong "
+            f"together (person, camera, video), add --groups {quote(self.guess.pattern)}"
+        ]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for metrics.json."""
+        """Return plain values for metrics.json."""
         return {
             "found": self.is_found,
-            "num_pairs": len(self.leaks),
-            "pairs": [self._pair(leak) for leak in self.leaks[:_MOST_TOLD]],
+            "num_pairs": self.num_pairs,
+            "pairs": [self._pair(leak) for leak in self.leaks],
             "split_groups": list(self.split_groups),
             "groups_in_names": None
             if self.guess is None
@@ -147,7 +162,7 @@ class Leakage:
         return "parts" if self.part_names == PARTS else "folds"
 
     def _crossed(self) -> str:
-        """Which parts leaks connect."""
+        """Name the parts that the pairs connect."""
         if self.part_names != PARTS:
             return "folds"
         rows = [row for leak in self.leaks for row in (leak.first, leak.second)]
@@ -160,42 +175,44 @@ def find_leakage(
     part: NDArray[np.int64],
     part_names: Sequence[str],
 ) -> Leakage:
-    """Look for what is on both sides of a split, or in several folds.
+    """Find clips that show the same, and groups, in several parts of a split.
 
     Args:
         dataset: N samples.
-        features: (N, S, T, D), theirs; None where a CNN has yet to learn: then near copies are
-            not looked for.
+        features: (N, S, T, D), theirs; None where the CNN is still to be fine-tuned: then there
+            is no search for near copies.
         part: (N,) position of each sample's part in `part_names`.
         part_names: such as train, val, test, or the names of folds.
     """
-    leaks = {(leak.first, leak.second): leak for leak in _file_leaks(dataset.samples, part)}
-    not_looked = ""
+    same = {(leak.first, leak.second): leak for leak in _same_sources(dataset.samples, part)}
+    near: list[Leak] = []
+    num_near, skipped = 0, ""
     if features is None:
-        not_looked = "the CNN has yet to learn"
+        skipped = "the CNN is not trained yet"
     elif len(features) > MOST_CLIPS:
-        not_looked = f"more than {MOST_CLIPS} clips"
+        skipped = f"there are more than {MOST_CLIPS} clips"
     else:
-        for leak in _near_copies(mean_features(features), part):
-            leaks.setdefault((leak.first, leak.second), leak)
+        near, num_near = _near_copies(mean_features(features), part, known=same)
+    num_leaks = Counter[Kind](leak.kind for leak in same.values())
+    if num_near:
+        num_leaks["near copy"] = num_near
     guess = guess_groups(dataset)
-    guessed: list[str | None] = [None] * len(part)
-    if guess is not None:
-        guessed = find_groups(dataset, guess.pattern)
+    guessed = find_groups(dataset, guess.pattern) if guess else [None] * len(part)
     return Leakage(
         samples=dataset.samples,
         part=part,
         part_names=tuple(part_names),
-        leaks=tuple(leaks.values()),
+        leaks=(*same.values(), *near)[:MOST_PAIRS],
+        num_leaks=num_leaks,
         split_groups=_in_several([sample.group for sample in dataset.samples], part),
         guess=guess,
         num_guessed_split=len(_in_several(guessed, part)),
-        not_looked=not_looked,
+        skipped=skipped,
     )
 
 
 def mean_features(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """(N, F) of unit length: each clip's mean over time, every feature as far from the usual."""
+    """Return (N, F) of unit length: the standardised mean over time of each clip's features."""
     rows = [np.asarray(clip, np.float32).mean(axis=1).ravel() for clip in features]
     means = np.stack(rows)  # (N, S * D)
     means -= means.mean(axis=0)
@@ -204,21 +221,41 @@ def mean_features(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return unit
 
 
-def _near_copies(units: NDArray[np.float32], part: NDArray[np.int64]) -> Iterator[Leak]:
-    """Pairs across parts, (N, F) vectors of unit length, block by block."""
+def _near_copies(
+    units: NDArray[np.float32], part: NDArray[np.int64], known: Mapping[tuple[int, int], object]
+) -> tuple[list[Leak], int]:
+    """Find similar pairs across parts among (N, F) vectors of unit length, block by block.
+
+    Returns:
+        The most similar pairs, at most `MOST_PAIRS`, and the number of all. Known pairs are in
+        neither.
+    """
+    best: list[tuple[float, int, int]] = []
+    count = 0
+    columns = np.arange(len(units))
+    known_first, known_second = np.array([*known], np.int64).reshape(-1, 2).T
     for start in range(0, len(units), _BLOCK):
-        rows = np.arange(start, min(start + _BLOCK, len(units)))
-        similar = units[rows] @ units.T  # (B, N)
-        crossing = (part[rows][:, None] != part) & (rows[:, None] < np.arange(len(units)))
-        for i, second in np.argwhere((similar >= NEAR) & crossing).tolist():
-            similarity = float(similar[i, second])
-            yield Leak(
-                kind="near copy", first=start + i, second=second, similarity=min(similarity, 1.0)
-            )
+        rows = columns[start : start + _BLOCK]
+        similarity = units[rows] @ units.T  # (B, N)
+        is_leak = (similarity >= NEAR) & (part[rows][:, None] != part) & (rows[:, None] < columns)
+        here = (known_first >= start) & (known_first < start + len(rows))
+        is_leak[known_first[here] - start, known_second[here]] = False
+        found = np.flatnonzero(is_leak)
+        count += len(found)
+        if len(found) > MOST_PAIRS:
+            found = found[np.argpartition(-similarity.flat[found], MOST_PAIRS)[:MOST_PAIRS]]
+        for first, second in zip(*np.unravel_index(found, similarity.shape), strict=True):
+            best.append((float(similarity[first, second]), start + int(first), int(second)))
+        best = nlargest(MOST_PAIRS, best)
+    leaks = [
+        Leak(kind="near copy", first=first, second=second, similarity=min(similarity, 1.0))
+        for similarity, first, second in best
+    ]
+    return leaks, count
 
 
-def _file_leaks(samples: Sequence[Sample], part: NDArray[np.int64]) -> Iterator[Leak]:
-    """Pieces of one video, and files with the same bytes, across parts."""
+def _same_sources(samples: Sequence[Sample], part: NDArray[np.int64]) -> Iterator[Leak]:
+    """Find pieces of the same video, and identical files, in several parts."""
     by_path: defaultdict[Path, list[int]] = defaultdict(list)
     for row, sample in enumerate(samples):
         by_path[sample.path].append(row)
@@ -230,18 +267,18 @@ def _file_leaks(samples: Sequence[Sample], part: NDArray[np.int64]) -> Iterator[
 
 
 def _across(kind: Kind, rows: Sequence[int], part: NDArray[np.int64]) -> Iterator[Leak]:
-    """A pair for every two parts that rows of the same content are in: one clip stands for each."""
+    """Pair up the parts that rows of the same content are in, one row for each part."""
     first_in = {int(part[row]): row for row in reversed(rows)}
     for first, second in combinations(sorted(first_in.values()), 2):
         yield Leak(kind=kind, first=first, second=second)
 
 
 def same_content(paths: Mapping[Path, object]) -> list[list[Path]]:
-    """Files that hold the same bytes; only those of equal size are read."""
+    """Group files with identical content; reads only files of equal size."""
     by_size: defaultdict[int, list[Path]] = defaultdict(list)
     by_digest: defaultdict[str, list[Path]] = defaultdict(list)
     for path in paths:
-        with suppress(OSError):  # gone or locked by now: it was read before
+        with suppress(OSError):  # removed or locked since it was decoded
             by_size[path.stat().st_size].append(path)
     for same_size in by_size.values():
         for path in same_size if len(same_size) > 1 else ():
@@ -251,7 +288,7 @@ def same_content(paths: Mapping[Path, object]) -> list[list[Path]]:
 
 
 def _in_several(groups: Sequence[str | None], part: NDArray[np.int64]) -> tuple[str, ...]:
-    """Groups whose clips are in several parts, sorted."""
+    """Return the groups whose clips are in several parts, sorted."""
     parts_of = defaultdict(set)
     for group, number in zip(groups, part.tolist(), strict=True):
         if group:

@@ -106,6 +106,20 @@ def test_what_crosses_parts_is_found_and_nothing_else(tmp_path: Path) -> None:
     assert line.startswith("Leakage: 3 pairs of clips across train, val, test")
 
 
+def test_near_copies_are_counted_all_and_listed_up_to_a_bound() -> None:
+    # 700 clips that look all alike make 122,500 pairs across two parts.
+    names = [f"a/{number}" for number in range(700)]
+    features = np.random.default_rng(0).normal(size=(700, 1, 2, 8)).astype(np.float32)
+    features[:690] = features[0]
+
+    found = find_leakage(_dataset(names), features, np.arange(700) % 2, ("1", "2"))
+
+    assert len(found.leaks) == 100
+    assert found.num_pairs == found.to_json()["num_pairs"] == 345 * 345
+    (line,) = found.lines()
+    assert line.startswith("Leakage: 119025 pairs of clips across folds (119025 near duplicates;")
+
+
 def test_counts_are_told_and_uneven_ones_come_with_what_helps() -> None:
     uneven = _dataset([f"wave/{i}" for i in range(40)] + [f"run/{i}" for i in range(9)])
     plain, focal = TrainSettings(), TrainSettings(class_weights="none")
@@ -141,7 +155,7 @@ def test_train_says_what_leaks_and_groups_from_names_keep_it_apart(
     leakage = json.loads((workplace.folder / "cv" / "metrics.json").read_text())["leakage"]
     assert 0 < leakage["num_pairs"] <= 5
     assert {pair["kind"] for pair in leakage["pairs"]} == {"same file"}
-    assert f"across folds ({leakage['num_pairs']} with the same bytes; walk/person" in told
+    assert f"across folds ({leakage['num_pairs']} identical files; walk/person" in told
     assert leakage["groups_in_names"]["num_in_several_parts"] > 0
     assert "Names look like 7 groups such as person00 and person99" in told
     assert r"add --groups 'person\d+'" in told
