@@ -60,7 +60,7 @@ class BatchOptions:
             DataError: the patterns leave nothing.
             SettingsError: the shard is none.
         """
-        from activity_cli.predict.batch import Shard, select
+        from activity_cli.video.sources import Shard, select
 
         return select(
             found,
@@ -76,7 +76,8 @@ class BatchOptions:
         Raises:
             SettingsError: the shard is none.
         """
-        from activity_cli.predict.batch import SHARD, Shard
+        from activity_cli.predict.batch import SHARD
+        from activity_cli.video.sources import Shard
 
         return {SHARD: str(Shard.parse(self.shard))} if self.shard else {}
 

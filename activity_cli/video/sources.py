@@ -5,13 +5,16 @@ stdin.
 """
 
 import glob
+import hashlib
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path, PurePath
+from typing import Self
 
 from activity_cli.common.files import (
     VIDEO_SUFFIXES,
@@ -22,7 +25,7 @@ from activity_cli.common.files import (
     walk_files,
 )
 from activity_cli.common.tables import TABLE_SUFFIXES, read_table, read_text
-from activity_cli.errors import DataError
+from activity_cli.errors import DataError, SettingsError
 
 STDIN = "-"
 """The source that is a list on stdin, one path per line."""
@@ -67,6 +70,75 @@ def find_sources(sources: Sequence[str]) -> list[Found]:
             name = str(video.relative_to(base)) if base else str(video)
             found.setdefault(identify(video), Found(video, name))
     return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several parts of a list of files, one for each machine."""
+
+    number: int
+    """From 1."""
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `2/3`.
+
+        Raises:
+            SettingsError: it is not of that form.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise SettingsError(f"{text!r} is not a shard.", hint="Write 1/3, 2/3 and 3/3.")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def has(self, name: str) -> bool:
+        """Return whether a file belongs to this part.
+
+        Args:
+            name: the file's name within its source, so that neither the mount point nor the other
+                files matter.
+        """
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+
+def select(
+    found: Sequence[Found],
+    *,
+    patterns: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    shard: Shard | None = None,
+) -> list[Path]:
+    """Choose files by their names.
+
+    Args:
+        found: the files of the sources.
+        patterns: the file name, or its path within the source, must match one of them, if any.
+        exclude: neither of the two may match any of these.
+        shard: keep this part only.
+
+    Raises:
+        DataError: the patterns leave no file.
+    """
+    kept = [
+        one
+        for one in found
+        if (not patterns or _matches_any(one, patterns)) and not _matches_any(one, exclude)
+    ]
+    if found and not kept:
+        raise DataError(
+            f"--pattern and --exclude leave none of the {len(found)} files.",
+            hint="* stands for any characters, as in --pattern '*.mp4' --exclude '*/old/*'.",
+        )
+    return [one.path for one in kept if shard is None or shard.has(one.name)]
+
+
+def _matches_any(one: Found, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(text, p) for p in patterns for text in (one.path.name, one.name))
 
 
 def _expand(source: str) -> Iterator[Path]:

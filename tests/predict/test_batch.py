@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import ActivityError, OutputError, SettingsError
-from activity_cli.predict.batch import FailureLimit, Shard, select
+from activity_cli.predict.batch import FailureLimit
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.predict.results.result_file import ResumePolicy, RowSchema, open_results
 from activity_cli.types import FileResult, Prediction, Status
-from activity_cli.video.sources import Found, find_sources
+from activity_cli.video.sources import Found, Shard, find_sources, select
 
 SHAPE = RowSchema(top_k=1, labels=("run", "wave"))
 MADE_WITH = {"model": "gym 1234", "engine": "openvino-fp32"}

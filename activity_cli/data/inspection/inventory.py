@@ -15,7 +15,7 @@ from activity_cli.common.files import is_file, is_folder
 from activity_cli.common.tables import TABLE_SUFFIXES, read_table
 from activity_cli.data.dataset import Dataset, load_dataset
 from activity_cli.errors import DataError
-from activity_cli.video.sources import Found, find_sources
+from activity_cli.video.sources import Found, find_sources, select
 
 LABEL = "label"
 SOURCE = "source"
@@ -50,8 +50,6 @@ class Inventory:
         Raises:
             DataError: that leaves nothing.
         """
-        from activity_cli.predict.batch import select
-
         kept = set(select([e.found for e in self.entries], patterns=patterns, exclude=exclude))
         return replace(self, entries=tuple(e for e in self.entries if e.found.path in kept))
 

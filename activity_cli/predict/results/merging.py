@@ -13,13 +13,14 @@ from typing import Any
 
 from activity_cli.common.files import output_error
 from activity_cli.errors import DataError, OutputError
-from activity_cli.predict.batch import SHARD, Shard
+from activity_cli.predict.batch import SHARD
 from activity_cli.predict.results.journal import journal_path, write_journal
 from activity_cli.predict.results.merged_rows import MergedRows
 from activity_cli.predict.results.result_file import PARQUET, import_parquet, write_rows
 from activity_cli.predict.results.result_reader import StoredResults, open_stored
 from activity_cli.predict.results.writers import row_format_of
 from activity_cli.types import Status
+from activity_cli.video.sources import Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
