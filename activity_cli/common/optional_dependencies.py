@@ -8,7 +8,9 @@ import importlib.util
 import logging
 import os
 import sys
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from activity_cli.common.threads import thread_limit
@@ -28,18 +30,26 @@ def import_openvino() -> Any:
     return openvino
 
 
-@cache
 def openvino_core() -> Any:
-    """OpenVINO's Core, one for the whole process.
+    """Return OpenVINO's Core, one for the whole process, with the current thread limit.
+
+    The limit holds for networks that are compiled after this call.
+    """
+    core = _one_core()
+    # 0 is OpenVINO's own choice.
+    core.set_property("CPU", {"INFERENCE_NUM_THREADS": thread_limit() or 0})
+    return core
+
+
+@cache
+def _one_core() -> Any:
+    """Make the process's only Core.
 
     On CPUs with AMX each Core gives the thread a stack to handle signals on, and takes it back when
     it goes. With two of them that go in the order in which they came, what is left is the stack of
     the first one, which is gone: the next Ctrl-C is a segmentation fault (OpenVINO 2026.4).
     """
-    core = import_openvino().Core()
-    if (limit := thread_limit()) is not None:
-        core.set_property("CPU", {"INFERENCE_NUM_THREADS": limit})
-    return core
+    return import_openvino().Core()
 
 
 def import_onnxruntime() -> Any:
@@ -50,13 +60,34 @@ def import_onnxruntime() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
+    before = os.environ.get("ORT_DISABLE_TELEMETRY")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the library is loaded
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("ONNX", package="onnxruntime", extra="onnx") from error
+    finally:
+        if before is None:
+            del os.environ["ORT_DISABLE_TELEMETRY"]
+        else:
+            os.environ["ORT_DISABLE_TELEMETRY"] = before
     onnxruntime.disable_telemetry_events()
     return onnxruntime
+
+
+def opencv_version() -> str:
+    """Return the version of OpenCV, whichever of its four distributions is installed.
+
+    They install the same module, `cv2`, so that programs may choose one: the headless ones need
+    no display libraries, the contrib ones have more modules.
+    """
+    for name in ("opencv-python", "opencv-contrib-python"):
+        for distribution in (name, f"{name}-headless"):
+            with suppress(PackageNotFoundError):
+                return version(distribution)
+    import cv2  # built from source
+
+    return cv2.__version__
 
 
 def require_onnx() -> None:

@@ -27,6 +27,7 @@ from safetensors.numpy import load, save
 
 from activity_cli import __version__
 from activity_cli.common.files import new_folder, write_bytes_atomically, write_json
+from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.errors import ModelError, SettingsError
 from activity_cli.features.backbones import Backbone
 from activity_cli.model.calibration import Calibration
@@ -51,8 +52,9 @@ _RESTORE_HINT = "Restore the folder from a copy, or train again."
 
 def installed_versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
-    packages = ("torch", "torchvision", "opencv-python", "openvino", "numpy")
-    return {"activity-cli": __version__} | {name: metadata.version(name) for name in packages}
+    packages = ("torch", "torchvision", "openvino", "numpy")
+    versions = {name: metadata.version(name) for name in packages}
+    return {"activity-cli": __version__, "opencv-python": opencv_version()} | versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """What there is to know about a measurement besides its figures, in words: names and values."""
 
-import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from activity_cli.common.threads import available_cpus
 from activity_cli.common.wording import join_words
 from activity_cli.data.dataset import Sample
 from activity_cli.evaluation.intervals import Groups
@@ -151,7 +151,7 @@ def _value(value: object) -> str:
 
 def machine() -> str:
     """What it was measured on, without naming the machine."""
-    cores = os.cpu_count() or 1
+    cores = available_cpus()
     return (
         f"{platform.system()} {platform.machine()}, {cores} core{'s' * (cores > 1)}, "
         f"Python {platform.python_version()}"

@@ -4,7 +4,6 @@ A file that makes FFmpeg or OpenCV crash costs the worker, which is replaced; on
 its timeout.
 """
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from activity_cli.common.closeable import Closeable
 from activity_cli.common.processes.pool import WorkerPool
+from activity_cli.common.threads import available_cpus
 from activity_cli.errors import SettingsError
 from activity_cli.settings import ClipSettings
 from activity_cli.video.clips import read_clip
@@ -31,7 +31,7 @@ _TIMEOUT_SECONDS_PER_MB = 4.0
 class Decoders:
     """How many videos are decoded at a time, with how many threads each, and for how long."""
 
-    num_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    num_workers: int = field(default_factory=available_cpus)
     num_threads: int | None = None
     """None: one thread per video, which is cheapest, and all cores for a video that is alone."""
     timeout_seconds: float | None = None

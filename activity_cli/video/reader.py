@@ -9,11 +9,15 @@ import math
 import os
 import shlex
 import stat
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,15 +28,6 @@ from activity_cli.errors import (
     UnsupportedVideoError,
     VideoError,
 )
-
-# FFmpeg and OpenCV write to stderr by themselves. What they would say of a bad file is in our
-# errors; whoever wants the original words sets these two variables.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
-
-import cv2
-
-if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -61,6 +56,52 @@ _SEEK_LEAD_FRAMES = 16
 # frames: some containers are looked at up to their end.
 _WAIT_AT_THE_END = "follow;1"
 _OPEN_GROWING_SECONDS = 10.0
+
+
+class _LogLevel:
+    """OpenCV's log level for the whole process, and who has silenced it."""
+
+    lock = threading.RLock()
+    num_silenced = 0
+    before = 0
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV and FFmpeg from writing to stderr while a video is open.
+
+    What they report about a bad file is in this package's errors. The last block that ends
+    restores OpenCV's log level. FFmpeg's level stays `quiet` for the rest of the process: it can
+    be set only once, through the environment, which is restored. The variables OPENCV_LOG_LEVEL
+    and OPENCV_FFMPEG_LOGLEVEL, where they are set, keep their effect.
+    """
+    _silence_ffmpeg()
+    with _LogLevel.lock:
+        if _LogLevel.num_silenced == 0 and "OPENCV_LOG_LEVEL" not in os.environ:
+            silent = cv2.utils.logging.LOG_LEVEL_SILENT
+            _LogLevel.before = cv2.utils.logging.setLogLevel(silent)
+        _LogLevel.num_silenced += 1
+    try:
+        yield
+    finally:
+        with _LogLevel.lock:
+            _LogLevel.num_silenced -= 1
+            if _LogLevel.num_silenced == 0 and "OPENCV_LOG_LEVEL" not in os.environ:
+                cv2.utils.logging.setLogLevel(_LogLevel.before)
+
+
+@cache
+def _silence_ffmpeg() -> None:
+    """Let OpenCV read FFmpeg's log level: it does so when it opens something for the first time."""
+    if "OPENCV_FFMPEG_LOGLEVEL" in os.environ:
+        return
+    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # AV_LOG_QUIET
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        cv2.VideoCapture(os.devnull, cv2.CAP_FFMPEG)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+        del os.environ["OPENCV_FFMPEG_LOGLEVEL"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,24 +165,24 @@ class VideoReader(Closeable):
     ) -> None:
         path = Path(path)
         head = _read_head(path)
-        self._capture = _open(path, num_threads, wait_seconds=wait_seconds)
-        self.info = _read_info(path, head, self._capture)
+        with ExitStack() as resources:
+            resources.enter_context(quiet_opencv())
+            self._capture = _open(path, num_threads, wait_seconds=wait_seconds)
+            resources.callback(self._capture.release)
+            self.info = _read_info(path, head, self._capture)
+            self._first_is_pending = self._capture.grab()
+            _check_content(head, self.info, has_frames=self._first_is_pending)
+            self._resources = resources.pop_all()
         self._num_grabbed = 0
         self._seconds = 0.0
         self._anchor = (0, 0.0)  # index and time of the last frame whose timestamp was usable
         self.stamp_seconds = math.nan
         """The timestamp of the frame that `grab` went to as the file has it, right or not."""
-        try:
-            self._first_is_pending = self._capture.grab()
-            _check_content(head, self.info, has_frames=self._first_is_pending)
-        except VideoError:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Free the decoder. A closed reader is at its end."""
         self._first_is_pending = False
-        self._capture.release()
+        self._resources.close()
 
     def grab(self) -> float | None:
         """Go to the next frame.
@@ -223,17 +264,21 @@ class LiveCapture(Closeable):
         open_timeout_seconds: float,
         read_timeout_seconds: float,
     ) -> None:
-        try:
-            if isinstance(source, int):
-                self._capture = cv2.VideoCapture(source)
-            else:
-                timeouts = _timeouts(open_timeout_seconds, read_timeout_seconds)
-                parameters = [cv2.CAP_PROP_N_THREADS, num_threads, *timeouts]
-                self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, parameters)
-        except cv2.error as error:
-            raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
-        if not self._capture.isOpened():
-            raise VideoError("It cannot be opened.")
+        timeouts = _timeouts(open_timeout_seconds, read_timeout_seconds)
+        parameters = [cv2.CAP_PROP_N_THREADS, num_threads, *timeouts]
+        with ExitStack() as resources:
+            resources.enter_context(quiet_opencv())
+            try:
+                if isinstance(source, int):
+                    self._capture = cv2.VideoCapture(source)
+                else:
+                    self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, parameters)
+            except cv2.error as error:
+                raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
+            resources.callback(self._capture.release)
+            if not self._capture.isOpened():
+                raise VideoError("It cannot be opened.")
+            self._resources = resources.pop_all()
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.is_finite = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
@@ -241,7 +286,7 @@ class LiveCapture(Closeable):
 
     def close(self) -> None:
         """Free the decoder."""
-        self._capture.release()
+        self._resources.close()
 
     def grab(self) -> bool:
         """Wait for the next frame; False when there is none, at the end or after a timeout."""
@@ -290,15 +335,16 @@ def read_packet_times(
         MissingVideoError: there is no such file.
         VideoError: the file cannot be opened.
     """
-    capture = _open(Path(path), raw_packets=True)
     seconds: list[float] = []
     is_key: list[bool] = []
     keys_to_go = 2  # frames may come after a key frame and be shown before it, but only before one
-    while keys_to_go and capture.grab():
-        seconds.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-        is_key.append(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME) > 0)
-        keys_to_go -= is_key[-1] and until_seconds is not None and seconds[-1] >= until_seconds
-    capture.release()
+    with quiet_opencv():
+        capture = _open(Path(path), raw_packets=True)
+        while keys_to_go and capture.grab():
+            seconds.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            is_key.append(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME) > 0)
+            keys_to_go -= is_key[-1] and until_seconds is not None and seconds[-1] >= until_seconds
+        capture.release()
     order = np.argsort(seconds, kind="stable")  # packets come in the order of decoding
     return PacketTimes(
         seconds=np.array(seconds, dtype=np.float64)[order], is_key=np.array(is_key, bool)[order]

@@ -6,7 +6,6 @@ but are grey or garbled, it does not tell from whole ones.
 """
 
 import math
-import os
 import threading
 from array import array
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from activity_cli.common.files import sha256_of
 from activity_cli.common.processes.pool import WorkerPool
+from activity_cli.common.threads import available_cpus
 from activity_cli.data.inspection.fingerprints import Fingerprinter, FingerprintStore, Pictures
 from activity_cli.errors import VideoError
 from activity_cli.settings import ClipSettings
@@ -128,7 +128,7 @@ def check_files(
         OutputError: the store's disk is full.
         ActivityError: no worker can be started.
     """
-    num_workers = num_workers or os.cpu_count() or 1
+    num_workers = num_workers or available_cpus()
 
     def prepare(path: Path) -> tuple[FileCheck, Pictures | None]:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from activity_cli import __version__
+from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.errors import ModelError
 from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.exported.signature import Format, Part, Precision, signature_of
@@ -21,7 +22,7 @@ from activity_cli.video.stabilization import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, 
 DOCUMENT_KEY = "activity"
 _EXPORT_VERSION = 1
 _COLOURS = {3: "RGB order", 1: "Grey, one channel (OpenCV's COLOR_BGR2GRAY)"}
-_TOOLS = ("torch", "openvino", "onnx", "onnxscript", "onnxruntime", "nncf", "opencv-python")
+_TOOLS = ("torch", "openvino", "onnx", "onnxscript", "onnxruntime", "nncf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ def describe_preprocessing(description: ModelDescription) -> str:
 
 def _installed_versions() -> Mapping[str, str]:
     """Versions of what wrote the file, as far as they are installed."""
-    versions = {"activity-cli": __version__}
+    versions = {"activity-cli": __version__, "opencv-python": opencv_version()}
     for name in _TOOLS:
         try:
             versions[name] = packages.version(name)

@@ -20,7 +20,7 @@ import numpy as np
 from activity_cli.common.files import writing
 from activity_cli.errors import OutputError, VideoError
 from activity_cli.report.overlay.ffmpeg import encode_arguments, find_ffmpeg, input_arguments
-from activity_cli.video.reader import Frame, read_packet_times
+from activity_cli.video.reader import Frame, quiet_opencv, read_packet_times
 
 _OPENCV_CODECS = ("avc1", "mp4v")  # the better first
 
@@ -183,7 +183,8 @@ class _OpenCVSink:
         for codec in _OPENCV_CODECS:
             fourcc = cv2.VideoWriter.fourcc(*codec)
             path = str(self._file.absolute())
-            self._writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, fourcc, fps, size)
+            with quiet_opencv():  # it complains about each codec that it lacks
+                self._writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, fourcc, fps, size)
             if self._writer.isOpened():
                 return
         self.abandon()
