@@ -1,8 +1,8 @@
-"""Labelled data: a folder of clips or a CSV -> samples. Nothing is decoded here.
+"""Labelled data: a folder of clips or a CSV -> samples. Decodes nothing.
 
 Either `clips/<label>/*.mp4`, or a CSV with `path,label` and optional `start,end` (seconds),
-`group`, `split` and further columns, which may say folds. A folder with a `labels.csv` is read
-as that CSV.
+`group`, `split` and further columns, any of which may hold folds. A folder with a `labels.csv` is
+read as that CSV.
 """
 
 import math
@@ -24,6 +24,7 @@ from activity_cli.common.files import (
     walk_files,
 )
 from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
+from activity_cli.common.wording import count_of
 from activity_cli.errors import DataError
 
 SplitName = Literal["train", "val", "test"]
@@ -39,6 +40,8 @@ SPLIT_NAMES: Mapping[str, SplitName] = {
 LAYOUT_HINT = (
     "Put the clips of each action in a folder with its name: {0}/wave/1.mp4, {0}/run/2.mp4"
 )
+_TOUCH_SECONDS = 1e-3
+"""Pieces that overlap by less count as adjacent: programs round times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +54,14 @@ class Sample:
     """The path as the user wrote it, or relative to the data folder: for reports."""
     label: str
     start_seconds: float | None = None
-    """Where the piece begins; None is the start of the video."""
+    """Start of the piece; None is the start of the video."""
     end_seconds: float | None = None
-    """Where the piece ends; None is the end of the video."""
+    """End of the piece; None is the end of the video."""
     group: str | None = None
-    """Person, camera or source that must not be on both sides of a split."""
+    """Person, camera or source that must not be in two parts of a split."""
     split: SplitName | None = None
     folds: Mapping[str, str] = field(default_factory=dict)
-    """Values of the columns with other names; cross-validation may take its folds from one."""
+    """Values of all other columns; cross-validation may take its folds from one of them."""
     line: int | None = None
     """Line of the CSV, for messages."""
 
@@ -74,24 +77,24 @@ class Dataset:
     """All labels, sorted: the order of the model's outputs."""
 
     def counts(self) -> dict[str, int]:
-        """Number of samples per label, in the order of `labels`."""
+        """Return the number of samples per label, in the order of `labels`."""
         found = Counter(sample.label for sample in self.samples)
         return {label: found[label] for label in self.labels}
 
     def label_indices(self) -> NDArray[np.int64]:
-        """(N,) position of each sample's label in `labels`."""
+        """Return (N,) the position of each sample's label in `labels`."""
         position = {label: index for index, label in enumerate(self.labels)}
         return np.array([position[sample.label] for sample in self.samples], dtype=np.int64)
 
     def groups(self) -> NDArray[np.int64] | None:
-        """(N,) number of each sample's group, or None when no two samples share one.
+        """Return (N,) the number of each sample's group, or None when no two samples share one.
 
         Pieces of one video without a group are a group of their own: they look alike.
         """
         return sample_groups(self.samples)
 
     def groups_by(self, column: str) -> NDArray[np.int64] | None:
-        """(N,) number of each sample's group by another column; an empty value is no group.
+        """Return (N,) the number of each sample's group by another column; "" is no group.
 
         Raises:
             DataError: there is no such column.
@@ -107,7 +110,7 @@ class Dataset:
         )
 
     def check_label(self, label: str | None) -> None:
-        """See that there are clips of a label; None is always fine.
+        """Check that there are clips of a label; None always passes.
 
         Raises:
             DataError: there are none.
@@ -119,20 +122,20 @@ class Dataset:
             )
 
     def no_column(self, column: str) -> DataError:
-        """The error for a column that the data does not have."""
+        """Return the error for a column that the data does not have."""
         columns = [
             name for name in ("group", "split") if any(getattr(s, name) for s in self.samples)
         ]
         columns += self.samples[0].folds
         return DataError(
-            f"{self.root}: there is no column {column} with values in the data; "
-            f"there is {', '.join(columns) or 'none besides path and label'}.",
-            hint="Name one of these, or add the column to the CSV.",
+            f"{self.root}: the data has no column {column} with values; "
+            f"its columns are {', '.join(columns) or 'path and label only'}.",
+            hint="Choose one of these, or add the column to the CSV.",
         )
 
 
 def sample_groups(samples: Sequence[Sample]) -> NDArray[np.int64] | None:
-    """(N,) number of each sample's group, as `Dataset.groups`."""
+    """Return (N,) the number of each sample's group, as `Dataset.groups`."""
     return _numbers([sample.group or sample.path for sample in samples])
 
 
@@ -141,8 +144,8 @@ def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = Fal
 
     Args:
         source: `clips/` with one folder per label, a folder with a `labels.csv`, or a CSV.
-        min_labels: Fewer labels are an error. Learning needs two, measuring needs one.
-        allow_missing: Whether files that a CSV names may be missing; whoever opens them will see.
+        min_labels: Fewer labels are an error. Training needs two, evaluation needs one.
+        allow_missing: Accept rows of a CSV whose file does not exist.
 
     Raises:
         DataError: the data cannot be used; the message names the place, the hint the fix.
@@ -166,93 +169,84 @@ def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = Fal
     labels = tuple(sorted({sample.label for sample in samples}))
     if len(labels) < min_labels:
         raise DataError(
-            f"{source} has one label only, {labels[0]!r}: there is nothing to tell apart.",
+            f"{source} has one label only, {labels[0]!r}; a classifier needs at least two.",
             hint="Add clips of another action, for example of 'nothing happens'.",
         )
     return Dataset(root=root.absolute(), samples=tuple(samples), labels=labels)
 
 
 def _from_folders(root: Path) -> list[Sample]:
-    """Samples of `root/<label>/**`, or of `root/<split>/<label>/**`."""
-    folders = _subfolders(root)
+    """Read `root/<label>/**`, or `root/<split>/<label>/**`."""
+    folders = [path for path in _entries(root) if is_folder(path)]
     names = {folder.name.lower() for folder in folders}
-    if "train" in names and names <= set(SPLIT_NAMES) and not any(map(_has_videos, folders)):
+    if "train" in names and names <= set(SPLIT_NAMES) and not any(map(_loose_videos, folders)):
         by_split = [(SPLIT_NAMES[folder.name.lower()], folder) for folder in folders]
         return [s for split, folder in by_split for s in _from_labels(root, folder, split)]
     return _from_labels(root, root, None)
 
 
 def _from_labels(root: Path, parent: Path, split: SplitName | None) -> list[Sample]:
-    """Samples of `parent/<label>/**`; each folder there must hold videos, and no other place."""
-    loose = [path for path in _entries(parent) if is_video(path) and is_file(path)]
-    folders = _subfolders(parent)
+    """Read `parent/<label>/**`. Each folder must hold videos, and no video may lie beside them."""
+    loose = _loose_videos(parent)
+    folders = [path for path in _entries(parent) if is_folder(path)]
     if loose and not folders:
         raise DataError(
-            f"{parent} has {_videos_in_words(loose)} but no folders to say what they show.",
+            f"{parent} has {count_of(len(loose), 'video')} but no folders for their labels.",
             hint=LAYOUT_HINT.format(parent) + " - or list them in a CSV with path,label",
         )
     if loose:
         raise DataError(
-            f"{parent} has label folders, but also {_videos_in_words(loose)} outside of them; "
-            f"the first is {loose[0].name}.",
+            f"{parent} has label folders, but also {count_of(len(loose), 'video')} outside of "
+            f"them; the first is {loose[0].name}.",
             hint="Move them into the folder of their label, or out of the data.",
         )
     if not folders:
         others = describe_other_files(walk_files(parent))
         raise DataError(f"{parent} has no videos; {others}.", hint=LAYOUT_HINT.format(parent))
-    samples: list[Sample] = []
-    for folder in folders:
-        for path in _videos(folder):
-            name = path.relative_to(root).as_posix()
-            samples.append(Sample(path=path.absolute(), name=name, label=folder.name, split=split))
-    return samples
+    return [
+        Sample(
+            path=path.absolute(),
+            name=path.relative_to(root).as_posix(),
+            label=folder.name,
+            split=split,
+        )
+        for folder in folders
+        for path in _videos(folder)
+    ]
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is directly in a folder, sorted, without hidden entries."""
+    """List what is directly in a folder, sorted, without hidden entries."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise _unreadable_folder(folder) from error
+        raise DataError(f"{folder} cannot be read.", hint="Check its permissions.") from error
 
 
-def _subfolders(parent: Path) -> list[Path]:
-    return [path for path in _entries(parent) if is_folder(path)]
-
-
-def _has_videos(folder: Path) -> bool:
-    return any(is_video(path) and is_file(path) for path in _entries(folder))
+def _loose_videos(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if is_video(path) and is_file(path)]
 
 
 def _videos(folder: Path) -> list[Path]:
-    """All videos of one label."""
+    """List all videos of one label."""
     files = list(walk_files(folder))
-    videos = [path for path in files if is_video(path)]
-    others = [path for path in files if not is_video(path)]
     for path in files:
         if is_folder(path):
             raise DataError(
                 f"{path} is a folder that is empty or cannot be read.",
                 hint="Remove it, or check its permissions.",
             )
+    videos = [path for path in files if is_video(path)]
     if not videos:
         raise DataError(
-            f"{folder} has no videos; {describe_other_files(others)}.",
+            f"{folder} has no videos; {describe_other_files(files)}.",
             hint="Every folder is a label: put clips in it, or remove it.",
         )
     return videos
 
 
-def _videos_in_words(paths: Sequence[Path]) -> str:
-    return f"{len(paths)} video{'s' * (len(paths) != 1)}"
-
-
-def _unreadable_folder(folder: Path) -> DataError:
-    return DataError(f"{folder} cannot be read.", hint="Check its permissions.")
-
-
 def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
-    """Samples of a CSV. The error is the first bad row's, and says how many there are."""
+    """Read a CSV. The error is that of the first bad row and counts the others."""
     table = read_table(path, required=("path", "label"))
     bad_rows = list(table.bad_rows)
     samples: list[Sample] = []
@@ -277,7 +271,7 @@ def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
 
 
 def _sample(path: Path, row: Row) -> Sample:
-    """One row of a CSV, whose file may be missing."""
+    """Read one row of a CSV, whose file may be missing."""
     values = row.values
     for column in ("path", "label"):
         if not values[column]:
@@ -329,74 +323,66 @@ def _seconds(path: Path, row: Row, column: str) -> float | None:
 def _check_new(
     path: Path, sample: Sample, seen: dict[tuple[str, float | None, float | None], Sample]
 ) -> None:
-    """Note the sample in `seen`, unless the same piece of video is there already."""
+    """Add the sample to `seen`; it is an error if the same piece of video is there already."""
     key = (os.path.normpath(sample.path), sample.start_seconds or 0.0, sample.end_seconds)
     first = seen.setdefault(key, sample)
     if first is sample:
         return
-    problem = f"{sample.name} is there twice, first in line {first.line}."
+    problem = f"{sample.name} is listed twice, first in line {first.line}."
     hint = "Remove one of the two rows."
     if first.label != sample.label:
         problem = (
             f"{sample.name} is {sample.label!r} here, but {first.label!r} in line {first.line}."
         )
         hint = "A clip has one label: remove the wrong row, or give each its start and end."
-    assert sample.line is not None
-    raise RowError(path, sample.line, "path", problem, hint=hint)
+    raise RowError(path, sample.line or 0, "path", problem, hint=hint)
 
 
 def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]:
-    """An error for each piece that overlaps one of the same video that has another label."""
+    """Give an error for each piece that overlaps a piece with another label of the same video."""
     by_video: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_video[os.path.normpath(sample.path)].append(sample)
     for pieces in by_video.values():
         pieces.sort(key=lambda s: s.start_seconds or 0.0)
-        last_of: dict[str, Sample] = {}  # of the pieces so far: by label, the one that ends last
+        last_of: dict[str, Sample] = {}  # by label: of the pieces so far, the one that ends last
         for piece in pieces:
-            start = (piece.start_seconds or 0.0) + 1e-3
+            start = (piece.start_seconds or 0.0) + _TOUCH_SECONDS
             for label, other in last_of.items():
                 if label != piece.label and _end_seconds(other) > start:
-                    yield _overlap(path, piece, other)
+                    problem = (
+                        f"the piece overlaps that of line {other.line}, which is {label!r}, "
+                        f"not {piece.label!r}."
+                    )
+                    hint = "A moment has one label: move the start or the end of one of them."
+                    yield RowError(path, piece.line or 0, "start", problem, hint=hint)
                     break
-            before = last_of.get(piece.label)
-            if before is None or _end_seconds(piece) > _end_seconds(before):
-                last_of[piece.label] = piece
+            before = last_of.setdefault(piece.label, piece)
+            last_of[piece.label] = max(before, piece, key=_end_seconds)
 
 
 def _end_seconds(sample: Sample) -> float:
     return math.inf if sample.end_seconds is None else sample.end_seconds
 
 
-def _overlap(path: Path, piece: Sample, other: Sample) -> RowError:
-    assert piece.line is not None
-    problem = (
-        f"the piece overlaps that of line {other.line}, which is {other.label!r}, "
-        f"not {piece.label!r}."
-    )
-    hint = "A moment has one label: move the start or the end of one of them."
-    return RowError(path, piece.line, "start", problem, hint=hint)
-
-
 def _missing_file(path: Path, sample: Sample) -> RowError:
     hint = f"Paths are relative to the CSV's folder, {path.parent.absolute()}."
     if "\\" in sample.name and is_file(path.parent / sample.name.replace("\\", "/")):
         hint = "Write / instead of \\ between folders."
-    assert sample.line is not None
-    return RowError(path, sample.line, "path", f"there is no file {sample.name}.", hint=hint)
+    return RowError(path, sample.line or 0, "path", f"there is no file {sample.name}.", hint=hint)
 
 
 def _raise_first(bad_rows: Sequence[RowError], num_missing: int) -> NoReturn:
     first, *others = sorted(bad_rows, key=lambda error: error.line)
     notes = [f"{num_missing} files are missing in all"] * (num_missing > 1)
-    notes += [f"{len(others)} more bad row{'s' * (len(others) > 1)}"] * bool(others)
+    notes += [count_of(len(others), "more bad row")] * bool(others)
     first.message += f" ({'; '.join(notes)})" * bool(notes)
     first.args = (first.message,)
     raise first
 
 
 def _numbers(values: Sequence[object]) -> NDArray[np.int64] | None:
-    """(N,) the same number for equal values, or None when all differ."""
+    """Return (N,) the same number for equal values, or None when all differ."""
     known: dict[object, int] = {}
     numbers = [known.setdefault(value, len(known)) for value in values]
     return np.array(numbers, dtype=np.int64) if len(known) < len(values) else None

@@ -195,7 +195,7 @@ BAD_CSV = {
     ),
     "same row twice": (
         "path,label\na.mp4,x\n./a.mp4,x\n",
-        "there twice, first in line 2",
+        "listed twice, first in line 2",
         "Remove",
     ),
     "two labels": (
