@@ -1,7 +1,7 @@
 """Samples -> train, val and test parts, or the folds of a cross-validation.
 
 Parts are stratified: each has about its share of every label. Samples of one group (a person,
-a camera, a source video) never end up in two parts, or the scores would flatter. The same seed
+a camera, a source video) are never in two parts, or accuracy would be overestimated. The same seed
 gives the same parts.
 """
 
@@ -16,9 +16,9 @@ from activity_cli.errors import DataError, SettingsError
 
 PARTS = ("train", "val", "test")
 FEW_CLIPS = 100
-"""Below so many to learn from and to choose the epoch by, inner folds choose it instead."""
+"""With fewer clips in train and val together, inner folds choose the epoch."""
 INNER_FOLDS = 3
-"""Each costs a training: more would say little more."""
+"""Each costs a training; more add little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Split:
     val: Indices
     test: Indices
     by: str
-    """What decided: "split column", "groups" or "clips"."""
+    """The basis of the split: "split column", "groups" or "clips"."""
 
     @property
     def part(self) -> Indices:
@@ -48,27 +48,21 @@ class Folds:
     names: tuple[str, ...]
     """Of the folds, in the order of their index."""
     by: str
-    """What decided: "column <name>", "groups" or "clips"."""
+    """The basis of the folds: "column <name>", "groups" or "clips"."""
 
 
 def split_train_val_test(
     dataset: Dataset, *, val_fraction: float = 0.15, test_fraction: float = 0.15, seed: int = 0
 ) -> Split:
-    """Part the samples for training, early stopping and the final measurement.
+    """Split the samples for training, early stopping and the final test.
 
-    The `split` column decides where there is one; without `val` rows in it, val is taken from
-    the training rows, and without `test` rows test is empty. Otherwise the split is drawn, by
-    groups when samples share one. Every label is in train, and where there are enough clips
-    or groups, in val and test as well.
-
-    Args:
-        dataset: The samples.
-        val_fraction: Share of the samples in val, 0 for none.
-        test_fraction: Share of the samples in test, 0 for none.
-        seed: Draws another split.
+    A `split` column decides if there is one; without `val` rows in it, val is drawn from the
+    training rows, and without `test` rows test is empty. Otherwise the split is drawn, by
+    groups if samples share one. Every label is in train, and if there are enough clips or
+    groups, in val and test as well.
 
     Raises:
-        SettingsError: the fractions leave nothing to learn from.
+        SettingsError: the fractions leave no training samples.
         DataError: too few clips or groups, or a `split` column that cannot be used.
     """
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
@@ -83,14 +77,14 @@ def split_train_val_test(
     num_parts = sum(fraction > 0 for fraction in fractions)
     for label, count in dataset.counts().items():
         if count < num_parts:
-            clips = "only one clip" if count == 1 else f"only {count} clips"
             raise DataError(
-                f"Label {label!r} has {clips}: to learn and to measure takes at least {num_parts}.",
+                f"Label {label!r} has only {count_of(count, 'clip')}; training and testing need "
+                f"at least {num_parts}.",
                 hint="Add clips, or leave the label out.",
             )
     if groups is not None and groups.max() + 1 < num_parts:
         raise DataError(
-            f"All clips are of {count_of(int(groups.max()) + 1, 'group')}: train, val and test "
+            f"All clips are in {count_of(int(groups.max()) + 1, 'group')}: train, val and test "
             f"need at least {num_parts}, as a group stays in one part.",
             hint="Add clips of other sources, or a finer `group` column, or a `split` column.",
         )
@@ -105,10 +99,10 @@ def split_train_val_test(
 def inner_split(
     labels: Indices, groups: Indices | None, *, fraction: float, seed: int
 ) -> tuple[Indices, Indices]:
-    """Take a validation part from training samples, stratified and by groups.
+    """Draw a validation part from training samples, stratified and by groups.
 
-    A label with one clip, or one group, stays in training. The validation part is for early
-    stopping only, so where whole groups leave nothing for it, it is drawn by clips.
+    A label with one clip, or one group, stays in training. The validation part serves early
+    stopping only, so if whole groups leave nothing for it, it is drawn by clips.
 
     Args:
         labels: (N,) label of each sample.
@@ -127,9 +121,9 @@ def inner_split(
 
 
 def spare_val(train: Indices, val: Indices) -> tuple[Indices, Indices]:
-    """The training and the validation part; all in the training part where they are few.
+    """Move the validation part into training where both are small.
 
-    A handful of validation clips cannot choose an epoch: `choosing_folds` do.
+    A few validation clips cannot choose an epoch; `choosing_folds` can.
     """
     if len(train) + len(val) >= FEW_CLIPS:
         return train, val
@@ -137,10 +131,10 @@ def spare_val(train: Indices, val: Indices) -> tuple[Indices, Indices]:
 
 
 def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Indices:
-    """Deal training samples to folds that choose the epoch, stratified and by groups.
+    """Deal training samples to the inner folds that choose the epoch, stratified and by groups.
 
-    Whichever fold is held out, every label is still learned: samples of a label that one fold has
-    alone, and their groups, are in no fold. Where whole groups leave no fold, samples are dealt
+    Each label must stay in training whichever fold is held out: samples of a label that is in one
+    fold only, and their groups, are in no fold. If whole groups leave no fold, samples are dealt
     one by one.
 
     Args:
@@ -149,7 +143,7 @@ def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Ind
         seed: Deals other folds.
 
     Returns:
-        (N,) the fold of each sample, from 0; -1 for those of no fold.
+        (N,) the fold of each sample, from 0; -1 for those in no fold.
     """
     units = np.arange(len(labels)) if groups is None else groups
     num_folds = min(INNER_FOLDS, len(np.unique(units)))
@@ -178,16 +172,9 @@ def make_folds(
 ) -> Folds:
     """Deal the samples to the folds of a cross-validation.
 
-    A fold column is taken as it is, each value a fold. Otherwise folds are drawn, stratified by
-    label, and by groups: those of the group column, or when none is named, those of the data
-    (its `group` column, or the videos that several pieces come from).
-
-    Args:
-        dataset: The samples.
-        num_folds: How many folds to draw; a fold column has its own number.
-        fold_column: Column that says each sample's fold.
-        group_column: Column whose values must stay together, such as `group` or `camera`.
-        seed: Draws other folds.
+    A fold column is used as it is, each value a fold. Otherwise folds are drawn, stratified by
+    label and by groups: those of the group column, or without one, those of the data (its `group`
+    column, or the videos that several pieces come from).
 
     Raises:
         SettingsError: fewer than 2 folds, or a fold column together with a group column.
@@ -226,11 +213,11 @@ def _split_by_column(dataset: Dataset, val_fraction: float, seed: int) -> Split:
             )
     part = np.array([PARTS.index(s.split) for s in dataset.samples if s.split], dtype=np.int64)
     train = np.flatnonzero(part == 0)
-    learned = {dataset.samples[i].label for i in train}
-    if missing := [label for label in dataset.labels if label not in learned]:
+    in_train = {dataset.samples[i].label for i in train}
+    if missing := [label for label in dataset.labels if label not in in_train]:
         raise DataError(
             f"The split column has no train rows of {missing[0]!r}.",
-            hint="Every label needs clips to learn from: set the split of some to train.",
+            hint="Every label needs training clips: set the split of some to train.",
         )
     _check_part_of_groups(dataset, part)
     if val_fraction > 0 and not (part == 1).any():
@@ -258,17 +245,16 @@ def _folds_of_column(dataset: Dataset, column: str) -> Folds:
     if len(names) < 2:
         raise DataError(
             f"Column {column} has the same value {names[0]!r} in every row.",
-            hint="Folds need at least two values: one is tested while the others teach.",
+            hint="Folds need at least two values: train on the others, test on one.",
         )
     index = np.array([names.index(value) for value in values], dtype=np.int64)
     return Folds(index=index, names=tuple(names), by=f"column {column}")
 
 
 def _check_enough_for_folds(dataset: Dataset, groups: Indices | None, num_folds: int) -> None:
-    """Every fold needs a group, or where there are none, a clip of every label."""
+    """Check that every fold can have a group, or without groups, a clip of every label."""
     if groups is not None:
-        largest, what = int(groups.max()) + 1, "The data"
-        unit = "group"
+        largest, what, unit = int(groups.max()) + 1, "The data", "group"
     else:
         label, largest = min(dataset.counts().items(), key=lambda item: item[1])
         what, unit = f"Label {label!r}", "clip"
@@ -277,25 +263,25 @@ def _check_enough_for_folds(dataset: Dataset, groups: Indices | None, num_folds:
             f"{what} has {count_of(largest, unit)}: too few for {num_folds} folds.",
             hint=f"Use {largest} folds, or add clips."
             if largest >= 2
-            else f"Cross-validation takes at least 2 {unit}s: add clips.",
+            else f"Cross-validation needs at least 2 {unit}s: add clips.",
         )
 
 
 def _check_learnable(dataset: Dataset, folds: Folds) -> None:
-    """Whichever fold is tested, the others must hold every label."""
+    """Check that whichever fold is tested, the others hold every label."""
     labels = dataset.label_indices()
     for number, label in enumerate(dataset.labels):
         found = np.unique(folds.index[labels == number])
         if len(found) == 1:
             raise DataError(
                 f"Label {label!r} is in one fold only ({folds.names[found[0]]}), by {folds.by}: "
-                "when that is tested, nothing is left to learn it from.",
+                "when that fold is tested, no training clips of the label are left.",
                 hint="Add clips of it from other sources, or leave the label out.",
             )
 
 
 def _check_part_of_groups(dataset: Dataset, part: Indices) -> None:
-    """A group in two parts would let the model be tested on what it learned."""
+    """Check that no group is in two parts: the test would measure memory."""
     first: dict[str, int] = {}
     for sample, number in zip(dataset.samples, part.tolist(), strict=True):
         if sample.group and first.setdefault(sample.group, number) != number:
@@ -309,7 +295,7 @@ def _check_part_of_groups(dataset: Dataset, part: Indices) -> None:
 def _no_part_by_groups(name: str) -> DataError:
     return DataError(
         f"Nothing is left for {name}: train needs every label, and no group can be spared.",
-        hint="Add clips of other sources, or say with a `split` column what goes where.",
+        hint="Add clips of other sources, or assign the parts in a `split` column.",
     )
 
 

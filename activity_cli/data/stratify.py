@@ -1,4 +1,4 @@
-"""Deals samples to parts so that each has about its share of every label.
+"""Deal samples to parts so that each has about its share of every label.
 
 Samples are given by the numbers of their labels and groups; a group goes to one part as a whole.
 N is samples, G groups, C labels, P parts.
@@ -20,10 +20,10 @@ MAX_STEPS = 16_000
 def deal_shares(
     labels: Indices, groups: Indices | None, fractions: Sequence[float], seed: int
 ) -> Indices:
-    """(N,) part of each sample, where part 0 is for learning and has every label."""
+    """Return (N,) the part of each sample; part 0 is for training and has every label."""
     rng = np.random.default_rng(seed)
     if groups is not None:
-        return _deal_groups(labels, groups, np.array(fractions), rng, learn_from_first=True)
+        return _deal_groups(labels, groups, np.array(fractions), rng, train_is_first=True)
     part = np.zeros(len(labels), dtype=np.int64)
     held_out = [number for number in range(1, len(fractions)) if fractions[number] > 0]
     for label in np.unique(labels):
@@ -40,11 +40,11 @@ def deal_shares(
 
 
 def deal_folds(labels: Indices, groups: Indices | None, num_folds: int, seed: int) -> Indices:
-    """(N,) fold of each sample, equally large as far as the groups let them."""
+    """Return (N,) the fold of each sample; folds are as equal as the groups allow."""
     rng = np.random.default_rng(seed)
     if groups is not None:
         fractions = np.full(num_folds, 1 / num_folds)
-        return _deal_groups(labels, groups, fractions, rng, learn_from_first=False)
+        return _deal_groups(labels, groups, fractions, rng, train_is_first=False)
     order = rng.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     fold = np.empty(len(labels), dtype=np.int64)
@@ -58,31 +58,31 @@ def _deal_groups(
     fractions: NDArray[np.float64],
     rng: np.random.Generator,
     *,
-    learn_from_first: bool,
+    train_is_first: bool,
 ) -> Indices:
-    """(N,) part of each sample, whole groups at a time: the best of several orders.
+    """Return (N,) the part of each sample, by whole groups: the best of several orders.
 
     Args:
         labels: (N,)
         groups: (N,)
         fractions: (P,) share of each part.
         rng: Draws the orders.
-        learn_from_first: Part 0 must have every label; otherwise all parts but one must.
+        train_is_first: Part 0 must have every label; otherwise all parts but one must.
     """
     _, labels = np.unique(labels, return_inverse=True)
     _, groups = np.unique(groups, return_inverse=True)
     shares = np.zeros((groups.max() + 1, labels.max() + 1))  # (G, C) share of label c in group g
     np.add.at(shares, (groups, labels), 1 / np.bincount(labels)[labels])
     targets = np.where(fractions > 0, np.maximum(fractions, 1 / len(shares)), 0)
-    if learn_from_first:  # with few groups the other parts take more than their fraction
+    if train_is_first:  # with few groups the other parts take more than their fraction
         targets[0] = max(1 - targets[1:].sum(), 1 / len(shares))
     best: tuple[tuple[float, ...], Indices] | None = None
     for attempt in range(max(1, min(MAX_TRIES, MAX_STEPS // len(shares)))):
         order = rng.permutation(len(shares))
         if attempt == 0:  # large groups first leaves small ones to even out; mostly the best
             order = order[np.argsort(-shares[order].max(axis=1), kind="stable")]
-        part_of_group, filled = _fill(shares, targets, order, learn_from_first)
-        cost = _cost(filled, fractions, learn_from_first)
+        part_of_group, filled = _fill(shares, targets, order, train_is_first)
+        cost = _cost(filled, fractions, train_is_first)
         if best is None or cost < best[0]:
             best = cost, part_of_group
     assert best is not None
@@ -93,18 +93,18 @@ def _fill(
     shares: NDArray[np.float64],
     targets: NDArray[np.float64],
     order: NDArray[np.int64],
-    learn_from_first: bool,
+    train_is_first: bool,
 ) -> tuple[Indices, NDArray[np.float64]]:
-    """Give each group in turn to the part that lacks its labels most.
+    """Give each group in turn to the part that is shortest of its labels.
 
     Returns:
-        (G,) part of each group and (P, C) share of each label that the parts got.
+        (G,) part of each group and (P, C) share of each label in each part.
     """
     filled = np.zeros((len(targets), shares.shape[1]))
     part_of_group = np.zeros(len(shares), dtype=np.int64)
     usable = np.flatnonzero(targets > 0)
     only_source = np.flatnonzero(shares.max(axis=1) > 1 - 1e-9)  # all there is of some label
-    if learn_from_first:
+    if train_is_first:
         filled[0] = shares[only_source].sum(axis=0)
         order = order[~np.isin(order, only_source)]
     for num_dealt, group in enumerate(order):
@@ -118,12 +118,12 @@ def _fill(
 
 
 def _cost(
-    filled: NDArray[np.float64], fractions: NDArray[np.float64], learn_from_first: bool
+    filled: NDArray[np.float64], fractions: NDArray[np.float64], train_is_first: bool
 ) -> tuple[float, ...]:
-    """How bad a (P, C) filling is; the first number that differs decides."""
+    """Return the cost of a (P, C) filling; compared from the first number on."""
     used = filled[np.flatnonzero(fractions)]
     absent: NDArray[np.bool_] = used < 1e-9
-    unlearnable = absent[0] if learn_from_first else absent.sum(axis=0) == len(used) - 1
+    unlearnable = absent[0] if train_is_first else absent.sum(axis=0) == len(used) - 1
     uneven = np.square(filled - fractions[:, None]).sum()
     num_empty = absent.all(axis=1).sum()
     return float(unlearnable.sum()), float(num_empty), float(absent.sum()), float(uneven)

@@ -104,9 +104,9 @@ def test_the_split_column_decides_and_val_comes_from_train() -> None:
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (dataset_of(["run"] * 5 + ["wave"]), "Label 'wave' has only one clip: .* at least 3"),
+        (dataset_of(["run"] * 5 + ["wave"]), "Label 'wave' has only 1 clip; .* at least 3"),
         (dataset_of(["run"] * 5 + ["wave"] * 2), "Label 'wave' has only 2 clips"),
-        (dataset_of(["run", "wave"] * 4, groups=["a", "a", "b", "b"] * 2), "are of 2 groups"),
+        (dataset_of(["run", "wave"] * 4, groups=["a", "a", "b", "b"] * 2), "are in 2 groups"),
         (
             dataset_of(["run"] * 3 + ["wave"] * 3, splits=[*[TRAIN] * 5, None]),
             "line 7: 5.mp4 has",
@@ -187,7 +187,7 @@ def test_folds_follow_groups_a_group_column_or_a_fold_column() -> None:
         (dataset_of(["run"] * 9 + ["wave"]), {}, "'wave' has 1 clip: too few"),
         (dataset_of(["x", "y"] * 6, groups=list("aabbccddaabb")), {}, "4 groups: too few for 5"),
         (dataset_of(["x", "y"] * 3), {"group_column": "camera"}, "no column camera"),
-        (dataset_of(["x", "y"] * 3), {"fold_column": "camera"}, "none besides path and label"),
+        (dataset_of(["x", "y"] * 3), {"fold_column": "camera"}, "path and label only"),
         (
             dataset_of(["x", "y"] * 2, folds=["1", "2", "", ""]),
             {"fold_column": "fold"},
