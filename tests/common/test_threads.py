@@ -45,3 +45,15 @@ def test_a_pinned_process_decodes_with_as_many_workers_as_it_has_cpus() -> None:
 
     assert output.split() == ["1", "1"]
     assert Decoders().num_workers <= len(os.sched_getaffinity(0))
+
+
+def test_a_thread_limit_holds_whenever_it_was_set() -> None:
+    script = (
+        "from activity_cli.common.optional_dependencies import openvino_core\n"
+        "from activity_cli.common.threads import limit_threads\n"
+        "first = openvino_core()\n"
+        "limit_threads(1)\n"
+        "print(openvino_core().get_property('CPU', 'INFERENCE_NUM_THREADS'))\n"
+    )
+
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "1"
