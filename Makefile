@@ -1,7 +1,8 @@
-# make demo   set up, then show the whole job on drawn clips (about 2 minutes)
-# make test   set up, then lint, type-check and test
+# make demo   set up, then show everything on drawn clips (about 2 minutes)
+# make test   set up, then lint, type-check and test: what CI runs
+# make test-fast   the same without tests of Ray, browsers, real time and several processes
 #
-# Both need nothing but Python 3.11 or newer; everything is installed into .venv.
+# All of them need nothing but Python 3.11 or newer; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 DEMO_LABELS := $(addprefix --label ,walk wave jump sit_down stand_up)
 
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,32 +28,38 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
-# Everything the demo makes lies in demo/, its cache included.
+# The demo writes to demo/ only, its cache included.
 demo: export ACTIVITY_CACHE_DIR := demo/cache
 demo: $(STAMP)
 	@rm -rf demo
 	$(BIN)/activity sample demo/clips --clips-per-label 24 $(DEMO_LABELS)
 	$(BIN)/activity sample demo/new --clips-per-label 2 --seed 1 $(DEMO_LABELS) --quiet
 	@echo
-	@echo "=== The shipped model on a drawn clip"
+	@echo "=== The included model on a drawn clip"
 	$(BIN)/activity predict demo/new/wave/person00_000.mp4
 	@echo
-	@echo "=== A model of our own, trained on the drawn clips"
+	@echo "=== Our own model, trained on the drawn clips"
 	$(BIN)/activity train demo/clips --name actions --output demo/runs
 	@echo
-	@echo "=== What it says of clips of people it has never seen"
+	@echo "=== Predictions for clips of people that it was not trained on"
 	$(BIN)/activity predict demo/new --model demo/runs/actions
 	@echo
 	@echo "Pictures: demo/runs/actions/curves.png and demo/runs/actions/model/confusion.png"
 
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
 	@command -v chromium >/dev/null || \
 		echo "No chromium: tests of pages are skipped (on Debian: apt install chromium)" >&2
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-fast: lint
+	$(PYTEST) -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
 format: $(STAMP)
