@@ -3,6 +3,7 @@
 import copy
 import math
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,42 @@ from activity_cli.evaluation.explanation.importance import (
 from activity_cli.evaluation.explanation.values import Floats, Importance
 from activity_cli.features.cnn import FrameFeatures
 from activity_cli.model.network import ClipScorer
-from activity_cli.sampledata.clip import make_up_clip
-from activity_cli.sampledata.person import Person
+from activity_cli.sampledata import ACTIONS, motion
+from activity_cli.sampledata.actions import perform
+from activity_cli.sampledata.clip import make_clip
+from activity_cli.sampledata.motion import Motion, Style, interpolate, stand
+from activity_cli.sampledata.people import Person
 from activity_cli.types import Clip
 from tests.media import write_video
 
+REPEATED = ACTIONS[:6]
+"""The cyclic actions; the others happen once and leave something changed."""
+
+
+def perform_amid_stillness(label: str, progress: motion.Floats, style: Style) -> Motion:
+    """Return the motion of an action in the middle third of the clip, and stillness around it.
+
+    Repeated movements come from standing and end in it, eased over a fifth of the action. The
+    others are held as they begin and end, because what they change stays changed.
+    """
+    done = np.clip(3 * progress - 1, 0, 1)
+    moving, standing = perform(label, done, style), stand(done, style)
+    if label not in REPEATED:
+        return moving
+    share = interpolate(np.minimum(done, 1 - done), (0, 0), (0.2, 1))
+
+    blended = {}
+    for name in ("pelvis", "lean", "twist", "hands", "feet"):
+        still, moved = getattr(standing, name), getattr(moving, name)
+        blended[name] = still + share.reshape(-1, *[1] * (moved.ndim - 1)) * (moved - still)
+    return replace(moving, **blended)
+
 
 def draw_still_clip(path: Path, label: str, number: int) -> Path:
-    """Somebody stands still, does something, and stands still, a third of the time each."""
+    """Draw a person who stands still, acts, and stands still, a third of the time each."""
     rng = np.random.default_rng([77, zlib.crc32(label.encode()), number])
     person = Person.draw(np.random.default_rng([77, number]))
-    clip = make_up_clip(label, person, rng, still=1.0)
+    clip = make_clip(label, person, rng, perform=perform_amid_stillness, lengthened=3)
     return write_video(path, [frame[..., ::-1].copy() for frame in clip.frames()], clip.frame_rate)
 
 

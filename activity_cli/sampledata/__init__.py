@@ -1,24 +1,23 @@
-"""Draws labelled clips of a person who does something, for demos and tests.
+"""Drawn clips: labelled videos of a person who performs an action, for demos and tests.
 
-The people, their clothes, the places, the light and the camera differ from clip to clip and have
-nothing to do with the label. Two pairs of actions, sit_down / stand_up and pick_up / put_down, are
-the same movement forwards and backwards: only the order in time tells which it is.
+People, clothes, places, light and camera differ from clip to clip, independently of the label. Two
+pairs of actions, sit_down / stand_up and pick_up / put_down, are the same movement forwards and
+backwards: only the order of the frames tells them apart.
 """
 
 import csv
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from activity_cli.errors import OutputError, SettingsError
 from activity_cli.sampledata.actions import ACTIONS
-from activity_cli.sampledata.camera import FRAME_HEIGHT, FRAME_WIDTH
-from activity_cli.sampledata.canvas import Picture
-from activity_cli.sampledata.clip import make_up_clip
-from activity_cli.sampledata.person import Person
+from activity_cli.sampledata.clip import make_clip
+from activity_cli.sampledata.people import Person
+from activity_cli.sampledata.rendering import FRAME_HEIGHT, FRAME_WIDTH
 from activity_cli.types import OnProgress, no_progress
 
 __all__ = ["ACTIONS", "draw_dataset"]
@@ -32,35 +31,37 @@ def draw_dataset(
     labels: Sequence[str] = ACTIONS,
     on_progress: OnProgress = no_progress,
 ) -> Path:
-    """Draw clips to `output/<label>/` and list them in `output/labels.csv`.
+    """Draw clips to `output/<label>/` and list them in `output/labels.csv`, written last.
 
-    The CSV has columns path, label and group; the group is the person, and each person does
-    everything. The same seed gives the same files, and more clips keep those that fewer give.
+    The CSV has columns path, label and group; the group is the person, and each person performs
+    every action. The same seed gives the same files; more clips keep those that fewer give.
 
     Args:
         output: A folder that does not exist or is empty.
         clips_per_label: How many clips of each action.
         seed: 0 or more.
-        labels: Which of `ACTIONS`.
-        on_progress: Hears of every clip that is done.
-
-    Returns:
-        The CSV, which is written last.
+        labels: Some of `ACTIONS`.
+        on_progress: Is told of every finished clip.
 
     Raises:
-        SettingsError: a label is not known, or a number is out of range.
-        OutputError: the folder has something in it or cannot be written.
+        SettingsError: a label is unknown, or a number is out of range.
+        OutputError: the folder is not empty or cannot be written.
     """
     _check(clips_per_label, seed, labels)
     total = len(labels) * clips_per_label
     rows = []
     try:
-        _claim(output)
+        output.mkdir(parents=True, exist_ok=True)
+        if any(output.iterdir()):
+            raise OutputError(
+                f"{output} already has files in it.", hint="Choose a folder that is empty or new."
+            )
         with tempfile.TemporaryDirectory(prefix=".drawing-", dir=output) as scratch:
             on_progress("draw", 0, total)
             for index in range(clips_per_label):
                 for label in labels:
-                    person = _person_of_clip(index)
+                    # Two people take turns for four clips, then the next two: all labels alike.
+                    person = 2 * (index // 4) + index % 2
                     name = f"{label}/person{person:02d}_{index:03d}.mp4"
                     unfinished = Path(scratch) / "clip.mp4"
                     _draw_file(unfinished, label, person, index, seed)
@@ -68,7 +69,11 @@ def draw_dataset(
                     unfinished.replace(output / name)
                     rows.append((name, label, f"person{person:02d}"))
                     on_progress("draw", len(rows), total)
-            return _write_table(output, Path(scratch), sorted(rows))
+            unfinished = Path(scratch) / "labels.csv"
+            with unfinished.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerows([("path", "label", "group"), *sorted(rows)])
+            return unfinished.replace(output / "labels.csv")
     except OSError as error:
         raise OutputError(
             f"The clips cannot be written to {output}: {error.strerror or error}.",
@@ -77,10 +82,9 @@ def draw_dataset(
 
 
 def _check(clips_per_label: int, seed: int, labels: Sequence[str]) -> None:
-    if clips_per_label < 1:
-        raise SettingsError(f"clips_per_label must be at least 1, got {clips_per_label}.")
-    if seed < 0:
-        raise SettingsError(f"seed must be at least 0, got {seed}.")
+    for name, value, least in (("clips_per_label", clips_per_label, 1), ("seed", seed, 0)):
+        if value < least:
+            raise SettingsError(f"{name} must be at least {least}, got {value}.")
     if unknown := [label for label in labels if label not in ACTIONS]:
         raise SettingsError(
             f"No sample clips can be drawn of {', '.join(unknown)}.",
@@ -90,56 +94,26 @@ def _check(clips_per_label: int, seed: int, labels: Sequence[str]) -> None:
         raise SettingsError("labels must name each action once, and at least one.")
 
 
-def _claim(output: Path) -> None:
-    """Make the folder, or see that it is empty."""
-    output.mkdir(parents=True, exist_ok=True)
-    if any(output.iterdir()):
-        raise OutputError(
-            f"{output} already has files in it.", hint="Choose a folder that is empty or new."
-        )
-
-
-def _person_of_clip(index: int) -> int:
-    """Two people take turns for four clips, then the next two: everybody is in every label."""
-    return 2 * (index // 4) + index % 2
-
-
 def _draw_file(path: Path, label: str, person: int, index: int, seed: int) -> None:
-    # A label's own number, so that its clips do not depend on which others are drawn.
-    stream = zlib.crc32(label.encode())
-    rng = np.random.default_rng([seed, stream, index])
-    who = Person.draw(np.random.default_rng([seed, person]))
-    clip = make_up_clip(label, who, rng)
-    _write_video(path, clip.frame_rate, clip.frames())
-
-
-def _write_video(path: Path, frame_rate: float, frames: Iterator[Picture]) -> None:
-    """Encode frames as MPEG-4.
+    """Draw one clip and encode it as MPEG-4.
 
     Raises:
-        OSError: there is no encoder, or the file did not come out whole.
+        OSError: there is no encoder, or the file is incomplete.
     """
     import cv2
 
-    fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), fourcc, frame_rate, (FRAME_WIDTH, FRAME_HEIGHT))
-    if not writer.isOpened():
+    # One random stream per clip: a clip does not depend on which others are drawn.
+    rng = np.random.default_rng([seed, zlib.crc32(label.encode()), index])
+    clip = make_clip(label, Person.draw(np.random.default_rng([seed, person])), rng)
+    fourcc, size = cv2.VideoWriter.fourcc(*"mp4v"), (FRAME_WIDTH, FRAME_HEIGHT)
+    video = cv2.VideoWriter(str(path), fourcc, clip.frame_rate, size)
+    if not video.isOpened():
         raise OSError("OpenCV cannot write MPEG-4 video there")
     try:
-        for frame in frames:
-            writer.write(frame)
+        for frame in clip.frames():
+            video.write(frame)
     finally:
-        writer.release()
-    # OpenCV does not say when the disk is full; then the index that ends a file is missing.
+        video.release()
+    # OpenCV does not report a full disk; then the index that ends a file is missing.
     if b"moov" not in path.read_bytes():
-        raise OSError("a clip did not come out whole")
-
-
-def _write_table(output: Path, scratch: Path, rows: list[tuple[str, str, str]]) -> Path:
-    unfinished, table = scratch / "labels.csv", output / "labels.csv"
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "group"))
-        writer.writerows(rows)
-    unfinished.replace(table)
-    return table
+        raise OSError("a clip is incomplete")

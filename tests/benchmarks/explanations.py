@@ -21,11 +21,11 @@ from activity_cli.features.labelled import DataConfig
 from activity_cli.model.folder import Model, load_model
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.sampledata import draw_dataset
-from activity_cli.sampledata.actions import REPEATED
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
 from activity_cli.training.run import train_model
 from activity_cli.video.clips import read_clip
 from tests.stillness import (
+    REPEATED,
     cnn_features,
     draw_still_clip,
     importance_for,

@@ -24,7 +24,6 @@ from activity_cli.model.folder import load_model
 from activity_cli.model.network import FeatureStatistics, SequenceClassifier
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.report.overlay.heat_video import heat_at
-from activity_cli.sampledata.actions import perform, perform_amid_stillness
 from activity_cli.sampledata.motion import Style
 from activity_cli.settings import ClipSettings, NetworkSettings, Pooling, Temporal
 from activity_cli.video.clips import read_clip
@@ -32,6 +31,7 @@ from tests.stillness import (
     cnn_features,
     draw_still_clip,
     importance_for,
+    perform_amid_stillness,
     randomised,
     share_in_middle,
 )
@@ -266,14 +266,12 @@ def test_the_span_is_the_shortest_with_half_of_what_speaks_for_the_label() -> No
 @pytest.mark.parametrize("label", ["jump", "walk", "sit_down", "put_down"])
 def test_amid_stillness_nobody_moves_before_and_after(label: str) -> None:
     style = Style.draw(np.random.default_rng(3), 2.0)
-    motion = perform_amid_stillness(label, np.linspace(0, 1, 20), style, 10)
+    motion = perform_amid_stillness(label, np.linspace(0, 1, 61), style)
     for values in (motion.pelvis, motion.hands, motion.feet, motion.lean, motion.travel):
-        assert len(values) == 40
-        for still in (values[:10], values[-10:]):
+        assert len(values) == 61
+        for still in (values[:20], values[-20:]):
             np.testing.assert_allclose(still, np.broadcast_to(still[:1], still.shape), atol=1e-12)
-    assert np.ptp(motion.hands[10:-10], axis=0).max() > 0.2
-    plain = perform_amid_stillness(label, np.linspace(0, 1, 20), style, 0)
-    np.testing.assert_array_equal(plain.hands, perform(label, np.linspace(0, 1, 20), style).hands)
+    assert np.ptp(motion.hands[20:-20], axis=0).max() > 0.2
 
 
 def test_importance_lies_where_the_action_is_unless_the_network_is_random(

@@ -1,0 +1,87 @@
+"""People: their bodies, looks and clothes, as solids to paint."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from activity_cli.sampledata.body import Body, Joints
+from activity_cli.sampledata.rendering import Colour, Solid, Thing, limb, pick, shaded
+
+_SKINS = "f6d7c3 eec1a2 e0ac88 c98d66 a9704a 8a5536 6b4029 50301f"
+_HAIRS = "1d1a1a 2f2320 4a3122 6e4a2c 9a6b3a c9a063 8f3f24 9b9b9b"
+_TOPS = "e63946 f08a5d f2b134 5fa777 2a9d8f 3d7ea6 1d4e89 d96c8a 6a4c93 b5838d f1ece2 343a40 8ab6d6"
+_BOTTOMS = "27374d 1f2933 4a5a6a 5b4636 8d7b68 30475e 6b705c b8a58b"
+_SHOES = "f4f1ea 22252a c0392b 2d6a8f 7a5237 e9b44c"
+_EYES = (32.0, 34.0, 43.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """What stays the same about a person from clip to clip."""
+
+    body: Body
+    skin: Colour
+    hair: Colour
+    long_hair: bool
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Person":
+        """Draw a random person."""
+        body, skin, hair = Body.draw(rng), pick(rng, _SKINS), pick(rng, _HAIRS)
+        return cls(body=body, skin=skin, hair=hair, long_hair=bool(rng.uniform() < 0.4))
+
+    def dressed(self, rng: np.random.Generator, joints: Joints) -> list[Thing]:
+        """Return the person in random clothes; `joints` are in world coordinates."""
+        size = self.body.height / 1.7
+        soft = size * self.body.girth  # the scale of what is thicker on heavier people
+        top, stripe, trousers, shoes = (pick(rng, p) for p in (_TOPS, _TOPS, _BOTTOMS, _SHOES))
+        striped, long_sleeves, shorts = rng.uniform(size=3) < (0.4, 0.55, 0.3)
+        sleeves, shins = top if long_sleeves else self.skin, self.skin if shorts else trousers
+        pelvis, spine = joints["pelvis"], joints["neck"] - joints["pelvis"]
+        chest, belly = pelvis + 0.72 * spine, pelvis + 0.3 * spine
+        sides = [{name: both[:, side] for name, both in joints.items()} for side in (0, 1)]
+        middle, breadth = np.stack([chest, belly], axis=1), soft * np.array([0.093, 0.093])
+        trunk = np.concatenate([joints["shoulders"], middle, joints["hips"]], axis=1)
+        radii = soft * np.array([0.058, 0.058, 0.115, 0.113, 0.09, 0.09])
+        badge = stripe if striped else top
+        solids = [
+            Solid(trunk, radii, top),
+            limb(chest - 0.1 * spine, chest, 0.11 * soft, 0.11 * soft, badge),
+            Solid(joints["hips"], breadth, trousers),
+        ]
+        things = [Thing(pelvis[:, 2], solids), *self._head(joints, size)]
+        for side in sides:
+            hip, knee, ankle, toe = (side[name] for name in ("hips", "knees", "ankles", "toes"))
+            leg = [
+                limb(ankle - 0.35 * (toe - ankle), toe, 0.039 * size, 0.029 * size, shoes),
+                limb(knee, ankle, 0.06 * soft, 0.042 * soft, shins),
+                limb(hip, knee, 0.088 * soft, 0.062 * soft, trousers),
+            ]
+            shoulder, elbow, wrist = (side[name] for name in ("shoulders", "elbows", "wrists"))
+            hand, half = wrist + 0.16 * (wrist - elbow), 0.5 * (shoulder + elbow)
+            arm = [
+                limb(wrist, hand, 0.03 * size, 0.034 * size, self.skin),
+                limb(elbow, wrist, 0.042 * soft, 0.031 * soft, sleeves),
+                limb(shoulder, elbow, 0.054 * soft, 0.042 * soft, sleeves),
+                limb(shoulder, half, 0.058 * soft, 0.052 * soft, top),
+            ]
+            # Standing, the trunk hides the hips; seated, the knees come in front of it.
+            things.append(Thing(0.5 * (knee + pelvis)[:, 2] + 0.12, leg))
+            things.append(Thing(np.minimum(elbow, wrist)[:, 2] - 0.02, arm))
+        return things
+
+    def _head(self, joints: Joints, size: float) -> list[Thing]:
+        """Return head, hair and eyes; what is nearer to the camera hides the others."""
+        chin, crown, nape = joints["chin"], joints["crown"], joints["nape"]
+        radius, up = self.body.head_radius, crown - chin
+        top, low = crown + 0.9 * up, nape - (1.5 * up if self.long_hair else 0.0)
+        head = [
+            limb(joints["neck"], chin, 0.05 * size, 0.045 * size, shaded(self.skin, 0.9)),
+            limb(chin, crown, 0.8 * radius, radius, self.skin),
+            limb(top + 0.3 * (nape - chin), top, 0.75 * radius, 0.65 * radius, self.hair),
+        ]
+        hair = limb(low, crown + 0.2 * up, 0.75 * radius, radius, self.hair)
+        things = [Thing((chin + crown)[:, 2] / 2 - 0.03, head), Thing(nape[:, 2] - 0.05, [hair])]
+        eyes = [joints["eyes"][:, side : side + 1] for side in (0, 1)]
+        things += [Thing(eye[:, 0, 2], [Solid(eye, [0.12 * radius], _EYES)]) for eye in eyes]
+        return things
