@@ -1,12 +1,18 @@
-"""Settings of each stage: frozen, checked when made, saved with the model as plain JSON."""
+"""Settings of each stage: frozen, checked when made, saved with the model as plain JSON.
+
+The field and the docstring below it are the only source of a setting. A field made by `setting`
+is also an option of the command line and a key of the settings file; the first sentence of its
+docstring is its help text there.
+"""
 
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, get_args
 
 from activity_cli.errors import SettingsError
+from activity_cli.setting_fields import SearchRange, Settings, setting
 
 Stream = Literal["rgb", "motion", "flow"]
 StreamChoice = Literal["both", "rgb", "motion", "flow", "all"]
@@ -32,12 +38,11 @@ AugmentKind = Literal[
 ]
 
 AUGMENTATIONS: tuple[AugmentKind, ...] = get_args(AugmentKind)
-"""What may differ between a clip and an augmented view of it."""
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
-"""The CNN that every installation has, without a download."""
+"""The CNN that is part of every installation; it needs no download."""
 DEFAULT_MODEL = "surveillance-fight"
-"""The shipped model that predicts when none is named."""
+"""The shipped model, used when no other is given."""
 
 ALL_STREAMS: tuple[Stream, ...] = get_args(Stream)
 STREAMS: tuple[Stream, ...] = ("rgb", "motion")
@@ -46,71 +51,34 @@ STREAM_CHOICES: Mapping[StreamChoice, tuple[Stream, ...]] = {
     **{stream: (stream,) for stream in ALL_STREAMS},
     "all": ALL_STREAMS,
 }
-"""What the names of options stand for."""
+"""Values of the option `--streams` and the streams that they stand for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Settings:
-    """What all settings share: to and from plain JSON, and checks that name the setting."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as plain values; `from_json` is the way back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild settings that `to_json` wrote.
-
-        Raises:
-            SettingsError: a value is out of range, or a name is not known to this version.
-        """
-        names = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - names):
-            raise SettingsError(
-                f"{cls.__name__} does not know {', '.join(unknown)}.",
-                hint="They come from another version of activity; install that one or a newer one.",
-            )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-    def _require_at_least(self, minimum: float, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            if value is not None and not value >= minimum:  # None leaves it open
-                raise SettingsError(f"{name} must be at least {minimum}, got {value}.")
-
-    def _require_one_of(self, choices: tuple[str, ...], *names: str) -> None:
-        for name in names:
-            if getattr(self, name) not in choices:
-                raise SettingsError(
-                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}."
-                )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipSettings(_Settings):
+class ClipSettings(Settings):
     """How a video becomes a fixed-size clip. Saved with the model, reused as is."""
 
-    num_frames: int = 16
-    """T, frames per clip, spread evenly over the video."""
-    frame_size: int = 224
+    num_frames: int = setting(16, option="frames", at_least=1, search=(8, 16, 24))
+    """Frames per clip, spread evenly over it."""
+    frame_size: int = setting(224, option=None, at_least=1)
     """Side of the square frame that the CNN sees, in pixels. Frames are squashed, not cropped."""
-    streams: tuple[Stream, ...] = STREAMS
-    """What the CNN sees of each sampled frame: the picture, its motion image, its optical flow."""
-    motion_step_seconds: float = 1 / 12
-    """Time between the two frames of a motion or flow image. Longer steps blur what moved into what
-    was."""
-    motion_gain: float = 2.0
+    streams: tuple[Stream, ...] = setting(
+        STREAMS, choices=STREAM_CHOICES, search=("both", "rgb", "motion")
+    )
+    """Input of the CNN: RGB frames, motion images, both, optical flow, or all three."""
+    motion_step_seconds: float = setting(1 / 12, option=None, at_least=0.001)
+    """Time between the two frames of a motion or flow image. Over a longer time, the positions
+    before and after a movement blur into one image."""
+    motion_gain: float = setting(2.0, option=None, at_least=0.001)
     """Amplification of the frame difference around mid-grey."""
-    steady: bool = True
-    """Take the camera's own movement out of motion and flow images."""
-    channels: int = 3
-    """3: RGB, as pretrained CNNs see. 1: grey."""
+    stabilize: bool = setting(True, formerly="steady")
+    """Remove camera shake from motion and flow images."""
+    channels: int = setting(3, choices={"3": 3, "1": 1})
+    """Channels of the frames: 3 is RGB; 1 is grey, for --cnn scratch only."""
 
-    def __post_init__(self) -> None:
-        self._require_at_least(1, "num_frames", "frame_size")
+    def _check(self) -> None:
         if self.channels not in {1, 3}:
             raise SettingsError(f"channels must be 3 (RGB) or 1 (grey), got {self.channels}.")
-        self._require_at_least(0.001, "motion_step_seconds", "motion_gain")
         in_order = [stream for stream in ALL_STREAMS if stream in self.streams]
         if not in_order or list(self.streams) != in_order:
             raise SettingsError(
@@ -124,7 +92,7 @@ class ClipSettings(_Settings):
 
     @property
     def compares_frames(self) -> bool:
-        """Whether a sampled frame is seen beside the one a motion step before it."""
+        """Whether a sampled frame is compared with the one a motion step before it."""
         return self.streams != ("rgb",)
 
     @property
@@ -133,66 +101,56 @@ class ClipSettings(_Settings):
         return self.frame_size, self.frame_size, self.channels
 
     def to_json(self) -> dict[str, Any]:
-        """As of all settings. RGB goes without saying: older models keep their fingerprints."""
-        # Not super(): dataclasses with slots are made twice, which it does not know of in 3.11.
-        values = _Settings.to_json(self)
+        """Return plain values. RGB is left out, so that older models keep their fingerprints."""
+        # Not super(): a dataclass with slots is made twice, and super() finds the first one.
+        values = Settings.to_json(self)
         return {k: v for k, v in values.items() if (k, v) != ("channels", 3)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AugmentSettings(_Settings):
-    """How augmented views of a training clip may differ from it, in ways that leave its label.
+def _amount(default: float, *, below: float | None = None, at_most: float | None = None) -> Any:
+    return setting(default, option=None, at_least=0, below=below, at_most=at_most)
 
-    Each value is the most that chance makes of it; 0 is nothing. All frames of a view differ alike.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentSettings(Settings):
+    """How augmented copies of a training clip may differ from it without changing its label.
+
+    Each amount is the upper limit of a random change; 0 is no change. All frames of a copy change
+    alike.
     """
 
-    num_views: int = 0
-    """K, augmented views per training clip, whose features are cached beside the plain ones."""
+    num_views: int = setting(0, option="views", at_least=0)
+    """Augmented copies of each training clip, used beside the clip itself. The CNN processes each
+    copy once; its features are cached."""
     flip: bool | None = None
-    """Mirror every other view, the first one among them. None: unless a label names a side."""
-    rotation_degrees: float = 6.0
-    zoom: float = 0.15
+    """Mirror every other copy, starting with the first. None: unless a label names a side."""
+    rotation_degrees: float = _amount(6.0)
+    zoom: float = _amount(0.15)
     """In or out; 0.15 is up to 1.15 times as large or small."""
-    shift: float = 0.06
+    shift: float = _amount(0.06, below=1)
     """Across and down, as a share of the frame's side."""
-    brightness: float = 0.12
+    brightness: float = _amount(0.12, below=1)
     """As a share of white."""
-    contrast: float = 0.2
-    saturation: float = 0.3
-    blur: float = 0.8
-    """Sigma in pixels. As for noise, chance spares half of the views."""
-    noise: float = 0.02
-    """Standard deviation, as a share of white; other in every frame."""
-    speed: float = 0.2
-    """Of what moves: other frames make the motion images, as if the frame rate were another."""
-    jitter: float = 0.4
-    """How far a frame is taken from its even place, as a share of the distance between frames."""
-    crop: float = 0.2
-    """Share of the clip's time that is left out, at its start, its end or both."""
+    contrast: float = _amount(0.2)
+    saturation: float = _amount(0.3)
+    blur: float = _amount(0.8)
+    """Sigma in pixels. Half of the copies, chosen at random, stay sharp; the same for noise."""
+    noise: float = _amount(0.02, below=1)
+    """Standard deviation, as a share of white; drawn anew for every frame."""
+    speed: float = _amount(0.2)
+    """Relative change of the time between the two frames of a motion image."""
+    jitter: float = _amount(0.4, at_most=0.5)
+    """Shift of a frame in time, as a share of the distance between frames. At most 0.5: frames
+    keep their order."""
+    crop: float = _amount(0.2, below=1)
+    """Share of the clip's time that is cut off, at its start, its end or both."""
     reverse: bool = False
-    """Let every other pair of views run backwards: only where that leaves every label true."""
-    seed: int = 0
-    """Other numbers draw other views."""
-
-    def __post_init__(self) -> None:
-        self._require_at_least(0, "num_views", "seed", *_AMOUNTS)
-        if not self.jitter <= 0.5:
-            raise SettingsError(
-                f"jitter must be at most 0.5, got {self.jitter}: frames keep order."
-            )
-        for name in ("shift", "crop", "brightness", "noise"):
-            if not getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be below 1, got {getattr(self, name)}.")
-
-    def scaled(self, strength: float) -> "AugmentSettings":
-        """The same with every amount so many times as large, as far as that is possible."""
-        amounts = {name: strength * getattr(self, name) for name in _AMOUNTS}
-        most = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise": 0.9}
-        bounded: dict[str, Any] = {n: min(v, most.get(n, v)) for n, v in amounts.items()}
-        return replace(self, **bounded)
+    """Play every other pair of copies backwards. Use it only if that keeps every label true."""
+    seed: int = setting(0, option=None, at_least=0)
+    """Seed of the random changes."""
 
     def only(self, kinds: Collection[str]) -> "AugmentSettings":
-        """The same with nothing but these kinds of change.
+        """Return a copy that applies only these kinds of change.
 
         Raises:
             SettingsError: there is no such kind.
@@ -219,7 +177,8 @@ _FIELDS_OF_KIND: Mapping[AugmentKind, tuple[str, ...]] = {
     "jitter": ("jitter",),
     "crop": ("crop",),
 }
-_AMOUNTS = tuple(name for names in _FIELDS_OF_KIND.values() for name in names)
+AUGMENT_AMOUNTS = tuple(name for names in _FIELDS_OF_KIND.values() for name in names)
+"""Fields that are amounts."""
 
 
 NO_VIEWS = AugmentSettings()
@@ -227,70 +186,74 @@ NO_VIEWS = AugmentSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSettings(_Settings):
+class NetworkSettings(Settings):
     """The sequence classifier that reads the CNN features of a clip."""
 
-    num_components: int = 128
-    """Principal components of each stream's changes that the LSTM's part reads."""
-    projection_size: int = 64
-    """Size that each stream is projected to before the streams are fused."""
-    temporal: Temporal = "lstm"
-    """What is read: mean and order (LSTM), the mean alone, or only the middle frame (baseline)."""
-    hidden_size: int = 64
-    """LSTM units per direction."""
-    num_layers: int = 1
-    bidirectional: bool = True
-    pooling: Pooling = "attention"
+    num_components: int = setting(128, option=None, at_least=1)
+    """Principal components of each stream's centred features that the LSTM reads."""
+    temporal: Temporal = setting(
+        "lstm", choices={"lstm": "lstm", "mean": "mean"}, search=("lstm", "mean")
+    )
+    """How the sequence is read: by mean pooling and an LSTM, or by mean pooling alone. `frame`, the
+    middle frame alone, is a baseline."""
+    pooling: Pooling = setting("attention", search=get_args(Pooling))
     """How the LSTM's outputs over time become one vector."""
-    dropout: float = 0.5
+    hidden_size: int = setting(64, at_least=1, search=(16, 32, 64, 128))
+    """LSTM units per direction."""
+    num_layers: int = setting(1, option="layers", at_least=1, search=(1, 2))
+    """LSTM layers."""
+    bidirectional: bool = setting(True, option="bidirectional/one-way")
+    """Read the sequence in both directions."""
+    projection_size: int = setting(64, at_least=1, search=(16, 32, 64, 128))
+    """Size of each stream's projection, before the streams are fused."""
+    dropout: float = setting(0.5, at_least=0, below=1, search=SearchRange(0.1, 0.8))
+    """Share of units dropped in training."""
 
-    def __post_init__(self) -> None:
-        self._require_at_least(1, "num_components", "projection_size", "hidden_size", "num_layers")
-        self._require_one_of(get_args(Temporal), "temporal")
-        self._require_one_of(get_args(Pooling), "pooling")
-        if not 0 <= self.dropout < 1:
-            raise SettingsError(f"dropout must be in [0, 1), got {self.dropout}.")
+
+_CNN_EPOCHS: Mapping[CnnMode, int] = {"frozen": 0, "finetune": 8, "scratch": 40}
+_CNN_LEARNING_RATES: Mapping[CnnMode, float] = {"frozen": 0.0, "finetune": 1e-4, "scratch": 2e-3}
+"""Pretrained weights need a lower one."""
+
+
+def _by_mode(values: Mapping[CnnMode, float]) -> str:
+    return f"{values['finetune']:g}, {values['scratch']:g} from scratch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CnnSettings(_Settings):
-    """What training does to the CNN."""
+class CnnSettings(Settings):
+    """How training changes the CNN."""
 
-    mode: CnnMode = "frozen"
-    """Leave a pretrained one as it is, fine-tune it, or learn a small one from nothing."""
-    finetune_stages: int = 2
-    """How many of its last stages learn; 0 is all."""
-    learning_rate: float | None = None
-    """The highest of its last stage; None is the mode's own."""
-    stage_decay: float = 0.7
-    """Each stage before the last learns so much more slowly than the next (Howard and Ruder,
-    "Universal Language Model Fine-tuning", 2018)."""
-    epochs: int | None = None
-    """The most passes that CNN and classifier make together; None is the mode's own number."""
-    conv_channels: tuple[int, ...] = (16, 32, 64)
-    """Channels of each block of a CNN that learns from nothing. A block halves the frame."""
+    mode: CnnMode = setting("frozen", option="cnn")
+    """Keep the pretrained CNN as it is, fine-tune it, or train a small one from scratch."""
+    finetune_stages: int = setting(2, at_least=0)
+    """Number of stages, counted from the last, that are fine-tuned; 0 is all."""
+    learning_rate: float | None = setting(
+        None, option="cnn_learning_rate", above=0, derived=_by_mode(_CNN_LEARNING_RATES)
+    )
+    """Highest learning rate of the CNN's last stage; earlier stages have less."""
+    stage_decay: float = setting(0.7, option=None, above=0, at_most=1)
+    """Ratio of a stage's learning rate to that of the next (Howard and Ruder, "Universal Language
+    Model Fine-tuning", 2018)."""
+    epochs: int | None = setting(
+        None, option="cnn_epochs", at_least=1, derived=_by_mode(_CNN_EPOCHS)
+    )
+    """Maximum number of epochs in which CNN and classifier train together."""
+    conv_channels: tuple[int, ...] = setting((16, 32, 64), at_least=1, metavar="N,N,...")
+    """Filters of each block of a CNN trained from scratch; every block halves the frame."""
 
-    def __post_init__(self) -> None:
-        self._require_one_of(get_args(CnnMode), "mode")
-        self._require_at_least(0, "finetune_stages")
-        self._require_at_least(1e-8, "learning_rate")
-        self._require_at_least(1, "epochs")
-        if not 0 < self.stage_decay <= 1:
-            raise SettingsError(
-                f"stage_decay must be above 0 and at most 1, got {self.stage_decay}."
-            )
-        if not self.conv_channels or min(self.conv_channels) < 1:
-            raise SettingsError(f"conv_channels must be 1 or more each, got {self.conv_channels}.")
+    def _check(self) -> None:
+        if not self.conv_channels:
+            raise SettingsError("conv_channels must have at least one number.")
 
     @property
     def most_epochs(self) -> int:
-        """Passes at most, whoever chose the number."""
-        return self.epochs or {"frozen": 0, "finetune": 8, "scratch": 40}[self.mode]
+        """Maximum number of epochs, given or derived from the mode."""
+        return self.epochs or _CNN_EPOCHS[self.mode]
 
     @property
     def highest_learning_rate(self) -> float:
-        """Whoever chose it. Pretrained weights are moved gently."""
-        return self.learning_rate or {"frozen": 0.0, "finetune": 1e-4, "scratch": 2e-3}[self.mode]
+        """Highest learning rate, given or derived from the mode."""
+        return self.learning_rate or _CNN_LEARNING_RATES[self.mode]
 
 
 FROZEN = CnnSettings()
@@ -298,76 +261,67 @@ FROZEN = CnnSettings()
 
 
 REFERENCE_NUM_CLIPS = 200
-"""Training clips that the settings of training are meant for; with other numbers of clips, what
-depends on them is scaled."""
+"""Number of training clips that the defaults of training hold for; epochs and penalties are scaled
+for other numbers."""
 _USUAL_EPOCHS, _USUAL_PATIENCE = 40, 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSettings(_Settings):
+class TrainSettings(Settings):
     """How the sequence classifier is fitted to cached features."""
 
-    epochs: int | None = None
-    """The most passes over the training clips; early stopping usually ends sooner. None: 40, or
-    with fewer than 200 clips as many more as make as many steps as 200 clips in 40."""
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    optimizer: Optimizer = "adamw"
-    schedule: Schedule = "cosine"
-    label_smoothing: float = 0.1
-    class_weights: ClassWeights = "balanced"
-    """Weigh the loss so that rare labels count as much as frequent ones."""
-    patience: int | None = None
-    """Stop after so many epochs without a better validation loss; the best weights are kept. None:
-    15, or three eighths of the epochs where that is more."""
-    rgb_penalty: float = 10.0
-    """L2 penalty of the summary's weights on pictures, of 200 training clips; that of N clips is
-    200 / N as high. High: scenes are learned by heart early."""
-    motion_penalty: float = 0.5
-    """The same of the summary's weights on motion images."""
-    flow_penalty: float = 0.5
-    """The same of the summary's weights on flow images."""
-    gradient_clip: float = 1.0
-    """Largest norm of the gradient; LSTMs need a bound."""
-    accumulate: int = 1
-    """Batches whose gradients are added before a step: the effective batch is so many times as
-    large, the memory that of one."""
-    amp: Amp = "off"
-    """Number format of the forward pass while training; the weights stay fp32."""
-    mixup: float = 0.0
-    """Mix each clip with another by a share drawn from Beta(mixup, mixup); 0 mixes nothing."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        self._require_at_least(1, "epochs", "batch_size", "patience", "accumulate")
-        self._require_at_least(0, "weight_decay", "rgb_penalty", "motion_penalty", "seed")
-        self._require_at_least(0, "flow_penalty", "mixup")
-        self._require_at_least(1e-8, "learning_rate", "gradient_clip")
-        self._require_one_of(get_args(Optimizer), "optimizer")
-        self._require_one_of(get_args(Schedule), "schedule")
-        self._require_one_of(get_args(ClassWeights), "class_weights")
-        self._require_one_of(get_args(Amp), "amp")
-        if not 0 <= self.label_smoothing < 1:
-            raise SettingsError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}.")
+    epochs: int | None = setting(None, at_least=1, derived="40; more below 200 clips")
+    """Maximum number of passes over the training clips. Early stopping usually ends sooner. None:
+    40, or with fewer than 200 clips as many as it takes to make the steps of 200 clips in 40."""
+    patience: int | None = setting(None, at_least=1, derived="15, or 3/8 of the epochs if more")
+    """Epochs without a better validation loss after which training stops. The best weights are
+    kept."""
+    batch_size: int = setting(16, at_least=1)
+    """Clips per batch."""
+    learning_rate: float = setting(1e-3, above=0, search=SearchRange(1e-4, 1e-2, log=True))
+    """Highest learning rate of the schedule."""
+    schedule: Schedule = setting("cosine")
+    """Schedule of the learning rate."""
+    seed: int = setting(0, at_least=0)
+    """Random seed; the same seed gives the same result."""
+    optimizer: Optimizer = setting("adamw")
+    """Optimizer."""
+    weight_decay: float = setting(1e-2, at_least=0, search=SearchRange(1e-4, 1e-1, log=True))
+    """Weight decay."""
+    gradient_clip: float = setting(1.0, above=0)
+    """Maximum norm of the gradient."""
+    accumulate: int = setting(1, at_least=1)
+    """Batches per optimizer step: a larger effective batch in the memory of a small one."""
+    amp: Amp = setting("off")
+    """Number format of the forward pass in training; weights stay fp32."""
+    label_smoothing: float = setting(0.1, at_least=0, below=1)
+    """Share of each target that is spread evenly over all labels."""
+    mixup: float = setting(0.0, at_least=0)
+    """Mix pairs of clips by shares from Beta(X, X); 0 mixes nothing."""
+    class_weights: ClassWeights = setting("balanced")
+    """Weights of the labels in the loss; balanced gives rare labels as much as frequent ones."""
+    rgb_penalty: float = setting(10.0, at_least=0, search=SearchRange(0.1, 1000, log=True))
+    """L2 penalty of the linear head's weights on RGB features, for 200 clips. That of N clips is
+    200 / N as high. A low penalty memorizes scenes."""
+    motion_penalty: float = setting(0.5, at_least=0, search=SearchRange(0.01, 100, log=True))
+    """The same penalty for motion features."""
+    flow_penalty: float = setting(0.5, at_least=0, search=SearchRange(0.01, 100, log=True))
+    """The same penalty for optical flow features."""
 
     @property
     def most_epochs(self) -> int:
-        """Passes at most, whoever chose the number."""
+        """Maximum number of epochs, given or by default."""
         return self.epochs or _USUAL_EPOCHS
 
     @property
     def most_patience(self) -> int:
-        """Epochs without gain at most, whoever chose the number."""
+        """Epochs without a better loss, given or by default."""
         return self.patience or max(_USUAL_PATIENCE, 3 * self.most_epochs // 8)
 
     def for_clips(self, num_clips: int) -> Self:
-        """The same with both numbers settled; what was asked for stays.
+        """Return a copy with epochs and patience set for a number of training clips.
 
-        Few clips make few steps an epoch, and it is steps that a network learns by.
-
-        Args:
-            num_clips: to learn from.
+        Few clips make few steps per epoch, so they need more epochs. Values that were given stay.
         """
         steps, usual_steps = (
             math.ceil(clips / (self.batch_size * self.accumulate))
@@ -390,15 +344,16 @@ and run folders that hold these values stay readable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSettings(_Settings):
-    """What must not be on both sides of a split, and what happens when it is."""
+class AuditSettings(Settings):
+    """Which clips must not be on both sides of a split, and what happens if they are."""
 
-    groups: str | None = None
-    """Regular expression for the part of a clip's path that is its group, as a column says it."""
-    strict: bool = False
-    """Stop before training where leakage is found."""
+    groups: str | None = setting(None, metavar="PATTERN")
+    """Regular expression for the part of a clip's path that is its group, such as a person or
+    camera; groups are never split."""
+    strict: bool = setting(False)
+    """Stop with exit code 1 if there is leakage between training and held-out clips."""
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         try:
             re.compile(self.groups or "")
         except re.error as error:
@@ -412,45 +367,42 @@ DEFAULT_AUDIT = AuditSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentSettings(_Settings):
+class SegmentSettings(Settings):
     """How scores of sliding windows become segments. None derives a time from the window length."""
 
-    smoothing_seconds: float | None = None
-    """An action that lasts this long is told from what surrounds it when its scores are e (2.7)
-    times as high; one half as long needs e squared, one twice as long the root of e.
-    0 takes the best label of every moment. None: one window."""
-    min_seconds: float | None = None
-    """Shorter segments become part of the better neighbour. None: half a window."""
-    gap_seconds: float | None = None
-    """Shorter unknown gaps between two segments of one label are closed. None: half a window."""
-    reject_below: float | None = None
-    """Score that a label needs; what has less is unknown and in no segment. None: the best label
-    always stands."""
+    labels: tuple[str, ...] = setting((), option="only", metavar="LABEL")
+    """Write segments of this label only; can be given several times. The other labels still
+    compete. Empty: all."""
+    smoothing_seconds: float | None = setting(
+        None, option="smooth", at_least=0, derived="one window"
+    )
+    """Seconds over which scores are smoothed; 0 takes the best label of every moment. An action of
+    this length is separated from its surroundings if its scores are e (2.7) times as high; one of
+    half the length needs e squared, one of twice the length the root of e."""
+    min_seconds: float | None = setting(None, at_least=0, derived="half a window")
+    """Length of the shortest segment in seconds; shorter ones join the better neighbour."""
+    gap_seconds: float | None = setting(
+        None, option="close_gaps", at_least=0, derived="half a window"
+    )
+    """Longest gap in seconds between two segments of one label that is closed."""
+    reject_below: float | None = setting(None, option=None, at_least=0, at_most=1)
+    """Lowest score of a label; windows below it are unknown and in no segment. None: no limit."""
     max_novelty: float | None = None
-    """Novelty above which a window is unknown, whatever its scores. None: none is too high."""
-    labels: tuple[str, ...] = ()
-    """Labels whose segments are wanted; the others still compete. Empty: all."""
-
-    def __post_init__(self) -> None:
-        for name in ("smoothing_seconds", "min_seconds", "gap_seconds"):
-            if getattr(self, name) is not None:
-                self._require_at_least(0, name)
-        if self.reject_below is not None and not 0 <= self.reject_below <= 1:
-            raise SettingsError(f"reject_below must be from 0 to 1, got {self.reject_below}.")
+    """OOD score above which a window is unknown, whatever its scores. None: no limit."""
 
     def check_labels(self, known: tuple[str, ...]) -> None:
-        """See that wanted labels are some that a model knows.
+        """Check that the model has the labels that are wanted.
 
         Raises:
-            SettingsError: one is not.
+            SettingsError: it does not.
         """
         if unknown := sorted(set(self.labels) - set(known)):
             raise SettingsError(
-                f"The model does not know {', '.join(unknown)}.",
-                hint=f"It knows {', '.join(known)}.",
+                f"The model has no label {', '.join(unknown)}.",
+                hint=f"Its labels: {', '.join(known)}.",
             )
 
     def describe(self) -> str:
-        """What is not left to the window length, in words."""
+        """Return the values that are not derived from the window length, as text."""
         told = {k: v for k, v in self.to_json().items() if v is not None and v != ()}
         return ", ".join(f"{k} {v}" for k, v in told.items()) or "by the windows"

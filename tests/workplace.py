@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from activity_cli.cli import main
+from activity_cli import cli
 
 LABELS = ("walk", "wave", "jump")
 QUICK = ("--epochs", "12", "--patience", "12")
@@ -42,9 +42,8 @@ class Workplace:
             patch.chdir(self.folder)
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            with pytest.raises(SystemExit) as stop:
-                main()
-        return _checked(arguments, code, int(stop.value.code or 0), stdout.text(), stderr.text())
+            ended = cli.run()
+        return _checked(arguments, code, ended, stdout.text(), stderr.text())
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command in a process of its own."""

@@ -1,137 +1,109 @@
 """The command line: each command parses, delegates and prints.
 
-Nothing heavy is imported until a command runs, so `activity --help` answers at once.
-Results go to stdout, progress and messages to stderr. Exit codes: 0 all asked-for files were
-scored; 1 usage, model or environment error; 3 finished, but some files have no score.
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done; 1 an error stopped the
+run; 2 usage error; 3 finished, but some files have no score; 130 interrupted by Ctrl-C. Nothing is
+imported at the top of this module that takes time: Ctrl-C works from here on.
 """
 
 import os
+import signal
 import sys
-from typing import Annotated, NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
+from activity_cli.errors import ActivityError, SettingsError
 
-from activity_cli import __version__
-from activity_cli.cli import (
-    benchmark,
-    cache,
-    check,
-    compare,
-    crossval,
-    evaluate,
-    explain,
-    export,
-    merge,
-    models,
-    predict,
-    sample,
-    settings,
-    train,
-    tune,
-    watch,
-)
-from activity_cli.cli.interrupts import StoppedError
-from activity_cli.errors import ActivityError
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 EXIT_ERROR = 1
-EXIT_USAGE_OF_TYPER = 2
+EXIT_USAGE = 2
+EXIT_SOME_WITHOUT_SCORE = 3
 EXIT_INTERRUPTED = 130
 
-app = typer.Typer(
-    name="activity",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with:  activity predict video.mp4",
-)
+_INTERRUPTED = "Interrupted. Finished work is kept. Run the same command again to resume."
 
 
-def _unwrap(docstring: str) -> str:
-    """Paragraphs on one line each: the terminal's width breaks them, not the source's."""
-    return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))
-
-
-for panel, commands in {
-    "Use a model": (predict, explain, watch, merge),
-    "Make a model": (sample, tune, train, settings),
-    "Measure": (crossval, evaluate, compare, benchmark),
-    "Ship a model": (export,),
-    "Look around": (check, models, cache),
-}.items():
-    for module in commands:
-        name = module.__name__.rpartition(".")[2]
-        command = getattr(module, name)
-        app.command(
-            name,
-            help=_unwrap(command.__doc__),
-            rich_help_panel=panel,
-            epilog=f"Example:  {module.EXAMPLE}",
-        )(command)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"activity {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def activity(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and stop."
-        ),
-    ] = False,
-) -> None:
-    """Name what people do in video: OpenCV frames, a pretrained CNN, an LSTM.
-
-    Offline and on a plain CPU.
-    """
-    del version  # its callback has acted
+class StoppedError(Exception):
+    """The user stopped a command; the message tells what was kept and how to resume."""
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with its code."""
-    sys.exit(_run())
+    """Run the command line as a program: also its imports and its exit end quietly on Ctrl-C."""
+    sys.unraisablehook = _end_on_lost_interrupt
+    code = run()
+    # Threads and worker processes end now, in a second or so; nothing is left to be kept.
+    signal.signal(signal.SIGINT, _end_at_once)
+    sys.exit(code)
 
 
-def _run() -> int:
+def run() -> int:
+    """Run the command line and return its exit code."""
     try:
-        app()
+        from activity_cli.cli.app import app
+
+        code = _exit_code_of(app)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _pipe_closed()
     except ActivityError as error:
         if os.environ.get("ACTIVITY_DEBUG"):
             raise
         _print_error(error)
-        return EXIT_ERROR
+        return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_ERROR
     except StoppedError as stop:
         return _interrupted(str(stop))
     except KeyboardInterrupt:
         return _interrupted()
+    return _interrupted() if code == EXIT_INTERRUPTED else code
+
+
+def _exit_code_of(app: Any) -> int:
+    """Run Typer's app, which ends with SystemExit."""
+    try:
+        app()
     except SystemExit as stop:
-        if stop.code == EXIT_INTERRUPTED:
-            return _interrupted()
-        return EXIT_ERROR if stop.code == EXIT_USAGE_OF_TYPER else int(stop.code or 0)
+        # Rich and Typer turn the error of a closed pipe into exit code 1.
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise stop.__context__ from None
+        return int(stop.code or 0)
     return 0
 
 
-def _interrupted(
-    message: str = "Interrupted. What was finished is kept: features come from the cache the next "
-    "time, rows from the file. The same command goes on.",
-) -> int:
-    typer.echo(message, err=True)
+def _pipe_closed() -> int:
+    """End quietly when nobody reads stdout any more, as `| head -1` does."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    os.dup2(sys.stdout.fileno(), 1)  # what is still buffered goes there when Python ends
+    return EXIT_ERROR
+
+
+def _interrupted(message: str = _INTERRUPTED) -> int:
+    print(message, file=sys.stderr)
     return EXIT_INTERRUPTED
 
 
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    os._exit(EXIT_INTERRUPTED)
+
+
+def _end_on_lost_interrupt(lost: "UnraisableHookArgs") -> None:
+    """End the program where Python cannot raise Ctrl-C, as in callbacks of the import system."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+        return
+    print(_INTERRUPTED, file=sys.stderr, flush=True)
+    os._exit(EXIT_INTERRUPTED)
+
+
 def _print_error(error: ActivityError) -> None:
-    """One line that says what, one that says how on; never markup, never a traceback."""
-    typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    typer.echo(_printable(error.message), err=True)
+    """Print what is wrong in one line, and what to do in another; never markup or a traceback."""
+    label = "\033[1;31mError: \033[0m" if sys.stderr.isatty() else "Error: "
+    print(f"{label}{_printable(error.message)}", file=sys.stderr)
     if error.hint:
-        typer.echo(f"  {_printable(error.hint)}", err=True)
+        print(f"  {_printable(error.hint)}", file=sys.stderr)
 
 
 def _printable(text: str) -> str:
-    """Names on disk may hold bytes that are no text; show them instead of failing on them."""
+    """Escape bytes of file names that are not text."""
     return " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").split("\n"))

@@ -1,4 +1,4 @@
-"""`activity benchmark`: which engine and precision is fastest here, and do they agree?"""
+"""`activity benchmark`: measure speed and agreement of engines and precisions on this machine."""
 
 import json as jsonlib
 from dataclasses import asdict
@@ -19,7 +19,7 @@ _MOST_CLIPS = 16
 
 
 class PrecisionChoice(StrEnum):
-    """Precisions as Typer takes several of: a list of literals it does not know."""
+    """Precisions. Typer accepts a list of an enum, but not of a Literal."""
 
     FP32 = "fp32"
     FP16 = "fp16"
@@ -34,14 +34,14 @@ def benchmark(
     clips: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CLIPS]", help="Videos, folders or lists.", show_default="some are drawn"
+            metavar="[CLIPS]", help="Videos, folders or lists.", show_default="drawn clips"
         ),
     ] = None,
     *,
     precisions: Annotated[
         list[PrecisionChoice] | None,
         typer.Option(
-            "--precision", help="Only these; may be given several times.", show_default="all"
+            "--precision", help="Only this one; can be given several times.", show_default="all"
         ),
     ] = None,
     output: Annotated[
@@ -53,8 +53,8 @@ def benchmark(
 ) -> None:
     """Measure every engine and precision of this machine on one model.
 
-    Each runs in a process of its own: frames per second, time per clip, start, size, memory, and
-    how far its scores are from those of torch. Some take a while: about 20 seconds each.
+    Each runs in its own process. The table shows frames per second, time per clip, start-up time,
+    size, memory, and the difference of scores to those of torch.
     """
     from activity_cli.common.files import new_folder, write_json
     from activity_cli.export.benchmark import run_benchmark

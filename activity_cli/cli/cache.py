@@ -1,4 +1,4 @@
-"""`activity cache`: what is kept on disk to be fast the next time."""
+"""`activity cache`: size of the cache, and clearing it."""
 
 import json as jsonlib
 from pathlib import Path
@@ -14,19 +14,19 @@ EXAMPLE = "activity cache --clear"
 
 def cache(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Remove all of it; it is made anew when needed.")
+        bool, typer.Option("--clear", help="Remove all of it. It is made again when needed.")
     ] = False,
     cache_dir: Annotated[
         Path | None,
         typer.Option(
-            help="The cache folder.",
+            help="Cache folder.",
             envvar="ACTIVITY_CACHE_DIR",
             show_default="the user's cache folder",
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Show how large the cache of features and prepared CNNs is, or clear it."""
+    """Show the size of the cache of features and prepared CNNs, or clear it."""
     from activity_cli.common.paths import cache_sizes, clear_cache
     from activity_cli.report.terminal.console import results_console, show_cache
 

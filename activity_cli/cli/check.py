@@ -1,4 +1,4 @@
-"""`activity check`: decode everything, and say what is damaged, odd or there twice."""
+"""`activity check`: decode every file; report damage, odd properties and duplicates."""
 
 import json as jsonlib
 from pathlib import Path
@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from activity_cli.cli import options
-from activity_cli.cli.interrupts import StoppedError, finish_on_interrupt
+from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, StoppedError, options
+from activity_cli.cli.interrupts import finish_on_interrupt
 from activity_cli.cli.progress import progress_report
 
 EXAMPLE = "activity check clips/ --output check.csv"
-
-EXIT_SOME_DAMAGED = 3
 
 
 def check(
@@ -26,14 +24,14 @@ def check(
     *,
     pattern: Annotated[
         list[str] | None,
-        typer.Option(help="Only files that match, e.g. '*.mp4'; several may be given."),
+        typer.Option(help="Only files that match, e.g. '*.mp4'; can be given several times."),
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out files that match, e.g. '*/old/*'.")
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Videos decoded at a time.", min=1, show_default="one per core"),
+        typer.Option(help="Videos decoded at the same time.", min=1, show_default="one per core"),
     ] = None,
     timeout: Annotated[
         float, typer.Option(help="Seconds that the decoding of one file may take.")
@@ -45,11 +43,11 @@ def check(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Decode everything, and say what is damaged, odd or there twice.
+    """Decode every file; report damage, odd properties and duplicates.
 
-    Each file is decoded to its end in a process of its own: a crash or a hang costs that file.
-    Copies are found also where they were re-encoded, resized or trimmed; in labelled data the
-    report says which of them cross labels, groups, splits or folds.
+    Each file is decoded to its end in a worker process, so a file that crashes or hangs does not
+    stop the others. Re-encoded, resized and trimmed copies are found as well; for labelled data
+    the report lists copies across labels, groups, splits or folds.
     """
     from activity_cli.data.inspection.checks import FileCheck
     from activity_cli.data.inspection.inventory import take_inventory
@@ -90,6 +88,6 @@ def check(
         if not quiet:
             messages_console().print(f"Rows: {output}", style="dim", markup=False)
     if stop.is_set():
-        raise StoppedError(f"Interrupted: {num_done} of {num_files} files were checked.")
+        raise StoppedError(f"Interrupted. {num_done} of {num_files} files were checked.")
     if found.overview.num_unsound:
-        raise typer.Exit(EXIT_SOME_DAMAGED)
+        raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

@@ -1,4 +1,4 @@
-"""`activity compare`: runs side by side, and whether their difference means anything."""
+"""`activity compare`: runs side by side, with the significance of their differences."""
 
 import json as jsonlib
 from dataclasses import replace
@@ -25,7 +25,7 @@ def compare(
     *,
     machine: options.EngineOptions,
     speed: Annotated[
-        bool, typer.Option("--speed/--no-speed", help="Measure here how long a clip takes.")
+        bool, typer.Option("--speed/--no-speed", help="Measure the time per clip on this machine.")
     ] = True,
     output: Annotated[
         Path | None, typer.Option(help="File for a row per run: .csv or .json.")
@@ -34,17 +34,19 @@ def compare(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Put runs side by side: figures, cost, settings that differ, and what chance explains.
+    """Compare runs: metrics, cost, settings and the significance of differences.
 
-    Each run is compared with the first, clip by clip; a p-value is given where both have
-    measured the same clips.
+    Each run is compared with the first one, clip by clip. There is a p-value if both measured the
+    same clips.
     """
     from activity_cli.evaluation.comparison import compare_with_first, differing_settings, read_run
     from activity_cli.report.terminal import comparison as report_of
     from activity_cli.report.terminal.console import messages_console, results_console
 
     if len(runs) < 2:
-        raise SettingsError("One run has nothing to be compared with.", hint="Name two or more.")
+        raise SettingsError(
+            "A comparison needs two runs or more.", hint="Add the folder of another run."
+        )
     if output is not None:
         report_of.check_comparison_file(output, overwrite=overwrite)
     read = [read_run(folder) for folder in runs]

@@ -1,29 +1,32 @@
-"""`activity crossval`: how well would a model do on clips, people or places it has not seen?"""
+"""`activity crossval`: measure by cross-validation on clips, people or places held out."""
 
 import json as jsonlib
 import tomllib
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from activity_cli.cli import options
-from activity_cli.cli.augment_options import AugmentOptions
-from activity_cli.cli.cnn_options import CnnOptions
-from activity_cli.cli.command_line import this_command
+from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
-from activity_cli.cli.settings_option import SettingsFile, settings_text
-from activity_cli.cli.train_options import (
-    AuditOptions,
-    ClipOptions,
-    FoldOptions,
-    LabelOptions,
-    NetworkOptions,
-    TrainOptions,
-)
+from activity_cli.cli.settings import SettingsFile, settings_text
+from activity_cli.cli.train_options import AugmentOptions, ClipOptions, FoldOptions, LabelOptions
 from activity_cli.errors import SettingsError
+from activity_cli.setting_fields import setting
+from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
 
 EXAMPLE = "activity crossval clips --folds 5 --compare"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalOptions(FoldOptions):
+    """How clips are assigned to folds, and what else runs on these folds."""
+
+    compare: bool = setting(False)
+    """Also measure baselines: majority label, single frame, and mean pooling."""
 
 
 @options.with_option_groups
@@ -34,17 +37,17 @@ def crossval(
     machine: options.MachineOptions,
     clip: ClipOptions,
     augmentation: AugmentOptions,
-    network: NetworkOptions,
-    training: TrainOptions,
-    cnn: CnnOptions,
+    network: NetworkSettings,
+    training: TrainSettings,
+    cnn: CnnSettings,
     labels: LabelOptions,
-    audit: AuditOptions,
-    folds: FoldOptions,
+    audit: AuditSettings,
+    folds: CrossvalOptions,
     settings: SettingsFile = None,
     ensemble: Annotated[
         bool,
         typer.Option(
-            "--ensemble", help="Keep the networks of all folds as one model, in the output folder."
+            "--ensemble", help="Save the networks of all folds as one model in the output folder."
         ),
     ] = False,
     output: Annotated[
@@ -55,14 +58,13 @@ def crossval(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure by k-fold cross-validation: every clip is scored by a model that never saw it.
+    """Measure by k-fold cross-validation, on clips held out from training.
 
-    Folds are drawn by label, and by group where the data has groups, so that no person, camera
-    or source is in training and held out at once.
+    Folds are stratified by label. If the data has groups, such as a person, camera or source, no
+    group is in training and held out at the same time.
     """
-    del settings  # its values are in the options by now
+    del settings  # the options have its values by now
     from activity_cli.common.files import new_folder
-    from activity_cli.data.splits import make_folds
     from activity_cli.model.folder import MODEL_SUBFOLDER
     from activity_cli.report.assembly import crossval_evidence
     from activity_cli.report.html.page import write_report
@@ -74,11 +76,11 @@ def crossval(
 
     if ensemble and output is None:
         raise SettingsError(
-            "--ensemble makes a model, which needs a place.", hint="Add --output runs/NAME."
+            "--ensemble needs a folder for its model.", hint="Add --output runs/NAME."
         )
-    if ensemble and cnn.settings().mode != "frozen":
+    if ensemble and cnn.mode != "frozen":
         raise SettingsError(
-            "--ensemble takes networks on one CNN, so it must not be changed.",
+            "--ensemble needs the same CNN in every fold, so the CNN cannot be trained.",
             hint="Use --cnn frozen, or train one model.",
         )
     if output is not None:
@@ -86,20 +88,14 @@ def crossval(
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
-            clip.data_config(machine, report, cnn.settings(), augmentation.settings()),
-            deal=lambda dataset: make_folds(
-                dataset,
-                num_folds=folds.folds,
-                fold_column=folds.fold_column,
-                group_column=folds.group_column,
-                seed=training.seed,
-            ),
-            network=network.settings(),
-            settings=training.settings(),
-            cnn=cnn.settings(),
+            clip.data_config(machine, report, cnn, augmentation.chosen()),
+            deal=partial(folds.deal, seed=training.seed),
+            network=network,
+            settings=training,
+            cnn=cnn,
             compare=folds.compare,
             background=labels.background_label,
-            audit=audit.settings(),
+            audit=audit,
         )
     text = settings_text(context)
     evidence = crossval_evidence(run, command=this_command(), settings=tomllib.loads(text))
@@ -112,8 +108,8 @@ def crossval(
                 run,
                 output / MODEL_SUBFOLDER,
                 name=output.resolve().name,
-                network=network.settings(),
-                settings=training.settings(),
+                network=network,
+                settings=training,
             )
             write_ensemble_card(model, run, command=metrics["command"])
     if json:

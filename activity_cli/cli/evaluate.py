@@ -1,4 +1,4 @@
-"""`activity evaluate`: how well does a model do on these labelled clips?"""
+"""`activity evaluate`: measure a model on labelled clips."""
 
 import json as jsonlib
 from pathlib import Path
@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from activity_cli.cli import options
-from activity_cli.cli.command_line import this_command
-from activity_cli.cli.predict import EXIT_SOME_WITHOUT_SCORE
+from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
+from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
 
 EXAMPLE = "activity evaluate runs/gym new_clips --output results"
@@ -24,7 +23,7 @@ def evaluate(
     *,
     machine: options.MachineOptions,
     reject: options.Reject = "off",
-    test_views: options.TestViews = 1,
+    tta: options.TestTimeAugmentation = 1,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
@@ -35,7 +34,7 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled clips.
 
-    The figures mean something only for clips that the model was not trained on.
+    Use clips that the model was not trained on; on training clips accuracy is overestimated.
     """
     from activity_cli.common.files import new_folder
     from activity_cli.data.dataset import load_dataset
@@ -57,7 +56,7 @@ def evaluate(
             cache_dir=machine.cache,
             engine=machine.asked_engine(),
             decoders=machine.decoders(),
-            test_views=test_views,
+            test_views=tta,
             on_prepare=report.note,
         )
         probe = probe_order(predictor, model)

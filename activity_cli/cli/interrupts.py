@@ -1,4 +1,4 @@
-"""Ctrl-C once: what has begun is finished, or the watch ends. Twice: it ends at once."""
+"""The first Ctrl-C finishes what has begun; the second one ends the program at once."""
 
 import signal
 import threading
@@ -7,16 +7,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class StoppedError(Exception):
-    """The user stopped a command that has said what became of it; the message is the last word."""
-
-
 @contextmanager
 def finish_on_interrupt(note: Callable[[str], None]) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second one is a KeyboardInterrupt as ever."""
+    """Yield an event that the first Ctrl-C sets; the second one is a KeyboardInterrupt."""
     stop = threading.Event()
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # ignored, or somebody else's
+    if before is not signal.default_int_handler:  # ignored, or handled by another program
         yield stop
         return
 
@@ -25,7 +21,7 @@ def finish_on_interrupt(note: Callable[[str], None]) -> Iterator[threading.Event
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        note("Finishing the files that have begun; Ctrl-C once more stops at once.")
+        note("Finishing the files in progress. Press Ctrl-C again to stop at once.")
 
     signal.signal(signal.SIGINT, on_interrupt)
     try:
@@ -36,7 +32,7 @@ def finish_on_interrupt(note: Callable[[str], None]) -> Iterator[threading.Event
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; the second time they end the program as ever."""
+    """Yield an event that Ctrl-C and SIGTERM set; the second one ends the program."""
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -46,7 +42,10 @@ def stop_on_signals() -> Iterator[threading.Event]:
         signal.signal(number, before[signal.Signals(number)])
 
     for number, handler in before.items():
-        if handler in (signal.default_int_handler, signal.SIG_DFL):  # not ignored, nobody else's
+        if handler in (
+            signal.default_int_handler,
+            signal.SIG_DFL,
+        ):  # not handled elsewhere
             signal.signal(number, on_signal)
     try:
         yield stop

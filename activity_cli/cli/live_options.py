@@ -2,47 +2,30 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from activity_cli.cli.option_groups import option
+from activity_cli.setting_fields import setting
 
 if TYPE_CHECKING:
     from activity_cli.predict.live.events import EventSettings
-
-_SOURCE, _EVENTS = "Source", "Events"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
     """How the source is read, and when the watch ends."""
 
-    for_: Annotated[
-        float | None,
-        option("--for", panel=_SOURCE, text="Stop after so many seconds.", metavar="SECONDS"),
-    ] = None
-    until_idle: Annotated[
-        float | None,
-        option(
-            panel=_SOURCE,
-            text="Stop when nothing new has come for so many seconds.",
-            metavar="SECONDS",
-        ),
-    ] = None
-    max_reconnects: Annotated[
-        int | None,
-        option(
-            panel=_SOURCE, text="Give up after so many attempts in a row.", min=0, metavar="COUNT"
-        ),
-    ] = None
-    open_timeout: Annotated[
-        float, option(panel=_SOURCE, text="Seconds that a stream may take to open.")
-    ] = 10.0
-    read_timeout: Annotated[
-        float, option(panel=_SOURCE, text="Seconds without a frame after which it counts as lost.")
-    ] = 5.0
-    decoder_threads: Annotated[
-        int, option(panel=_SOURCE, text="Each but the first holds a frame back.", min=1)
-    ] = 1
+    for_: float | None = setting(None, metavar="SECONDS")
+    """Stop after this many seconds."""
+    until_idle: float | None = setting(None, metavar="SECONDS")
+    """Stop when nothing new has come for this many seconds."""
+    max_reconnects: int | None = setting(None, at_least=0, metavar="COUNT")
+    """Give up after this many failed attempts in a row."""
+    open_timeout: float = setting(10.0)
+    """Seconds that a stream may take to open."""
+    read_timeout: float = setting(5.0)
+    """Seconds without a frame after which the source counts as lost."""
+    decoder_threads: int = setting(1, at_least=1)
+    """Decoder threads; each one after the first delays the picture by a frame."""
 
     @property
     def for_seconds(self) -> float:
@@ -59,44 +42,20 @@ class SourceOptions:
 class EventOptions:
     """When an event starts, and what is done about it."""
 
-    alert: Annotated[
-        list[str] | None,
-        option(
-            panel=_EVENTS,
-            text="Label to look out for; several may be given. Without it every change of label "
-            "that lasts is an event.",
-            metavar="LABEL",
-        ),
-    ] = None
-    min_score: Annotated[
-        float | None,
-        option(
-            panel=_EVENTS,
-            text="Score that starts an event; below three quarters of it ends.",
-            show_default="0.8 for alerts",
-        ),
-    ] = None
-    min_seconds: Annotated[
-        float,
-        option(panel=_EVENTS, text="How long it has to last to start or end an event."),
-    ] = 1.0
-    cool_down: Annotated[
-        float,
-        option(panel=_EVENTS, text="Seconds after an alert in which its label starts none."),
-    ] = 5.0
-    run: Annotated[
-        str | None,
-        option(
-            panel=_EVENTS,
-            text="Program to run when an event starts, with ACTIVITY_LABEL, ACTIVITY_SCORE and "
-            "ACTIVITY_TIME in its environment.",
-            metavar="COMMAND",
-        ),
-    ] = None
-    post: Annotated[
-        str | None,
-        option(panel=_EVENTS, text="Address to post starting events to, as JSON.", metavar="URL"),
-    ] = None
+    alert: tuple[str, ...] = setting((), metavar="LABEL")
+    """Label that starts an alert; can be given several times. Without it every change of label that
+    lasts is an event."""
+    min_score: float | None = setting(None, derived="0.8 for alerts")
+    """Score that starts an event; it ends below three quarters of that."""
+    min_seconds: float = setting(1.0)
+    """Seconds that a score has to last to start or end an event."""
+    cool_down: float = setting(5.0)
+    """Seconds after an alert in which the same label starts no other one."""
+    run: str | None = setting(None, metavar="COMMAND")
+    """Program to run when an event starts, with ACTIVITY_LABEL, ACTIVITY_SCORE and ACTIVITY_TIME in
+    its environment."""
+    post: str | None = setting(None, metavar="URL")
+    """Address to post starting events to, as JSON."""
 
     def settings(self) -> "EventSettings":
         """The settings that these options say.
@@ -107,7 +66,7 @@ class EventOptions:
         from activity_cli.predict.live.events import EventSettings
 
         return EventSettings(
-            alerts=tuple(self.alert or ()),
+            alerts=self.alert,
             min_score=self.min_score,
             min_seconds=self.min_seconds,
             cool_down_seconds=self.cool_down,

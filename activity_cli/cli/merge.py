@@ -1,4 +1,4 @@
-"""`activity merge`: the results of several machines as one file."""
+"""`activity merge`: join the results of several machines into one file."""
 
 import json as jsonlib
 from pathlib import Path
@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from activity_cli.cli import options
+from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
 
 EXAMPLE = "activity merge shards/*.csv --output all.csv"
-
-EXIT_SOME_WITHOUT_SCORE = 3
 
 
 def merge(
@@ -19,11 +17,9 @@ def merge(
         typer.Argument(metavar="FILES", help="Results of predict: .csv, .jsonl or .parquet."),
     ],
     *,
-    output: Annotated[
-        Path, typer.Option(help="File for the rows of all: .csv, .jsonl or .parquet.")
-    ],
+    output: Annotated[Path, typer.Option(help="File for all rows: .csv, .jsonl or .parquet.")],
     partial: Annotated[
-        bool, typer.Option("--partial", help="Merge though a shard is missing.")
+        bool, typer.Option("--partial", help="Merge even if a shard is missing.")
     ] = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -31,10 +27,10 @@ def merge(
 ) -> None:
     """Join files of results into one, with one row per path, sorted by path.
 
-    Checks that they belong together: the same columns, model, engine and precision, every shard
-    there. The same row twice counts once; a row with a score comes before one without, and one of
-    a later version of a video before an earlier one. Journals beside the files are merged as
-    well, so that predict goes on from the output.
+    The files must have the same columns, model, engine and precision, and no shard may be missing.
+    Equal rows count once. A row with a score replaces one without, and the row of a later version
+    of a video replaces an earlier one. Journals beside the files are merged as well, so that
+    predict can resume from the output.
     """
     from activity_cli.predict.results.merging import merge_results
     from activity_cli.report.terminal.console import messages_console, show_merged

@@ -1,36 +1,46 @@
-"""Options in groups: a command takes a group as one parameter, such as `network: NetworkOptions`.
+"""Settings as options: a command has a parameter such as `network: NetworkSettings`.
 
-`with_option_groups` shows each of the group's fields to Typer as an option of its own.
+`with_option_groups` shows each setting of the dataclass to Typer as an option of its own.
 """
 
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from activity_cli.setting_fields import Option, build, options_of
 
-def option(*names: str, panel: str, text: str, **details: Any) -> Any:
-    """An option in a panel of the help."""
-    return typer.Option(*names, rich_help_panel=panel, help=text, **details)
+_PANELS = {
+    "machine": "Reading videos",
+    "engine": "Reading videos",
+    "reading": "Source",
+    "clip": "Reading videos",
+    "cnn": "CNN",
+    "lengths": "Windows",
+    "windows": "Long videos",
+    "batch": "Many files",
+    **dict.fromkeys(("labels", "audit", "split", "folds"), "Data"),
+}
+"""Panel of the help for a group, by the name of the parameter; for others that name itself."""
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter whose type is an option group by the group's options.
+    """Replace each parameter whose type is a dataclass by the options of that dataclass.
 
-    Typer reads a command's signature; this gives it one in which every field of a group is a
-    parameter of its own, and puts the values back together when the command is called.
+    Typer reads a command's signature. This gives it one in which every setting is a parameter, and
+    builds the dataclasses from their values when the command is called.
     """
     signature = inspect.signature(command, eval_str=True)
     groups = groups_of(command)
 
     @wraps(command)
     def expanded(**values: Any) -> None:
-        for name, group in groups.items():
-            options = {field: values.pop(field) for field in fields_of(group)}
-            values[name] = group(**options)
+        for table, group in groups.items():
+            names = [option.name for option in options_of(group)]
+            values[table] = build(group, {name: values.pop(name) for name in names})
         command(**values)
 
     parameters = list(_expand(signature.parameters.values()))
@@ -40,22 +50,43 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def groups_of(command: Callable[..., None]) -> dict[str, type]:
-    """The option groups of a command, by the names of its parameters."""
+    """Return the dataclasses of a command by the names of their parameters."""
     signature = inspect.signature(inspect.unwrap(command), eval_str=True)
     return {p.name: p.annotation for p in signature.parameters.values() if _is_group(p)}
 
 
-def fields_of(group: type) -> dict[str, inspect.Parameter]:
-    """The options of a group by name, as parameters of a function."""
-    return dict(inspect.signature(group, eval_str=True).parameters)
-
-
 def _is_group(parameter: inspect.Parameter) -> bool:
-    return is_dataclass(parameter.annotation)
+    return isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
 
 
 def _expand(parameters: Iterable[inspect.Parameter]) -> Iterable[inspect.Parameter]:
     for parameter in parameters:
-        inner = fields_of(parameter.annotation).values() if _is_group(parameter) else (parameter,)
-        for one in inner:
-            yield one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        if _is_group(parameter):
+            for option in options_of(parameter.annotation, table=parameter.name):
+                yield _parameter(option)
+        else:
+            yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """An option as Typer reads it from a signature."""
+    extra = option.setting
+    switch = option.flag
+    if option.kind is bool and option.default and "/" not in switch:
+        switch = f"{switch}/--no-{switch.removeprefix('--')}"
+    details = typer.Option(
+        switch,
+        help=option.text,
+        rich_help_panel=_PANELS.get(option.table, option.table.capitalize()),
+        min=extra.at_least if option.kind is not str else None,
+        max=extra.at_most if option.kind is not str else None,
+        metavar=extra.metavar,
+        envvar=extra.envvar,
+        show_default=extra.derived or True,
+    )
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=option.default,
+        annotation=Annotated[option.kind, details],
+    )

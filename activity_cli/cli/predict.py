@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activity_cli.cli import options
-from activity_cli.cli.batch_options import BatchOptions, ClusterOptions
+from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
 from activity_cli.cli.interrupts import finish_on_interrupt
+from activity_cli.cli.predict_options import BatchOptions, ClusterOptions, WindowOptions
 from activity_cli.cli.progress import ProgressReport, progress_report
-from activity_cli.cli.window_options import WindowOptions
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from activity_cli.types import FileResult
 
 EXAMPLE = "activity predict footage/ --model runs/gym --output scores.csv"
-
-EXIT_SOME_WITHOUT_SCORE = 3
 
 
 @options.with_option_groups
@@ -39,14 +36,15 @@ def predict(
     windows: WindowOptions,
     cluster: ClusterOptions,
     model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
-    top_k: Annotated[int, typer.Option(help="Labels to give per video.", min=1)] = 3,
+    top_k: Annotated[int, typer.Option(help="Labels to report per video.", min=1)] = 3,
     all_scores: Annotated[
-        bool, typer.Option("--all-scores", help="Rows give the score of every label.")
+        bool, typer.Option("--all-scores", help="Put the score of every label into the rows.")
     ] = False,
     reject: options.Reject = "off",
-    test_views: options.TestViews = 1,
+    tta: options.TestTimeAugmentation = 1,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither look features up nor keep them.")
+        bool,
+        typer.Option("--no-cache", help="Neither read features from the cache nor write them."),
     ] = False,
     output: Annotated[
         Path | None, typer.Option(help="File for one row per video: .csv, .jsonl or .parquet.")
@@ -55,11 +53,11 @@ def predict(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Name the action in a video and say when it happens, or score many videos.
+    """Recognize the action in a video and when it happens, or score many videos.
 
-    Every file gets one row with one status, and no score is made up for a file that cannot be
-    read. The same command again does only what is missing, changed or was not finished. A name
-    that begins with a dash comes after two dashes: activity predict -- -odd.mp4
+    Every file gets one row with one status. Unreadable files are reported without a score. Run
+    again to resume: only new, changed or unfinished files are scored. Put two dashes before a name
+    that begins with a dash: activity predict -- -odd.mp4
     """
     from activity_cli.predict.batch import score_files
     from activity_cli.predict.predictor import Tally
@@ -75,9 +73,7 @@ def predict(
     if batch.dry_run:
         console.results_console().print(console.show_plan(paths, output))
         return
-    segment_files = SegmentOutputs(
-        windows.segments or (), paths, output=output, overwrite=overwrite
-    )
+    segment_files = SegmentOutputs(windows.segments, paths, output=output, overwrite=overwrite)
     wishes = windows.pictures(overwrite=overwrite)
     wishes.check(paths)
     tally, shown, found = Tally(), [], []
@@ -91,7 +87,7 @@ def predict(
                 model,
                 machine,
                 sliding=windows.sliding(_watch_seconds(report, is_alone=len(paths) == 1)),
-                test_views=test_views,
+                tta=tta,
                 remember=not no_cache,
                 verify_content=batch.verify_content,
                 on_prepare=report.note,
@@ -164,7 +160,7 @@ def predict(
 
 
 def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":
-    """What shows how far a long video has come: a bar, or beside that of the batch."""
+    """Return what shows the progress of a long video: a bar, or text beside the batch's bar."""
     from activity_cli.report.terminal.console import describe_long_video
 
     def on_seconds(path: Path, done: float, total: float) -> None:

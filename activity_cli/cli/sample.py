@@ -17,7 +17,7 @@ def sample(
     seed: options.Seed = 0,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="Draw only this action; may be given several times."),
+        typer.Option(help="Draw only this action; can be given several times."),
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:

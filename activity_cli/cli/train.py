@@ -1,31 +1,23 @@
-"""`activity train`: learn the actions in a folder of labelled clips."""
+"""`activity train`: train a model on a folder of labelled clips."""
 
 import json as jsonlib
 import math
+import shlex
 import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activity_cli.cli import options, run_options
-from activity_cli.cli.augment_options import AugmentOptions
-from activity_cli.cli.cnn_options import CnnOptions
-from activity_cli.cli.command_line import go_on_command, this_command
-from activity_cli.cli.interrupts import StoppedError
+from activity_cli.cli import StoppedError, options
+from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
-from activity_cli.cli.settings_option import SettingsFile, settings_text
-from activity_cli.cli.train_options import (
-    AuditOptions,
-    ClipOptions,
-    LabelOptions,
-    NetworkOptions,
-    SplitOptions,
-    TrainOptions,
-)
+from activity_cli.cli.settings import SettingsFile, read_below, settings_text
+from activity_cli.cli.train_options import AugmentOptions, ClipOptions, LabelOptions, SplitOptions
+from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,6 +25,18 @@ if TYPE_CHECKING:
     from activity_cli.training.loop.log import TrainingLog
 
 EXAMPLE = "activity train clips --name gym"
+
+_RUN = "Run"
+
+
+def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
+    """Take the options that are not given from the run that is resumed."""
+    if folder is not None:
+        from activity_cli.training.resuming import require_checkpoint
+
+        require_checkpoint(folder)
+        read_below(context, folder)
+    return folder
 
 
 @options.with_option_groups
@@ -43,30 +47,72 @@ def train(
     machine: options.MachineOptions,
     clip: ClipOptions,
     augmentation: AugmentOptions,
-    network: NetworkOptions,
-    training: TrainOptions,
-    cnn: CnnOptions,
+    network: NetworkSettings,
+    training: TrainSettings,
+    cnn: CnnSettings,
     labels: LabelOptions,
-    audit: AuditOptions,
+    audit: AuditSettings,
     split: SplitOptions,
     settings: SettingsFile = None,
-    name: run_options.Name = None,
-    output: run_options.Output = Path("runs"),
-    resume: run_options.Resume = None,
-    time_limit: run_options.TimeLimit = None,
-    preview: run_options.Preview = None,
-    dry_run: run_options.DryRun = False,
-    tensorboard: run_options.TensorBoard = True,
+    name: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=_RUN, help="Name of the run.", show_default="the data's name"),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(rich_help_panel=_RUN, help="Folder that holds the runs.")
+    ] = Path("runs"),
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_RUN,
+            help="Resume this run with its options. --epochs, --patience and --time-limit may be"
+            " higher than before.",
+            callback=_read_run,
+            is_eager=True,
+            metavar="RUN",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=_RUN,
+            help="Minutes after which no further epoch starts; --resume continues.",
+            min=0,
+        ),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_RUN,
+            help="Write a picture, .png, of what the network would see, and stop.",
+            metavar="FILE",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            rich_help_panel=_RUN,
+            help="Run one batch through all steps, estimate the time, and stop.",
+        ),
+    ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            rich_help_panel=_RUN,
+            help="Write TensorBoard files into the run folder, if it is installed.",
+        ),
+    ] = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn actions from your own labelled clips.
+    """Train a model on your own labelled clips.
 
     DATA is a folder such as clips/wave/1.mp4, clips/run/2.mp4, or a CSV with the columns
-    path,label and, if you like, group (person, camera: never split apart), split (train, val,
-    test), start and end (seconds).
+    path,label and optionally group (person, camera: never split), split (train, val, test), start
+    and end (seconds).
     """
-    del settings  # its values are in the options by now
+    del settings  # the options have its values by now
     from activity_cli.report.assembly import training_evidence
     from activity_cli.report.figures.contact_sheet import save_preview
     from activity_cli.report.html.page import write_report
@@ -85,14 +131,14 @@ def train(
     with init_distributed() as team, progress_report(quiet=quiet or not team.is_main) as report:
         plan = Plan(
             data=data,
-            data_config=clip.data_config(machine, report, cnn.settings(), augmentation.settings()),
-            network=network.settings(),
-            settings=training.settings(),
-            cnn=cnn.settings(),
+            data_config=clip.data_config(machine, report, cnn, augmentation.chosen()),
+            network=network,
+            settings=training,
+            cnn=cnn,
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
-            audit=audit.settings(),
+            audit=audit,
         )
         if preview is not None:
             if team.is_main:
@@ -107,7 +153,7 @@ def train(
         with (
             run_folder(output, name or data.resolve().stem, old=resume, team=team) as folder,
             TrainingLog(folder, tensorboard=tensorboard, quiet=not team.is_main) as log,
-            _saying_how_to_go_on(data, folder, log),
+            _explain_how_to_resume(data, folder, log),
         ):
             session = Session(
                 on_epoch=log,
@@ -135,20 +181,21 @@ def train(
 
 
 @contextmanager
-def _saying_how_to_go_on(data: Path, folder: Path, log: "TrainingLog") -> Iterator[None]:
-    """After Ctrl-C, once there is something to go on with."""
+def _explain_how_to_resume(data: Path, folder: Path, log: "TrainingLog") -> Iterator[None]:
+    """End Ctrl-C with the command that resumes the run, once there is an epoch to resume from."""
     try:
         yield
     except KeyboardInterrupt:
         if log.last is None:
             raise
+        command = shlex.join(["activity", "train", str(data), "--resume", str(folder)])
         raise StoppedError(
-            f"Interrupted after epoch {log.last.epoch}. Go on with:  {go_on_command(data, folder)}"
+            f"Interrupted after epoch {log.last.epoch}. Resume with:  {command}"
         ) from None
 
 
 def _print(result: "dict[str, Any] | RenderableType") -> None:
-    """As JSON, or for people; a path stays in one line."""
+    """Print JSON or a Rich renderable; a path stays on one line."""
     from activity_cli.report.terminal.console import results_console
 
     if isinstance(result, str):

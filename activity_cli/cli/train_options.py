@@ -1,87 +1,42 @@
-"""Options of learning: clips, network and training."""
+"""Options of train, crossval and tune that are not settings of one stage alone."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import typer
-
-from activity_cli.cli.option_groups import option
-from activity_cli.cli.options import READING, Background, MachineOptions, Seed
+from activity_cli.cli.options import MachineOptions
+from activity_cli.errors import SettingsError
+from activity_cli.setting_fields import setting
 from activity_cli.settings import (
+    AUGMENT_AMOUNTS,
     DEFAULT_BACKBONE,
     NO_VIEWS,
-    STREAM_CHOICES,
-    Amp,
-    AuditSettings,
     AugmentSettings,
-    ClassWeights,
     ClipSettings,
     CnnSettings,
-    NetworkSettings,
-    Optimizer,
-    Pooling,
-    Schedule,
-    StreamChoice,
-    TrainSettings,
 )
 
 if TYPE_CHECKING:
     from activity_cli.cli.progress import ProgressReport
+    from activity_cli.data.dataset import Dataset
+    from activity_cli.data.splits import Folds
     from activity_cli.features.labelled import DataConfig
 
-_CLIP, _NETWORK, _TRAIN = ClipSettings(), NetworkSettings(), TrainSettings()
 _SCRATCH_FRAME = 32
-"""Side of the frames of a CNN that learns from nothing, unless asked for: enough for figures."""
+"""Side of the frames of a CNN trained from scratch, by default: enough for drawn figures."""
+_LIMITS = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise": 0.9}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipOptions:
     """How a video becomes a clip, and which CNN reads it."""
 
-    backbone: Annotated[
-        str, option(panel=READING, text="Pretrained CNN; `activity models` lists them.")
-    ] = DEFAULT_BACKBONE
-    streams: Annotated[
-        StreamChoice,
-        option(
-            panel=READING,
-            text="Pictures, motion images, or both fused; flow: optical flow, all: with it.",
-        ),
-    ] = "both"
-    frames: Annotated[
-        int, option(panel=READING, text="Frames per clip, spread evenly over it.", min=1)
-    ] = _CLIP.num_frames
-    window: Annotated[
-        float | None,
-        option(
-            panel=READING,
-            text="Cut longer clips and pieces into windows of so many seconds.",
-            show_default="each is one clip",
-        ),
-    ] = None
-    frame_size: Annotated[
-        int | None,
-        option(
-            panel=READING,
-            text="Side of the square that the CNN sees, in pixels.",
-            show_default="the CNN's own; 32 from scratch",
-            min=1,
-        ),
-    ] = None
-
-    steady: Annotated[
-        bool,
-        option(
-            "--steady/--as-filmed",
-            panel=READING,
-            text="Take the camera's shaking out of motion images.",
-        ),
-    ] = _CLIP.steady
-
-    channels: Annotated[
-        Literal["3", "1"],
-        option(panel=READING, text="What the CNN sees: 3 is RGB, 1 grey (--cnn scratch alone)."),
-    ] = "3"
+    backbone: str = setting(DEFAULT_BACKBONE)
+    """Pretrained CNN; `activity models` lists them."""
+    settings: ClipSettings
+    frame_size: int | None = setting(None, at_least=1, derived="the CNN's own; 32 from scratch")
+    """Side of the square frame that the CNN sees, in pixels."""
+    window: float | None = setting(None, derived="each is one clip")
+    """Cut longer clips and pieces into windows of this many seconds."""
 
     def data_config(
         self,
@@ -90,23 +45,18 @@ class ClipOptions:
         cnn: CnnSettings,
         augment: AugmentSettings = NO_VIEWS,
     ) -> "DataConfig":
-        """All that the reading of labelled clips needs.
+        """Return what reading labelled clips needs.
 
         Raises:
-            BackboneError: the CNN is unknown or its weights are not to be had.
-            SettingsError: it cannot see such frames.
+            BackboneError: the CNN is unknown, or its weights are neither here nor on the network.
+            SettingsError: it cannot take such frames.
         """
         from activity_cli.features.backbones import find_backbone, scratch_backbone
         from activity_cli.features.labelled import DataConfig
 
         found = None if cnn.mode == "scratch" else find_backbone(self.backbone)
-        clip = ClipSettings(
-            num_frames=self.frames,
-            frame_size=self.frame_size or (found.frame_size if found else _SCRATCH_FRAME),
-            streams=STREAM_CHOICES[self.streams],
-            steady=self.steady,
-            channels=int(self.channels),
-        )
+        own_size = found.frame_size if found else _SCRATCH_FRAME
+        clip = replace(self.settings, frame_size=self.frame_size or own_size)
         backbone = found or scratch_backbone(clip, cnn.conv_channels)
         backbone.check_frames(clip)
         return DataConfig(
@@ -123,182 +73,81 @@ class ClipOptions:
         )
 
 
-_NETWORK_PANEL = "Network"
-
-
 @dataclass(frozen=True, kw_only=True)
-class NetworkOptions:
-    """The sequence classifier."""
+class AugmentOptions:
+    """Augmented copies of training clips."""
 
-    temporal: Annotated[
-        Literal["lstm", "mean"],
-        option(panel=_NETWORK_PANEL, text="What reads the sequence: an LSTM, or mean pooling."),
-    ] = "lstm"
-    pooling: Annotated[
-        Pooling, option(panel=_NETWORK_PANEL, text="How the LSTM's outputs become one vector.")
-    ] = _NETWORK.pooling
-    hidden_size: Annotated[int, option(panel=_NETWORK_PANEL, text="LSTM units per direction.")] = (
-        _NETWORK.hidden_size
+    settings: AugmentSettings
+    augment: tuple[str, ...] = setting(
+        (), metavar="KIND", derived="all but reverse; flip unless a label names a side"
     )
-    layers: Annotated[int, option(panel=_NETWORK_PANEL, text="LSTM layers.")] = _NETWORK.num_layers
-    bidirectional: Annotated[
-        bool,
-        option("--bidirectional/--one-way", panel=_NETWORK_PANEL, text="Read it both ways."),
-    ] = _NETWORK.bidirectional
-    projection_size: Annotated[
-        int, option(panel=_NETWORK_PANEL, text="Size of each stream before they are fused.")
-    ] = _NETWORK.projection_size
-    dropout: Annotated[
-        float, option(panel=_NETWORK_PANEL, text="Share of units dropped while training.")
-    ] = _NETWORK.dropout
+    # A docstring is a literal: a test compares the list with AUGMENTATIONS.
+    """What differs between copies; can be given several times: flip, rotate, zoom, shift, colour,
+    blur, noise, speed, jitter, crop, reverse."""
+    augment_strength: float = setting(1.0, at_least=0)
+    """Factor of all changes; 2 is twice as strong."""
 
-    def settings(self) -> NetworkSettings:
-        """The settings that these options say."""
-        return NetworkSettings(
-            temporal=self.temporal,
-            pooling=self.pooling,
-            hidden_size=self.hidden_size,
-            num_layers=self.layers,
-            bidirectional=self.bidirectional,
-            projection_size=self.projection_size,
-            dropout=self.dropout,
-        )
+    def chosen(self) -> AugmentSettings:
+        """Return the augmentation that these options ask for.
 
-
-_TRAINING = "Training"
-_STEPS = "Training: steps"
-_LOSS = "Training: loss and balance"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """How the sequence classifier is fitted."""
-
-    epochs: Annotated[
-        int | None,
-        option(
-            panel=_TRAINING,
-            text="The most passes over the training clips.",
-            show_default="40; more where clips are few",
-        ),
-    ] = _TRAIN.epochs
-    patience: Annotated[
-        int | None,
-        option(
-            panel=_TRAINING,
-            text="Epochs without gain before it stops early.",
-            show_default="15, or 3/8 of the epochs",
-        ),
-    ] = _TRAIN.patience
-    batch_size: Annotated[int, option(panel=_TRAINING, text="Clips per batch.")] = _TRAIN.batch_size
-    learning_rate: Annotated[
-        float, option(panel=_TRAINING, text="The highest of the schedule.")
-    ] = _TRAIN.learning_rate
-    schedule: Annotated[Schedule, option(panel=_TRAINING, text="Course of the learning rate.")] = (
-        _TRAIN.schedule
-    )
-    seed: Seed = _TRAIN.seed
-    optimizer: Annotated[Optimizer, option(panel=_STEPS, text="Optimizer.")] = _TRAIN.optimizer
-    weight_decay: Annotated[float, option(panel=_STEPS, text="Weight decay.")] = _TRAIN.weight_decay
-    gradient_clip: Annotated[float, option(panel=_STEPS, text="Largest norm of the gradient.")] = (
-        _TRAIN.gradient_clip
-    )
-    accumulate: Annotated[
-        int, option(panel=_STEPS, text="Batches per step, where memory is short.", min=1)
-    ] = _TRAIN.accumulate
-    amp: Annotated[
-        Amp, option(panel=_STEPS, text="Half precision while training; bf16 works on a CPU too.")
-    ] = _TRAIN.amp
-    label_smoothing: Annotated[
-        float, option(panel=_LOSS, text="Share of doubt put into every label.")
-    ] = _TRAIN.label_smoothing
-    mixup: Annotated[
-        float,
-        option(panel=_LOSS, text="Mix clips by shares from Beta(X, X), 0.2 say; 0 does not."),
-    ] = _TRAIN.mixup
-    class_weights: Annotated[
-        ClassWeights, option(panel=_LOSS, text="Let rare labels count like frequent ones.")
-    ] = _TRAIN.class_weights
-    rgb_penalty: Annotated[
-        float, option(panel=_LOSS, text="L2 penalty on what pictures show, at 200 clips.")
-    ] = _TRAIN.rgb_penalty
-    motion_penalty: Annotated[
-        float, option(panel=_LOSS, text="L2 penalty on how much moves, at 200 clips.")
-    ] = _TRAIN.motion_penalty
-    flow_penalty: Annotated[
-        float, option(panel=_LOSS, text="L2 penalty on how it moves (flow), at 200 clips.")
-    ] = _TRAIN.flow_penalty
-
-    def settings(self) -> TrainSettings:
-        """The settings that these options say."""
-        return TrainSettings(**vars(self))
+        Raises:
+            SettingsError: they exclude each other.
+        """
+        amounts = {
+            name: min(self.augment_strength * getattr(NO_VIEWS, name), _LIMITS.get(name, 1e9))
+            for name in AUGMENT_AMOUNTS
+        }
+        wanted = replace(self.settings, **amounts)
+        if self.augment:
+            wanted = wanted.only(self.augment)
+        if not wanted.num_views and wanted != NO_VIEWS:
+            raise SettingsError(
+                "--augment and --augment-strength need augmented copies.", hint="Add --views 2."
+            )
+        return wanted
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions:
     """What labels stand for."""
 
-    background_label: Background = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditOptions:
-    """What must not be on both sides of a split."""
-
-    groups: Annotated[
-        str | None,
-        typer.Option(
-            help="Regex for the part of a path that says who or where: never split apart.",
-            metavar="PATTERN",
-        ),
-    ] = None
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Stop, exit code 1, where leakage is found."),
-    ] = False
-
-    def settings(self) -> AuditSettings:
-        """The settings that these options say."""
-        return AuditSettings(groups=self.groups, strict=self.strict)
+    background_label: str | None = setting(None)
+    """Label of the clips in which nothing happens."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """How clips are parted for one training."""
+    """How clips are split for one training run."""
 
-    val_fraction: Annotated[
-        float,
-        typer.Option(
-            help="Share of the clips that chooses the best epoch; below 100, inner folds do."
-        ),
-    ] = 0.15
-    test_fraction: Annotated[
-        float, typer.Option(help="Share of the clips held out to measure on.")
-    ] = 0.15
+    val_fraction: float = setting(0.15)
+    """Share of the clips that chooses the best epoch; below 100 clips, inner folds choose it."""
+    test_fraction: float = setting(0.15)
+    """Share of the clips that is held out to measure the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DealOptions:
-    """How clips are dealt to the folds of a cross-validation."""
+class FoldOptions:
+    """How clips are assigned to the folds of a cross-validation."""
 
-    folds: Annotated[int, typer.Option(help="How many folds to draw.", min=2)] = 5
-    fold_column: Annotated[
-        str | None, typer.Option(help="Column of the CSV that says each clip's fold.")
-    ] = None
-    group_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column whose values stay together, such as camera.",
-            show_default="group, where the data has it",
-        ),
-    ] = None
+    folds: int = setting(5, at_least=2)
+    """Number of folds."""
+    fold_column: str | None = setting(None)
+    """Column of the CSV with each clip's fold."""
+    group_column: str | None = setting(None, derived="group, if the data has it")
+    """Column whose values stay together, such as camera."""
 
+    def deal(self, dataset: "Dataset", *, seed: int, num_folds: int | None = None) -> "Folds":
+        """Return the folds of a data set, as many as the options ask for by default.
 
-@dataclass(frozen=True, kw_only=True)
-class FoldOptions(DealOptions):
-    """How clips are dealt to folds, and what else is run on them."""
+        Raises:
+            DataError: the data has no such column, or is too small.
+        """
+        from activity_cli.data.splits import make_folds
 
-    compare: Annotated[
-        bool,
-        typer.Option("--compare", help="Also run majority, single-frame and mean-pool heads."),
-    ] = False
+        return make_folds(
+            dataset,
+            num_folds=num_folds or self.folds,
+            fold_column=self.fold_column,
+            group_column=self.group_column,
+            seed=seed,
+        )

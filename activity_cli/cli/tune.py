@@ -6,20 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from activity_cli.cli import options
-from activity_cli.cli.command_line import this_command
-from activity_cli.cli.interrupts import StoppedError
+from activity_cli.cli import StoppedError, options
+from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import ProgressReport, progress_report
-from activity_cli.cli.settings_option import SettingsFile, settings_keys
-from activity_cli.cli.train_options import (
-    AuditOptions,
-    ClipOptions,
-    DealOptions,
-    NetworkOptions,
-    TrainOptions,
-)
+from activity_cli.cli.settings import SettingsFile, settings_keys
+from activity_cli.cli.train_options import ClipOptions, FoldOptions
 from activity_cli.cli.tune_options import SearchOptions
-from activity_cli.settings import FROZEN
+from activity_cli.settings import FROZEN, AuditSettings, NetworkSettings, TrainSettings
 
 if TYPE_CHECKING:
     from activity_cli.training.tuning.run import Listener
@@ -40,10 +33,10 @@ def tune(
     *,
     machine: options.MachineOptions,
     clip: ClipOptions,
-    network: NetworkOptions,
-    training: TrainOptions,
-    audit: AuditOptions,
-    folds: DealOptions,
+    network: NetworkSettings,
+    training: TrainSettings,
+    audit: AuditSettings,
+    folds: FoldOptions,
     search: SearchOptions,
     settings: SettingsFile = None,
     output: Annotated[
@@ -69,14 +62,12 @@ def tune(
     folder = output or Path("tuning") / data.resolve().stem
     with progress_report(quiet=quiet) as report:
         data_config = clip.data_config(machine, report, FROZEN)
-        base = Candidate(
-            clip=data_config.clip, network=network.settings(), training=training.settings()
-        )
+        base = Candidate(clip=data_config.clip, network=network, training=training)
         decoders = machine.decoders()
         plan = search.plan(
             base,
             folds,
-            audit.settings(),
+            audit,
             seed=training.seed,
             num_workers=decoders.num_workers,
         )

@@ -10,8 +10,8 @@ import typer
 from activity_cli.cli import options
 from activity_cli.cli.interrupts import stop_on_signals
 from activity_cli.cli.live_options import EventOptions, SourceOptions
+from activity_cli.cli.predict_options import LengthOptions
 from activity_cli.cli.progress import progress_report
-from activity_cli.cli.window_options import LengthOptions
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:

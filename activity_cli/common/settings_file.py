@@ -1,12 +1,8 @@
-"""Settings as a TOML file: read with the mistakes named, written with the help above each key.
-
-What keys there are is told from outside: the command line derives them from its options.
-"""
+"""Settings as a TOML file: read with errors that name the key, written with help above each key."""
 
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from activity_cli.common.files import is_folder
 from activity_cli.common.tables import read_text
 from activity_cli.errors import DataError, SettingsError
+from activity_cli.setting_fields import Option
 from activity_cli.settings import REMOVED_SETTINGS
 
 SETTINGS_FILE = "settings.toml"
@@ -32,52 +29,15 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """One thing that a settings file can say."""
-
-    table: str
-    name: str
-    kind: Any
-    """bool, int, float, str, Path, a Literal of strings, a list of these, or one of them | None."""
-    text: str
-    """What it means, in a sentence."""
-    default: Any
-    without: str = ""
-    """What a default of None amounts to."""
-    minimum: float | None = None
-    maximum: float | None = None
-
-    @property
-    def kinds(self) -> tuple[Any, ...]:
-        """What its value may be, without None: TOML has none, and leaves the key out."""
-        union = get_origin(self.kind) in {Union, UnionType}
-        return tuple(
-            k for k in (get_args(self.kind) if union else [self.kind]) if k is not NoneType
-        )
-
-    def problem(self, value: Any) -> str:
-        """Why the key cannot have this value; empty when it can."""
-        if not any(_is_of(value, kind) for kind in self.kinds):
-            wanted = " or ".join(_describe(kind) for kind in self.kinds)
-            return f"{_toml(value)} is not {wanted}."
-        if isinstance(value, int | float):
-            if self.minimum is not None and value < self.minimum:
-                return f"it must be at least {self.minimum:g}, not {value:g}."
-            if self.maximum is not None and value > self.maximum:
-                return f"it must be at most {self.maximum:g}, not {value:g}."
-        return ""
-
-
-def read_settings(path: Path, keys: Sequence[Key]) -> dict[str, Any]:
-    """Values by the names of their keys.
+def read_settings(path: Path, keys: Sequence[Option]) -> dict[str, Any]:
+    """Return the values of a settings file by the names of their keys.
 
     Args:
         path: the file, or a run folder that holds one.
-        keys: what it may say.
+        keys: all keys that it may have.
 
     Raises:
-        SettingsError: it is no TOML, or a key or a value in it is wrong.
+        SettingsError: it is not TOML, or a key or a value in it is wrong.
     """
     path = path / SETTINGS_FILE if is_folder(path) else path
     try:
@@ -90,7 +50,7 @@ def read_settings(path: Path, keys: Sequence[Key]) -> dict[str, Any]:
             'TOML has tables such as [training], then lines such as epochs = 40 or streams = "rgb"'
         )
         raise SettingsError(f"{path}: {error}.", hint=hint) from error
-    known = {(key.table, key.name): key for key in keys}
+    known = {(key.table, name): key for key in keys for name in _names(key)}
     values: dict[str, Any] = {}
     for table, name, value in _entries(content, {key.table for key in keys}):
         key = known.get((table, name))
@@ -99,18 +59,18 @@ def read_settings(path: Path, keys: Sequence[Key]) -> dict[str, Any]:
             continue
         if key is None:
             raise _unknown(path, table, name, keys)
-        if problem := key.problem(value):
+        if problem := _problem(key, value):
             raise SettingsError(f"{path}, {_place(table, name)}: {problem}", hint=key.text)
-        values[name] = float(value) if float in key.kinds else value
+        values[key.name] = float(value) if float in _kinds(key) else value
     return values
 
 
-def write_settings(keys: Sequence[Key], values: Mapping[str, Any], *, header: str = "") -> str:
-    """A settings file as text, with what each key means above it.
+def write_settings(keys: Sequence[Option], values: Mapping[str, Any], *, header: str = "") -> str:
+    """Return the text of a settings file, with the help of each key above it.
 
     Args:
-        keys: all that it is to say, in this order, each table in one piece.
-        values: by name of the key; what is None or missing becomes a comment.
+        keys: in order, those of a table together.
+        values: by name of the key; None or a missing one becomes a comment.
         header: lines for the top, which become comments.
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
@@ -124,7 +84,7 @@ def write_settings(keys: Sequence[Key], values: Mapping[str, Any], *, header: st
 
 
 def _entries(content: Mapping[str, Any], tables: set[str]) -> list[tuple[str, str, Any]]:
-    """(table, key, value) of all that a file says; the table of loose keys is empty."""
+    """Return (table, key, value) of everything in a file; the table of loose keys is empty."""
     found = []
     for name, value in content.items():
         if isinstance(value, dict) and (name in tables or value):
@@ -147,14 +107,14 @@ def _check_removed(path: Path, table: str, name: str, value: Any) -> None:
         )
 
 
-def _unknown(path: Path, table: str, name: str, keys: Sequence[Key]) -> SettingsError:
-    """The error for a key that is not known there, with the place or the name that was meant."""
+def _unknown(path: Path, table: str, name: str, keys: Sequence[Option]) -> SettingsError:
+    """Return the error for an unknown key, with the key that was probably meant."""
     names = [key.name for key in keys]
     plain = name.replace("-", "_").lower()
     close = get_close_matches(plain, names, n=1, cutoff=0.6)
     message = f"{path}: there is no setting {_place(table, name)}"
     if not close:
-        hint = "`activity settings` prints all that there are."
+        hint = "`activity settings` prints all settings."
         return SettingsError(f"{message}.", hint=hint)
     key = next(key for key in keys if key.name == close[0])
     return SettingsError(
@@ -187,12 +147,30 @@ def _describe(kind: Any) -> str:
     return _KINDS[kind]
 
 
-def _help(key: Key) -> str:
-    """What the key means, what it can be, and what happens without it."""
-    literals = [kind for kind in key.kinds if get_origin(kind) is Literal]
+def _names(key: Option) -> tuple[str, ...]:
+    """Its name, and the one that files of earlier versions have."""
+    return (key.name, key.setting.formerly) if key.setting.formerly else (key.name,)
+
+
+def _kinds(key: Option) -> tuple[Any, ...]:
+    """Types of its value without None: TOML has no null, the key is left out."""
+    union = get_origin(key.kind) in {Union, UnionType}
+    return tuple(k for k in (get_args(key.kind) if union else [key.kind]) if k is not NoneType)
+
+
+def _problem(key: Option, value: Any) -> str:
+    """Return why the key cannot have this value; empty when it can."""
+    if any(_is_of(value, kind) for kind in _kinds(key)):
+        return f"it {problem}." if (problem := key.setting.problem(value)) else ""
+    return f"{_toml(value)} is not {' or '.join(map(_describe, _kinds(key)))}."
+
+
+def _help(key: Option) -> str:
+    """Return the help of a key, with its choices and what happens without it."""
+    literals = [kind for kind in _kinds(key) if get_origin(kind) is Literal]
     choices = f" One of {', '.join(get_args(literals[0]))}." if literals else ""
-    without = f" Without it: {key.without}." if key.default is None and key.without else ""
-    return f"{key.text}{choices}{without}"
+    derived = key.setting.derived if key.default is None else ""
+    return f"{key.text}{choices}{f' Default: {derived}.' if derived else ''}"
 
 
 def _toml(value: Any) -> str:

@@ -32,7 +32,7 @@ def write_example(
 ) -> str:
     """The program's text; its argument is a video. It runs in the folder of the files."""
     clip = description.clip
-    made = {**_STACKS, "earlier": "steadied"} if clip.steady else _STACKS
+    made = {**_STACKS, "earlier": "steadied"} if clip.stabilize else _STACKS
     stacks: dict[str, str] = {role: made[role] for role in frame_roles(clip)}
     if "whole" in files:
         inputs = {name: f"{stack}[None]" for name, stack in stacks.items()}
@@ -46,7 +46,7 @@ def write_example(
         f"{_load(format, files)}"
         f"{_read_frames(clip)}"
         f"{_pair_frames(clip) if clip.compares_frames else ''}"
-        f"{_steady_frames(clip) if clip.compares_frames and clip.steady else ''}"
+        f"{_steady_frames(clip) if clip.compares_frames and clip.stabilize else ''}"
         f"{_find_flow(made['earlier']) if 'flow' in clip.streams else ''}"
         f"{score}"
         "print(labels[scores[0].argmax()], scores[0].max())\n"

@@ -151,7 +151,7 @@ def stack_roles(
     wanted: list[FrameRole] = ["frames"] if "rgb" in settings.streams else []
     wanted += ["earlier", "later"] if settings.compares_frames else []
     images = {role: np.stack(frames[role]) for role in wanted if frames[role]}
-    if settings.steady and "earlier" in images:
+    if settings.stabilize and "earlier" in images:
         images["earlier"] = steady(images["earlier"], images["later"])
     if "flow" in settings.streams and "earlier" in images:
         images["flow"] = flow_images(images["earlier"], images["later"])

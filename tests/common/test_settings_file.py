@@ -5,9 +5,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from activity_cli.cli.settings_option import default_settings_text, settings_keys
 
 from activity_cli.cli import app
-from activity_cli.cli.settings_option import default_settings_text, settings_keys
 from activity_cli.common.settings_file import Key, read_settings, write_settings
 from activity_cli.errors import SettingsError
 from tests.workplace import Workplace

@@ -261,7 +261,7 @@ def test_other_engines_are_never_mixed(tmp_path: Path) -> None:
 
 
 def test_the_command_counts_and_never_overwrites(tmp_path: Path) -> None:
-    from activity_cli.cli import app
+    from activity_cli.cli.app import app
 
     first = score(tmp_path / "1.csv", [result_of(tmp_path / f"{n}.mp4") for n in range(4)])
     output = tmp_path / "out" / "all.jsonl"

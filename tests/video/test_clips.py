@@ -14,7 +14,7 @@ from activity_cli.video.reader import PacketTimes, VideoReader, iter_frames, rea
 from activity_cli.video.sampling import partner_indices, sample_indices
 from tests.media import DrawClip, drifting_pictures, noise_pictures
 
-SMALL = ClipSettings(steady=False, num_frames=8, frame_size=32)
+SMALL = ClipSettings(stabilize=False, num_frames=8, frame_size=32)
 SPARSE = ClipSettings(num_frames=2, frame_size=32)  # far enough apart in 200 frames to seek
 Seconds = NDArray[np.float64]
 

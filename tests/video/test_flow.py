@@ -39,7 +39,7 @@ def test_a_shaking_camera_is_no_flow() -> None:
     before, after = list(scene(left=14)), list(scene(left=14, shift=3))
 
     def flow(*, steady: bool) -> Images:
-        settings = ClipSettings(frame_size=SIDE, streams=("flow",), steady=steady)
+        settings = ClipSettings(frame_size=SIDE, streams=("flow",), stabilize=steady)
         roles = stack_roles({"frames": [], "earlier": before, "later": after}, settings)
         return images_by_stream(roles, settings)["flow"]
 

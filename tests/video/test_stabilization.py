@@ -32,7 +32,9 @@ def motion(earlier: Images, later: Images, settings: ClipSettings) -> NDArray[np
 @pytest.mark.parametrize("channels", [3, 1])
 def test_a_shaking_camera_leaves_a_still_scene_grey(channels: int) -> None:
     settings = ClipSettings(frame_size=SIDE, streams=("motion",), channels=channels)
-    as_filmed = ClipSettings(frame_size=SIDE, streams=("motion",), channels=channels, steady=False)
+    as_filmed = ClipSettings(
+        frame_size=SIDE, streams=("motion",), channels=channels, stabilize=False
+    )
     before = scene(shift=(0, 0), ball=40, channels=channels)
     after = scene(shift=(2, -3), ball=40, channels=channels)
 
@@ -46,7 +48,7 @@ def test_a_shaking_camera_leaves_a_still_scene_grey(channels: int) -> None:
 
 def test_who_moves_before_a_still_camera_is_left_as_filmed() -> None:
     settings = ClipSettings(frame_size=SIDE, streams=("motion",))
-    as_filmed = ClipSettings(frame_size=SIDE, streams=("motion",), steady=False)
+    as_filmed = ClipSettings(frame_size=SIDE, streams=("motion",), stabilize=False)
     before, after = scene(shift=(0, 0), ball=30), scene(shift=(0, 0), ball=36)
 
     moved = motion(before, after, settings)

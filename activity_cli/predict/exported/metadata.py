@@ -118,7 +118,7 @@ def describe_preprocessing(description: ModelDescription) -> str:
             f"{clip.motion_step_seconds:.4f} s before it, at least one frame before; for the "
             "video's first frame, `earlier` is that frame and `later` the next one."
         )
-    if clip.compares_frames and clip.steady:
+    if clip.compares_frames and clip.stabilize:
         lines.append(
             "Shift `earlier` by as much as phase correlation says that the whole picture has moved "
             f"(OpenCV's phaseCorrelate, Hanning window; response at least {MIN_RESPONSE:g}, "

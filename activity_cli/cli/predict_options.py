@@ -1,0 +1,236 @@
+"""Options of predict: windows over long videos, batches of files, clusters."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from activity_cli.cli.options import MachineOptions
+from activity_cli.errors import SettingsError
+from activity_cli.setting_fields import setting
+from activity_cli.settings import SegmentSettings
+
+if TYPE_CHECKING:
+    from activity_cli.predict.batch import FailureLimit
+    from activity_cli.predict.long_video import OnSeconds
+    from activity_cli.predict.predictor import Predictor
+    from activity_cli.predict.results.result_file import ResumePolicy
+    from activity_cli.predict.sliding import Sliding
+    from activity_cli.report.overlay.outputs import PictureWishes
+    from activity_cli.video.sources import Found
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthOptions:
+    """How long windows are, and how far apart."""
+
+    window: float | None = setting(None, derived="length of the model's training clips")
+    """Length of a window in seconds."""
+    stride: float | None = setting(None, derived="a quarter of a window")
+    """Seconds from the start of a window to the start of the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowOptions(LengthOptions):
+    """How windows slide over videos that are longer than a clip."""
+
+    whole: bool = setting(False)
+    """Score every video as one clip, without windows."""
+    segment_settings: SegmentSettings
+    segments: tuple[Path, ...] = setting((), metavar="FILE")
+    """File for the segments: .csv, .jsonl, .parquet, .srt, .vtt, .eaf, .txt, .fiftyone.json or
+    .labelstudio.json; can be given several times."""
+    storyboard: Path | None = setting(None, metavar="FILE")
+    """Picture of scores and thumbnails, .png."""
+    save_video: Path | None = setting(None, metavar="FILE")
+    """Copy of the video with label and scores drawn in, .mp4."""
+    clips_dir: Path | None = setting(None, metavar="FOLDER")
+    """Folder for the segments as videos."""
+
+    def pictures(self, *, overwrite: bool) -> "PictureWishes":
+        """Return the files to make of each video."""
+        from activity_cli.report.overlay.outputs import PictureWishes
+
+        return PictureWishes(
+            save_video=self.save_video,
+            storyboard=self.storyboard,
+            clips_dir=self.clips_dir,
+            overwrite=overwrite,
+        )
+
+    def sliding(self, on_seconds: "OnSeconds") -> "Sliding | None":
+        """Return how windows slide, or None for --whole.
+
+        Raises:
+            SettingsError: options exclude each other.
+        """
+        from activity_cli.predict.sliding import Sliding
+
+        if not self.whole:
+            return Sliding(
+                window_seconds=self.window,
+                stride_seconds=self.stride,
+                segments=self.segment_settings,
+                on_seconds=on_seconds,
+            )
+        if self.window or self.stride or self.segment_settings != SegmentSettings():
+            raise SettingsError(
+                "--whole scores a video as one clip, so there are no windows to set.",
+                hint="Remove --whole, or all options of windows and segments.",
+            )
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """Which files are scored, and when again."""
+
+    pattern: tuple[str, ...] = setting(())
+    """Only files that match, e.g. '*.mp4'; can be given several times."""
+    exclude: tuple[str, ...] = setting(())
+    """Leave out files that match, e.g. '*/old/*'."""
+    shard: str | None = setting(None, metavar="I/N")
+    """Part of the files for one of N machines, e.g. 2/3."""
+    dry_run: bool = setting(False)
+    """Show how many files would be scored, and stop."""
+    retry_failed: bool = setting(False)
+    """Score files without a score again."""
+    verify_content: bool = setting(False)
+    """Detect changed files by content instead of size and time."""
+    max_failures: str | None = setting(None, metavar="N|P%")
+    """Stop if more files than this have no score: 10, or 5%."""
+
+    def select(self, found: "list[Found]") -> list[Path]:
+        """Return the files to score.
+
+        Raises:
+            DataError: the patterns leave nothing.
+            SettingsError: the shard is not I/N.
+        """
+        from activity_cli.video.sources import Shard, select
+
+        return select(
+            found,
+            patterns=self.pattern,
+            exclude=self.exclude,
+            shard=Shard.parse(self.shard) if self.shard else None,
+        )
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What a journal keeps of these options: only the same shard resumes its file.
+
+        Raises:
+            SettingsError: the shard is not I/N.
+        """
+        from activity_cli.predict.batch import SHARD
+        from activity_cli.video.sources import Shard
+
+        return {SHARD: str(Shard.parse(self.shard))} if self.shard else {}
+
+    def going_on(self, *, overwrite: bool) -> "ResumePolicy":
+        """Return when a file that has a row is scored again."""
+        from activity_cli.predict.results.result_file import ResumePolicy
+
+        return ResumePolicy(
+            overwrite=overwrite,
+            retry_failed=self.retry_failed,
+            verify_content=self.verify_content,
+        )
+
+    def failure_limit(self) -> "FailureLimit | None":
+        """Return how many files without a score stop the batch.
+
+        Raises:
+            SettingsError: it is not a number.
+        """
+        from activity_cli.predict.batch import FailureLimit
+
+        return FailureLimit.parse(self.max_failures) if self.max_failures else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Whether a cluster scores the files, and what each worker gets of it."""
+
+    cluster: str | None = setting(None, metavar="auto|local|HOST:PORT")
+    """Score on a Ray cluster: a running one (auto), one started here (local), or the address of its
+    head."""
+    cpus_per_worker: int = setting(1, at_least=1)
+    """Cores of a worker; each worker loads one model."""
+    gpus_per_worker: float = setting(0.0, at_least=0)
+    """GPUs of a worker; 0.5 shares one."""
+    cluster_workers: str | None = setting(
+        None, metavar="N|MIN,MAX", derived="as many as there is room for"
+    )
+    """Number of workers: 4, or between 2 and 8 as there is room: 2,8."""
+
+    def connected(self, on_note: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Connect to the cluster, if there is to be one.
+
+        Raises:
+            ClusterError: there is none.
+            MissingExtraError: Ray is not installed.
+        """
+        if self.cluster is None:
+            return nullcontext()
+        from activity_cli.predict.cluster.connection import connect
+
+        return connect(self.cluster, on_note=on_note)
+
+    def load_predictor(
+        self,
+        model: str,
+        machine: MachineOptions,
+        *,
+        sliding: "Sliding | None",
+        tta: int,
+        remember: bool,
+        verify_content: bool,
+        on_prepare: Callable[[str], None],
+    ) -> "Predictor":
+        """Load a model, ready to score on this machine or on the connected cluster.
+
+        Raises:
+            ActivityError: as `prediction.load_predictor` and `cluster.ClusterPredictor`.
+        """
+        if self.cluster is None:
+            from activity_cli.predict.predictor import load_predictor
+
+            return load_predictor(
+                model,
+                cache_dir=machine.cache,
+                engine=machine.asked_engine(),
+                remember=remember,
+                decoders=machine.decoders(),
+                sliding=sliding,
+                test_views=tta,
+                on_prepare=on_prepare,
+            )
+        from activity_cli.predict.cluster.driver import ClusterPredictor, Workers
+        from activity_cli.predict.cluster.worker import Recipe
+        from activity_cli.predict.long_video import no_seconds
+
+        least, most = 1, None
+        if self.cluster_workers is not None:
+            least, most = Workers.parse_count(self.cluster_workers)
+        recipe = Recipe(
+            model=model,
+            engine=machine.engine,
+            device=machine.device,
+            precision=machine.precision,
+            cache_dir=machine.cache_dir.absolute() if machine.cache_dir else None,
+            remember=remember,
+            decoders=machine.decoders(num_cores=self.cpus_per_worker),
+            # Workers do not report how much of a video they have scored.
+            sliding=replace(sliding, on_seconds=no_seconds) if sliding else None,
+            test_views=tta,
+            num_threads=self.cpus_per_worker,
+            hash_content=verify_content,
+        )
+        workers = Workers(
+            num_cpus=self.cpus_per_worker, num_gpus=self.gpus_per_worker, least=least, most=most
+        )
+        may_grow = self.cluster != "local"
+        return ClusterPredictor(recipe, workers, may_grow=may_grow, on_note=on_prepare)
