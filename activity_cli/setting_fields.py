@@ -239,7 +239,7 @@ def _help(group: type, name: str) -> str:
     """The first sentence of a field's docstring."""
     for cls in group.__mro__:
         if text := _docstrings(cls.__module__).get((cls.__name__, name)):
-            return re.split(r"(?<=\.)\s+(?=[A-Z])", " ".join(text.split()))[0]
+            return re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(text.split()))[0]
     return ""
 
 

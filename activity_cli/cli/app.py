@@ -42,14 +42,15 @@ def _write_sections(command: Any, context: Any, formatter: Any) -> None:
 
     Typer draws them with Rich, whose import takes longer than all the rest of `activity --help`.
     """
-    sections: dict[str, list[tuple[str, str]]] = {}
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for param in command.get_params(context):
         if record := param.get_help_record(context):
             kind = "Arguments" if param.param_type_name == "argument" else "Options"
             sections.setdefault(param.rich_help_panel or kind, []).append(record)
     for title, records in sections.items():
-        with formatter.section(title):
-            formatter.write_dl(records)
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 class Command(TyperCommand):

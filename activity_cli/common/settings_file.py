@@ -79,7 +79,9 @@ def write_settings(keys: Sequence[Option], values: Mapping[str, Any], *, header:
         for key in members:
             lines += [f"# {line}" for line in wrap(_help(key), _WIDTH - 2)]
             value = values.get(key.name)
-            lines.append(f"# {key.name} =" if value is None else f"{key.name} = {_toml(value)}")
+            lines.append(
+                f"# {key.name} =" if value in (None, []) else f"{key.name} = {_toml(value)}"
+            )
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

@@ -173,7 +173,7 @@ def views_at_test_time(count: int, labels: Iterable[str]) -> tuple[View, ...]:
         sided = " of a model whose labels name a side" if len(views) < MOST_TEST_VIEWS else ""
         raise SettingsError(
             f"There are 1 to {len(views)} test-time views{sided}, not {count}.",
-            hint=f"Use --test-views {len(views)} or fewer.",
+            hint=f"Use --tta {len(views)} or fewer.",
         )
     return tuple(views[:count])
 

@@ -5,19 +5,20 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from activity_cli.cli.settings_option import default_settings_text, settings_keys
 
-from activity_cli.cli import app
-from activity_cli.common.settings_file import Key, read_settings, write_settings
+from activity_cli.cli.app import app
+from activity_cli.cli.settings import settings_keys
+from activity_cli.common.settings_file import read_settings, write_settings
 from activity_cli.errors import SettingsError
+from activity_cli.setting_fields import Option
 from tests.workplace import Workplace
 
 KEYS = settings_keys()
 
 
-def test_the_defaults_as_a_file_are_read_back_as_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "settings.toml"
-    path.write_text(default_settings_text())
+def test_the_defaults_as_a_file_are_read_back_as_they_are(workplace: Workplace) -> None:
+    path = workplace.folder / "settings.toml"
+    path.write_text(workplace.run("settings").stdout)
 
     read = read_settings(path, KEYS)
 
@@ -26,7 +27,7 @@ def test_the_defaults_as_a_file_are_read_back_as_they_are(tmp_path: Path) -> Non
 
 
 def test_any_text_survives(tmp_path: Path) -> None:
-    names = Key(table="labels", name="names", kind=list[str] | None, text="Names.", default=None)
+    names = Option(table="labels", name="names", kind=list[str] | None, text="Names.")
     odd = ['a "b" \\ c', "größe 日本", "two\nlines\ttab", "[red] # no comment", "\x7f\u2028"]
     path = tmp_path / "a.toml"
     path.write_text(write_settings([names], {"names": odd}), encoding="utf-8")
@@ -42,12 +43,12 @@ def test_any_text_survives(tmp_path: Path) -> None:
         ("learning-rate = 0.1", "no setting learning-rate; did you mean [training] learning_rate?"),
         ("[training]\nepochs = 3.5", "[training] epochs: 3.5 is not a whole number"),
         ("[training]\nepochs = true", "[training] epochs: true is not a whole number"),
-        ("[training]\nepochs = 0", "epochs must be at least 1"),
-        ("[network]\ndropout = 1.5", "dropout must be in [0, 1), got 1.5"),
-        ("[network]\nlayers = 0", "num_layers must be at least 1"),
+        ("[training]\nepochs = 0", "[training] epochs: it must be at least 1, got 0"),
+        ("[network]\ndropout = 1.5", "[network] dropout: it must be below 1, got 1.5"),
+        ("[network]\nlayers = 0", "[network] layers: it must be at least 1, got 0"),
         ("[network]\ndropout = nan", "[network] dropout: nan is not a number"),
         ('[clip]\nstreams = "rbg"', "is not one of both, rgb, motion"),
-        ("[clip]\nframes = 0", "[clip] frames: it must be at least 1, not 0"),
+        ("[clip]\nframes = 0", "[clip] frames: it must be at least 1, got 0"),
         ("[network]\nbidirectional = 1", "1 is not true or false"),
         ("[clip]\nstreams = rgb", "Invalid value (at line 2"),
         ("training = 3", "there is no setting training"),

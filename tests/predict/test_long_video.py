@@ -108,12 +108,12 @@ def test_the_terminal_shows_a_timeline(
     assert "0:00" in shown
     assert "start" in shown
     assert "start" not in whole  # one clip over all of it has nothing to say of times
-    refused = workplace.run("predict", str(long_video), "--whole", "--window", "2", code=1)
+    refused = workplace.run("predict", str(long_video), "--whole", "--window", "2", code=2)
     assert "--whole" in refused.stderr
-    refused = workplace.run("predict", str(long_video), "--window", "1", "--stride", "2", code=1)
+    refused = workplace.run("predict", str(long_video), "--window", "1", "--stride", "2", code=2)
     assert "gaps" in refused.stderr
-    refused = workplace.run("predict", str(long_video), "--only", "swim", code=1)
-    assert "does not know swim" in refused.stderr
+    refused = workplace.run("predict", str(long_video), "--only", "swim", code=2)
+    assert "no label swim" in refused.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")

@@ -74,10 +74,10 @@ def test_rows_of_other_views_are_not_mixed(shared: Workplace, workplace: Workpla
     command = ("predict", str(path), "--model", model, "--output", "rows.csv")
 
     workplace.run(*command)
-    refused = workplace.run(*command, "--test-views", "2", code=1)
+    refused = workplace.run(*command, "--tta", "2", code=1)
     assert "test-time views" in refused.stderr
     first = Path(workplace.folder / "rows.csv").read_text()
 
-    workplace.run(*command, "--test-views", "2", "--overwrite")
+    workplace.run(*command, "--tta", "2", "--overwrite")
     assert Path(workplace.folder / "rows.csv").read_text() != first
-    assert "1 done before" in workplace.run(*command, "--test-views", "2").stderr
+    assert "1 done before" in workplace.run(*command, "--tta", "2").stderr

@@ -118,5 +118,5 @@ def test_members_that_are_missing_are_named_as_damage(tmp_path: Path, kept: Work
 
 
 def test_without_a_place_it_is_refused_before_the_work(workplace: Workplace) -> None:
-    said = workplace.run("crossval", "nowhere", "--ensemble", code=1)
+    said = workplace.run("crossval", "nowhere", "--ensemble", code=2)
     assert "--output" in said.stderr

@@ -61,13 +61,13 @@ def test_ctrl_c_says_how_to_go_on_and_another_network_is_refused(shared: Workpla
     assert "activity train clips --resume 'runs/odd [name]'" in said
     run = ("--resume", "runs/odd [name]")
 
-    refused = shared.run("train", "clips", *run, "--hidden-size", "32", code=1)
+    refused = shared.run("train", "clips", *run, "--hidden-size", "32", code=2)
     assert "begun with network hidden_size 64, not 32." in refused.stderr
 
     other = shared.folder / "others.csv"
     labels = (shared.folder / "clips" / "labels.csv").read_text().splitlines()
     other.write_text("\n".join([labels[0], *(f"clips/{line}" for line in labels[2:])]) + "\n")
-    refused = shared.run("train", other.name, *run, code=1)
+    refused = shared.run("train", other.name, *run, code=2)
     assert "36 clips then, 35 now" in refused.stderr
 
 
