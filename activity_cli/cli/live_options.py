@@ -52,10 +52,8 @@ class EventOptions:
     cool_down: float = setting(5.0)
     """Seconds after an alert in which the same label starts no other one."""
     run: str | None = setting(None, metavar="COMMAND")
-    """Program to run when an event starts, with ACTIVITY_LABEL, ACTIVITY_SCORE and ACTIVITY_TIME in
-    its environment."""
-    post: str | None = setting(None, metavar="URL")
-    """Address to post starting events to, as JSON."""
+    """Program to run when an event starts. It gets the event as JSON on stdin, and ACTIVITY_LABEL,
+    ACTIVITY_SCORE and ACTIVITY_TIME in its environment."""
 
     def settings(self) -> "EventSettings":
         """The settings that these options say.

@@ -61,7 +61,7 @@ def watch(
     or stream that is lost is tried again, less and less often. A file is read on as it grows, if
     it is .mkv or .ts; an .mp4 cannot be read before it is finished. Ctrl-C ends with a summary.
     """
-    from activity_cli.predict.live.event_actions import EventActions, check_url, split_command
+    from activity_cli.predict.live.event_hook import EventHook
     from activity_cli.predict.live.messages import Happened
     from activity_cli.predict.live.model import load_live_model
     from activity_cli.predict.live.source import parse_source
@@ -73,7 +73,6 @@ def watch(
 
     what = parse_source(source)
     what.check_exists()
-    command, url = split_command(events.run), check_url(events.post)
     with stop_on_signals() as stop:
         with progress_report(quiet=quiet) as report:
             loaded = load_live_model(
@@ -99,16 +98,13 @@ def watch(
             as_json=json,
             quiet=quiet,
         )
+        hook = EventHook(events.run, view.note)
         try:
-            with (
-                open_window(what.name, wanted=show) as window,
-                view,
-                EventActions(command, url, view.note) as actions,
-            ):
+            with open_window(what.name, wanted=show) as window, view, hook:
                 for message in watched.run():
                     view.show(message)
                     if isinstance(message, Happened) and message.event.kind == "start":
-                        actions.start(event_json(message) | {"source": what.name})
+                        hook.start(event_json(message) | {"source": what.name})
                     if not window.update(message):
                         stop.set()
         except BrokenPipeError:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 
 from activity_cli.api import load_model as load_for_use
-from activity_cli.errors import ActivityError
+from activity_cli.errors import ActivityError, SettingsError
 from activity_cli.model.folder import load_model
-from activity_cli.predict.live.event_actions import EventActions, split_command
+from activity_cli.predict.live.event_hook import EventHook
 from activity_cli.predict.live.events import ActionEvent, EventSettings, make_event_finder
 from activity_cli.predict.live.messages import Connected, Late, Lost, Message, Scored, Tick
 from activity_cli.predict.live.model import LiveModel
@@ -188,37 +188,24 @@ def test_without_alerts_a_change_of_label_that_lasts_is_an_event() -> None:
     assert events_of(EventSettings(min_seconds=1), scores) == [("start", 0, 1), ("end", 0, 4)]
 
 
-def test_a_command_runs_and_a_post_arrives_whatever_else_fails(tmp_path: Path) -> None:
-    bodies: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(503 if len(bodies) == 1 else 200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            del format, args
-
+def test_the_hook_gets_the_event_whatever_fails(tmp_path: Path) -> None:
     notes: list[str] = []
     event = {"label": "a; touch evil", "score": 0.9, "time": "now"}
-    script = "import os, sys; print(os.environ['ACTIVITY_LABEL'], *sys.argv[1:]); sys.exit(3)"
-    command = [*split_command("python3 -c"), script, str(tmp_path)]
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/hook"
-        with EventActions(command, url, notes.append) as actions:
-            actions.start(event)
-            deadline = time.monotonic() + 20
-            while len(bodies) < 2 and time.monotonic() < deadline:
-                time.sleep(0.05)
-        server.shutdown()
+    script = tmp_path / "hook.py"
+    script.write_text(
+        "import os, pathlib, sys\n"
+        "pathlib.Path(sys.argv[1]).write_text(os.environ['ACTIVITY_LABEL'] + sys.stdin.read())\n"
+        "sys.exit(3)\n"
+    )
+    with EventHook(f"python3 {script} {tmp_path / 'told'}", notes.append) as hook:
+        hook.start(event)
 
-    assert bodies == [event, event]  # the first answer was "try later"
     assert notes == ["--run: python3 ended with exit code 3."]
-    with EventActions(["/no/such/program"], "", notes.append) as actions:
-        actions.start(event)
-    assert notes[1:] == ["--run cannot start /no/such/program: No such file or directory."]
+    label, event_text = (tmp_path / "told").read_text().split("{", 1)
+    assert label == event["label"]
+    assert json.loads("{" + event_text) == event
+    with pytest.raises(SettingsError, match="no program nothing-like-it"):
+        EventHook("nothing-like-it --now", notes.append)
 
 
 # --- Sources -----------------------------------------------------------------------------------
