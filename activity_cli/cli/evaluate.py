@@ -37,7 +37,7 @@ def evaluate(
     Use clips that the model was not trained on; on training clips accuracy is overestimated.
     """
     from activity_cli.common.files import new_folder
-    from activity_cli.data.dataset import load_dataset
+    from activity_cli.data.loading import load_dataset
     from activity_cli.evaluation.measurement import evaluate_model, probe_order
     from activity_cli.predict.predictor import load_predictor
     from activity_cli.predict.rejection import with_rejection

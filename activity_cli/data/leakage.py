@@ -6,7 +6,7 @@ F features.
 There are two detectors of near duplicates, because they answer different questions. This one
 compares the CNN features that training needs anyway, so it costs no decoding and every run can
 afford it; it also finds brighter and mirrored copies, but only pairs across parts, and no times.
-`data.inspection.copies` decodes every frame of every file: it needs no model, finds copies that
+`data.inspection.duplicates` decodes every frame of every file: it needs no model, finds copies that
 were trimmed and by how many seconds they are shifted, and tells copies from other clips of the
 same camera.
 """

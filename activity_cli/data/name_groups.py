@@ -1,7 +1,7 @@
-"""Clips that belong together, by what their names have in common.
+"""Guess from file names which clips belong together.
 
-Collections of clips often say in the name who or what is shown: `person03`, `_g01_`, `cam2`,
-`fight12_003` for the third piece of a video. A guess is offered, and never used by itself.
+File names often contain the person or source: `person03`, `_g01_`, `cam2`, `fight12_003` for the
+third piece of a video. The guess is only suggested to the user, never applied without `--groups`.
 """
 
 import re
@@ -26,22 +26,22 @@ _PATTERNS: Mapping[str, Literal["sure", "mark", "prefix"]] = {
     r"([^/]*\d[^/]*?)[ _.-]+(?:part|clip|seg|piece)?[ _-]?\d+\.\w+$": "mark",  # fight12_003
     r"(?:^|/)([^\W\d_][^/ _.-]*)[ _-][^/]*$": "prefix",  # Weizmann: daria_walk
 }
-"""What people call their files, the most telling first. The group is in the brackets, if any.
+"""Naming patterns, the most reliable first. The group is the first bracket, or all that matches.
 
-A mark that is all of the name only numbers the clips, as in wave/video3.mp4; and a prefix says
-more than the label only where several labels have it.
+A "mark" that is the whole name only numbers the clips, as in wave/video3.mp4. A "prefix" counts
+only where several labels share it; otherwise it may just repeat the label.
 """
 
 _LEAST_SHARE = 0.9
-"""Of the clips that must have the mark, for a few may be named otherwise."""
+"""Least share of clips that match the pattern."""
 _LEAST_GROUPS = 3
-"""One each to learn from, to choose the epoch by and to measure on."""
+"""One each for train, val and test."""
 _LEAST_CLIPS_PER_GROUP = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameGroups:
-    """Groups that the names of clips seem to say."""
+    """Groups that the names of clips suggest."""
 
     pattern: str
     """The regular expression that finds a clip's group in its path."""
@@ -49,13 +49,13 @@ class NameGroups:
     """Of the groups, sorted."""
 
     def describe(self) -> str:
-        """Which groups there are, in a few words."""
+        """Describe the groups in a few words."""
         first, last = self.names[0], self.names[-1]
         return f"{len(self.names)} groups such as {first} and {last}"
 
 
 def guess_groups(dataset: Dataset) -> NameGroups | None:
-    """The groups that names seem to say; None where the data has groups, or names say none."""
+    """Guess groups from names; None where the data has groups, or the names suggest none."""
     if any(sample.group for sample in dataset.samples):
         return None
     for pattern, kind in _PATTERNS.items():
@@ -73,14 +73,14 @@ def guess_groups(dataset: Dataset) -> NameGroups | None:
 
 
 def find_groups(dataset: Dataset, pattern: str) -> list[str | None]:
-    """What a regular expression finds in each path: its first bracket, or all that it matches."""
+    """Return what a regular expression finds in each path: its first bracket, or all it matches."""
     expression = re.compile(pattern)
     matches = [expression.search(sample.name) for sample in dataset.samples]
     return [(m[1] if expression.groups else m[0]) or None if m else None for m in matches]
 
 
 def group_by_name(dataset: Dataset, pattern: str | None) -> Dataset:
-    """The data set as if a group column said what the pattern finds; None leaves it as it is.
+    """Take groups from what a pattern finds in each path; None leaves the data set as it is.
 
     Raises:
         DataError: it finds nothing in any path, or puts all clips into one group.
@@ -93,14 +93,14 @@ def group_by_name(dataset: Dataset, pattern: str | None) -> Dataset:
         what = f"finds {groups[0]} in every path" if groups[0] else "finds nothing in any path"
         raise DataError(
             f"--groups {pattern!r} {what}; the first is {first}.",
-            hint="Write a regular expression for the part of the path that says who or where.",
+            hint="Write a regular expression for the part of the path that is the group.",
         )
     samples = [replace(s, group=g) for s, g in zip(dataset.samples, groups, strict=True)]
     return replace(dataset, samples=tuple(samples))
 
 
 def _simplest(dataset: Dataset, pattern: str) -> str:
-    """The pattern of a single word, without the list of words, where that finds the same."""
+    """Return a shorter pattern of a single word, if it finds the same groups."""
     found = find_groups(dataset, pattern)
     example = next(group for group in found if group)
     simple = re.sub(r"\d+", r"\\d+", example)
@@ -109,7 +109,7 @@ def _simplest(dataset: Dataset, pattern: str) -> str:
 
 
 def _are_whole_names(dataset: Dataset, groups: Sequence[str | None]) -> bool:
-    """Whether most clips are called by their group and nothing else."""
+    """Return whether the names of most clips are the group and nothing else."""
     names = [PurePosixPath(sample.name).stem for sample in dataset.samples]
     same = sum(name == group for name, group in zip(names, groups, strict=True))
     return 2 * same > len(names)
@@ -118,7 +118,7 @@ def _are_whole_names(dataset: Dataset, groups: Sequence[str | None]) -> bool:
 def _tells_more_than_labels(
     dataset: Dataset, groups: Sequence[str | None], *, spans_labels: bool
 ) -> bool:
-    """Whether most labels have several groups, and if asked, most groups several labels."""
+    """Return whether most labels have several groups, and if asked, most groups several labels."""
     groups_of, labels_of = defaultdict(set), defaultdict(set)
     for sample, group in zip(dataset.samples, groups, strict=True):
         groups_of[sample.label].add(group)

@@ -1,4 +1,4 @@
-"""Labelled pieces of long videos -> clips: checked against the videos, and cut into windows.
+"""Check labelled pieces against their videos, and cut long ones into windows.
 
 Times are seconds from the start of the file.
 """
@@ -13,23 +13,23 @@ from activity_cli.video.decoder_pool import DecoderPool
 from activity_cli.video.reader import read_seconds
 
 _MOST_WINDOWS = 8
-"""Of a piece: more of one scene teach little, and would outweigh all others."""
-_LONGER_THAN_A_WINDOW = 1.5  # how much a piece has to be to be cut
+"""Of a piece: more windows of one scene add little, and would outweigh all other clips."""
+_LONGER_THAN_A_WINDOW = 1.5  # shorter pieces are not cut
 _TOLERANCE = 0.05  # of the video's length, by which a header may be wrong
 
 
 def prepare_pieces(
     dataset: Dataset, pool: DecoderPool, *, window_seconds: float | None = None
 ) -> Dataset:
-    """Check pieces against their videos, and cut those that are longer than a window.
+    """Check all pieces against their videos, and cut those that are longer than a window.
 
     Args:
         dataset: its samples may be pieces of videos.
         pool: opens the videos.
-        window_seconds: of a clip; None leaves every piece whole.
+        window_seconds: length of a window; None cuts nothing.
 
     Raises:
-        SettingsError: windows cannot be so long.
+        SettingsError: the window length is not above 0.
         DataError: a piece is beyond the end of its video.
     """
     if window_seconds is not None and not 0 < window_seconds < float("inf"):
@@ -48,11 +48,11 @@ def prepare_pieces(
 
 
 def cut(sample: Sample, video_seconds: float | None, window_seconds: float) -> list[Sample]:
-    """Windows spread evenly over a sample; the sample itself where it is hardly longer than one.
+    """Spread windows evenly over a sample; a sample that is hardly longer than one stays whole.
 
     Args:
         sample: a video or a piece of one.
-        video_seconds: length of the video; None is not known, and then the sample stays whole.
+        video_seconds: length of the video; None is unknown: then the sample stays whole.
         window_seconds: length of a window.
     """
     start = sample.start_seconds or 0.0
@@ -73,7 +73,7 @@ def _measure(paths: set[Path], pool: DecoderPool) -> dict[Path, float | None]:
     def measure(path: Path) -> float | None:
         try:
             return reader.call(read_seconds, path)
-        except VideoError:  # its samples will be left out, and the report says why
+        except VideoError:  # reported later, when its clips are decoded
             return None
 
     ordered = sorted(paths)

@@ -8,8 +8,7 @@ from activity_cli.predict.exported.metadata import DOCUMENT_KEY
 from activity_cli.predict.exported.signature import Format, Part
 from activity_cli.settings import ClipSettings
 from activity_cli.types import frame_roles
-from activity_cli.video.flow import FLOW_GAIN, STILL
-from activity_cli.video.stabilization import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
+from activity_cli.video.motion import FLOW_GAIN, MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT, STILL
 
 RUNTIME_PACKAGES: dict[Format, str] = {
     "onnx": "onnxruntime",

@@ -20,7 +20,7 @@ from activity_cli.predict.file_results import scored, unscored
 from activity_cli.predict.long_video import Scan
 from activity_cli.predict.sliding import Sliding, make_slider, wanted_segments
 from activity_cli.types import ClipFrames, FileResult, FrameRole, Images, Timesteps, frame_roles
-from activity_cli.video.augmentation import views_at_test_time, views_provenance
+from activity_cli.video.augmentation import tta_views, views_provenance
 from activity_cli.video.clips import read_views
 from activity_cli.video.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 from activity_cli.video.pipeline import overlap
@@ -48,7 +48,7 @@ class ExportPredictor:
         test_views: int = 1,
     ) -> None:
         self.description = model.description
-        self._views = views_at_test_time(test_views, self.description.labels)
+        self._views = tta_views(test_views, self.description.labels)
         self._slider = make_slider(sliding, self.description, decoders)
         self.segments = wanted_segments(sliding, self.description)
         self._pool = DecoderPool(decoders)

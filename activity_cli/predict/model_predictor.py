@@ -30,7 +30,7 @@ from activity_cli.predict.file_results import scored, unscored
 from activity_cli.predict.long_video import Scan
 from activity_cli.predict.sliding import Slider, Sliding, make_slider, wanted_segments
 from activity_cli.types import FileResult, Images, Timesteps
-from activity_cli.video.augmentation import views_at_test_time, views_provenance
+from activity_cli.video.augmentation import tta_views, views_provenance
 from activity_cli.video.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ModelPredictor:
         on_prepare: OnPrepare = lambda _: None,
     ) -> None:
         self.description = model.description
-        self._views = views_at_test_time(test_views, self.description.labels)
+        self._views = tta_views(test_views, self.description.labels)
         self._slider = make_slider(sliding, self.description, decoders)
         self.segments = wanted_segments(sliding, self.description)
         self._familiarity = model.familiarity()

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.data.dataset import Dataset, load_dataset
+from activity_cli.data.dataset import Dataset
 from activity_cli.data.leakage import Leakage
+from activity_cli.data.loading import load_dataset
 from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import Folds, inner_split, spare_val
 from activity_cli.features.audit import announce, audit_parts

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from activity_cli.data.dataset import Dataset, load_dataset
+from activity_cli.data.dataset import Dataset
 from activity_cli.data.leakage import Leakage
+from activity_cli.data.loading import load_dataset
 from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import PARTS, Split, spare_val, split_train_val_test
 from activity_cli.features.audit import announce, audit_parts

@@ -1,8 +1,7 @@
-"""Ways to look at a clip: at which of its times, and how its frames are turned and coloured.
+"""Views of a clip for training and for test-time augmentation (TTA): other times, other pixels.
 
 A view is a plain value. The same view of the same file gives the same pixels, so a view is part of
-the key under which features are cached. Which views are drawn for training and for tests is said
-here; what a look does to pixels is in `augmentation`.
+the key under which features are cached. `transforms` computes the pixels.
 """
 
 import hashlib
@@ -17,67 +16,51 @@ import numpy as np
 from activity_cli.errors import SettingsError
 from activity_cli.settings import AugmentSettings
 from activity_cli.video.sampling import Timing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What is done to the pixels of a view, to all of its frames alike. By default nothing."""
-
-    is_flipped: bool = False
-    rotation_degrees: float = 0.0
-    """Anticlockwise, in the square that the CNN sees."""
-    zoom: float = 1.0
-    """2 shows things twice as large."""
-    shift_x: float = 0.0
-    """To the right, as a share of the side."""
-    shift_y: float = 0.0
-    """Down."""
-    brightness: float = 0.0
-    """Added, as a share of white."""
-    contrast: float = 1.0
-    """Factor, around mid-grey."""
-    saturation: float = 1.0
-    """Factor; 0 is grey."""
-    blur: float = 0.0
-    """Sigma in pixels."""
-    noise: float = 0.0
-    """Standard deviation, as a share of white."""
-    seed: int = 0
-    """Of the noise, which is another in every frame."""
+from activity_cli.video.transforms import Transform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One way to look at a clip. By default the plain clip."""
+    """A variant of a clip. By default the plain clip."""
 
     timing: Timing = field(default_factory=Timing)
-    look: Look = field(default_factory=Look)
+    transform: Transform = field(default_factory=Transform)
 
     def key(self) -> str:
-        """Tells it from other views, wherever and whenever it is made."""
-        return json.dumps([_FORMAT, asdict(self)], sort_keys=True)
+        """Return a text that is the same for equal views only, on every machine."""
+        # "look" was the transform's name when the first features were cached.
+        values = {"timing": asdict(self.timing), "look": asdict(self.transform)}
+        return json.dumps([_FORMAT, values], sort_keys=True)
 
     def describe(self) -> str:
-        """What sets it apart, in a few words."""
-        return ", ".join([*_describe_look(self.look), *_describe_timing(self.timing)]) or "plain"
+        """Describe in a few words what sets the view apart."""
+        timing = self.timing
+        parts = {
+            f"{100 * timing.first:.0f} to {100 * timing.last:.0f}% of its time": timing.first > 0
+            or timing.last < 1,
+            f"speed {timing.speed:.2f}": abs(timing.speed - 1) >= 0.005,
+            "backwards": timing.is_reversed,
+        }
+        timings = [text for text, applies in parts.items() if applies]
+        return ", ".join([*self.transform.describe(), *timings]) or "plain"
 
 
-_FORMAT = 1  # raise it when a view's pixels become others
+_FORMAT = 1  # raise it when the pixels of a view change
 
 PLAIN = View()
 
 ViewsOf = Callable[[str], Sequence[View]]
-"""From what tells a clip from others (a digest, or nothing where nobody made one) to its views."""
+"""From a clip's identity (a digest of its content; "" where there is none) to its views."""
 
 
 def plain_only(identity: str) -> Sequence[View]:
-    """Of every clip the plain view."""
+    """Return the plain view of every clip."""
     del identity
     return (PLAIN,)
 
 
 def training_views(settings: AugmentSettings) -> ViewsOf:
-    """Of every clip the plain view, then K augmented ones that depend on its content alone."""
+    """Give every clip the plain view, then K augmented ones that depend on its content alone."""
 
     def views(identity: str) -> Sequence[View]:
         numbers = range(1, settings.num_views + 1)
@@ -86,17 +69,22 @@ def training_views(settings: AugmentSettings) -> ViewsOf:
     return views
 
 
+# All are drawn, in this order, whatever is in use: one kind of change does not alter the others.
+_DRAWN = (
+    *("kept", "first", "speed", "rotation", "zoom", "shift_x", "shift_y"),
+    *("brightness", "contrast", "saturation", "blur", "noise"),
+)
+
+
 def draw_view(settings: AugmentSettings, identity: str, number: int) -> View:
-    """An augmented view of a clip, by chance: the same for the same arguments.
+    """Draw an augmented view of a clip; the same arguments give the same view.
 
     Args:
         settings: how much a view may differ.
-        identity: what tells the clip from others.
+        identity: of the clip.
         number: of the view, from 1.
     """
-    text = f"{identity} {settings.seed} {number}"
-    digest = hashlib.sha256(text.encode()).digest()
-    # All are drawn whatever is wanted, so that one kind of change does not alter the others.
+    digest = hashlib.sha256(f"{identity} {settings.seed} {number}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     unit = dict(zip(_DRAWN, random.uniform(-1, 1, len(_DRAWN)).tolist(), strict=True))
     seed = int(random.integers(2**31))
@@ -112,7 +100,7 @@ def draw_view(settings: AugmentSettings, identity: str, number: int) -> View:
             is_reversed=settings.reverse and number % 4 in {2, 3},
             seed=seed if settings.jitter else 0,
         ),
-        look=Look(
+        transform=Transform(
             is_flipped=bool(settings.flip) and number % 2 == 1,
             rotation_degrees=settings.rotation_degrees * unit["rotation"],
             zoom=_factor(settings.zoom, unit["zoom"]),
@@ -128,80 +116,62 @@ def draw_view(settings: AugmentSettings, identity: str, number: int) -> View:
     )
 
 
-_DRAWN = (
-    "kept",
-    "first",
-    "speed",
-    "rotation",
-    "zoom",
-    "shift_x",
-    "shift_y",
-    "brightness",
-    "contrast",
-    "saturation",
-    "blur",
-    "noise",
-)
-
-
 def _factor(most: float, unit: float) -> float:
-    """Between 1 / (1 + most) and 1 + most, as likely to make more as to make less of it."""
+    """Map [-1, 1] to [1 / (1 + most), 1 + most], so that both directions are equally likely."""
     return math.exp(math.log1p(most) * unit)
 
 
-_TEST_SPANS = ((0.0, 1.0), (0.0, 0.8), (0.2, 1.0), (0.1, 0.9))
+_TTA_SPANS = ((0.0, 1.0), (0.0, 0.8), (0.2, 1.0), (0.1, 0.9))
 
-MOST_TEST_VIEWS = 2 * len(_TEST_SPANS)
+TTA_PROVENANCE = "test-time views"
+"""The entry in the provenance of rows; journals of earlier versions have it too."""
 
 
-def views_at_test_time(count: int, labels: Iterable[str]) -> tuple[View, ...]:
-    """The first so many of the views whose scores are averaged when a clip is scored.
+def tta_views(count: int, labels: Iterable[str]) -> tuple[View, ...]:
+    """Return the first `count` of the views whose scores are averaged when a clip is scored.
 
     The whole clip, then its first, last and middle 80%; each mirrored as well, unless a label
     names a side.
 
     Raises:
-        SettingsError: there are not so many.
+        SettingsError: there are not that many.
     """
-    spans = [Timing(first=first, last=last) for first, last in _TEST_SPANS]
-    plain = [View(timing=span) for span in spans]
-    views = plain
-    if not side_labels(labels):
-        mirrored = [replace(view, look=Look(is_flipped=True)) for view in plain]
-        views = [view for pair in zip(plain, mirrored, strict=True) for view in pair]
+    spans = [Timing(first=first, last=last) for first, last in _TTA_SPANS]
+    views = [View(timing=span) for span in spans]
+    has_sides = bool(side_labels(labels))
+    if not has_sides:
+        flip = Transform(is_flipped=True)
+        views = [view for plain in views for view in (plain, replace(plain, transform=flip))]
     if not 1 <= count <= len(views):
-        sided = " of a model whose labels name a side" if len(views) < MOST_TEST_VIEWS else ""
+        sided = " for a model whose labels name a side" * has_sides
         raise SettingsError(
-            f"There are 1 to {len(views)} test-time views{sided}, not {count}.",
+            f"Test-time augmentation averages 1 to {len(views)} views{sided}, not {count}.",
             hint=f"Use --tta {len(views)} or fewer.",
         )
     return tuple(views[:count])
 
 
 def views_provenance(views: Sequence[View]) -> dict[str, str]:
-    """What rows remember of the views that they are the mean of: nothing of a plain clip."""
+    """Return what rows record about the views that their scores average; {} for a plain clip."""
     if len(views) == 1:
         return {}
-    return {TEST_VIEWS: f"{len(views)} ({'; '.join(view.describe() for view in views)})"}
-
-
-TEST_VIEWS = "test-time views"
+    return {TTA_PROVENANCE: f"{len(views)} ({'; '.join(view.describe() for view in views)})"}
 
 
 def describe_cost(provenance: Mapping[str, str], *, slides: bool) -> str:
-    """A line about the test-time views that scores are made with; empty where there are none.
+    """Describe the cost of test-time augmentation in a line; "" without it.
 
     Args:
         provenance: of the predictor.
         slides: whether windows slide over videos that are longer than a clip.
     """
-    if TEST_VIEWS not in provenance:
+    if TTA_PROVENANCE not in provenance:
         return ""
-    count = provenance[TEST_VIEWS].partition(" ")[0]
+    count = provenance[TTA_PROVENANCE].partition(" ")[0]
     cost = (
         f"Scores are the mean of {count} views of each clip: decoded once, {count} times the CNN."
     )
-    return cost + " Windows over longer videos are scored as they are." * slides
+    return cost + " Windows over longer videos are scored without it." * slides
 
 
 _SIDES = frozenset(
@@ -214,9 +184,9 @@ _SIDES = frozenset(
 
 
 def side_labels(labels: Iterable[str]) -> list[str]:
-    """The labels that name a side, such as `turn_left`, so that a mirrored clip would be another.
+    """Return the labels that name a side, such as `turn_left`: mirroring would change them.
 
-    `kick_l` is one where there is `kick_r` too.
+    `kick_l` is one if there is a `kick_r` too.
     """
     words = {
         label: {word.lower() for word in re.findall(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])", label)}
@@ -230,47 +200,19 @@ def side_labels(labels: Iterable[str]) -> list[str]:
 def settle_flip(
     settings: AugmentSettings, labels: Iterable[str], on_note: Callable[[str], None]
 ) -> AugmentSettings:
-    """Decide about mirrored views where that was left open, and say so where a label names a side.
+    """Decide whether views are mirrored where `flip` is None, and warn where a label names a side.
 
     Args:
         settings: with `flip` None, True or False.
         labels: of the data.
-        on_note: told in one line what the user has to know.
+        on_note: called with the warning, one line.
     """
     sided = side_labels(labels) if settings.num_views and settings.flip is not False else []
-    if sided and settings.flip:
-        on_note(f"Warning: views are mirrored as asked, though {_sides_named(sided)}.")
-    elif sided:
-        on_note(f"Warning: {_sides_named(sided)}, so no view is mirrored.")
+    if sided:
+        shown = ", ".join(repr(label) for label in sided[:3]) + ", ..." * (len(sided) > 3)
+        named = f"label {shown} names a side" if len(sided) == 1 else f"labels {shown} name a side"
+        if settings.flip:
+            on_note(f"Warning: views are mirrored as requested, although {named}.")
+        else:
+            on_note(f"Warning: {named}, so no view is mirrored.")
     return replace(settings, flip=not sided if settings.flip is None else settings.flip)
-
-
-def _sides_named(labels: Sequence[str]) -> str:
-    shown = ", ".join(repr(label) for label in labels[:3]) + ", ..." * (len(labels) > 3)
-    return f"label {shown} names a side" if len(labels) == 1 else f"labels {shown} name a side"
-
-
-def _describe_look(look: Look) -> list[str]:
-    shifted = round(100 * look.shift_x), round(100 * look.shift_y)
-    parts = {
-        "mirrored": look.is_flipped,
-        f"turned {look.rotation_degrees:+.0f}°": abs(look.rotation_degrees) >= 0.5,
-        f"zoom {look.zoom:.2f}": abs(look.zoom - 1) >= 0.005,
-        f"shifted {shifted[0]:+d}, {shifted[1]:+d}%": any(shifted),
-        f"brightness {100 * look.brightness:+.0f}%": abs(look.brightness) >= 0.005,
-        f"contrast {look.contrast:.2f}": abs(look.contrast - 1) >= 0.005,
-        f"colour {look.saturation:.2f}": abs(look.saturation - 1) >= 0.005,
-        f"blur {look.blur:.1f} px": look.blur >= 0.05,
-        f"noise {100 * look.noise:.1f}%": look.noise >= 0.0005,
-    }
-    return [text for text, is_so in parts.items() if is_so]
-
-
-def _describe_timing(timing: Timing) -> list[str]:
-    parts = {
-        f"{100 * timing.first:.0f} to {100 * timing.last:.0f}% of its time": timing.first > 0
-        or timing.last < 1,
-        f"speed {timing.speed:.2f}": abs(timing.speed - 1) >= 0.005,
-        "backwards": timing.is_reversed,
-    }
-    return [text for text, is_so in parts.items() if is_so]

@@ -1,9 +1,9 @@
-"""Video -> clip: the sampled frames, how they are resized, and motion images.
+"""Video -> clip: the sampled frames, resized, and the pictures that the CNN sees.
 
 T is frames per clip, N frames of the video, H = W the frame size in pixels; times are seconds.
 Pictures have 3 channels, RGB, or 1, grey.
-What a clip holds is a function of decoded timestamps alone. The header only predicts which frames
-will be needed, which saves a second pass over the file when it is right.
+A clip depends on decoded timestamps alone. The header only predicts which frames will be needed,
+which saves a second pass over the file when it is right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,26 +27,26 @@ from activity_cli.types import (
     frame_roles,
 )
 from activity_cli.video.augmentation import PLAIN, View
+from activity_cli.video.capture import Frame
 from activity_cli.video.decoding import Pass, decode_all, decode_by_seeking, plan_seeks
-from activity_cli.video.flow import flow_images
-from activity_cli.video.reader import Frame, VideoInfo, VideoReader, frame_interval_seconds
+from activity_cli.video.motion import flow_images, motion_image, stabilize
+from activity_cli.video.reader import VideoInfo, VideoReader, frame_interval_seconds
 from activity_cli.video.sampling import Choice, Indices, Piece, Seconds, choose_frames
-from activity_cli.video.stabilization import steady
-from activity_cli.video.transforms import Painter
+from activity_cli.video.transforms import Transformer
 
-# Beyond this many frames (19 hours at 30 fps) a header's count is not worth planning with.
+# Beyond this many frames (19 hours at 30 fps) planning from the header takes too much memory.
 _MAX_PLANNED_FRAMES = 2**21
 
 
 class Part(TypedDict, total=False):
-    """Which part of a video is read, and how; everything may be left out."""
+    """Which part of a video to read, and how; everything may be left out."""
 
     start_seconds: float | None
     """Where the piece starts; None is the first frame."""
     end_seconds: float | None
     """Where the piece ends; None, or a time beyond it, is the end of the video."""
     max_seconds: float | None
-    """A longer clip is refused, before it is decoded where its header says so."""
+    """A longer clip is refused, before it is decoded if its header tells the length."""
     num_threads: int
     """Decoder threads, as for `VideoReader`."""
 
@@ -58,13 +58,12 @@ def read_views(
 
     The clip spans [start, end): by default the whole video, to one typical frame interval after
     its last frame. It is cut into T equal parts, and the frame on screen at the middle of each
-    part stands for it. A view may take other times, and change how frames look.
+    part is taken. A view may take other times, and transform the frames.
 
     Args:
         path: the video file.
         settings: T, frame size, streams and how motion images are made.
-        views: what to make of the clip. Its length and number of frames are the whole clip's in
-            every view.
+        views: the views. The length and number of frames in their results are the whole clip's.
         part: see `Part`.
 
     Raises:
@@ -103,7 +102,7 @@ def read_views(
 def read_frames(
     path: str | PathLike[str], settings: ClipSettings, **part: Unpack[Part]
 ) -> ClipFrames:
-    """The plain view of a video, as frames. Arguments and errors are those of `read_views`."""
+    """Read the plain view of a video, as frames. See `read_views`."""
     [frames] = read_views(path, settings, (PLAIN,), **part)
     return frames
 
@@ -111,26 +110,26 @@ def read_frames(
 def read_clips(
     path: str | PathLike[str], settings: ClipSettings, views: Sequence[View], **part: Unpack[Part]
 ) -> tuple[Clip, ...]:
-    """As `read_views`, made into the T pictures per stream that the CNN sees."""
+    """Read views of a video, as the T pictures per stream that the CNN sees. See `read_views`."""
     sampled = read_views(path, settings, views, **part)
     return tuple(make_streams(frames, settings) for frames in sampled)
 
 
 def read_clip(path: str | PathLike[str], settings: ClipSettings, **part: Unpack[Part]) -> Clip:
-    """The plain view of a video, as pictures. Arguments and errors are those of `read_views`."""
+    """Read the plain view of a video, as pictures. See `read_views`."""
     [clip] = read_clips(path, settings, (PLAIN,), **part)
     return clip
 
 
 def make_streams(sampled: ClipFrames, settings: ClipSettings) -> Clip:
-    """The pictures of each stream from a clip's frames: (T, H, W, channels) uint8 each."""
+    """Make the pictures of each stream from a clip's frames: (T, H, W, channels) uint8 each."""
     return Clip(images=images_by_stream(sampled.images, settings), decoded=sampled.decoded)
 
 
 def images_by_stream(
     frames: Mapping[FrameRole, Images], settings: ClipSettings
 ) -> dict[Stream, Images]:
-    """The pictures of each stream from frames by role: (..., H, W, channels) uint8 each."""
+    """Make the pictures of each stream from frames by role: (..., H, W, channels) uint8 each."""
     images: dict[Stream, Images] = {}
     if "rgb" in settings.streams:
         images["rgb"] = frames["frames"]
@@ -144,46 +143,30 @@ def images_by_stream(
 def stack_roles(
     frames: Mapping[FrameRole, Sequence[Frame]], settings: ClipSettings
 ) -> dict[FrameRole, Images]:
-    """N frames (H, W, channels) per role -> (N, H, W, channels), of the roles that streams need.
+    """Stack N frames (H, W, channels) per role to (N, H, W, channels), for the roles in use.
 
-    The role `flow` is not of frames: it is computed here.
+    The role `flow` is computed here from the frames of the others.
     """
     wanted: list[FrameRole] = ["frames"] if "rgb" in settings.streams else []
     wanted += ["earlier", "later"] if settings.compares_frames else []
     images = {role: np.stack(frames[role]) for role in wanted if frames[role]}
     if settings.stabilize and "earlier" in images:
-        images["earlier"] = steady(images["earlier"], images["later"])
+        images["earlier"] = stabilize(images["earlier"], images["later"])
     if "flow" in settings.streams and "earlier" in images:
         images["flow"] = flow_images(images["earlier"], images["later"])
     return {role: images[role] for role in frame_roles(settings) if role in images}
 
 
-def motion_image(later: Images, earlier: Images, gain: float) -> Images:
-    """What moved between two frames: their difference, amplified around mid-grey.
-
-    Args:
-        later: (..., H, W, channels) uint8.
-        earlier: the same shape.
-        gain: amplification; 1 shows differences up to half the range.
-
-    Returns:
-        128 + gain * (later - earlier), rounded and clipped to uint8, of the same shape.
-    """
-    rows = (-1, later.shape[-2] * later.shape[-1])  # OpenCV takes no more than three axes
-    flat = cv2.addWeighted(later.reshape(rows), gain, earlier.reshape(rows), -gain, 128)
-    return cast(Images, flat.reshape(later.shape))
-
-
 @dataclass(frozen=True, slots=True)
 class _Chooser:
-    """Says which frames the views of a clip are made of."""
+    """Chooses the frames that make up the views of a clip."""
 
     settings: ClipSettings
     piece: Piece
     views: Sequence[View]
 
     def choose(self, seconds: Seconds, interval_from_header: float) -> list[Choice]:
-        """One choice per view; none where the piece starts after the video."""
+        """Return one choice per view; none where the piece starts after the video."""
         choices = (
             choose_frames(seconds, self.settings, self.piece, interval_from_header, view.timing)
             for view in self.views
@@ -198,7 +181,7 @@ def _needed(choices: Sequence[Choice]) -> frozenset[int]:
 def _decode(
     path: str | PathLike[str], chooser: _Chooser, max_seconds: float | None, num_threads: int
 ) -> tuple[VideoInfo, Pass]:
-    """The frames that the views need, as far as they can be foreseen."""
+    """Decode the frames that the views need, as far as they can be predicted."""
     shrink = partial(to_square, settings=chooser.settings)
     until_seconds = chooser.piece.end_seconds
     with VideoReader(path, num_threads=num_threads) as reader:
@@ -220,7 +203,7 @@ def _decode(
 
 
 def _predict_indices(info: VideoInfo, chooser: _Chooser) -> frozenset[int]:
-    """The frames that would be chosen if the header told the truth."""
+    """Return the frames that are needed if the header is right."""
     count = info.num_frames_from_header
     if count is None or count > _MAX_PLANNED_FRAMES:
         return frozenset()
@@ -257,7 +240,7 @@ def to_square(bgr: Frame, settings: ClipSettings) -> Frame:
 
 
 def to_picture_rgb(bgr: Frame, max_width: int) -> Frame:
-    """A decoder's frame to look at: RGB, not wider than so many pixels."""
+    """Convert a decoder's frame for display: RGB, at most `max_width` pixels wide."""
     height, width = bgr.shape[:2]
     if width > max_width:
         size = (max_width, max(1, round(height * max_width / width)))
@@ -266,7 +249,7 @@ def to_picture_rgb(bgr: Frame, max_width: int) -> Frame:
 
 
 def judge_end(info: VideoInfo, num_frames: int, duration_seconds: float) -> tuple[Status, str]:
-    """Tell a file that broke off, by what its header promises against what was decoded to the end.
+    """Detect a truncated file: compare its header with what was decoded up to the end.
 
     Args:
         info: the header.
@@ -288,7 +271,7 @@ def _with_missing(
     settings: ClipSettings,
     num_threads: int,
 ) -> dict[int, Frame]:
-    """The frames, with those that were not foreseen: a header told them wrong."""
+    """Add the needed frames that were not predicted, because the header was wrong."""
     if missing := needed - frames.keys():
         with VideoReader(path, num_threads=num_threads) as reader:
             shrink = partial(to_square, settings=settings)
@@ -300,22 +283,18 @@ def _with_missing(
 
 
 def _judge(info: VideoInfo, decoded: Pass, choice: Choice, num_frames: int) -> Decoded:
-    """What decoding said: also of a file that broke off, and of one with too few frames."""
+    """Describe the decoding, with the status of a truncated file or one with too few frames."""
     status, reason = Status.OK, ""
-    if choice.num_frames < num_frames:
-        plural = "" if choice.num_frames == 1 else "s"
-        status, reason = (
-            Status.SHORT,
-            (
-                f"{choice.num_frames} frame{plural}, the model samples {num_frames}: "
-                "frames were repeated"
-            ),
-        )
     if decoded.reached_end:
         duration = decoded.seconds[-1] - decoded.seconds[0] + frame_interval_seconds(info)
-        ending, why = judge_end(info, len(decoded.seconds), duration)
-        if ending is not Status.OK:
-            status, reason = ending, why
+        status, reason = judge_end(info, len(decoded.seconds), duration)
+    if status is Status.OK and choice.num_frames < num_frames:
+        plural = "" if choice.num_frames == 1 else "s"
+        status = Status.SHORT
+        reason = (
+            f"{choice.num_frames} frame{plural}, the model samples {num_frames}: "
+            "frames were repeated"
+        )
     return Decoded(
         seconds=decoded.seconds[choice.samples],
         num_frames=choice.num_frames,
@@ -328,10 +307,10 @@ def _judge(info: VideoInfo, decoded: Pass, choice: Choice, num_frames: int) -> D
 def _stack_frames(
     view: View, choice: Choice, frames: Mapping[int, Frame], settings: ClipSettings
 ) -> dict[FrameRole, Images]:
-    """What a view shows, by role, from the video's frames by index."""
-    if view.look != PLAIN.look:
-        painter = Painter(view.look, settings.frame_size)
-        frames = {index: painter.paint(frames[index], index) for index in choice.needed}
+    """Stack a view's frames by role, from the video's frames by index."""
+    if view.transform != PLAIN.transform:
+        transformer = Transformer(view.transform, settings.frame_size)
+        frames = {index: transformer.apply(frames[index], index) for index in choice.needed}
 
     indices: dict[FrameRole, Indices] = {
         "frames": choice.samples,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import VideoError
+from activity_cli.video.capture import Frame
 from activity_cli.video.reader import (
-    Frame,
     VideoInfo,
     VideoReader,
     frame_interval_seconds,

@@ -1,19 +1,15 @@
-"""Video file -> frames. The only module that opens a video.
+"""Video file -> frames with their times. Every file is opened here.
 
 H and W are pixels; times are seconds from the start of the file, from decoded timestamps.
-Frames leave here as RGB uint8, so no later stage asks about channel order. Reasons in errors
-do not repeat the path: result rows and messages carry it beside them.
 """
 
 import math
 import os
 import shlex
 import stat
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -21,25 +17,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common.closeable import Closeable
 from activity_cli.errors import (
     MissingVideoError,
     NoVideoError,
     UnsupportedVideoError,
     VideoError,
 )
+from activity_cli.video.capture import Frame, open_file, quiet_opencv
 
-Frame = NDArray[np.uint8]  # (H, W, 3) RGB
-
-# Codecs that every OpenCV with FFmpeg decodes, by the fourcc that it reports, in upper case. When
-# one of these yields no frame the file is at fault; with any other codec the decoder is.
+# Codecs that every OpenCV with FFmpeg decodes, by their fourcc in upper case. When one of these
+# yields no frame the file is at fault; with any other codec the decoder is.
 _DECODABLE_CODECS = (
     "H264 AVC1 X264 HEVC HEV1 HVC1 FMP4 MP4V XVID DIVX DX50 DIV3 MP42 MP43 H263 S263 VP80 VP90 VP08"
     " VP09 MJPG MJPA MJPB JPEG GIF APNG MPNG MPG1 MPG2 MPEG FLV1 FFV1 WMV1 WMV2 WMV3 HFYU"
 )
 _CODEC_NAMES = {"AV01": "AV1", "VVC1": "H.266", "H266": "H.266"}
 
-# What pictures begin with. FFmpeg opens them as videos of one frame.
+# First bytes of picture files. FFmpeg opens them as videos of one frame.
 _PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # bytes 4 to 8; also MOV
 _MATROSKA_START = b"\x1a\x45\xdf\xa3"  # also WebM
@@ -52,61 +46,9 @@ _COVER_PICTURE_FPS = 90000.0  # FFmpeg's rate for the cover picture inside an au
 _SEEK_LEAD_FRAMES = 16
 
 
-# FFmpeg's option for files that grow, in OpenCV's spelling, and the longest wait for their first
-# frames: some containers are looked at up to their end.
-_WAIT_AT_THE_END = "follow;1"
-_OPEN_GROWING_SECONDS = 10.0
-
-
-class _LogLevel:
-    """OpenCV's log level for the whole process, and who has silenced it."""
-
-    lock = threading.RLock()
-    num_silenced = 0
-    before = 0
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV and FFmpeg from writing to stderr while a video is open.
-
-    What they report about a bad file is in this package's errors. The last block that ends
-    restores OpenCV's log level. FFmpeg's level stays `quiet` for the rest of the process: it can
-    be set only once, through the environment, which is restored. The variables OPENCV_LOG_LEVEL
-    and OPENCV_FFMPEG_LOGLEVEL, where they are set, keep their effect.
-    """
-    _silence_ffmpeg()
-    with _LogLevel.lock:
-        if _LogLevel.num_silenced == 0 and "OPENCV_LOG_LEVEL" not in os.environ:
-            silent = cv2.utils.logging.LOG_LEVEL_SILENT
-            _LogLevel.before = cv2.utils.logging.setLogLevel(silent)
-        _LogLevel.num_silenced += 1
-    try:
-        yield
-    finally:
-        with _LogLevel.lock:
-            _LogLevel.num_silenced -= 1
-            if _LogLevel.num_silenced == 0 and "OPENCV_LOG_LEVEL" not in os.environ:
-                cv2.utils.logging.setLogLevel(_LogLevel.before)
-
-
-@cache
-def _silence_ffmpeg() -> None:
-    """Let OpenCV read FFmpeg's log level: it does so when it opens something for the first time."""
-    if "OPENCV_FFMPEG_LOGLEVEL" in os.environ:
-        return
-    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # AV_LOG_QUIET
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        cv2.VideoCapture(os.devnull, cv2.CAP_FFMPEG)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-        del os.environ["OPENCV_FFMPEG_LOGLEVEL"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo:
-    """What the header of a video says. Headers lie: only decoding tells how many frames exist."""
+    """The header of a video. Headers can be wrong: only decoding tells how many frames exist."""
 
     path: Path
     codec: str
@@ -115,40 +57,40 @@ class VideoInfo:
     """In pixels, after rotation."""
     height: int
     fps_from_header: float
-    """0 when the header gives nothing usable."""
+    """0 where the header gives no usable rate."""
     num_frames_from_header: int | None
-    """None when the header gives no count, or an impossible one."""
+    """None where the header gives no count, or an impossible one."""
     duration_seconds_from_header: float | None
     has_stored_times: bool
-    """Whether it is an MP4, MOV, Matroska or WebM file. In others times are counted on in reading,
-    and may differ after a seek."""
+    """Whether it is an MP4, MOV, Matroska or WebM file. Other files store no times: FFmpeg counts
+    frames, so times may differ after a seek."""
     rotation_degrees: int
-    """The rotation tag. Frames are delivered upright, the rotation applied."""
+    """The rotation tag. Frames are delivered upright, with the rotation applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketTimes:
-    """What the packets of a video say about its frames, read without decoding any."""
+    """Times and key frames from a video's packets, read without decoding."""
 
     seconds: NDArray[np.float64]
-    """(N,) times of the frames, in the order in which they are shown."""
+    """(N,) times of the frames, in display order."""
     is_key: NDArray[np.bool_]
-    """(N,) whether decoding may start at the frame, by the container's word."""
+    """(N,) whether the container marks the frame as one where decoding may start."""
 
 
-class VideoReader(Closeable):
-    """Frames of one video file in order, with their times. A context manager.
+class VideoReader(AbstractContextManager["VideoReader"]):
+    """Read the frames of a video file in order, with their times. A context manager.
 
-    `grab` moves to the next frame, `retrieve` converts it; frames that nobody retrieves cost a
+    `grab` moves to the next frame, `retrieve` converts it; a frame that is only grabbed costs a
     quarter less. Opening decodes the first frame, so a reader that exists has at least one.
 
     Args:
         path: the video file, under any name that the file system allows.
         num_threads: decoder threads; 0 leaves it to OpenCV, which suits one video at a time. With
             several videos in parallel 1 is cheapest.
-        wait_seconds: the file is still being written: at its end wait so long for more, `math.inf`
-            for ever. All that this process opens from then on waits as well, so this is for a
-            process of its own.
+        wait_seconds: the file is still being written: wait so long for more at its end, `math.inf`
+            for ever. This sets OPENCV_FFMPEG_CAPTURE_OPTIONS for all that the process opens
+            afterwards, so use it in a worker process only.
 
     Raises:
         MissingVideoError: there is no such file.
@@ -167,7 +109,7 @@ class VideoReader(Closeable):
         head = _read_head(path)
         with ExitStack() as resources:
             resources.enter_context(quiet_opencv())
-            self._capture = _open(path, num_threads, wait_seconds=wait_seconds)
+            self._capture = open_file(path, num_threads, wait_seconds=wait_seconds)
             resources.callback(self._capture.release)
             self.info = _read_info(path, head, self._capture)
             self._first_is_pending = self._capture.grab()
@@ -175,9 +117,12 @@ class VideoReader(Closeable):
             self._resources = resources.pop_all()
         self._num_grabbed = 0
         self._seconds = 0.0
-        self._anchor = (0, 0.0)  # index and time of the last frame whose timestamp was usable
+        self._anchor = (0, 0.0)  # index and time of the last frame with a usable timestamp
         self.stamp_seconds = math.nan
-        """The timestamp of the frame that `grab` went to as the file has it, right or not."""
+        """The timestamp of the current frame as the file has it, right or not."""
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Free the decoder. A closed reader is at its end."""
@@ -201,9 +146,9 @@ class VideoReader(Closeable):
     def seek(self, seconds: float) -> None:
         """Jump to the last key frame at or before a time, and up to 17 frames on from there.
 
-        Where a jump ends depends on the file; the time that `grab` gives next tells. Until a key
-        frame has passed the pictures may be garbage. Frames without a timestamp count on from 0,
-        as at the start of a file.
+        The next `grab` tells where the jump ended, which depends on the file. Until a key frame
+        has passed, frames may be garbage. Frames without a timestamp count from 0, as at the
+        start of a file.
         """
         self._first_is_pending = False
         # Half a frame more, lest rounding leads to the key frame before.
@@ -213,27 +158,26 @@ class VideoReader(Closeable):
         self._seconds = 0.0
 
     def is_intra(self) -> bool:
-        """Whether the frame that `grab` went to was coded by itself, not as a change of others."""
+        """Return whether the current frame was coded by itself, not as changes to others."""
         return self._capture.get(cv2.CAP_PROP_FRAME_TYPE) == ord("I")
 
     def retrieve(self) -> Frame:
-        """The frame that `grab` went to, as (H, W, 3) RGB.
+        """Return the current frame as (H, W, 3) RGB.
 
         Raises:
             VideoError: the frame cannot be converted.
         """
-        bgr = self.retrieve_bgr()
-        return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        return cast(Frame, cv2.cvtColor(self.retrieve_bgr(), cv2.COLOR_BGR2RGB))
 
     def retrieve_bgr(self) -> Frame:
-        """As `retrieve`, in the decoder's channel order: to shrink first and convert less."""
+        """Return the current frame as (H, W, 3) BGR: callers that shrink it convert less."""
         ok, bgr = self._capture.retrieve()
         if not ok:
             raise VideoError(f"Frame {self._num_grabbed} cannot be converted to a picture.")
         return cast(Frame, bgr)
 
     def _frame_seconds(self) -> float:
-        """The timestamp, or where it is absent or stands still, a count on from the last good."""
+        """Return the timestamp; where it is missing or stands still, count on from the last."""
         stamp = self.stamp_seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         index = self._num_grabbed
         if math.isfinite(stamp) and stamp > self._anchor[1]:
@@ -243,73 +187,8 @@ class VideoReader(Closeable):
         return max(seconds, self._seconds)
 
 
-class LiveCapture(Closeable):
-    """Frames of a camera or of a stream from the network, as they come. A context manager.
-
-    Args:
-        source: a camera's number, or an address that FFmpeg opens.
-        num_threads: decoder threads. Each but the first holds a frame back.
-        open_timeout_seconds: how long a stream may take to open.
-        read_timeout_seconds: how long a stream may send nothing.
-
-    Raises:
-        VideoError: it cannot be opened; what opens it does not say why.
-    """
-
-    def __init__(
-        self,
-        source: int | str,
-        *,
-        num_threads: int = 1,
-        open_timeout_seconds: float,
-        read_timeout_seconds: float,
-    ) -> None:
-        timeouts = _timeouts(open_timeout_seconds, read_timeout_seconds)
-        parameters = [cv2.CAP_PROP_N_THREADS, num_threads, *timeouts]
-        with ExitStack() as resources:
-            resources.enter_context(quiet_opencv())
-            try:
-                if isinstance(source, int):
-                    self._capture = cv2.VideoCapture(source)
-                else:
-                    self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, parameters)
-            except cv2.error as error:
-                raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
-            resources.callback(self._capture.release)
-            if not self._capture.isOpened():
-                raise VideoError("It cannot be opened.")
-            self._resources = resources.pop_all()
-        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.is_finite = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
-        """Whether it is a recording: it has a length."""
-
-    def close(self) -> None:
-        """Free the decoder."""
-        self._resources.close()
-
-    def grab(self) -> bool:
-        """Wait for the next frame; False when there is none, at the end or after a timeout."""
-        return self._capture.grab()
-
-    def stamp_seconds(self) -> float:
-        """The frame's time as the stream has it, which may be made up."""
-        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-
-    def retrieve_bgr(self) -> Frame:
-        """The frame, (H, W, 3) in the decoder's channel order.
-
-        Raises:
-            VideoError: it cannot be converted.
-        """
-        ok, bgr = self._capture.retrieve()
-        if not ok:
-            raise VideoError("A frame cannot be converted to a picture.")
-        return cast(Frame, bgr)
-
-
 def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[float, Frame]]:
-    """All frames of a video: time in seconds, picture as (H, W, 3) RGB.
+    """Give all frames of a video: time in seconds, picture as (H, W, 3) RGB.
 
     Raises:
         VideoError: as `VideoReader`.
@@ -322,9 +201,9 @@ def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[float, Frame]]:
 def read_packet_times(
     path: str | os.PathLike[str], *, until_seconds: float | None = None
 ) -> PacketTimes:
-    """The times of a video's frames by its packets, at 2 to 8 µs per frame.
+    """Read the times of a video's frames from its packets, in 2 to 8 µs per frame.
 
-    They are what decoding gives, to the last bit, where each packet holds a frame and its time.
+    They equal those of decoding, to the last bit, where each packet holds a frame and its time.
     Damaged packets are listed too, and AVI and MPEG files give other times than frames have.
 
     Args:
@@ -339,7 +218,7 @@ def read_packet_times(
     is_key: list[bool] = []
     keys_to_go = 2  # frames may come after a key frame and be shown before it, but only before one
     with quiet_opencv():
-        capture = _open(Path(path), raw_packets=True)
+        capture = open_file(Path(path), raw_packets=True)
         while keys_to_go and capture.grab():
             seconds.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             is_key.append(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME) > 0)
@@ -352,7 +231,7 @@ def read_packet_times(
 
 
 def read_seconds(path: Path) -> float | None:
-    """How long a video is, by its header, else by its packets; None where neither tells.
+    """Return a video's length from its header, else from its packets; None where neither has it.
 
     Raises:
         VideoError: as `VideoReader`.
@@ -366,12 +245,12 @@ def read_seconds(path: Path) -> float | None:
 
 
 def frame_interval_seconds(info: VideoInfo) -> float:
-    """Time per frame by the header; 1/25 s where the header's rate is no frame rate."""
+    """Return the time per frame by the header; 1/25 s where its rate is not a frame rate."""
     return 1 / info.fps_from_header if 0.001 < info.fps_from_header <= 1000 else 1 / 25
 
 
 def _read_head(path: Path) -> bytes:
-    """The first bytes, of regular files only: opening a pipe or a device could wait for ever."""
+    """Read the first bytes, of regular files only: opening a pipe could wait for ever."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -396,44 +275,6 @@ def _read_head(path: Path) -> bytes:
     return head
 
 
-def _timeouts(open_seconds: float, read_seconds: float) -> list[int]:
-    """Parameters for a capture; FFmpeg takes 0 for ever."""
-    milliseconds = [
-        int(min(seconds * 1000, 2**31 - 1)) if math.isfinite(seconds) else 0
-        for seconds in (open_seconds, read_seconds)
-    ]
-    names = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-    return [names[0], milliseconds[0], names[1], milliseconds[1]]
-
-
-def _open(
-    path: Path,
-    num_threads: int = 0,
-    *,
-    raw_packets: bool = False,
-    wait_seconds: float | None = None,
-) -> cv2.VideoCapture:
-    # Absolute, because FFmpeg reads "a:b.mp4" as protocol a. As bytes where the name is no valid
-    # Unicode, because OpenCV crashes on the surrogates that Python puts there.
-    name = str(path.absolute())
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        name = cast(str, os.fsencode(name))
-    parameters = [cv2.CAP_PROP_N_THREADS, num_threads] if num_threads else []
-    parameters += [cv2.CAP_PROP_FORMAT, -1] if raw_packets else []
-    if wait_seconds is not None:
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _WAIT_AT_THE_END
-        parameters += _timeouts(_OPEN_GROWING_SECONDS, wait_seconds)
-    try:
-        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, parameters)
-    except cv2.error as error:
-        raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
-    if not capture.isOpened():
-        raise VideoError("It is not a video, or it is too damaged to be opened.")
-    return capture
-
-
 def _read_info(path: Path, head: bytes, capture: cv2.VideoCapture) -> VideoInfo:
     fps = capture.get(cv2.CAP_PROP_FPS)
     fps = fps if math.isfinite(fps) and fps > 0 else 0.0
@@ -455,7 +296,7 @@ def _read_info(path: Path, head: bytes, capture: cv2.VideoCapture) -> VideoInfo:
 
 
 def _check_content(head: bytes, info: VideoInfo, *, has_frames: bool) -> None:
-    """Refuse what FFmpeg opens as a video though it is none, and videos that give no frame."""
+    """Refuse other files that FFmpeg opens as a video, and videos that give no frame."""
     if info.codec == "ansi":
         raise VideoError("It is a text file, not a video.")
     if has_frames:
@@ -483,7 +324,7 @@ def _starts_like_picture(head: bytes) -> bool:
 
 
 def _has_second_frame(path: Path) -> bool:
-    capture = _open(path, num_threads=1)
+    capture = open_file(path, num_threads=1)
     try:
         return capture.grab() and capture.grab()
     finally:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from activity_cli.errors import VideoError, WorkerCrashError
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images, Status
+from activity_cli.video.capture import Frame
 from activity_cli.video.clips import images_by_stream, judge_end, stack_roles, to_square
 from activity_cli.video.decoding import is_proven
 from activity_cli.video.reader import (
-    Frame,
     VideoInfo,
     VideoReader,
     frame_interval_seconds,

@@ -1,106 +1,142 @@
-"""What a view's look does to pixels: one geometry, colour and blur for all frames of a clip.
+"""Transforms of a clip's frames: one geometry, colour and blur for all of them.
 
-It is done to the decoded frames, before motion images are made of them. So a picture and its
-motion image agree, and where nothing moves there is still no motion. H = W is the frame's side.
+They apply to the decoded frames, before motion images are made. So a frame and its motion image
+agree, and where nothing moves there is still no motion. H = W is the frame's side.
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.video.augmentation import Look
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 _GREY_OF_RGB = np.array([0.299, 0.587, 0.114])
 _NOISE_MARGIN = 32
-"""One field of noise serves a whole view, for each frame moved by up to so many pixels: as good
-to the eye and the CNN as new noise, at a tenth of the cost."""
+"""One field of noise serves a whole view, shifted by up to so many pixels for each frame: as good
+as new noise for the CNN, at a tenth of the cost."""
 
 
-class Painter:
-    """Applies one look to the frames of a clip.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transform:
+    """Changes to the pixels of a view, the same in all of its frames. By default none."""
 
-    Args:
-        look: what to do.
-        frame_size: side of the frames, in pixels.
-    """
+    is_flipped: bool = False
+    rotation_degrees: float = 0.0
+    """Anticlockwise, in the square that the CNN sees."""
+    zoom: float = 1.0
+    """2 shows things twice as large."""
+    shift_x: float = 0.0
+    """To the right, as a share of the side."""
+    shift_y: float = 0.0
+    """Down."""
+    brightness: float = 0.0
+    """Added, as a share of white."""
+    contrast: float = 1.0
+    """Factor, around mid-grey."""
+    saturation: float = 1.0
+    """Factor; 0 is grey."""
+    blur: float = 0.0
+    """Sigma in pixels."""
+    noise: float = 0.0
+    """Standard deviation, as a share of white."""
+    seed: int = 0
+    """Of the noise, which differs from frame to frame."""
 
-    def __init__(self, look: Look, frame_size: int) -> None:
-        self._look = look
+    def describe(self) -> list[str]:
+        """Describe each change in a few words."""
+        shifted = round(100 * self.shift_x), round(100 * self.shift_y)
+        parts = {
+            "mirrored": self.is_flipped,
+            f"turned {self.rotation_degrees:+.0f}°": abs(self.rotation_degrees) >= 0.5,
+            f"zoom {self.zoom:.2f}": abs(self.zoom - 1) >= 0.005,
+            f"shifted {shifted[0]:+d}, {shifted[1]:+d}%": any(shifted),
+            f"brightness {100 * self.brightness:+.0f}%": abs(self.brightness) >= 0.005,
+            f"contrast {self.contrast:.2f}": abs(self.contrast - 1) >= 0.005,
+            f"colour {self.saturation:.2f}": abs(self.saturation - 1) >= 0.005,
+            f"blur {self.blur:.1f} px": self.blur >= 0.05,
+            f"noise {100 * self.noise:.1f}%": self.noise >= 0.0005,
+        }
+        return [text for text, applies in parts.items() if applies]
+
+
+class Transformer:
+    """Applies one transform to the frames of a clip, of `frame_size` pixels each side."""
+
+    def __init__(self, transform: Transform, frame_size: int) -> None:
+        self._transform = transform
         self._size = frame_size
-        self._warp = _warp_matrix(look, frame_size)
-        self._colour = _colour_matrix(look)
-        self._noise = _noise_field(look, frame_size)
+        self._warp = _warp_matrix(transform, frame_size)
+        self._colour = _colour_matrix(transform)
+        self._noise = _noise_field(transform, frame_size)
 
-    def paint(self, frame: Frame, index: int) -> Frame:
-        """A frame, (H, W, channels) uint8, as the view shows it.
+    def apply(self, frame: Frame, index: int) -> Frame:
+        """Transform a frame, (H, W, channels) uint8.
 
         Args:
             frame: as decoded.
-            index: its place in the video, by which its noise is chosen. A frame that is seen as a
-                picture and again as part of a motion image is the same in both.
+            index: its position in the video, which chooses its noise: a frame that is used as a
+                picture and again in a motion image is the same in both.
         """
-        painted: NDArray[np.uint8] = frame
-        if self._look.is_flipped:
-            painted = np.ascontiguousarray(painted[:, ::-1])
+        result: NDArray[np.uint8] = frame
+        if self._transform.is_flipped:
+            result = np.ascontiguousarray(result[:, ::-1])
         if self._warp is not None:
             size = (self._size, self._size)
-            # What comes into view from beyond the border mirrors what is inside it.
-            painted = np.asarray(
-                cv2.warpAffine(painted, self._warp, size, borderMode=cv2.BORDER_REFLECT_101),
+            # Beyond the border the inside is mirrored.
+            result = np.asarray(
+                cv2.warpAffine(result, self._warp, size, borderMode=cv2.BORDER_REFLECT_101),
                 np.uint8,
             )
-        if self._look.blur > 0:
-            painted = np.asarray(cv2.GaussianBlur(painted, (0, 0), self._look.blur), np.uint8)
+        if self._transform.blur > 0:
+            result = np.asarray(cv2.GaussianBlur(result, (0, 0), self._transform.blur), np.uint8)
         if self._colour is not None:
             colour = self._colour if frame.shape[2] == 3 else _grey_of(self._colour)
-            painted = np.asarray(cv2.transform(painted, colour), np.uint8)
-        painted = painted.reshape(frame.shape)  # OpenCV drops the axis of a single channel
-        if self._noise is not None:
-            painted = self._add_noise(painted, index)
-        return painted
+            result = np.asarray(cv2.transform(result, colour), np.uint8)
+        result = result.reshape(frame.shape)  # OpenCV drops the axis of a single channel
+        return result if self._noise is None else self._add_noise(result, self._noise, index)
 
-    def _add_noise(self, frame: Frame, index: int) -> Frame:
-        assert self._noise is not None
-        random = np.random.default_rng((self._look.seed, index))
+    def _add_noise(self, frame: Frame, field: NDArray[np.int16], index: int) -> Frame:
+        random = np.random.default_rng((self._transform.seed, index))
         top, left = random.integers(0, _NOISE_MARGIN, 2).tolist()
-        field = self._noise[top : top + self._size, left : left + self._size]
-        noise = np.ascontiguousarray(field[..., : frame.shape[2]])
-        noisy = np.asarray(cv2.add(frame, noise, dtype=cv2.CV_8U), np.uint8)
+        part = field[top : top + self._size, left : left + self._size, : frame.shape[2]]
+        noisy = np.asarray(cv2.add(frame, np.ascontiguousarray(part), dtype=cv2.CV_8U), np.uint8)
         return noisy.reshape(frame.shape)
 
 
-def _warp_matrix(look: Look, size: int) -> NDArray[np.float64] | None:
-    """(2, 3) from places in the frame to places in the view; None where they are the same."""
-    if (look.rotation_degrees, look.zoom, look.shift_x, look.shift_y) == (0, 1, 0, 0):
+def _warp_matrix(transform: Transform, size: int) -> NDArray[np.float64] | None:
+    """Return the (2, 3) matrix from places in the frame to the view; None where they are equal."""
+    shift = np.array([transform.shift_x, transform.shift_y])
+    if (transform.rotation_degrees, transform.zoom) == (0, 1) and not shift.any():
         return None
-    centre = (size - 1) / 2
-    matrix = np.asarray(
-        cv2.getRotationMatrix2D((centre, centre), look.rotation_degrees, look.zoom), np.float64
-    )
-    matrix[:, 2] += np.array([look.shift_x, look.shift_y]) * size
+    centre = ((size - 1) / 2, (size - 1) / 2)
+    rotation = cv2.getRotationMatrix2D(centre, transform.rotation_degrees, transform.zoom)
+    matrix = np.asarray(rotation, np.float64)
+    matrix[:, 2] += shift * size
     return matrix
 
 
-def _colour_matrix(look: Look) -> NDArray[np.float64] | None:
-    """(3, 4) from RGB to RGB: saturation, then contrast around mid-grey, then brightness."""
-    if (look.brightness, look.contrast, look.saturation) == (0, 1, 1):
+def _colour_matrix(transform: Transform) -> NDArray[np.float64] | None:
+    """Return (3, 4) from RGB to RGB: saturation, then contrast around mid-grey, then brightness."""
+    if (transform.brightness, transform.contrast, transform.saturation) == (0, 1, 1):
         return None
     grey = np.tile(_GREY_OF_RGB, (3, 1))  # every channel becomes the pixel's brightness
-    mixed = look.contrast * (look.saturation * np.eye(3) + (1 - look.saturation) * grey)
-    offset = 127.5 * (1 - look.contrast) + 255 * look.brightness
+    saturation = transform.saturation
+    mixed = transform.contrast * (saturation * np.eye(3) + (1 - saturation) * grey)
+    offset = 127.5 * (1 - transform.contrast) + 255 * transform.brightness
     return np.column_stack([mixed, np.full(3, offset)])
 
 
 def _grey_of(colour: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(1, 2) from grey to grey, of a matrix from RGB to RGB: its factor and its offset."""
+    """Return (1, 2) from grey to grey, factor and offset, of a matrix from RGB to RGB."""
     return np.array([[colour[0, :3].sum(), colour[0, 3]]])
 
 
-def _noise_field(look: Look, size: int) -> NDArray[np.int16] | None:
-    if look.noise == 0:
+def _noise_field(transform: Transform, size: int) -> NDArray[np.int16] | None:
+    if transform.noise == 0:
         return None
-    random = np.random.default_rng(look.seed)
+    random = np.random.default_rng(transform.seed)
     side = size + _NOISE_MARGIN
     field: NDArray[np.float32] = random.standard_normal((side, side, 3), np.float32)
-    return np.asarray(np.rint(field * (255 * look.noise)), np.int16)
+    return np.asarray(np.rint(field * (255 * transform.noise)), np.int16)

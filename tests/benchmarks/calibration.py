@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from activity_cli.data.dataset import load_dataset
+from activity_cli.data.loading import load_dataset
 from activity_cli.data.splits import Folds, inner_split, make_folds
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.engines.choice import Engine

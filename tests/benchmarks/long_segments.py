@@ -31,7 +31,8 @@ from activity_cli.predict.predictor import load_predictor
 from activity_cli.predict.sliding import Sliding
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment
-from activity_cli.video.reader import Frame, iter_frames
+from activity_cli.video.capture import Frame
+from activity_cli.video.reader import iter_frames
 from activity_cli.video.windows import choose_windows
 
 FPS, WIDTH, HEIGHT = 25, 640, 360

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.optional_dependencies import openvino_core
-from activity_cli.data.dataset import load_dataset
+from activity_cli.data.loading import load_dataset
 from activity_cli.data.splits import inner_split, make_folds
 from activity_cli.errors import SettingsError
 from activity_cli.export.formats import openvino_model

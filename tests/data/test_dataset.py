@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from activity_cli.data.dataset import Dataset, load_dataset
+from activity_cli.data.dataset import Dataset
+from activity_cli.data.loading import load_dataset
 from activity_cli.errors import DataError
 
 SHARED_VIDEOS = ("a.mp4", "b.mp4", "c d.mp4", "sub/e,f.mp4")

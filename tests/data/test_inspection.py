@@ -101,7 +101,7 @@ def turn_stamps_back(path: Path) -> None:
         ("a.avi", cut_in_half, Status.TRUNCATED, "cut off"),
         ("a.mkv", cut_in_half, Status.TRUNCATED, "cut off"),
         ("a.mp4", clear_a_stretch, Status.TRUNCATED, "goes on, but is broken"),
-        ("a.mkv", turn_stamps_back, Status.OK, "3 of 60 frames have a time stamp"),
+        ("a.mkv", turn_stamps_back, Status.OK, "3 of 60 frames have a timestamp"),
     ],
 )
 def test_damage_is_told(
@@ -134,7 +134,7 @@ def test_frames_that_an_edit_list_hides_are_no_damage(draw_clip: DrawClip) -> No
 
     assert (check.num_frames, check.num_frames_from_header) == (40, 60)
     assert check.is_sound
-    assert check.notes == ("header says 60 frames, 40 came",)
+    assert check.notes == ("60 frames in the header, 40 decoded",)
 
 
 def test_a_variable_frame_rate_is_told(tmp_path: Path) -> None:

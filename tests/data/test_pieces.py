@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from activity_cli.data.dataset import Dataset, Sample, load_dataset
+from activity_cli.data.dataset import Dataset, Sample
+from activity_cli.data.loading import load_dataset
 from activity_cli.data.pieces import cut, prepare_pieces
 from activity_cli.errors import DataError, SettingsError
 from activity_cli.video.decoder_pool import DecoderPool

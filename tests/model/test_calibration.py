@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from activity_cli.data.dataset import load_dataset
+from activity_cli.data.loading import load_dataset
 from activity_cli.errors import DataError, ModelError, SettingsError
 from activity_cli.evaluation.measurement import evaluate_model
 from activity_cli.features.backbones import find_backbone

@@ -12,7 +12,7 @@ from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
 from activity_cli.predict.model_predictor import load_networks
 from activity_cli.predict.predictor import load_predictor
-from activity_cli.video.augmentation import PLAIN, views_at_test_time
+from activity_cli.video.augmentation import PLAIN, tta_views
 from activity_cli.video.clips import read_clips
 from tests.workplace import QUICK, Workplace
 
@@ -42,7 +42,7 @@ def test_scores_of_views_are_the_mean_of_the_single_ones(shared: Workplace) -> N
     model = load_model(shared.folder / "runs" / "first")
     path = sorted((shared.folder / "clips").rglob("*.mp4"))[0]
     labels, settings = model.description.labels, model.description.clip
-    views = views_at_test_time(5, labels)
+    views = tta_views(5, labels)
     assert views[0] == PLAIN
     assert len(set(views)) == 5
     extractor, classifier = load_networks(
@@ -64,7 +64,7 @@ def test_scores_of_views_are_the_mean_of_the_single_ones(shared: Workplace) -> N
     assert result.prediction is not None
     np.testing.assert_allclose(result.prediction.scores, np.mean(single, axis=0), atol=1e-5)
     assert any("mean of 5 views" in note and "5 times the CNN" in note for note in notes)
-    with pytest.raises(SettingsError, match="1 to 8 test-time views, not 9"):
+    with pytest.raises(SettingsError, match="1 to 8 views, not 9"):
         load_predictor(model.folder, cache_dir=shared.cache, test_views=9)
 
 

@@ -17,22 +17,21 @@ from activity_cli.settings import TrainSettings as Training
 from activity_cli.training.head import fit, score_rows
 from activity_cli.video.augmentation import (
     PLAIN,
-    Look,
     View,
     draw_view,
     settle_flip,
     side_labels,
     training_views,
-    views_at_test_time,
+    tta_views,
 )
 from activity_cli.video.clips import read_clip, read_clips, read_views
 from activity_cli.video.sampling import Timing
-from activity_cli.video.transforms import Painter
+from activity_cli.video.transforms import Transform, Transformer
 from tests.media import DrawClip, Picture, noise_pictures
 
 SMALL = ClipSettings(num_frames=6, frame_size=64)
 AUGMENT = AugmentSettings(num_views=4, flip=True)
-MOVED = Look(is_flipped=True, rotation_degrees=5, zoom=1.1, shift_x=0.05, shift_y=-0.03)
+MOVED = Transform(is_flipped=True, rotation_degrees=5, zoom=1.1, shift_x=0.05, shift_y=-0.03)
 
 
 def marked(background: int, x: int, y: int) -> Picture:
@@ -49,9 +48,9 @@ def centre_of_mark(frame: Picture) -> NDArray[np.float64]:
 
 
 def test_a_mark_moves_the_same_way_in_all_frames_and_as_the_look_says() -> None:
-    painter = Painter(MOVED, 64)
+    transformer = Transformer(MOVED, 64)
     x, y = 40, 22
-    frames = [painter.paint(marked(shade, x, y), i) for i, shade in enumerate((0, 60, 120))]
+    frames = [transformer.apply(marked(shade, x, y), i) for i, shade in enumerate((0, 60, 120))]
 
     places = [centre_of_mark(frame) for frame in frames]
     for place in places[1:]:
@@ -80,7 +79,7 @@ def test_noise_is_new_in_every_frame_and_the_same_wherever_that_frame_is_seen(
     draw_clip: DrawClip,
 ) -> None:
     path = draw_clip(pictures=noise_pictures(1) * 20)
-    noisy = View(look=Look(noise=0.02, seed=3))
+    noisy = View(transform=Transform(noise=0.02, seed=3))
 
     plain, seen = (frames.images for frames in read_views(path, SMALL, (PLAIN, noisy)))
 
@@ -136,19 +135,25 @@ def test_views_are_drawn_by_content_number_and_seed() -> None:
         draw_view(replace(AUGMENT, seed=1), "clip", 1),
     ]
     assert len({view.key() for view in [*views, *others, PLAIN]}) == 11
-    assert [view.look.is_flipped for view in views] == [True, False] * 4
-    turns = [view.look.rotation_degrees for view in views]
+    assert [view.transform.is_flipped for view in views] == [True, False] * 4
+    turns = [view.transform.rotation_degrees for view in views]
     assert -6 <= min(turns) < 0 < max(turns) <= 6
     assert not any(view.timing.is_reversed for view in views)
 
 
 def test_only_what_is_asked_for_differs() -> None:
     flips = replace(AUGMENT.only(["flip"]), num_views=2)
-    assert training_views(flips)("clip") == (PLAIN, View(look=Look(is_flipped=True)), PLAIN)
+    assert training_views(flips)("clip") == (
+        PLAIN,
+        View(transform=Transform(is_flipped=True)),
+        PLAIN,
+    )
 
     turned = draw_view(AUGMENT.only(["rotate"]), "clip", 1)
-    angle = draw_view(AUGMENT, "clip", 1).look.rotation_degrees
-    assert turned == View(look=Look(rotation_degrees=angle))  # other kinds do not change its chance
+    angle = draw_view(AUGMENT, "clip", 1).transform.rotation_degrees
+    assert turned == View(
+        transform=Transform(rotation_degrees=angle)
+    )  # other kinds do not change its chance
     with pytest.raises(SettingsError, match="no augmentation 'spin'"):
         AUGMENT.only(["spin"])
 
@@ -175,7 +180,7 @@ def test_labels_that_name_a_side_are_not_mirrored(labels: list[str], sided: list
     asked = settle_flip(AugmentSettings(num_views=2, flip=True), labels, notes.append)
     assert asked.flip
     assert len(notes) == 2 * bool(sided)
-    mirrored = [view.look.is_flipped for view in views_at_test_time(3, labels)]
+    mirrored = [view.transform.is_flipped for view in tta_views(3, labels)]
     assert any(mirrored) is not bool(sided)
 
 

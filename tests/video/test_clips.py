@@ -9,7 +9,7 @@ from activity_cli.errors import VideoError
 from activity_cli.settings import ALL_STREAMS, ClipSettings
 from activity_cli.types import ClipFrames, Status
 from activity_cli.video import decoding
-from activity_cli.video.clips import motion_image, read_clip, read_frames
+from activity_cli.video.clips import read_clip, read_frames
 from activity_cli.video.reader import PacketTimes, VideoReader, iter_frames, read_packet_times
 from activity_cli.video.sampling import partner_indices, sample_indices
 from tests.media import DrawClip, drifting_pictures, noise_pictures
@@ -150,14 +150,6 @@ def test_pairs_do_not_depend_on_how_a_container_rounds() -> None:
     for seconds in (exact, exact.round(3)):
         earlier, _ = partner_indices(seconds, indices, 1 / 12)
         np.testing.assert_array_equal(earlier, indices - 2)
-
-
-def test_motion_image_is_the_amplified_difference() -> None:
-    later, earlier = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8, 3), dtype=np.uint8)
-
-    for gain in (0.5, 1.0, 2.0, 2.5):
-        expected = np.clip(np.rint(128 + gain * (later.astype(float) - earlier)), 0, 255)
-        np.testing.assert_array_equal(motion_image(later, earlier, gain), expected)
 
 
 def test_a_clip_shows_the_right_frames_at_the_right_times(draw_clip: DrawClip) -> None:

@@ -1,8 +1,8 @@
-"""Video file -> what is true of it, by decoding all of it. Made to run in worker processes.
+"""Video file -> a check of it, by decoding all of it. Runs in worker processes.
 
-Times are seconds. What OpenCV lets one see of damage: a file that ends before its header says so,
-packets that give no frame, and timestamps that are absent or go backwards. Pictures that decode,
-but are grey or garbled, it does not tell from whole ones.
+Times are seconds. OpenCV lets damage be seen where a file ends before its header says so, where
+packets give no frame, and where timestamps are missing or go backwards. It does not report frames
+that decode but are grey or garbled.
 """
 
 import math
@@ -37,28 +37,29 @@ DEFAULT_TIMEOUT_SECONDS = 3600.0
 _FRAME_PER_PACKET_CODECS = "H264 AVC1 X264 HEVC HEV1 HVC1 FMP4 MP4V MJPG"
 
 _VARIATION = 0.1
-"""An interval differs from the median by more than this share, and more than rounding does ..."""
+"""An interval counts as irregular if it differs from the median by more than this share ..."""
 _ROUNDING_SECONDS = 0.002
+"""... and by more than this."""
 _VARIABLE_SHARE = 0.05
-"""... and when so many do, the frame rate is variable."""
+"""Share of irregular intervals from which the frame rate counts as variable."""
 _BAD_STAMPS_SHARE = 0.01
-"""So many are damage, and more than one: what is flushed from a decoder last may have none."""
+"""More bad timestamps than this share, and than one, are damage: the last frames may have none."""
 _RATE_TOLERANCE = 0.05
-"""A measured frame rate that differs from the header's by more than this share is told."""
+"""Relative difference of measured and header frame rate that is reported."""
 _MODEL_FRAMES = ClipSettings().num_frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCheck:
-    """What is true of a file; of one without frames only `path`, `status` and `reason`."""
+    """The check of one file; without frames only `path`, `status` and `reason` are set."""
 
     path: Path
     status: Status
     reason: str = ""
     damage: tuple[str, ...] = ()
-    """What is broken, in words."""
+    """Descriptions of what is broken."""
     notes: tuple[str, ...] = ()
-    """What is unusual, but no damage."""
+    """Descriptions of what is unusual, but not damage."""
     codec: str = ""
     width: int | None = None
     """In pixels, upright."""
@@ -68,7 +69,7 @@ class FileCheck:
     fps_measured: float | None = None
     """None for a single frame."""
     fps_variation: float | None = None
-    """Share of the intervals between frames that differ from the median by more than 10%."""
+    """Share of irregular intervals between frames."""
     longest_gap_seconds: float | None = None
     """The longest interval between two frames."""
     duration_seconds: float | None = None
@@ -82,12 +83,12 @@ class FileCheck:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the file decodes as it promises."""
+        """Whether the file decodes as its header promises."""
         return self.status in {Status.OK, Status.SHORT} and not self.damage
 
     @property
     def has_variable_rate(self) -> bool:
-        """Whether enough intervals between frames differ."""
+        """Whether the frame rate is variable."""
         return (self.fps_variation or 0.0) > _VARIABLE_SHARE
 
 
@@ -98,10 +99,10 @@ class _Scan:
     seconds: NDArray[np.float64]
     """(N,)"""
     begins_inside: bool
-    """Whether the first frame shown is no key frame: an edit list hides those before, which the
-    header counts and the file has."""
+    """Whether the first frame shown is not a key frame: an edit list hides earlier frames, which
+    the header counts and the file contains."""
     num_bad_stamps: int
-    """Frames whose timestamp is absent or not after the one before."""
+    """Frames whose timestamp is missing or not after the one before."""
     pictures: Pictures
 
 
@@ -118,11 +119,11 @@ def check_files(
 
     Args:
         paths: the files.
-        store: where fingerprints go.
-        num_workers: files at a time; None is one per core.
+        store: receives their fingerprints.
+        num_workers: files at a time; None is one per CPU.
         num_threads: decoder threads per file; 0 leaves it to OpenCV.
-        timeout_seconds: how long a file may take.
-        stop: once it is set, files that are not begun are left out.
+        timeout_seconds: time limit for one file.
+        stop: once it is set, no further file is begun.
 
     Raises:
         OutputError: the store's disk is full.
@@ -142,11 +143,7 @@ def check_files(
             return check
         return replace(check, fingerprint=store.add(pictures))
 
-    with WorkerPool(
-        num_workers,
-        timeout_seconds=timeout_seconds,
-        imports=["activity_cli.data.inspection.checks"],
-    ) as pool:
+    with WorkerPool(num_workers, timeout_seconds=timeout_seconds, imports=[__name__]) as pool:
         yield from overlap(
             paths,
             prepare=prepare,
@@ -159,10 +156,10 @@ def check_files(
 
 
 def check_file(path: Path, *, num_threads: int = 1) -> tuple[FileCheck, Pictures]:
-    """Decode a file to its end, and look at what came.
+    """Decode a file to its end.
 
     Returns:
-        What is true of it, and its fingerprint, (K, P).
+        The check and the fingerprint, (K, P).
 
     Raises:
         VideoError: no frame can be decoded from it.
@@ -173,9 +170,11 @@ def check_file(path: Path, *, num_threads: int = 1) -> tuple[FileCheck, Pictures
     intervals = np.diff(scan.seconds)
     span = float(scan.seconds[-1] - scan.seconds[0])
     usual = float(np.median(intervals)) if len(intervals) else 0.0
+    status, reason = _judge(info, scan)
     check = FileCheck(
         path=path,
-        status=Status.OK,
+        status=status,
+        reason=reason,
         damage=_damage(info, scan),
         codec=info.codec,
         width=info.width,
@@ -191,12 +190,11 @@ def check_file(path: Path, *, num_threads: int = 1) -> tuple[FileCheck, Pictures
         num_bytes=path.stat().st_size,
         sha256=sha256_of(path),
     )
-    status, reason = _judge(info, scan)
-    return replace(check, status=status, reason=reason, notes=_notes(check)), scan.pictures
+    return replace(check, notes=_notes(check)), scan.pictures
 
 
 def _scan(reader: VideoReader) -> _Scan:
-    """Go through a video. 8 bytes per frame are kept, and its fingerprint."""
+    """Read a video to its end. Memory: 8 bytes per frame, and the fingerprint."""
     all_seconds = array("d")
     fingerprinter = Fingerprinter()
     num_bad_stamps, last_stamp = 0, -math.inf
@@ -218,19 +216,24 @@ def _scan(reader: VideoReader) -> _Scan:
 
 
 def _judge(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
-    """The status, by the rules by which files are scored."""
+    """Return the status, by the same rules as for files that are scored."""
     count = len(scan.seconds)
     status, reason = _judge_end(info, scan)
-    if status is not Status.OK:
-        return status, reason
-    if count < _MODEL_FRAMES:
+    if status is Status.OK and count < _MODEL_FRAMES:
         frames = "1 frame" if count == 1 else f"{count} frames"
-        return Status.SHORT, f"{frames}; models sample {_MODEL_FRAMES} unless told otherwise"
-    return Status.OK, ""
+        return Status.SHORT, f"{frames}; models sample {_MODEL_FRAMES} by default"
+    return status, reason
+
+
+def _judge_end(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
+    if scan.begins_inside:  # the header counts the hidden frames too
+        return Status.OK, ""
+    duration = float(scan.seconds[-1] - scan.seconds[0]) + frame_interval_seconds(info)
+    return judge_end(info, len(scan.seconds), duration)
 
 
 def _damage(info: VideoInfo, scan: _Scan) -> tuple[str, ...]:
-    """What is broken, in words; nothing in a sound file."""
+    """Describe what is broken."""
     count, last = len(scan.seconds), scan.seconds[-1]
     damage = []
     if _has_more_packets(info, scan):
@@ -239,17 +242,9 @@ def _damage(info: VideoInfo, scan: _Scan) -> tuple[str, ...]:
         damage.append(f"the file ends at {last:.2f} s: it was cut off, or is broken there")
     if scan.num_bad_stamps > max(1, _BAD_STAMPS_SHARE * count):
         damage.append(
-            f"{scan.num_bad_stamps} of {count} frames have a time stamp that is absent or goes back"
+            f"{scan.num_bad_stamps} of {count} frames have a timestamp that is missing or goes back"
         )
     return tuple(damage)
-
-
-def _judge_end(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
-    """As for files that are scored; where leading frames are hidden, the header counts them too."""
-    if scan.begins_inside:
-        return Status.OK, ""
-    duration = float(scan.seconds[-1] - scan.seconds[0]) + frame_interval_seconds(info)
-    return judge_end(info, len(scan.seconds), duration)
 
 
 def _has_frame_per_packet(info: VideoInfo) -> bool:
@@ -257,18 +252,18 @@ def _has_frame_per_packet(info: VideoInfo) -> bool:
 
 
 def _has_more_packets(info: VideoInfo, scan: _Scan) -> bool:
-    """Whether the file has frames after the last one that decodes. OpenCV ends at a broken one."""
+    """Return whether packets follow the last decoded frame: OpenCV ends at a broken one."""
     if scan.begins_inside or not _has_frame_per_packet(info):
         return False
     end = scan.seconds[-1] + frame_interval_seconds(info) / 2
     try:
         return bool((read_packet_times(info.path).seconds > end).any())
-    except VideoError:  # it was there a moment ago
+    except VideoError:  # removed since it was decoded
         return False
 
 
 def _variation(intervals: NDArray[np.float64], usual: float) -> float | None:
-    """Share of the intervals between frames, (N - 1,), that are not as long as usual."""
+    """Return the share of irregular intervals, (N - 1,), given their median."""
     if not len(intervals):
         return None
     allowed = max(_VARIATION * usual, _ROUNDING_SECONDS)
@@ -276,7 +271,7 @@ def _variation(intervals: NDArray[np.float64], usual: float) -> float | None:
 
 
 def _notes(check: FileCheck) -> tuple[str, ...]:
-    """What is unusual about a sound file, in words."""
+    """Describe what is unusual about a file, damage aside."""
     notes = []
     if check.has_variable_rate:
         notes.append(
@@ -285,10 +280,10 @@ def _notes(check: FileCheck) -> tuple[str, ...]:
         )
     header, measured = check.fps_from_header, check.fps_measured
     if header and measured and abs(measured - header) > _RATE_TOLERANCE * header:
-        notes.append(f"header says {header:.4g} fps, frames come at {measured:.4g}")
+        notes.append(f"{header:.4g} fps in the header, {measured:.4g} fps measured")
     promised, count = check.num_frames_from_header, check.num_frames
     if check.is_sound and promised and count and abs(promised - count) > max(2, 0.01 * count):
-        notes.append(f"header says {promised} frames, {count} came")
+        notes.append(f"{promised} frames in the header, {count} decoded")
     if check.rotation_degrees:
         notes.append(f"rotated by {check.rotation_degrees}°")
     return tuple(notes)

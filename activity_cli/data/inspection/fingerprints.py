@@ -1,13 +1,13 @@
-"""What a video looks like over time, small enough to keep: to find copies of it.
+"""Video frames -> a fingerprint, small enough to keep, by which copies are found.
 
 A fingerprint is a grey picture of 16 x 16 for every tenth of a second. P is its pixels, 256; K is
 the number of pictures. Two clips of one camera have the same pictures, but only copies of one
 recording *move* alike, so what is compared is the movement: the difference of pictures 0.4 s
-apart, in which all that stands still is gone.
+apart, which leaves out all that stands still.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self, cast
 
 import cv2
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.files import output_error, temporary_file
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 Pictures = NDArray[np.uint16]  # (K, P), in 1/256 of a grey level
 Movement = NDArray[np.float32]  # (K - LAG, P), in grey levels
@@ -24,7 +24,7 @@ STEP_SECONDS = 0.1
 LAG = 4
 """Pictures between the two that a movement is the difference of."""
 MAX_PICTURES = 36_000
-"""An hour, 18 MB. What comes after it is not compared."""
+"""An hour, 18 MB. The rest of a longer video is not compared."""
 
 _SIDE = 16
 _SIDE_FIRST = 64  # OpenCV rounds to whole grey levels: shrunk in two steps, still clips keep detail
@@ -32,7 +32,7 @@ _NUM_PIXELS = _SIDE * _SIDE
 
 
 class Fingerprinter:
-    """Collects the fingerprint of a video whose frames come one by one."""
+    """Collect the fingerprint of a video from its frames, one by one."""
 
     def __init__(self) -> None:
         self._pictures: list[Pictures] = []
@@ -41,11 +41,11 @@ class Fingerprinter:
         self._start_seconds: float | None = None
 
     def wants(self, seconds: float) -> bool:
-        """Whether the frame at a time is part of the fingerprint."""
+        """Return whether the frame at a time is part of the fingerprint."""
         return self._wanted(seconds) > 0
 
     def add(self, seconds: float, bgr: Frame) -> None:
-        """Take a frame, (H, W, 3), that is wanted.
+        """Add a wanted frame, (H, W, 3).
 
         It stands for all tenths of a second since the frame before, so that fingerprints of one
         video at different frame rates agree.
@@ -58,13 +58,13 @@ class Fingerprinter:
         self._num_pictures += count
 
     def pictures(self) -> Pictures:
-        """The fingerprint, (K, P)."""
+        """Return the fingerprint, (K, P)."""
         if not self._pictures:
             return np.zeros((0, _NUM_PIXELS), np.uint16)
         return np.repeat(np.stack(self._pictures), self._counts, axis=0)
 
     def _wanted(self, seconds: float) -> int:
-        """How many tenths of a second there are until a time that have no picture yet."""
+        """Return how many tenths of a second up to a time have no picture yet."""
         start = seconds if self._start_seconds is None else self._start_seconds
         # Times come with rounding errors, and in some files in whole milliseconds.
         reached = min((seconds - start + 0.001) / STEP_SECONDS, MAX_PICTURES - 1)
@@ -72,10 +72,10 @@ class Fingerprinter:
 
 
 class FingerprintStore:
-    """Fingerprints in a file without a name, numbered as they come. A context manager.
+    """Keep fingerprints in an unnamed file, numbered as they come. A context manager.
 
     Args:
-        folder: where the file is, for as long as the store is open.
+        folder: holds the file as long as the store is open.
 
     Raises:
         OutputError: nothing can be written there.
@@ -83,26 +83,21 @@ class FingerprintStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._context = temporary_file(folder)
-        self._file = self._context.__enter__()
+        self._context = ExitStack()
+        self._file = self._context.enter_context(temporary_file(folder))
         self._starts = [0]  # in pictures
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._context.__exit__(error_type, error, traceback)
+    def __exit__(self, *error: object) -> None:
+        self._context.close()
 
     def __len__(self) -> int:
         return len(self._starts) - 1
 
     def add(self, pictures: Pictures) -> int:
-        """Keep a fingerprint; its number is returned.
+        """Keep a fingerprint and return its number.
 
         Raises:
             OutputError: the disk is full.
@@ -116,11 +111,11 @@ class FingerprintStore:
         return len(self) - 1
 
     def num_pictures(self, number: int) -> int:
-        """The number of pictures of a fingerprint, K."""
+        """Return the number of pictures of a fingerprint, K."""
         return self._starts[number + 1] - self._starts[number]
 
     def pictures(self, number: int) -> NDArray[np.float32]:
-        """A fingerprint in grey levels, (K, P)."""
+        """Return a fingerprint in grey levels, (K, P)."""
         self._file.seek(2 * _NUM_PIXELS * self._starts[number])
         content = self._file.read(2 * _NUM_PIXELS * self.num_pictures(number))
         whole = np.frombuffer(content, np.uint16).reshape(-1, _NUM_PIXELS)
@@ -128,7 +123,7 @@ class FingerprintStore:
 
 
 def movement_of(pictures: NDArray[np.float32]) -> Movement:
-    """What changes from each picture to the one `LAG` later, beyond a change of the light."""
+    """Return the change from each picture to the one `LAG` later, without changes of the light."""
     if len(pictures) <= LAG:
         return np.zeros((0, _NUM_PIXELS), np.float32)
     change = pictures[LAG:] - pictures[:-LAG]
@@ -136,7 +131,7 @@ def movement_of(pictures: NDArray[np.float32]) -> Movement:
 
 
 def _shrink(bgr: Frame) -> Pictures:
-    """A frame as 256 grey values, row by row."""
+    """Shrink a frame to 256 grey values, row by row."""
     first = cv2.resize(bgr, (_SIDE_FIRST, _SIDE_FIRST), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(first, cv2.COLOR_BGR2GRAY).astype(np.float32)
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""What the user asked to check -> files, with what the data says of each.
+"""Sources of `activity check` -> files, each with its labels, groups, splits and folds.
 
 A folder of label folders, or a table with labels, is read as labelled data; anything else is a list
 of videos without labels.
@@ -13,17 +13,18 @@ from typing import Self
 
 from activity_cli.common.files import is_file, is_folder
 from activity_cli.common.tables import TABLE_SUFFIXES, read_table
-from activity_cli.data.dataset import Dataset, load_dataset
+from activity_cli.data.dataset import Dataset
+from activity_cli.data.loading import load_dataset
 from activity_cli.errors import DataError
 from activity_cli.video.sources import Found, find_sources, select
 
 LABEL = "label"
 SOURCE = "source"
-"""Which of several sources a file is from: some keep train and test apart so."""
+"""Which of several sources a file is from: some data sets keep train and test apart in this way."""
 
 _KNOWN = (LABEL, "split", "group", SOURCE)
 _MOST_FOLDS = 20
-"""A column with more values is no fold that clips are split by."""
+"""A column with more values is not taken for folds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,8 @@ class Entry:
 
     found: Found
     columns: Mapping[str, frozenset[str]]
-    """What rows say of it: `label`, `group`, `split`, `source` and folds, where there are such.
-    Several values where pieces of it have rows."""
+    """Its `label`, `group`, `split`, `source` and folds, as far as there are any. Several values
+    where pieces of it have rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Inventory:
     """Why folders were not read as labelled data."""
 
     def select(self, patterns: Sequence[str], exclude: Sequence[str]) -> Self:
-        """Only the files whose names match one of the patterns, if any, and none of `exclude`.
+        """Keep the files whose names match one of the patterns, if any, and none of `exclude`.
 
         Raises:
             DataError: that leaves nothing.
@@ -55,15 +56,15 @@ class Inventory:
 
 
 def take_inventory(sources: Sequence[str]) -> Inventory:
-    """List the files that sources stand for, with their labels, groups, splits and folds.
+    """List the files of the sources, with their labels, groups, splits and folds.
 
-    Files that a table names may be missing. Links to one file count each where they are labelled.
+    Files that a table lists may be missing. In labelled data each link to a file counts by itself.
 
     Raises:
         DataError: a source has no videos, or a table with labels cannot be read.
     """
     paths: dict[str, Found] = {}
-    values: dict[str, dict[str, set[str]]] = {}
+    values: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     reasons = []
     num_collections = sum(not is_file(Path(s)) or _is_list(Path(s)) for s in sources)
     for source in sources:
@@ -78,24 +79,21 @@ def take_inventory(sources: Sequence[str]) -> Inventory:
             key = _identify(found.path)
             paths.setdefault(key, found)
             more = {SOURCE: source} if num_collections > 1 else {}
-            mine = values.setdefault(key, defaultdict(set))
             for name, value in (columns | more).items():
-                mine[name].add(value)
-    kept = _telling_columns(values)
-    return Inventory(
-        entries=tuple(
-            Entry(
-                found=found,
-                columns={n: frozenset(values[key][n]) for n in kept if n in values[key]},
-            )
-            for key, found in paths.items()
-        ),
-        unlabelled=tuple(reasons),
+                values[key][name].add(value)
+    kept = _relevant_columns(values)
+    entries = tuple(
+        Entry(
+            found=found,
+            columns={name: frozenset(values[key][name]) for name in kept if name in values[key]},
+        )
+        for key, found in paths.items()
     )
+    return Inventory(entries=entries, unlabelled=tuple(reasons))
 
 
 def _as_dataset(source: Path) -> tuple[Dataset | None, str]:
-    """The source as labelled data; else None, and for a folder why it is none.
+    """Read the source as labelled data; else return None, and for a folder the reason.
 
     Raises:
         DataError: it is a table with labels, but cannot be read.
@@ -119,17 +117,17 @@ def _is_list(source: Path) -> bool:
 
 
 def _labelled(source: Path, dataset: Dataset) -> Iterator[tuple[Found, dict[str, str]]]:
-    """The samples, by paths as the user would write them, with what their rows say."""
+    """Give the samples, by paths as the user would write them, with the values of their rows."""
     root = source if is_folder(source) else source.parent
     for sample in dataset.samples:
         columns = {LABEL: sample.label, "group": sample.group, "split": sample.split}
         columns |= sample.folds
-        said = {name: value for name, value in columns.items() if value}
-        yield Found(root / sample.name, sample.name), said
+        given = {name: value for name, value in columns.items() if value}
+        yield Found(root / sample.name, sample.name), given
 
 
-def _telling_columns(values: Mapping[str, Mapping[str, set[str]]]) -> list[str]:
-    """The columns that copies must not cross: the known ones, then those that may be folds."""
+def _relevant_columns(values: Mapping[str, Mapping[str, set[str]]]) -> list[str]:
+    """Return the columns that copies must not cross: the known ones, then those of folds."""
     seen: dict[str, set[str]] = {name: set() for name in _KNOWN}
     for columns in values.values():
         for name, own in columns.items():
@@ -138,4 +136,4 @@ def _telling_columns(values: Mapping[str, Mapping[str, set[str]]]) -> list[str]:
 
 
 def _identify(path: Path) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 - also takes out "..", and names may be bytes
+    return os.path.abspath(path)  # noqa: PTH100 - also removes "..", and names may be bytes

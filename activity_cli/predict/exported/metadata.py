@@ -16,8 +16,7 @@ from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.errors import ModelError
 from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.exported.signature import Format, Part, Precision, signature_of
-from activity_cli.video.flow import FLOW_GAIN, STILL
-from activity_cli.video.stabilization import MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT
+from activity_cli.video.motion import FLOW_GAIN, MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT, STILL
 
 DOCUMENT_KEY = "activity"
 _EXPORT_VERSION = 1

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from activity_cli.errors import NoVideoError, VideoError
 from activity_cli.predict.live.source import LiveSource
 from activity_cli.settings import ClipSettings
-from activity_cli.video.reader import Frame, LiveCapture, VideoReader, frame_interval_seconds
+from activity_cli.video.capture import Frame, LiveCapture
+from activity_cli.video.reader import VideoReader, frame_interval_seconds
 
 _LATE_SECONDS = 1.0
 """A recording that comes so much slower than it plays is not caught up with."""

@@ -7,7 +7,7 @@ from activity_cli.errors import VideoError
 from activity_cli.predict.live.events import ActionEvent
 from activity_cli.predict.live.reader import LiveStatus
 from activity_cli.types import Prediction
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,8 @@ from activity_cli.predict.live.timesteps import (
 )
 from activity_cli.settings import Stream
 from activity_cli.types import FrameRole, Images
+from activity_cli.video.capture import Frame
 from activity_cli.video.clips import to_picture_rgb, to_square
-from activity_cli.video.reader import Frame
 from activity_cli.video.sampling import TIE_SECONDS
 
 _RATE_FRAMES = 30

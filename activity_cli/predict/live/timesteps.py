@@ -12,8 +12,8 @@ import numpy as np
 
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images
+from activity_cli.video.capture import Frame
 from activity_cli.video.clips import images_by_stream, stack_roles
-from activity_cli.video.reader import Frame
 from activity_cli.video.sampling import TIE_SECONDS, end_of_video, partner_indices
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from activity_cli.data.dataset import load_dataset
+from activity_cli.data.loading import load_dataset
 from activity_cli.errors import OutputError
 from activity_cli.features.labelled import DataConfig
 from activity_cli.features.preview import PreviewClip, read_preview

@@ -28,7 +28,7 @@ from activity_cli.report.overlay.thumbnails import read_thumbnails
 from activity_cli.report.palette import label_colours
 from activity_cli.report.terminal.explanation import explanation_values
 from activity_cli.settings import Stream
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

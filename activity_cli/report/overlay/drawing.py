@@ -13,7 +13,7 @@ from activity_cli.report.overlay.scores import clock, leading_labels, scores_at,
 from activity_cli.report.overlay.text import fit_text, text_mask
 from activity_cli.report.palette import UNKNOWN_COLOUR, text_colour_on, timeline_colours
 from activity_cli.types import Segment, Timeline
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 _INK, _TRACK, _MUTED = "#0b0f17", "#ffffff", "#cbd5e1"
 _SHADE = 0.76

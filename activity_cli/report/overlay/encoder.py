@@ -20,7 +20,8 @@ import numpy as np
 from activity_cli.common.files import writing
 from activity_cli.errors import OutputError, VideoError
 from activity_cli.report.overlay.ffmpeg import encode_arguments, find_ffmpeg, input_arguments
-from activity_cli.video.reader import Frame, quiet_opencv, read_packet_times
+from activity_cli.video.capture import Frame, quiet_opencv
+from activity_cli.video.reader import read_packet_times
 
 _OPENCV_CODECS = ("avc1", "mp4v")  # the better first
 

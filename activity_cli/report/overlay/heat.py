@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 _COLOURS = cv2.COLORMAP_INFERNO
 _DARKEST = 60  # of 255: what is darker would hide the picture and show nothing

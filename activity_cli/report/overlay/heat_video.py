@@ -26,7 +26,8 @@ from activity_cli.report.overlay.video import (
 )
 from activity_cli.report.palette import label_colours
 from activity_cli.types import OnProgress, no_progress
-from activity_cli.video.reader import Frame, VideoReader
+from activity_cli.video.capture import Frame
+from activity_cli.video.reader import VideoReader
 
 _INK = "#0b0f17"
 _SHADE = 0.76

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.report.palette import rgb
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 Mask = NDArray[np.uint8]  # (H, W), 255 is covered
 

@@ -9,7 +9,7 @@ import numpy as np
 from activity_cli.common.processes.pool import WorkerPool
 from activity_cli.errors import SettingsError, WorkerCrashError
 from activity_cli.predict.live.messages import Lost, Message, Scored, Tick
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 _KEYS_THAT_CLOSE = (ord("q"), 27)  # 27: Escape
 

@@ -22,7 +22,7 @@ from activity_cli.report.overlay.thumbnails import choose_moments, read_thumbnai
 from activity_cli.report.overlay.video import check_output
 from activity_cli.report.palette import UNKNOWN_COLOUR, text_colour_on, timeline_colours
 from activity_cli.types import Segment, Timeline
-from activity_cli.video.reader import Frame
+from activity_cli.video.capture import Frame
 
 _INK, _GREY, _LINES, _EMPTY = "#111827", "#6b7280", "#e5e7eb", "#f3f4f6"
 

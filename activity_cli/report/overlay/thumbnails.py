@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from activity_cli.types import Segment
+from activity_cli.video.capture import Frame
 from activity_cli.video.decoding import decode_by_seeking, plan_seeks
-from activity_cli.video.reader import Frame, VideoReader, frame_interval_seconds
+from activity_cli.video.reader import VideoReader, frame_interval_seconds
 from activity_cli.video.sampling import Seconds
 
 MOST_THUMBNAILS = 16

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from activity_cli.errors import VideoError
+from activity_cli.video.capture import Frame
 from activity_cli.video.reader import (
-    Frame,
     VideoInfo,
     VideoReader,
     frame_interval_seconds,

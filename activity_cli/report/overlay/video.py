@@ -18,7 +18,8 @@ from activity_cli.report.overlay.encoder import SoundSource, new_video
 from activity_cli.report.overlay.ffmpeg import Sound, sound_of
 from activity_cli.report.overlay.timing import Pacer, read_frame_rate, shown_frames
 from activity_cli.types import OnProgress, Segment, Timeline, no_progress
-from activity_cli.video.reader import Frame, VideoReader
+from activity_cli.video.capture import Frame
+from activity_cli.video.reader import VideoReader
 
 # Letters need some 11 pixels, and a frame some 240 to have room for them: smaller ones are
 # enlarged by a whole number, as long as the longer side stays below Full HD.

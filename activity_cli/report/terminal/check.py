@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from activity_cli.data.inspection.checks import FileCheck
-from activity_cli.data.inspection.overview import Lengths, Overview
-from activity_cli.data.inspection.survey import FoundDuplicates, Survey
+from activity_cli.data.inspection.survey import FoundDuplicates, Lengths, Overview, Survey
 from activity_cli.report.terminal.elements import (
     SCORE_STYLE,
     bar,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from activity_cli.common.optional_dependencies import import_optuna
-from activity_cli.data.dataset import Dataset, Sample, load_dataset
+from activity_cli.data.dataset import Dataset, Sample
+from activity_cli.data.loading import load_dataset
 from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import Folds
 from activity_cli.features.audit import announce, audit_parts

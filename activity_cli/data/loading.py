@@ -1,0 +1,281 @@
+"""A folder of clips or a CSV -> a labelled data set. Decodes nothing.
+
+Either `clips/<label>/*.mp4`, or a CSV with `path,label` and optional `start,end` (seconds),
+`group`, `split` and further columns, any of which may hold folds. A folder with a `labels.csv` is
+read as that CSV.
+"""
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from activity_cli.common.files import (
+    describe_other_files,
+    is_file,
+    is_folder,
+    is_video,
+    walk_files,
+)
+from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
+from activity_cli.common.wording import count_of
+from activity_cli.data.dataset import Dataset, Sample, SplitName
+from activity_cli.errors import DataError
+
+KNOWN_COLUMNS = ("path", "label", "start", "end", "group", "split")
+SPLIT_NAMES: Mapping[str, SplitName] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+LAYOUT_HINT = (
+    "Put the clips of each action in a folder with its name: {0}/wave/1.mp4, {0}/run/2.mp4"
+)
+_TOUCH_SECONDS = 1e-3
+"""Pieces that overlap by less count as adjacent: programs round times."""
+
+
+def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = False) -> Dataset:
+    """Read labelled data from a folder or a CSV.
+
+    Args:
+        source: `clips/` with one folder per label, a folder with a `labels.csv`, or a CSV.
+        min_labels: Fewer labels are an error. Training needs two, evaluation needs one.
+        allow_missing: Accept rows of a CSV whose file does not exist.
+
+    Raises:
+        DataError: the data cannot be used; the message names the place, the hint the fix.
+    """
+    if is_folder(source):
+        table = source / "labels.csv"
+        samples = _from_table(table, allow_missing) if is_file(table) else _from_folders(source)
+        root = source
+    elif not is_file(source):
+        raise DataError(
+            f"{source} does not exist.", hint="Give a folder of labelled clips, or a CSV."
+        )
+    elif source.suffix.lower() not in TABLE_SUFFIXES:
+        kind = "a video" if is_video(source) else f"a {source.suffix or 'nameless'} file"
+        raise DataError(
+            f"{source} is {kind}, not labelled data.",
+            hint="Give a folder with one folder of clips per label, or a CSV with path,label.",
+        )
+    else:
+        samples, root = _from_table(source, allow_missing), source.parent
+    labels = tuple(sorted({sample.label for sample in samples}))
+    if len(labels) < min_labels:
+        raise DataError(
+            f"{source} has one label only, {labels[0]!r}; a classifier needs at least two.",
+            hint="Add clips of another action, for example of 'nothing happens'.",
+        )
+    return Dataset(root=root.absolute(), samples=tuple(samples), labels=labels)
+
+
+def _from_folders(root: Path) -> list[Sample]:
+    """Read `root/<label>/**`, or `root/<split>/<label>/**`."""
+    folders = [path for path in _entries(root) if is_folder(path)]
+    names = {folder.name.lower() for folder in folders}
+    if "train" in names and names <= set(SPLIT_NAMES) and not any(map(_loose_videos, folders)):
+        by_split = [(SPLIT_NAMES[folder.name.lower()], folder) for folder in folders]
+        return [s for split, folder in by_split for s in _from_labels(root, folder, split)]
+    return _from_labels(root, root, None)
+
+
+def _from_labels(root: Path, parent: Path, split: SplitName | None) -> list[Sample]:
+    """Read `parent/<label>/**`. Each folder must hold videos, and no video may lie beside them."""
+    loose = _loose_videos(parent)
+    folders = [path for path in _entries(parent) if is_folder(path)]
+    if loose and not folders:
+        raise DataError(
+            f"{parent} has {count_of(len(loose), 'video')} but no folders for their labels.",
+            hint=LAYOUT_HINT.format(parent) + " - or list them in a CSV with path,label",
+        )
+    if loose:
+        raise DataError(
+            f"{parent} has label folders, but also {count_of(len(loose), 'video')} outside of "
+            f"them; the first is {loose[0].name}.",
+            hint="Move them into the folder of their label, or out of the data.",
+        )
+    if not folders:
+        others = describe_other_files(walk_files(parent))
+        raise DataError(f"{parent} has no videos; {others}.", hint=LAYOUT_HINT.format(parent))
+    return [
+        Sample(
+            path=path.absolute(),
+            name=path.relative_to(root).as_posix(),
+            label=folder.name,
+            split=split,
+        )
+        for folder in folders
+        for path in _videos(folder)
+    ]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """List what is directly in a folder, sorted, without hidden entries."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read.", hint="Check its permissions.") from error
+
+
+def _loose_videos(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if is_video(path) and is_file(path)]
+
+
+def _videos(folder: Path) -> list[Path]:
+    """List all videos of one label."""
+    files = list(walk_files(folder))
+    for path in files:
+        if is_folder(path):
+            raise DataError(
+                f"{path} is a folder that is empty or cannot be read.",
+                hint="Remove it, or check its permissions.",
+            )
+    videos = [path for path in files if is_video(path)]
+    if not videos:
+        raise DataError(
+            f"{folder} has no videos; {describe_other_files(files)}.",
+            hint="Every folder is a label: put clips in it, or remove it.",
+        )
+    return videos
+
+
+def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
+    """Read a CSV. The error is that of the first bad row and counts the others."""
+    table = read_table(path, required=("path", "label"))
+    bad_rows = list(table.bad_rows)
+    samples: list[Sample] = []
+    seen: dict[tuple[str, float | None, float | None], Sample] = {}
+    num_missing = 0
+    for row in table.rows:
+        try:
+            sample = _sample(path, row)
+            _check_new(path, sample, seen)
+        except RowError as error:
+            bad_rows.append(error)
+            continue
+        if allow_missing or is_file(sample.path):
+            samples.append(sample)
+        else:
+            bad_rows.append(_missing_file(path, sample))
+            num_missing += 1
+    bad_rows += _check_overlaps(path, samples)
+    if bad_rows:
+        _raise_first(bad_rows, num_missing)
+    return samples
+
+
+def _sample(path: Path, row: Row) -> Sample:
+    """Read one row of a CSV, whose file may be missing."""
+    values = row.values
+    for column in ("path", "label"):
+        if not values[column]:
+            hint = "Write the video's path." if column == "path" else "Write what the clip shows."
+            raise RowError(path, row.line, column, "the value is empty.", hint=hint)
+    start, end = _seconds(path, row, "start"), _seconds(path, row, "end")
+    if end is not None and (start or 0.0) >= end:
+        raise RowError(
+            path,
+            row.line,
+            "end",
+            f"the clip ends at {end:g} s, but starts at {start or 0.0:g} s.",
+            hint="end must be after start, both in seconds from the start of the video.",
+        )
+    split = values.get("split", "")
+    if split and split.lower() not in SPLIT_NAMES:
+        hint = "Use train, val or test."
+        raise RowError(path, row.line, "split", f"{split!r} is not a split.", hint=hint)
+    return Sample(
+        path=(path.parent / values["path"]).absolute(),
+        name=values["path"],
+        label=values["label"],
+        start_seconds=start,
+        end_seconds=end,
+        group=values.get("group") or None,
+        split=SPLIT_NAMES[split.lower()] if split else None,
+        folds={name: value for name, value in values.items() if name not in KNOWN_COLUMNS},
+        line=row.line,
+    )
+
+
+def _seconds(path: Path, row: Row, column: str) -> float | None:
+    text = row.values.get(column, "")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        problem, hint = f"{text!r} is not a number.", "Write seconds with a point, such as 12.5"
+        raise RowError(path, row.line, column, problem, hint=hint)
+    if seconds < 0:
+        hint = "Times count from the start of the video, which is 0."
+        raise RowError(path, row.line, column, f"{text} s is negative.", hint=hint)
+    return seconds
+
+
+def _check_new(
+    path: Path, sample: Sample, seen: dict[tuple[str, float | None, float | None], Sample]
+) -> None:
+    """Add the sample to `seen`; it is an error if the same piece of video is there already."""
+    key = (os.path.normpath(sample.path), sample.start_seconds or 0.0, sample.end_seconds)
+    first = seen.setdefault(key, sample)
+    if first is sample:
+        return
+    problem = f"{sample.name} is listed twice, first in line {first.line}."
+    hint = "Remove one of the two rows."
+    if first.label != sample.label:
+        problem = (
+            f"{sample.name} is {sample.label!r} here, but {first.label!r} in line {first.line}."
+        )
+        hint = "A clip has one label: remove the wrong row, or give each its start and end."
+    raise RowError(path, sample.line or 0, "path", problem, hint=hint)
+
+
+def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]:
+    """Give an error for each piece that overlaps a piece with another label of the same video."""
+    by_video: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_video[os.path.normpath(sample.path)].append(sample)
+    for pieces in by_video.values():
+        pieces.sort(key=lambda s: s.start_seconds or 0.0)
+        last_of: dict[str, Sample] = {}  # by label: of the pieces so far, the one that ends last
+        for piece in pieces:
+            start = (piece.start_seconds or 0.0) + _TOUCH_SECONDS
+            for label, other in last_of.items():
+                if label != piece.label and _end_seconds(other) > start:
+                    problem = (
+                        f"the piece overlaps that of line {other.line}, which is {label!r}, "
+                        f"not {piece.label!r}."
+                    )
+                    hint = "A moment has one label: move the start or the end of one of them."
+                    yield RowError(path, piece.line or 0, "start", problem, hint=hint)
+                    break
+            before = last_of.setdefault(piece.label, piece)
+            last_of[piece.label] = max(before, piece, key=_end_seconds)
+
+
+def _end_seconds(sample: Sample) -> float:
+    return math.inf if sample.end_seconds is None else sample.end_seconds
+
+
+def _missing_file(path: Path, sample: Sample) -> RowError:
+    hint = f"Paths are relative to the CSV's folder, {path.parent.absolute()}."
+    if "\\" in sample.name and is_file(path.parent / sample.name.replace("\\", "/")):
+        hint = "Write / instead of \\ between folders."
+    return RowError(path, sample.line or 0, "path", f"there is no file {sample.name}.", hint=hint)
+
+
+def _raise_first(bad_rows: Sequence[RowError], num_missing: int) -> NoReturn:
+    first, *others = sorted(bad_rows, key=lambda error: error.line)
+    notes = [f"{num_missing} files are missing in all"] * (num_missing > 1)
+    notes += [count_of(len(others), "more bad row")] * bool(others)
+    first.message += f" ({'; '.join(notes)})" * bool(notes)
+    first.args = (first.message,)
+    raise first
