@@ -39,7 +39,7 @@ def compare(
     Each run is compared with the first one, clip by clip. There is a p-value if both measured the
     same clips.
     """
-    from activity_cli.evaluation.comparison import compare_with_first, differing_settings, read_run
+    from activity_cli.evaluation.comparison import compare_pair, differing_settings, read_run
     from activity_cli.report.terminal import comparison as report_of
     from activity_cli.report.terminal.console import messages_console, results_console
 
@@ -52,7 +52,7 @@ def compare(
     read = [read_run(folder) for folder in runs]
     models = [run.model for run in read if run.model is not None]
     if speed and models:
-        from activity_cli.export.speed import ms_per_clip
+        from activity_cli.evaluation.measurement import ms_per_clip
 
         with progress_report(quiet=quiet) as report:
             times = ms_per_clip(
@@ -61,7 +61,7 @@ def compare(
         read = [
             replace(run, ms_per_clip=times.get(run.model)) if run.model else run for run in read
         ]
-    pairs, settings = compare_with_first(read), differing_settings(read)
+    pairs, settings = [compare_pair(read[0], run) for run in read[1:]], differing_settings(read)
     rows = report_of.comparison_rows(read, pairs, settings)
     if output is not None:
         report_of.write_comparison(output, rows)

@@ -66,7 +66,7 @@ def crossval(
     del settings  # the options have its values by now
     from activity_cli.common.files import new_folder
     from activity_cli.model.folder import MODEL_SUBFOLDER
-    from activity_cli.report.assembly import crossval_evidence
+    from activity_cli.report.assembly import crossval_report
     from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import crossval_metrics, write_crossval, write_ensemble_card
     from activity_cli.report.terminal.console import results_console
@@ -98,11 +98,11 @@ def crossval(
             audit=audit,
         )
     text = settings_text(context)
-    evidence = crossval_evidence(run, command=this_command(), settings=tomllib.loads(text))
-    metrics = {**crossval_metrics(run, command=this_command()), **evidence.findings.to_json()}
+    content = crossval_report(run, command=this_command(), settings=tomllib.loads(text))
+    metrics = {**crossval_metrics(run, command=this_command()), **content.findings.to_json()}
     if output is not None:
         write_crossval(run, output, metrics, settings=text)
-        write_report(evidence, output / REPORT_FILE, decoders=machine.decoders())
+        write_report(content, output / REPORT_FILE, decoders=machine.decoders())
         if ensemble:
             model = save_ensemble(
                 run,
@@ -115,4 +115,4 @@ def crossval(
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_crossval(run, evidence.findings, output, has_model=ensemble))
+        results_console().print(show_crossval(run, content.findings, output, has_model=ensemble))

@@ -41,7 +41,7 @@ def evaluate(
     from activity_cli.evaluation.measurement import evaluate_model, probe_order
     from activity_cli.predict.predictor import load_predictor
     from activity_cli.predict.rejection import with_rejection
-    from activity_cli.report.assembly import measurement_evidence
+    from activity_cli.report.assembly import measurement_report
     from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import measurement_metrics, write_measurement
     from activity_cli.report.terminal.console import results_console
@@ -64,7 +64,7 @@ def evaluate(
         measurement = evaluate_model(
             judging, dataset, rejects=judging is not predictor, on_progress=report
         )
-    evidence = measurement_evidence(
+    content = measurement_report(
         measurement,
         dataset,
         engine=predictor.provenance["engine"],
@@ -73,14 +73,14 @@ def evaluate(
     )
     metrics = {
         **measurement_metrics(measurement, command=this_command()),
-        **evidence.findings.to_json(),
+        **content.findings.to_json(),
     }
     if output is not None:
         write_measurement(measurement, output, metrics)
-        write_report(evidence, output / REPORT_FILE, decoders=machine.decoders())
+        write_report(content, output / REPORT_FILE, decoders=machine.decoders())
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_measurement(measurement, evidence.findings, output))
+        results_console().print(show_measurement(measurement, content.findings, output))
     if measurement.left_out:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

@@ -113,7 +113,7 @@ def train(
     and end (seconds).
     """
     del settings  # the options have its values by now
-    from activity_cli.report.assembly import training_evidence
+    from activity_cli.report.assembly import training_report
     from activity_cli.report.figures.contact_sheet import save_preview
     from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
@@ -170,13 +170,13 @@ def train(
             run = keep(learned, folder)
             command = this_command()
             text = settings_text(context)
-            evidence = training_evidence(run, command=command, settings=tomllib.loads(text))
+            content = training_report(run, command=command, settings=tomllib.loads(text))
             metrics = {
                 **training_metrics(run, command=command),
-                **evidence.findings.to_json(),
+                **content.findings.to_json(),
             }
             write_training_run(run, metrics, command=command, settings=text)
-            write_report(evidence, folder / REPORT_FILE, decoders=machine.decoders())
+            write_report(content, folder / REPORT_FILE, decoders=machine.decoders())
     _print(metrics if json else show_training(run))
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side: what they reached, what they cost, what differs, and whether it means much.
+"""Compare runs: metrics, cost, settings that differ, and whether the difference is significant.
 
 A run is the folder of a training, a cross-validation or an evaluation: metrics.json,
 predictions.csv, and settings.toml where it was trained.
@@ -18,11 +18,12 @@ import numpy as np
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import read_table
 from activity_cli.errors import DataError, SettingsError
-from activity_cli.evaluation.significance import PairedResult, compare_paired
+from activity_cli.evaluation.intervals import Estimate, Groups, mean_with_interval, paired_p_value
 from activity_cli.model.folder import FAMILIAR_FILE, MODEL_FILE, MODEL_SUBFOLDER
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
+SPLIT_FILE = "split.csv"
 
 Clip = tuple[str, str, str]
 """Path as in the data, start and end of the piece."""
@@ -30,67 +31,85 @@ Clip = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run made of a clip that it did not learn from."""
+    """The prediction of a run for a held-out clip."""
 
     true_label: str
     label: str
+    group: str
+    """Of the clip, as in the data; the video for a clip without one."""
     fold: str
 
     @property
-    def is_right(self) -> bool:
-        """Whether the clip was named as it is labelled."""
+    def is_correct(self) -> bool:
+        """Return whether the predicted label is the true one."""
         return self.label == self.true_label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a run's folder says."""
+    """What was read from the folder of a run."""
 
     name: str
-    """The folder as it was asked for."""
+    """The folder as the user typed it."""
     measured_on: str
-    """Which clips the figures are of, such as `test clips` or `5 folds by groups`."""
+    """Which clips were measured, such as `test clips` or `5 folds by groups`."""
     metrics: Mapping[str, Any]
     outcomes: Mapping[Clip, Outcome]
     settings: Mapping[str, Mapping[str, Any]]
     """By table and key; empty where the folder has none."""
     created: datetime
     model: Path | None = None
-    """Folder of the model; None for what has none of its own."""
+    """Folder of the model, if the run has one."""
     num_parameters: int | None = None
-    """Of what was trained: a CNN that was left as it is does not count."""
+    """Of what was trained; a frozen CNN does not count."""
     size_bytes: int | None = None
-    """Of the model folder, without pictures; a CNN that was left as it is lies elsewhere."""
+    """Of the model folder, without pictures and without a frozen CNN."""
     ms_per_clip: float | None = None
 
     @property
     def training_seconds(self) -> float | None:
-        """Time for the fitting, features not included."""
+        """Return the time for fitting, features not included."""
         seconds: float | None = self.metrics.get("seconds", {}).get("training")
         return seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PairedResult:
+    """The paired comparison of two runs on the same clips."""
+
+    num_clips: int
+    only_first: int
+    """Clips that only the first run predicts correctly."""
+    only_second: int
+    difference: Estimate
+    """Accuracy of the second run minus that of the first, with its interval by group."""
+    p_value: float
+    """Of the exact paired test by group, see `paired_p_value`."""
+    num_groups: int | None
+    """None where clips are independent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two runs, compared where that can be done."""
+    """Two runs, compared where they measured the same clips."""
 
     first: Run
     second: Run
     num_shared: int
     """Clips that both have measured."""
     result: PairedResult | None
-    """None where the two were measured on different clips, or these have other labels."""
+    """None where the clips or their true labels differ."""
     same_labels: bool
     """Whether the shared clips have the same true labels in both."""
     same_folds: bool
-    """Whether each clip was held out together with the same others."""
+    """Whether the two runs divided the clips into the same folds."""
 
 
 def read_run(folder: Path) -> Run:
-    """Read what a run left in its folder.
+    """Read the folder of a run.
 
     Raises:
-        SettingsError: the folder is not one of a run, or something in it cannot be read.
+        SettingsError: it is not the folder of a run, or a file in it cannot be read.
     """
     path = folder / METRICS_FILE
     if not path.is_file():
@@ -104,53 +123,41 @@ def read_run(folder: Path) -> Run:
             name=str(folder),
             measured_on=_measured_on(metrics),
             metrics=metrics,
-            outcomes=_read_outcomes(folder / PREDICTIONS_FILE),
+            outcomes=_read_outcomes(folder),
             settings=_read_settings(folder / SETTINGS_FILE),
             created=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         )
         return _with_model(run, folder / MODEL_SUBFOLDER)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise SettingsError(
-            f"{folder} cannot be read as a run: {_describe(error)}.",
+            f"{folder} cannot be read as a run: {reason.rstrip('.')}.",
             hint="Its files are damaged or of another version: train or measure again.",
         ) from error
 
 
-def compare_with_first(runs: Sequence[Run]) -> list[Pair]:
-    """The first run and each of the others, clip by clip."""
-    return [compare_pair(runs[0], other) for other in runs[1:]]
-
-
 def compare_pair(first: Run, second: Run) -> Pair:
-    """Two runs by the clips that both have measured.
-
-    There is a result only where these are all clips of both: figures of other clips would stand
-    beside a p-value that is not about them.
-    """
+    """Compare two runs clip by clip, if both measured exactly the same clips."""
     shared = [clip for clip in first.outcomes if clip in second.outcomes]
     pairs = [(first.outcomes[clip], second.outcomes[clip]) for clip in shared]
     same_labels = all(one.true_label == other.true_label for one, other in pairs)
     same_clips = len(shared) == len(first.outcomes) == len(second.outcomes) > 0
-    result = None
-    if same_clips and same_labels:
-        right = np.array([(one.is_right, other.is_right) for one, other in pairs])  # (N, 2)
-        result = compare_paired(right[:, 0], right[:, 1])
     folds = {(one.fold, other.fold) for one, other in pairs}
     return Pair(
         first=first,
         second=second,
         num_shared=len(shared),
-        result=result,
+        result=_compare_outcomes(pairs) if same_clips and same_labels else None,
         same_labels=same_labels,
         same_folds=len(folds) == len({a for a, _ in folds}) == len({b for _, b in folds}),
     )
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Settings that are not the same in all runs: values by "table.key", in the order of the runs.
+    """Return settings that differ: values by "table.key", in the order of the runs.
 
-    A table that a run does not have at all is none of its kind (folds are none of a training) or
-    of its version; that is no difference.
+    A table that a run does not have at all does not count: a training has no folds, and an older
+    version may have had no such settings.
     """
     names = dict.fromkeys(
         (table, key) for run in runs for table, keys in run.settings.items() for key in keys
@@ -158,10 +165,32 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
     found = {}
     for table, key in names:
         values = [run.settings.get(table, {}).get(key) for run in runs]
-        told = [v for v, run in zip(values, runs, strict=True) if table in run.settings]
-        if any(value != told[0] for value in told):
+        present = [v for v, run in zip(values, runs, strict=True) if table in run.settings]
+        if any(value != present[0] for value in present):
             found[f"{table}.{key}"] = values
     return found
+
+
+def _compare_outcomes(pairs: Sequence[tuple[Outcome, Outcome]]) -> PairedResult:
+    correct = np.array([(one.is_correct, other.is_correct) for one, other in pairs])  # (N, 2)
+    first, second = correct[:, 0], correct[:, 1]
+    groups = _groups([one.group for one, _ in pairs])
+    return PairedResult(
+        num_clips=len(pairs),
+        only_first=int((first & ~second).sum()),
+        only_second=int((second & ~first).sum()),
+        difference=mean_with_interval(second.astype(np.float64) - first, groups),
+        p_value=paired_p_value(first, second, groups),
+        num_groups=None if groups is None else int(groups.max()) + 1,
+    )
+
+
+def _groups(names: Sequence[str]) -> Groups | None:
+    """Number the groups; None where no two clips share one."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    if len(numbers) == len(names):
+        return None
+    return np.array([numbers[name] for name in names], np.int64)
 
 
 def _measured_on(metrics: Mapping[str, Any]) -> str:
@@ -172,28 +201,38 @@ def _measured_on(metrics: Mapping[str, Any]) -> str:
     return f"clips for {metrics['model']}"
 
 
-def _read_outcomes(path: Path) -> dict[Clip, Outcome]:
-    """By clip; those that could not be decoded have no outcome."""
-    # Names of files need not be text, and predictions keep them as they are.
-    required = ("path", "true_label", "label")
+def _read_outcomes(folder: Path) -> dict[Clip, Outcome]:
+    """Read the prediction of each clip; clips that could not be decoded have none."""
+    rows = _read_rows(folder / PREDICTIONS_FILE, ("path", "true_label", "label"))
+    groups: dict[Clip, str] = {}
+    if "group" not in rows[0] and (folder / SPLIT_FILE).is_file():  # of an earlier version
+        groups = {_clip(r): r["group"] for r in _read_rows(folder / SPLIT_FILE, ("path", "group"))}
+    return {
+        _clip(row): Outcome(
+            true_label=row["true_label"],
+            label=row["label"],
+            group=row.get("group") or groups.get(_clip(row)) or row["path"],
+            fold=row.get("fold", ""),
+        )
+        for row in rows
+        if row["score"]
+    }
+
+
+def _read_rows(path: Path, required: Sequence[str]) -> list[Mapping[str, str]]:
+    # File names need not be valid text, and these files keep them as they are.
     table = read_table(path, required=required, errors="surrogateescape")
     if table.bad_rows:
         raise table.bad_rows[0]
-    found = {}
-    for row in table.rows:
-        values = row.values
-        if values["score"]:
-            clip = (values["path"], values["start"], values["end"])
-            found[clip] = Outcome(
-                true_label=values["true_label"],
-                label=values["label"],
-                fold=values.get("fold", ""),
-            )
-    return found
+    return [row.values for row in table.rows]
+
+
+def _clip(row: Mapping[str, str]) -> Clip:
+    return row["path"], row["start"], row["end"]
 
 
 def _read_settings(path: Path) -> dict[str, dict[str, Any]]:
-    """All tables of a settings file, whatever version wrote it."""
+    """Read all tables of a settings file, whatever version wrote it."""
     if not path.is_file():
         return {}
     content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -201,7 +240,7 @@ def _read_settings(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _with_model(run: Run, folder: Path) -> Run:
-    """The run with what its model folder says."""
+    """Add the date and size of the model folder, if there is one."""
     if not (folder / MODEL_FILE).is_file():
         return run
     values = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
@@ -216,14 +255,9 @@ def _with_model(run: Run, folder: Path) -> Run:
 
 
 def _num_parameters(path: Path) -> int:
-    """Numbers in a safetensors file, by its header: a JSON text after its length in 8 bytes."""
+    """Count the numbers in a safetensors file by its header, JSON after its length in 8 bytes."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
     shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
     return sum(int(np.prod(shape)) for shape in shapes)
-
-
-def _describe(error: Exception) -> str:
-    text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return text.rstrip(".")

@@ -1,11 +1,11 @@
-"""How far figures would move with other clips: intervals by the bootstrap (Efron, 1979).
+"""Confidence intervals of metrics, and the paired test of two classifiers.
 
-Clips that belong to one group (a person, a camera, a video) are drawn together: two clips of one
-scene say less than two of two scenes, and intervals that forget it are too narrow. Where nearly all
-clips are right, all draws are as well; so no interval is narrower than that of Wilson (1927) for as
-many clips.
+Intervals come from the bootstrap (Efron, 1979). Clips of one group (a person, a camera, a video)
+are resampled together, because they are correlated and intervals by clip would be too narrow.
+Where nearly all clips are right, all resamples are as well; so no interval of a metric is narrower
+than that of Wilson (1927) for as many clips.
 
-N is clips, G groups, C labels, B draws.
+N is clips, G groups, C labels, B resamples.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,148 +18,181 @@ from numpy.typing import NDArray
 from activity_cli.model.calibration import Scores
 from activity_cli.model.metrics import wilson_interval
 
-_DRAWS = 1000
-_BLOCK = 100  # draws at a time: weights of 100 x 100,000 groups take 40 MB
-_TOPS = (2, 3, 5)
+_NUM_RESAMPLES = 1000
+_BLOCK = 100  # resamples at a time: weights of 100 x 100,000 groups take 40 MB
+_TOP_K = (2, 3, 5)
 _QUANTILES = (0.025, 0.975)
 
 Groups = NDArray[np.int64]  # (N,) from 0 to G - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A figure with its 95% interval."""
+class Estimate:
+    """A metric with its 95% interval."""
 
     value: float
     low: float
     high: float
 
     def to_json(self) -> list[float]:
-        """Value, low and high."""
+        """Return value, low and high."""
         return [round(number, 4) for number in (self.value, self.low, self.high)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelFigures:
-    """One label against all others; a figure is None where no clip is of it, or called it."""
+class LabelEstimates:
+    """Metrics of one label; None where no clip has the label or is predicted as it."""
 
     label: str
     num_clips: int
-    precision: Figure | None
-    recall: Figure | None
-    f1: Figure | None
+    precision: Estimate | None
+    recall: Estimate | None
+    f1: Estimate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What the clips say, and how surely."""
+class Estimates:
+    """All metrics of an evaluation with their intervals."""
 
     num_units: int
-    """How many clips or groups were drawn from."""
+    """Number of clips, or of groups, that were resampled."""
     by_group: bool
-    """Whether groups were drawn, not clips."""
-    accuracy: Figure
-    top_k: dict[int, Figure]
+    """Whether groups were resampled, not clips."""
+    accuracy: Estimate
+    top_k: dict[int, Estimate]
     """By k: share of clips whose label is among the k best. Empty for two labels."""
-    macro_precision: Figure
-    macro_recall: Figure
-    macro_f1: Figure
-    per_label: tuple[LabelFigures, ...]
+    macro_precision: Estimate
+    macro_recall: Estimate
+    macro_f1: Estimate
+    per_label: tuple[LabelEstimates, ...]
+
+    @property
+    def units(self) -> str:
+        """What was resampled, such as `36 clips` or `6 groups`."""
+        return f"{self.num_units} {'groups' if self.by_group else 'clips'}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for metrics.json; a figure is [value, low, high]."""
-        plain = {
-            name: getattr(self, name).to_json()
-            for name in ("accuracy", "macro_precision", "macro_recall", "macro_f1")
-        }
+        """Return plain values for metrics.json; an estimate is [value, low, high]."""
+        macro = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
         labels = [
             {
-                k: getattr(row, k).to_json() if isinstance(getattr(row, k), Figure) else v
+                k: getattr(row, k).to_json() if isinstance(getattr(row, k), Estimate) else v
                 for k, v in asdict(row).items()
             }
             for row in self.per_label
         ]
         return {
-            "drawn": f"{self.num_units} {'groups' if self.by_group else 'clips'}",
-            **plain,
-            "top_k": {str(k): figure.to_json() for k, figure in self.top_k.items()},
+            "drawn": self.units,
+            **{name: getattr(self, name).to_json() for name in macro},
+            "top_k": {str(k): estimate.to_json() for k, estimate in self.top_k.items()},
             "per_label": labels,
         }
 
 
-def figures_with_intervals(
+def estimate_metrics(
     scores: Scores, targets: NDArray[np.int64], labels: Sequence[str], groups: Groups | None
-) -> Figures:
-    """Accuracy, top-k, precision, recall and F1, each with a bootstrap interval.
+) -> Estimates:
+    """Compute accuracy, top-k, precision, recall and F1, each with a bootstrap interval.
 
     Args:
         scores: (N, C).
         targets: (N,)
         labels: C names.
-        groups: (N,) of clips that are drawn together, or None where each stands alone.
+        groups: (N,) group of each clip, or None where clips are independent.
     """
     num_labels = len(labels)
-    tops = [k for k in _TOPS if k < num_labels]
-    sums = _sums(scores, targets, [1, *tops])
-    found = _bootstrap(sums, groups, lambda totals: _shares(totals, num_labels))
-    whole = [_at_least_wilson(_sure(row), len(targets)) for row in found[: len(tops) + 4]]
-    _, counts, named = sums[:, : 3 * num_labels].sum(axis=0).reshape(3, num_labels)
-    totals = np.concatenate([named, counts, (counts + named) / 2])
-    each = [
+    top_k = [k for k in _TOP_K if k < num_labels]
+    sums = _sums(scores, targets, [1, *top_k])
+    found = _bootstrap(sums, groups, lambda totals: _metrics(totals, num_labels))
+    overall = [_at_least_wilson(_known(row), len(targets)) for row in found[: len(top_k) + 4]]
+    _, counts, predicted = sums[:, : 3 * num_labels].sum(axis=0).reshape(3, num_labels)
+    totals = np.concatenate([predicted, counts, (counts + predicted) / 2])
+    per_label = [
         None if row is None else _at_least_wilson(row, total)
-        for row, total in zip(found[len(whole) :], totals.tolist(), strict=True)
+        for row, total in zip(found[len(overall) :], totals.tolist(), strict=True)
     ]
-    return Figures(
+    return Estimates(
         num_units=len(targets) if groups is None else int(groups.max()) + 1,
         by_group=groups is not None,
-        accuracy=whole[0],
-        top_k=dict(zip(tops, whole[1:-3], strict=True)),
-        macro_precision=whole[-3],
-        macro_recall=whole[-2],
-        macro_f1=whole[-1],
+        accuracy=overall[0],
+        top_k=dict(zip(top_k, overall[1:-3], strict=True)),
+        macro_precision=overall[-3],
+        macro_recall=overall[-2],
+        macro_f1=overall[-1],
         per_label=tuple(
-            LabelFigures(
+            LabelEstimates(
                 label=label,
                 num_clips=int(counts[i]),
-                precision=each[i],
-                recall=each[num_labels + i],
-                f1=each[2 * num_labels + i],
+                precision=per_label[i],
+                recall=per_label[num_labels + i],
+                f1=per_label[2 * num_labels + i],
             )
             for i, label in enumerate(labels)
         ),
     )
 
 
-def mean_with_interval(values: NDArray[np.floating[Any]], groups: Groups | None) -> Figure:
-    """The mean of (N,) values of clips, such as differences between two models."""
-    ones = np.ones(len(values))
-    sums = np.stack([values.astype(np.float64), ones], axis=1)
+def mean_with_interval(values: NDArray[np.floating[Any]], groups: Groups | None) -> Estimate:
+    """Return the mean of (N,) values of clips, such as differences between two models."""
+    sums = np.stack([values.astype(np.float64), np.ones(len(values))], axis=1)
     [found] = _bootstrap(sums, groups, lambda totals: totals[:, :1] / totals[:, 1:])
-    return _sure(found)
+    return _known(found)
 
 
-def wilson_figure(right: int, total: int) -> Figure:
-    """The share of clips that are right, each standing alone, with its Wilson interval."""
-    low, high = wilson_interval(right, total)
-    return Figure(value=right / total, low=low, high=high)
+def wilson_estimate(num_correct: int, total: int) -> Estimate:
+    """Return the share of correct clips with its Wilson interval; clips are independent."""
+    low, high = wilson_interval(num_correct, total)
+    return Estimate(value=num_correct / total, low=low, high=high)
 
 
-def _sums(scores: Scores, targets: NDArray[np.int64], tops: Sequence[int]) -> NDArray[np.float64]:
-    """(N, 3 * C + K) what each clip adds to: label named right, label, named; true one in top k."""
+def paired_p_value(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], groups: Groups | None
+) -> float:
+    """Return the two-sided p-value of the exact sign-flip test of two classifiers.
+
+    The null hypothesis is that in each group the two classifiers could change places. Without
+    groups this is McNemar's exact test (1947).
+
+    Args:
+        first: (N,) which clips the first classifier got right.
+        second: (N,) the same for the second.
+        groups: (N,) group of each clip, or None where clips are independent.
+    """
+    differences = second.astype(np.int64) - first
+    if groups is not None:
+        by_group = np.zeros(int(groups.max()) + 1, np.int64)
+        np.add.at(by_group, groups, differences)
+        differences = by_group
+    sizes, counts = np.unique(np.abs(differences), return_counts=True)
+    total = int((sizes * counts).sum())
+    # The sum of +-size over all groups has the characteristic function prod cos(size * w).
+    length = 2 * total + 1
+    frequencies = 2 * np.pi * np.arange(length) / length
+    transform = np.ones(length)
+    for size, count in zip(sizes, counts, strict=True):
+        transform *= np.cos(size * frequencies) ** count
+    chances = np.fft.fft(transform).real / length  # of each sum, modulo the length
+    sums = np.minimum(np.arange(length), length - np.arange(length))
+    p_value = float(chances[sums >= abs(int(differences.sum()))].sum())
+    return min(1.0, max(0.0, p_value))
+
+
+def _sums(scores: Scores, targets: NDArray[np.int64], top_k: Sequence[int]) -> NDArray[np.float64]:
+    """(N, 3 * C + K) counts per clip: label predicted correctly, label, predicted; in top k."""
     num_labels = scores.shape[1]
     ranks = _ranks(scores, targets)
-    is_label, is_named = np.eye(num_labels)[targets], np.eye(num_labels)[scores.argmax(axis=1)]
-    hits = np.stack([ranks < k for k in tops], axis=1)
-    return np.concatenate([is_label * is_named, is_label, is_named, hits], axis=1)
+    is_label, is_predicted = np.eye(num_labels)[targets], np.eye(num_labels)[scores.argmax(axis=1)]
+    hits = np.stack([ranks < k for k in top_k], axis=1)
+    return np.concatenate([is_label * is_predicted, is_label, is_predicted, hits], axis=1)
 
 
-def _shares(totals: NDArray[np.float64], num_labels: int) -> NDArray[np.float64]:
+def _metrics(totals: NDArray[np.float64], num_labels: int) -> NDArray[np.float64]:
     """Such sums (B, 3 * C + K) -> (B, K + 3 + 3 * C): top-k, macro means, then label by label."""
-    true, label, named = (totals[:, i * num_labels : (i + 1) * num_labels] for i in range(3))
-    with np.errstate(invalid="ignore"):  # 0 / 0: no clip in the draw says anything
-        each = [true / named, true / label, 2 * true / (label + named)]
+    correct, label, predicted = (totals[:, i * num_labels : (i + 1) * num_labels] for i in range(3))
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: the resample has no such clip
+        each = [correct / predicted, correct / label, 2 * correct / (label + predicted)]
         present = label > 0
-        # As scikit-learn: a label that is never named has a precision of 0, if it has clips.
+        # As scikit-learn: a label that is never predicted has precision 0, if it has clips.
         means = [
             np.where(present, np.nan_to_num(part), 0).sum(axis=1) / present.sum(axis=1)
             for part in each
@@ -169,7 +202,7 @@ def _shares(totals: NDArray[np.float64], num_labels: int) -> NDArray[np.float64]
 
 
 def _ranks(scores: Scores, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) how many labels come before the true one; the first of equal scores is the best."""
+    """(N,) number of labels ranked above the true one; among equal scores the first is best."""
     own = scores[np.arange(len(targets)), targets][:, None]
     before = np.arange(scores.shape[1]) < targets[:, None]
     ranks: NDArray[np.int64] = ((scores > own) | ((scores == own) & before)).sum(axis=1)
@@ -179,11 +212,11 @@ def _ranks(scores: Scores, targets: NDArray[np.int64]) -> NDArray[np.int64]:
 def _bootstrap(
     sums: NDArray[np.float64],
     groups: Groups | None,
-    figure: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> list[Figure | None]:
-    """Figures of sums over clips, (N, S), with the percentiles of draws of groups or clips.
+    metric: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> list[Estimate | None]:
+    """Estimate metrics of sums over clips, (N, S), by resampling groups or clips.
 
-    None where there is nothing to say, or in the draws mostly not.
+    A metric is None where it is undefined, or undefined in most resamples.
     """
     if groups is not None:
         by_group = np.zeros((int(groups.max()) + 1, sums.shape[1]))
@@ -191,30 +224,29 @@ def _bootstrap(
         sums = by_group
     random = np.random.default_rng(0)
     count = len(sums)
-    drawn = []
-    for _ in range(0, _DRAWS, _BLOCK):
+    blocks = []
+    for _ in range(0, _NUM_RESAMPLES, _BLOCK):
         picks = random.multinomial(count, np.full(count, 1 / count), size=_BLOCK)  # (b, G)
-        drawn.append(figure(picks.astype(np.float64) @ sums))
-    draws = np.concatenate(drawn)  # (B, figures)
-    values = figure(sums.sum(axis=0, keepdims=True))[0]
-    found: list[Figure | None] = []
-    for value, column in zip(values, draws.T, strict=True):
-        known = column[~np.isnan(column)]
-        if np.isnan(value) or 2 * len(known) < len(column):
+        blocks.append(metric(picks.astype(np.float64) @ sums))
+    resampled = np.concatenate(blocks)  # (B, metrics)
+    found: list[Estimate | None] = []
+    for value, column in zip(metric(sums.sum(axis=0, keepdims=True))[0], resampled.T, strict=True):
+        defined = column[~np.isnan(column)]
+        if np.isnan(value) or 2 * len(defined) < len(column):
             found.append(None)
         else:
-            low, high = np.quantile(known, _QUANTILES)
-            found.append(Figure(value=float(value), low=float(low), high=float(high)))
+            low, high = np.quantile(defined, _QUANTILES)
+            found.append(Estimate(value=float(value), low=float(low), high=float(high)))
     return found
 
 
-def _at_least_wilson(figure: Figure, total: float) -> Figure:
-    """A share of so many clips, or nearly one as F1 is, with an interval that is wide enough."""
-    low, high = wilson_interval(figure.value * total, total) if total else (0.0, 1.0)
-    return Figure(value=figure.value, low=min(low, figure.low), high=max(high, figure.high))
+def _at_least_wilson(estimate: Estimate, total: float) -> Estimate:
+    """Widen the interval of a share, or of F1 which is nearly one, to that of Wilson."""
+    low, high = wilson_interval(estimate.value * total, total) if total else (0.0, 1.0)
+    return Estimate(value=estimate.value, low=min(low, estimate.low), high=max(high, estimate.high))
 
 
-def _sure(figure: Figure | None) -> Figure:
-    """A figure that any clips have."""
-    assert figure is not None
-    return figure
+def _known(estimate: Estimate | None) -> Estimate:
+    """Return an estimate that is defined for any clips."""
+    assert estimate is not None
+    return estimate

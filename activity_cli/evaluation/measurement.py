@@ -1,5 +1,7 @@
-"""A model's scores on labelled clips, compared with their labels."""
+"""A trained model + labelled clips -> its evaluation; and its time per clip."""
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,43 +10,46 @@ from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.errors import DataError
+from activity_cli.features.engines.choice import Engine
+from activity_cli.features.engines.protocol import Classifier, Extractor, OnPrepare
 from activity_cli.features.extraction import clip_request
-from activity_cli.model.folder import ModelDescription, load_model
-from activity_cli.model.frame_order_ablation import OrderProbe, summary_of
+from activity_cli.model.folder import Model, ModelDescription, load_model
+from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of
 from activity_cli.model.metrics import Evaluation, evaluate_scores
-from activity_cli.predict.model_predictor import ModelPredictor
+from activity_cli.predict.model_predictor import ModelPredictor, load_networks
 from activity_cli.predict.predictor import Predictor
 from activity_cli.types import FileResult, OnProgress, no_progress
+
+_TIMING_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A model's scores on labelled clips, each clip accounted for."""
+    """The evaluation of a model on labelled clips."""
 
     description: ModelDescription
-    """Of the model."""
     samples: tuple[Sample, ...]
     """The N clips that have a score."""
     results: tuple[FileResult, ...]
-    """(N,) what became of them."""
+    """(N,)"""
     scores: NDArray[np.float32]
     """(N, C)"""
     left_out: tuple[tuple[Sample, FileResult], ...]
     """Clips without a decoded frame, and why."""
     evaluation: Evaluation
-    """Of all N clips, as if none had been called unknown."""
+    """Of all N clips, rejected ones included."""
     rejected: NDArray[np.bool_] | None = None
-    """(N,) which were called unknown; None where nobody asked for that."""
+    """(N,) which were predicted as unknown; None without rejection."""
 
     @property
     def accuracy_of_accepted(self) -> float | None:
-        """Share of the clips not called unknown that are right; None where there are none."""
+        """Return the accuracy on the clips that were not rejected; None where there are none."""
         if self.rejected is None or self.rejected.all():
             return None
         best = self.scores.argmax(axis=1)
         labels = self.description.labels
-        right = [labels[i] == s.label for i, s in zip(best, self.samples, strict=True)]
-        return float(np.array(right)[~self.rejected].mean())
+        correct = [labels[i] == s.label for i, s in zip(best, self.samples, strict=True)]
+        return float(np.array(correct)[~self.rejected].mean())
 
 
 def evaluate_model(
@@ -54,22 +59,22 @@ def evaluate_model(
     rejects: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> Measurement:
-    """Score labelled clips and compare with their labels.
+    """Score labelled clips and compare the scores with the labels.
 
     Args:
-        predictor: what scores.
+        predictor: of the model.
         dataset: the clips.
-        rejects: whether the predictor calls clips unknown, so that it is measured.
-        on_progress: told after each clip.
+        rejects: whether the predictor rejects clips as unknown, so that rejection is measured.
+        on_progress: called after each clip.
 
     Raises:
-        DataError: a label that the model does not know, or not a single clip that decodes.
+        DataError: the model has no such label, or no clip can be decoded.
     """
     labels = predictor.description.labels
     if unknown := [label for label in dataset.labels if label not in labels]:
         raise DataError(
-            f"The model does not know the label {unknown[0]!r}; it knows {', '.join(labels)}.",
-            hint="Use the model's names for the labels, or leave these clips out.",
+            f"The model has no label {unknown[0]!r}. Its labels: {', '.join(labels)}.",
+            hint="Rename the labels to those of the model, or leave these clips out.",
         )
     total = len(dataset.samples)
     results = []
@@ -97,21 +102,60 @@ def evaluate_model(
 
 
 def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:
-    """Let a predictor's clips be fed to its network in other orders as well.
-
-    Args:
-        predictor: a model's; before it is asked for anything.
-        model: its name or folder.
+    """Attach a frame-order ablation to a predictor, before it scores anything.
 
     Returns:
-        What knows the scores afterwards; None for an export, which takes frames and gives scores
-        and nothing between, with test views, whose mean would stand beside single ones, and for a
-        model without an LSTM, to which the order makes no difference.
+        The probe, which has the scores afterwards. None for an exported model (it has no access to
+        features), with test-time augmentation (its scores are means), and without an LSTM (the
+        order has no effect).
     """
     if not isinstance(predictor, ModelPredictor) or predictor.has_test_views:
         return None
     if predictor.description.network.temporal != "lstm":
         return None
-    probe = OrderProbe(predictor.classifier.classify, summary_of(load_model(model)))
+    probe = OrderProbe(predictor.classifier.classify, pooled_head_of(load_model(model)))
     predictor.on_features = probe
     return probe
+
+
+def ms_per_clip(
+    folders: Sequence[Path], engine: Engine, *, cache_dir: Path, on_prepare: OnPrepare
+) -> Mapping[Path, float]:
+    """Measure the time of CNN and LSTM for one clip, in milliseconds: the best of several rounds.
+
+    The models take turns, so that other load on the machine slows all of them alike.
+
+    Args:
+        folders: model folders.
+        engine: that computes.
+        cache_dir: for prepared networks.
+        on_prepare: called when a network is prepared.
+
+    Raises:
+        ModelError: a model cannot be read.
+        BackboneError: the weights of a CNN are not available.
+    """
+    models = {folder: load_model(folder) for folder in folders}
+    networks = {
+        folder: load_networks(model, engine, cache_dir=cache_dir, on_prepare=on_prepare)
+        for folder, model in models.items()
+    }
+    best = dict.fromkeys(folders, float("inf"))
+    for number in range(_TIMING_ROUNDS + 1):
+        for folder, model in models.items():
+            seconds = _seconds_per_clip(model, *networks[folder])
+            if number:  # the first round warms up
+                best[folder] = min(best[folder], 1000 * seconds)
+    return best
+
+
+def _seconds_per_clip(model: Model, extractor: Extractor, classifier: Classifier) -> float:
+    """Time one clip of noise: the content of a frame does not change the time."""
+    num_streams, num_frames, _ = shape = model.description.feature_shape
+    side = model.description.clip.frame_size
+    size = (num_streams * num_frames, side, side, 3)
+    images = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    started = time.perf_counter()
+    features = extractor.extract(images)  # (S * T, D)
+    classifier.classify(features.astype(np.float16).reshape(1, *shape))
+    return time.perf_counter() - started

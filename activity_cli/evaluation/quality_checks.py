@@ -1,4 +1,4 @@
-"""What makes a figure say less than it seems to: looked for in every report, and said in words."""
+"""Checks for common evaluation problems: each report runs all of them."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from activity_cli.common.wording import count_of
 from activity_cli.data.balance import FEW, UNEVEN
 from activity_cli.data.dataset import Sample
 from activity_cli.data.leakage import Leakage, same_content
-from activity_cli.evaluation.baselines import Rivalry
-from activity_cli.evaluation.intervals import Figure, Figures
+from activity_cli.evaluation.baselines import BaselineComparison
+from activity_cli.evaluation.intervals import Estimates
 from activity_cli.model.metrics import Evaluation
 
 Level = Literal["fine", "note", "warning"]
@@ -18,54 +19,52 @@ Level = Literal["fine", "note", "warning"]
 _LEAKAGE, _GROUPS = "Leakage", "Groups"
 _BALANCE, _FEW_CLIPS = "Balance of labels", "Labels with few clips"
 ANNOUNCED = frozenset({_LEAKAGE, _GROUPS, _BALANCE, _FEW_CLIPS})
-"""Titles of what `audit` says before a training begins."""
+"""Titles of checks whose warnings are printed before training begins."""
 
-_WIDE = 0.2
-"""An accuracy whose interval is wider says little."""
-_NARROWER = 4  # intervals shrink with the root of the number of clips
-_BADLY_CALIBRATED = 0.1
-_MOST_TOLD = 3
+_WIDE_INTERVAL = 0.2
+_HIGH_CALIBRATION_ERROR = 0.1
+_MAX_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Something that was looked for, and what was found."""
+    """The result of one check."""
 
     level: Level
     title: str
     text: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for metrics.json."""
+        """Return plain values for metrics.json."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class CheckInput:
     """What the checks look at."""
 
     samples: Sequence[Sample]
     """The clips that have a score."""
     num_left_out: int
     evaluation: Evaluation
-    figures: Figures
-    rivalry: Rivalry
+    estimates: Estimates
+    baselines: BaselineComparison
     leakage: Leakage | None
-    """None where it is not known what the model learned from."""
-    about_parts: str
-    """What kept apart what was learned from and what was measured on."""
-    flatters: str = ""
-    """Why the clips that were measured on are not new to the model; empty where they are."""
+    """None where the training clips are not known."""
+    split_by: str
+    """How training and test clips were separated."""
+    optimistic_because: str = ""
+    """Why these clips influenced the model; empty where they did not."""
 
 
-def find_pitfalls(measured: Measured) -> list[Check]:
-    """All checks, those that found something first."""
+def run_checks(measured: CheckInput) -> list[Check]:
+    """Run all checks; warnings come first."""
     found = [
-        *_flatters(measured),
+        *_new_clips(measured),
         _leakage(measured),
         _same_files(measured.samples),
         _majority(measured),
-        _interval(measured.figures.accuracy, measured.figures),
+        _interval(measured.estimates),
         _groups(measured),
         _balance(measured.evaluation),
         *_few(measured.evaluation),
@@ -76,81 +75,77 @@ def find_pitfalls(measured: Measured) -> list[Check]:
     return sorted(found, key=lambda check: order[check.level])
 
 
-def _flatters(measured: Measured) -> Iterator[Check]:
-    if measured.flatters:
-        yield Check(level="warning", title="Measured on new clips", text=measured.flatters)
+def _new_clips(measured: CheckInput) -> Iterator[Check]:
+    if text := measured.optimistic_because:
+        yield Check(level="warning", title="Tested on new clips", text=text)
 
 
-def _leakage(measured: Measured) -> Check:
+def _leakage(measured: CheckInput) -> Check:
     title, leakage = _LEAKAGE, measured.leakage
     if leakage is None:
         text = (
-            "Not known: a model does not keep the clips it learned from. The figures hold only if "
-            "none of these clips, nor copies of them, were among them."
+            "Not checked: a model does not store its training clips. The metrics are valid only if "
+            "none of these clips, or copies of them, were used for training."
         )
         return Check(level="note", title=title, text=text)
     if lines := leakage.found_lines():
         level: Level = "warning" if leakage.is_found else "note"
         return Check(level=level, title=title, text=" ".join(lines))
-    text = f"No clip has a copy, or one of its own group, in another part ({measured.about_parts})."
+    text = f"No copies and no groups are shared between parts ({measured.split_by})."
     return Check(level="fine", title=title, text=text)
 
 
 def _same_files(samples: Sequence[Sample]) -> Check:
-    title = "Equal files"
+    title = "Duplicate files"
     by_path: defaultdict[Path, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_path[sample.path].append(sample)
     sets = [[by_path[path][0] for path in paths] for paths in same_content(by_path)]
     if not sets:
-        return Check(level="fine", title=title, text="No two files have the same bytes.")
+        return Check(level="fine", title=title, text="No two files are identical.")
     crossed = [same for same in sets if len({sample.label for sample in same}) > 1]
     shown = "; ".join(
-        " = ".join(f"{s.name} ({s.label})" for s in same[:_MOST_TOLD])
-        for same in [*crossed, *(same for same in sets if same not in crossed)][:_MOST_TOLD]
+        " = ".join(f"{s.name} ({s.label})" for s in same[:_MAX_SHOWN])
+        for same in [*crossed, *(same for same in sets if same not in crossed)][:_MAX_SHOWN]
     )
-    extra = sum(len(same) - 1 for same in sets)
-    labels = f", {len(crossed)} of them with different labels" if crossed else ""
+    files = count_of(sum(len(same) - 1 for same in sets), "duplicate file")
+    labels = f", {len(crossed)} with different labels" if crossed else ""
+    text = f"{files}{labels}: {shown}. Each counts as a clip. Find all: `activity check DATA`"
+    return Check(level="warning", title=title, text=text)
+
+
+def _majority(measured: CheckInput) -> Check:
+    title, majority = "Beats the majority baseline", measured.baselines.of("majority")
+    assert majority is not None
     text = (
-        f"{extra} file{'s' * (extra > 1)} with the bytes of another one{labels}: {shown}. "
-        "Each counts as a clip of its own; `activity check DATA` finds all copies."
+        f"Majority baseline {majority.accuracy.value:.1%}, model {measured.evaluation.accuracy:.1%}"
     )
-    return Check(level="warning", title=title, text=text)
+    if majority.gain.low > 0:
+        return Check(level="fine", title=title, text=f"{text}.")
+    return Check(level="warning", title=title, text=f"{text}: no significant difference.")
 
 
-def _majority(measured: Measured) -> Check:
-    title, rival = "Better than always the same answer", measured.rivalry.of("majority")
-    assert rival is not None
-    told = (
-        f"Always naming the most frequent label is right for {rival.accuracy.value:.1%} of these "
-        f"clips, the model for {measured.evaluation.accuracy:.1%}"
+def _interval(estimates: Estimates) -> Check:
+    title, accuracy = "Enough clips", estimates.accuracy
+    text = (
+        f"95% CI of the accuracy with {estimates.units}: {accuracy.low:.1%} to {accuracy.high:.1%}"
     )
-    if rival.gain.low > 0:
-        return Check(level="fine", title=title, text=f"{told}.")
-    text = f"{told}: the difference is no more than chance explains."
-    return Check(level="warning", title=title, text=text)
-
-
-def _interval(accuracy: Figure, figures: Figures) -> Check:
-    title = "Enough clips"
-    units = f"{figures.num_units} {'groups' if figures.by_group else 'clips'}"
-    width = accuracy.high - accuracy.low
-    told = f"With {units}, the accuracy could as well be {accuracy.low:.1%} or {accuracy.high:.1%}"
     if accuracy.low == accuracy.high:
-        text = f"All draws of {units} agree, so there is no interval: too few, or too easy."
+        text = f"No confidence interval: all resamples of {estimates.units} give the same accuracy."
         return Check(level="note", title=title, text=text)
-    if width <= _WIDE:
-        return Check(level="fine", title=title, text=f"{told}.")
-    text = f"{told}. It takes about {_NARROWER} times as many to halve that."
+    if accuracy.high - accuracy.low <= _WIDE_INTERVAL:
+        return Check(level="fine", title=title, text=f"{text}.")
+    # Intervals shrink with the square root of the number of clips.
+    text = f"{text}. About 4 times as many are needed to halve the interval."
     return Check(level="warning", title=title, text=text)
 
 
-def _groups(measured: Measured) -> Check:
+def _groups(measured: CheckInput) -> Check:
     title = _GROUPS
-    if measured.figures.by_group:
+    if measured.estimates.by_group:
         text = (
-            f"Clips belong to {measured.figures.num_units} groups; intervals count groups, not "
-            "clips, as clips of one group are alike."
+            f"Confidence intervals are computed over {measured.estimates.units}, because clips of "
+            "one group are correlated."
         )
         return Check(level="fine", title=title, text=text)
     guess = measured.leakage.guessed_lines() if measured.leakage else []
@@ -158,8 +153,8 @@ def _groups(measured: Measured) -> Check:
         guess[0]
         if guess
         else (
-            "The data names no person, camera or source. If several clips show the same one, the "
-            "figures flatter and the intervals are too narrow: add a `group` column."
+            "The data has no groups. If several clips show the same person, camera or source, "
+            "accuracy is overestimated and intervals are too narrow: add a `group` column."
         )
     )
     return Check(level="warning" if guess else "note", title=title, text=text)
@@ -169,38 +164,37 @@ def _balance(evaluation: Evaluation) -> Check:
     title = _BALANCE
     counts = {row.label: row.num_clips for row in evaluation.per_label if row.num_clips}
     rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-    told = f"{commonest} has {counts[commonest]} clips, {rarest} {counts[rarest]}"
+    text = f"{commonest} has {counts[commonest]} clips, {rarest} {counts[rarest]}"
     if counts[commonest] <= UNEVEN * counts[rarest]:
         same = len(set(counts.values())) == 1
-        text = f"Every label has {counts[rarest]} clips." if same else f"{told}."
+        text = f"Every label has {counts[rarest]} clips." if same else f"{text}."
         return Check(level="fine", title=title, text=text)
-    text = f"{told}: accuracy is mostly about {commonest}. Look at macro F1 and at each label."
+    text = f"{text}: {commonest} dominates the accuracy. Use macro F1 and the metrics per label."
     return Check(level="warning", title=title, text=text)
 
 
 def _few(evaluation: Evaluation) -> Iterator[Check]:
     few = {row.label: row.num_clips for row in evaluation.per_label if row.num_clips < FEW}
     if few:
-        told = ", ".join(f"{label} {count}" for label, count in list(few.items())[:5])
+        shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:5])
         more = f" and {len(few) - 5} more" * (len(few) > 5)
-        text = f"{told}{more}: with fewer than {FEW} clips a label's figures are mostly luck."
+        text = f"Metrics for labels with fewer than {FEW} clips are unreliable: {shown}{more}."
         yield Check(level="warning", title=_FEW_CLIPS, text=text)
 
 
 def _calibration(evaluation: Evaluation) -> Check:
-    title, error = "Scores mean what they say", evaluation.calibration_error
-    told = f"Scores are {100 * error:.1f} points from the share that is right, on average"
-    if error <= _BADLY_CALIBRATED:
-        return Check(level="fine", title=title, text=f"{told}.")
-    text = f"{told}: do not read a score as a probability here. Few clips make this larger."
+    title, error = "Calibration", evaluation.calibration_error
+    text = f"Scores differ from the accuracy by {100 * error:.1f} points on average"
+    if error <= _HIGH_CALIBRATION_ERROR:
+        return Check(level="fine", title=title, text=f"{text}.")
+    text = f"{text}: do not read scores as probabilities. Few clips make this error larger."
     return Check(level="note", title=title, text=text)
 
 
-def _left_out(measured: Measured) -> Check:
+def _left_out(measured: CheckInput) -> Check:
     title, count = "Clips without a score", measured.num_left_out
     if not count:
-        return Check(level="fine", title=title, text="Every clip was decoded.")
+        return Check(level="fine", title=title, text="All clips were decoded.")
     share = count / (count + len(measured.samples))
-    clips = f"{count} clip{'s' * (count > 1)} ({share:.1%})"
-    text = f"{clips} could not be decoded and {'are' if count > 1 else 'is'} in no figure."
+    text = f"{count_of(count, 'clip')} ({share:.1%}) could not be decoded and are not evaluated."
     return Check(level="note", title=title, text=text)

@@ -1,20 +1,18 @@
-"""What a network says of the same frames in another order, and of parts of a clip alone.
+"""Frame-order ablation: score the same frames in other orders, and parts of a clip alone.
 
-A network that reads what happens when must suffer when the order of the frames is taken away; one
-that only sees what is there and how much moves will not notice. The frames are reordered as CNN
-features, so a motion image still shows which way things moved between its own two frames.
+A network that reads the order of frames loses accuracy when the order is taken away. Frames are
+reordered as CNN features, so a motion image still shows the direction of its own movement.
 
 N is clips, K shuffles, W parts; S, T, D, C as in `network`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.model.folder import Model, Weights
+from activity_cli.model.folder import Model
 
 NUM_SHUFFLES = 4
 _NUM_PARTS = 7
@@ -30,32 +28,27 @@ Classify = Callable[[Features], Scores]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderScores:
-    """Scores of N clips, fed to the network that scored them in other ways."""
+    """Scores of N clips whose frames were reordered or left out."""
 
     reversed: Scores
     """(N, C), last frame first."""
     shuffled: Scores
-    """(N, K, C), each clip's frames in K orders that its number fixes."""
+    """(N, K, C), in K orders that the clip's number fixes."""
     parts: Scores
-    """(N, W, C) of overlapping parts of each clip, each read alone."""
-    summary: Scores | None = None
-    """(N, C) by the clips' means alone, the LSTM left aside; None where that is not known."""
+    """(N, W, C) of overlapping parts of each clip, each scored alone."""
+    pooled: Scores | None = None
+    """(N, C) by the pooled linear head alone, without the LSTM; None where it was not measured."""
     frame: Scores | None = None
     """(N, C) by a classifier of middle frames; None where none was fitted."""
 
     def rows(self, index: NDArray[np.int64]) -> "OrderScores":
-        """The clips at these positions."""
-        return OrderScores(
-            reversed=self.reversed[index],
-            shuffled=self.shuffled[index],
-            parts=self.parts[index],
-            summary=None if self.summary is None else self.summary[index],
-            frame=None if self.frame is None else self.frame[index],
-        )
+        """Return the clips at these positions."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return OrderScores(**{k: None if v is None else v[index] for k, v in parts.items()})
 
 
 def join_orders(found: Sequence[OrderScores]) -> OrderScores:
-    """The clips of all, one after the other."""
+    """Concatenate the clips of all."""
 
     def join(parts: Iterable[Scores | None]) -> Scores | None:
         known = [part for part in parts if part is not None]
@@ -65,20 +58,20 @@ def join_orders(found: Sequence[OrderScores]) -> OrderScores:
         reversed=np.concatenate([part.reversed for part in found]),
         shuffled=np.concatenate([part.shuffled for part in found]),
         parts=np.concatenate([part.parts for part in found]),
-        summary=join(part.summary for part in found),
+        pooled=join(part.pooled for part in found),
         frame=join(part.frame for part in found),
     )
 
 
 def join_folds(found: Sequence[OrderScores], fold_index: NDArray[np.int64]) -> OrderScores:
-    """The clips of each fold, in the order of folds -> all clips in their own order.
+    """Join the clips of all folds and put them back into the order of the data.
 
     Args:
         found: of each fold's clips.
         fold_index: (N,) the fold of each clip.
     """
-    places = np.argsort(fold_index, kind="stable")  # of the clips, fold by fold
-    return join_orders(found).rows(np.argsort(places))
+    positions = np.argsort(fold_index, kind="stable")  # of the clips, fold by fold
+    return join_orders(found).rows(np.argsort(positions))
 
 
 def score_orders(
@@ -87,16 +80,16 @@ def score_orders(
     rows: NDArray[np.int64],
     *,
     first_number: int = 0,
-    summarise: Classify | None = None,
+    pooled_head: Classify | None = None,
 ) -> OrderScores:
-    """Feed clips to a network in other orders and in parts; as dear as scoring them 8 times.
+    """Score clips in other orders and in parts; costs as much as scoring them 8 times.
 
     Args:
         classify: the network.
         features: (M, S, T, D), maybe mapped from disk.
         rows: (N,) which of them.
         first_number: of the clip in row 0. Its number fixes how a clip is shuffled.
-        summarise: the network without its LSTM.
+        pooled_head: the network without its LSTM.
     """
     found = []
     for start in range(0, len(rows), _BATCH):
@@ -109,31 +102,24 @@ def score_orders(
             OrderScores(
                 reversed=scores[:, 0],
                 shuffled=scores[:, 1:],
-                parts=np.stack([classify(clips[:, :, p]) for p in part_slices(clips.shape[2])], 1),
-                summary=summarise(clips) if summarise else None,
+                parts=np.stack([classify(clips[:, :, p]) for p in _part_slices(clips.shape[2])], 1),
+                pooled=pooled_head(clips) if pooled_head else None,
             )
         )
     return join_orders(found)
 
 
-def part_slices(num_frames: int) -> list[slice]:
-    """The frames of each part of a clip, in order."""
-    length = -(-num_frames // _PARTS_PER_CLIP)
-    starts = np.linspace(0, num_frames - length, _NUM_PARTS).round().astype(int)
-    return [slice(start, start + length) for start in dict.fromkeys(starts.tolist())]
-
-
 class OrderProbe:
-    """Hears of clips one by one, as they are scored, and feeds them again in other orders.
+    """Collect the features of clips as they are scored, and score them in other orders as well.
 
     Args:
         classify: the network that scores them.
-        summarise: the same without its LSTM.
+        pooled_head: the same without its LSTM.
     """
 
-    def __init__(self, classify: Classify, summarise: Classify | None = None) -> None:
+    def __init__(self, classify: Classify, pooled_head: Classify | None = None) -> None:
         self._classify = classify
-        self._summarise = summarise
+        self._pooled_head = pooled_head
         self._waiting: list[Features] = []
         self._found: list[OrderScores] = []
         self._count = 0
@@ -145,44 +131,49 @@ class OrderProbe:
             self._score()
 
     def scores(self) -> OrderScores | None:
-        """Of all clips so far, in their order; None without a clip."""
+        """Return the scores of all clips so far, in their order; None without a clip."""
         if self._waiting:
             self._score()
         return join_orders(self._found) if self._found else None
 
     def _score(self) -> None:
         clips = np.stack(self._waiting)
+        rows = np.arange(len(clips))
         orders = score_orders(
             self._classify,
             clips,
-            np.arange(len(clips)),
+            rows,
             first_number=self._count,
-            summarise=self._summarise,
+            pooled_head=self._pooled_head,
         )
         self._found.append(orders)
         self._count += len(clips)
         self._waiting.clear()
 
 
-def summary_of(model: Model) -> Classify | None:
-    """A model without its LSTM, in numpy; None where it is not made of these two."""
-    description = model.description
-    weights = model.weights()
+def pooled_head_of(model: Model) -> Classify | None:
+    """Return a model without its LSTM, in numpy; None where it has no such head or no LSTM."""
+    weights, temperature = model.weights(), model.description.temperature
     names = ("mean", "scale", "summary.weight", "summary.bias")
-    if description.network.temporal != "lstm" or any(name not in weights for name in names):
+    if model.description.network.temporal != "lstm" or any(name not in weights for name in names):
         return None
-    return lambda features: _summarise(features, weights, description.temperature)
+
+    def classify(features: Features) -> Scores:
+        means = features.astype(np.float32).mean(axis=2)  # (N, S, D)
+        inputs = ((means - weights["mean"]) / weights["scale"]).reshape(len(means), -1)
+        logits = inputs @ weights["summary.weight"].T + weights["summary.bias"]
+        powers = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
+        scores: Scores = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return scores
+
+    return classify
 
 
-def _summarise(features: Features, weights: Weights, temperature: float) -> Scores:
-    means = features.astype(np.float32).mean(axis=2)  # (N, S, D)
-    read = ((means - weights["mean"]) / weights["scale"]).reshape(len(means), -1)
-    logits: NDArray[Any] = (read @ weights["summary.weight"].T + weights["summary.bias"]) / (
-        temperature
-    )
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scores: Scores = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return scores
+def _part_slices(num_frames: int) -> list[slice]:
+    """Return the frames of each part of a clip, in order."""
+    length = -(-num_frames // _PARTS_PER_CLIP)
+    starts = np.linspace(0, num_frames - length, _NUM_PARTS).round().astype(int)
+    return [slice(start, start + length) for start in dict.fromkeys(starts.tolist())]
 
 
 def _orders(num_frames: int, number: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Scores and true labels -> how good the model is, with the uncertainty that the clip count leaves.
+"""Scores and true labels -> accuracy, precision, recall, F1, log loss, calibration, confusion.
 
 N clips, C labels.
 """
@@ -16,7 +16,7 @@ from activity_cli.model.calibration import expected_calibration_error
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMetrics:
-    """How one label fares against all others."""
+    """Metrics of one label."""
 
     label: str
     precision: float
@@ -38,7 +38,7 @@ class Evaluation:
     macro_f1: float
     log_loss: float
     calibration_error: float
-    """How far scores are from the share that is right: see `expected_calibration_error`."""
+    """Mean difference of scores and accuracy, see `expected_calibration_error`."""
     per_label: tuple[LabelMetrics, ...]
     confusion: NDArray[np.int64]
     """(C, C) clip counts: row is the true label, column the predicted one."""
@@ -50,21 +50,21 @@ class Evaluation:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels in the order of the confusion matrix."""
+        """Return the labels in the order of the confusion matrix."""
         return tuple(row.label for row in self.per_label)
 
     def worst_confusions(self, k: int = 3) -> list[tuple[str, str, int]]:
-        """The k most frequent mistakes as (true label, predicted label, clips)."""
-        mistakes = [
+        """Return the k most frequent errors as (true label, predicted label, clips)."""
+        errors = [
             (true, predicted, int(self.confusion[i, j]))
             for i, true in enumerate(self.labels)
             for j, predicted in enumerate(self.labels)
             if i != j and self.confusion[i, j]
         ]
-        return sorted(mistakes, key=lambda mistake: -mistake[2])[:k]
+        return sorted(errors, key=lambda error: -error[2])[:k]
 
     def event_errors(self, background: str) -> tuple[float, float]:
-        """Share of events taken for the background, and of background clips taken for an event."""
+        """Return the share of missed events, and of background clips predicted as an event."""
         row = self.labels.index(background)
         counts = self.confusion
         num_background = counts[row].sum()
@@ -74,7 +74,7 @@ class Evaluation:
         return float(missed / max(num_events, 1)), float(false_alarms / max(num_background, 1))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for metrics.json, rounded to what the clip count can support."""
+        """Return plain values for metrics.json."""
         return {
             "num_clips": self.num_clips,
             "accuracy": round(self.accuracy, 4),
@@ -105,15 +105,14 @@ def evaluate_scores(
     """
     if scores.shape != (len(targets), len(labels)) or not len(targets):
         raise ValueError(f"scores {scores.shape} do not fit {len(targets)} x {len(labels)}")
-    predicted = scores.argmax(axis=1)
     confusion = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(confusion, (targets, predicted), 1)
-    right, support, named = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall = right / np.maximum(named, 1), right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(named + support, 1)
-    # Labels without a single clip here say nothing; they would drag the macro means to 0.
+    np.add.at(confusion, (targets, scores.argmax(axis=1)), 1)
+    hits, support, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall = hits / np.maximum(predicted, 1), hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(predicted + support, 1)
+    # A label without clips would count as 0 in the macro averages.
     present = support > 0
-    correct = int(right.sum())
+    correct = int(hits.sum())
     chosen = scores[np.arange(len(targets)), targets].astype(np.float64)
     return Evaluation(
         num_clips=len(targets),
@@ -139,7 +138,7 @@ def evaluate_scores(
 
 
 def wilson_interval(correct: float, total: float) -> tuple[float, float]:
-    """95% interval for a share (Wilson, 1927): honest near 0 and 1, unlike the normal one."""
+    """Return the 95% interval of a share (Wilson, 1927), which is valid near 0 and 1 as well."""
     z = 1.96
     share = correct / total
     centre = share + z * z / (2 * total)
@@ -151,7 +150,7 @@ def wilson_interval(correct: float, total: float) -> tuple[float, float]:
 def majority_scores(
     train_targets: NDArray[np.int64], num_clips: int, num_labels: int
 ) -> NDArray[np.float32]:
-    """The baseline that has learned only how frequent each label is: (num_clips, C) scores."""
+    """Return (num_clips, C) scores that are the label frequencies of the training clips."""
     counts = np.bincount(train_targets, minlength=num_labels)
     return np.tile((counts / counts.sum()).astype(np.float32), (num_clips, 1))
 
@@ -159,9 +158,9 @@ def majority_scores(
 def pair_accuracy(
     scores: NDArray[np.floating[Any]], targets: NDArray[np.int64], first: int, second: int
 ) -> float:
-    """Share of the clips of two labels that are told apart by these two columns of (N, C) scores.
+    """Return the two-way accuracy on the clips of two labels, by their columns of (N, C) scores.
 
-    A tie counts half, so that scores which say nothing come out at 0.5 when counts are equal.
+    A tie counts half, so that constant scores give 0.5 for labels with equal counts.
     """
     margin = scores[:, first].astype(np.float64) - scores[:, second]
     right = np.concatenate([margin[targets == first], -margin[targets == second]])

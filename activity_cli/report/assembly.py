@@ -1,6 +1,6 @@
-"""What cross-validations, training runs and evaluations found -> the evidence for a report."""
+"""Cross-validations, training runs and evaluations -> the content of their reports."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 
 from activity_cli.common.wording import describe_parts
 from activity_cli.data.dataset import Dataset, sample_groups
-from activity_cli.evaluation.baselines import Kind, RivalScores, most_frequent
-from activity_cli.model.frame_order_ablation import OrderScores, join_orders
+from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
+from activity_cli.model.frame_order_ablation import OrderScores
 from activity_cli.model.metrics import Evaluation
-from activity_cli.report.data import Answers, Case, Evidence, Findings, Fold, LeftOut, Parting
+from activity_cli.report.data import ClipPrediction, Findings, Predictions, ReportData, SplitInfo
 from activity_cli.report.metadata import (
-    background_facts,
-    data_facts,
-    facts_of,
-    model_facts,
+    background_metadata,
+    data_metadata,
+    labelled_metadata,
+    model_metadata,
     model_settings,
-    plain,
-    rejection_facts,
-    speed_of,
-    stages,
+    rejection_metadata,
+    settings_as_text,
+    speed_of_clips,
+    speed_of_run,
 )
 from activity_cli.types import UNKNOWN
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these import torch, which an evaluation does not need
     from activity_cli.evaluation.measurement import Measurement
     from activity_cli.features.labelled import LabelledFeatures
     from activity_cli.features.pictures import LabelledPictures
@@ -35,231 +35,190 @@ if TYPE_CHECKING:
 
 Tables = Mapping[str, Mapping[str, Any]]
 
+_NO_LSTM: dict[Kind, str] = {
+    "frame": "measured only for a model with an LSTM",
+    "mean": "the model is mean pooling itself",
+    "shuffled": "no effect without an LSTM",
+    "reversed": "no effect without an LSTM",
+}
 
-def crossval_evidence(run: "CrossvalRun", *, command: str, settings: Tables) -> Evidence:
-    """What a cross-validation says.
+
+def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> ReportData:
+    """Assemble the report of a cross-validation.
 
     Args:
         run: the cross-validation.
-        command: what was typed.
-        settings: tables of them.
+        command: as the user typed it.
+        settings: all tables of settings.
     """
     from activity_cli.training.crossval import majority_baseline
 
-    data, result, orders = run.data, run.result, run.result.orders
-    rows = np.arange(len(data.targets))
-    answers = _answers(data, rows, result.scores, result.evaluation, orders)
+    data, result = run.data, run.result
+    predictions = _predictions(
+        data, np.arange(len(data.targets)), result.scores, result.evaluation, result.orders
+    )
     majority = majority_baseline(data, run.folds).scores.argmax(axis=1)
-    rivals = _rivals(majority, orders)
-    if run.rounds:  # the same, fitted with all care
+    baselines = _baselines(majority, result.orders)
+    if run.rounds:  # --compare trained these heads in full
         frame, mean = (run.rounds[head].scores for head in ("single frame", "mean-pool"))
-        rivals = replace(rivals, frame=frame, mean=mean)
-    by, number = f"folds by {run.folds.by}", len(result.folds)
-    return Evidence(
+        baselines = replace(baselines, frame=frame, mean=mean)
+    split, number = f"folds by {run.folds.by}", len(result.folds)
+    return ReportData(
         title=data.dataset.root.name or str(data.dataset.root),
-        subtitle=f"Cross-validation, {number} {by}",
-        how=f"Each clip was scored once, by a network trained on the other {number - 1} folds.",
-        answers=answers,
-        findings=Findings.of(answers, rivals, Parting(by=by, leakage=run.leakage)),
-        facts={**facts_of(data), **background_facts(run)},
-        speed=speed_of(data, {"training, all folds": result.seconds}),
-        settings=plain(settings),
+        subtitle=f"Cross-validation, {number} {split}",
+        method=f"Each clip was scored by the network trained on the other {number - 1} folds.",
+        predictions=predictions,
+        findings=Findings.of(predictions, baselines, SplitInfo(by=split, leakage=run.leakage)),
+        metadata={**labelled_metadata(data), **background_metadata(run)},
+        speed=speed_of_run(data, {"training, all folds": result.seconds}),
+        settings=settings_as_text(settings),
         command=command,
-        folds=tuple(
-            Fold(
-                name=fold.name,
-                num_clips=fold.num_clips,
-                accuracy=fold.accuracy,
-                best_epoch=fold.best_epoch,
-            )
-            for fold in result.folds
-        ),
+        folds=result.folds,
     )
 
 
-def training_evidence(run: "TrainingRun", *, command: str, settings: Tables) -> Evidence:
-    """What a training run says of the clips that it held out; arguments as above."""
+def training_report(run: "TrainingRun", *, command: str, settings: Tables) -> ReportData:
+    """Assemble the report of a training run on its held-out clips; arguments as above."""
     data, rows, description = run.data, run.measured_rows, run.model.description
-    orders = _training_orders(run)
-    answers = _answers(data, rows, run.scores, run.evaluation, orders)
+    predictions = _predictions(data, rows, run.scores, run.evaluation, run.orders)
     learned = np.bincount(data.targets[run.split.train], minlength=len(description.labels))
-    rivals = _rivals(most_frequent(learned.tolist(), len(rows)), orders)
-    flatters = "These clips chose the best epoch, so the figures flatter: there were none to spare."
-    parting = Parting(
+    optimistic = "These clips also chose the best epoch, so accuracy is overestimated."
+    split = SplitInfo(
         by=f"split by {run.split.by}",
         leakage=run.leakage,
-        flatters=flatters if run.measured_on == "val" else "",
+        optimistic_because=optimistic if run.measured_on == "val" else "",
     )
-    return Evidence(
+    baselines = _baselines(most_frequent(learned.tolist(), len(rows)), run.orders)
+    parts = describe_parts(len(run.split.train), len(run.split.val), len(run.split.test))
+    return ReportData(
         title=description.name,
         subtitle=f"Training run, measured on {len(rows)} {run.measured_on} clips",
-        how=f"{describe_parts(len(run.split.train), len(run.split.val), len(run.split.test))}; "
-        f"{parting.by}.",
-        answers=answers,
-        findings=Findings.of(answers, rivals, parting),
-        facts={**facts_of(data), **model_facts(description)},
-        speed=speed_of(data, {stage: run.stage_seconds[stage] for stage in _AFTER_READING}),
-        settings=plain(settings),
+        method=f"{parts.rstrip('.')}; {split.by}.",
+        predictions=predictions,
+        findings=Findings.of(predictions, baselines, split),
+        metadata={**labelled_metadata(data), **model_metadata(description)},
+        speed=speed_of_run(data, {s: run.stage_seconds[s] for s in ("training", "measuring")}),
+        settings=settings_as_text(settings),
         command=command,
     )
 
 
-_AFTER_READING = ("training", "measuring")
-
-
-def measurement_evidence(
+def measurement_report(
     measurement: "Measurement",
     dataset: Dataset,
     *,
     engine: str,
     orders: OrderScores | None,
     command: str,
-) -> Evidence:
-    """What an evaluation says.
+) -> ReportData:
+    """Assemble the report of an evaluation.
 
     Args:
         measurement: of a model.
         dataset: its clips.
-        engine: what computed.
-        orders: what the model said of the clips in other orders; None where that cannot be had.
-        command: what was typed.
+        engine: that computed.
+        orders: the frame-order ablation; None where it was not measured.
+        command: as the user typed it.
     """
     description, samples = measurement.description, measurement.samples
     labels, durations = description.labels, [r.duration_seconds or 0.0 for r in measurement.results]
-    cases = tuple(
-        Case(
+    clips = tuple(
+        ClipPrediction(
             sample=sample,
             status=result.status,
             reason=result.reason,
             duration_seconds=seconds,
-            named=result.label or UNKNOWN,
+            label=result.label or UNKNOWN,
         )
         for sample, result, seconds in zip(samples, measurement.results, durations, strict=True)
     )
-    answers = Answers(
-        cases=cases,
+    predictions = Predictions(
+        clips=clips,
         scores=measurement.scores,
         targets=np.array([labels.index(sample.label) for sample in samples], np.int64),
-        left_out=tuple(
-            LeftOut(name=sample.name, status=result.status, reason=result.reason)
-            for sample, result in measurement.left_out
-        ),
+        left_out=_left_out(measurement.left_out),
         evaluation=measurement.evaluation,
         orders=orders,
     )
-    facts = data_facts(samples, durations, labels, sample_groups(samples))
-    told = {**facts, **model_facts(description), **rejection_facts(measurement), "Engine": engine}
-    return Evidence(
+    metadata = data_metadata(samples, durations, labels, sample_groups(samples))
+    more = {**model_metadata(description), **rejection_metadata(measurement), "Engine": engine}
+    return ReportData(
         title=description.name,
         subtitle=f"Evaluation on {dataset.root.name or dataset.root}, {len(samples)} clips",
-        how="The figures hold for clips that the model was not trained on.",
-        answers=answers,
-        findings=Findings.of(
-            answers, _rivals_of_model(measurement, orders), Parting(by="", leakage=None)
-        ),
-        facts=told,
-        speed=stages([result.stage_seconds for result in measurement.results]),
+        method="The metrics are valid for clips that the model was not trained on.",
+        predictions=predictions,
+        findings=Findings.of(predictions, _model_baselines(measurement, orders), SplitInfo()),
+        metadata={**metadata, **more},
+        speed=speed_of_clips([result.stage_seconds for result in measurement.results]),
         settings=model_settings(description),
         command=command,
     )
 
 
-def _rivals(majority: NDArray[np.int64], orders: OrderScores | None) -> RivalScores:
-    """Those of a network that was fitted just now; without `orders` it has no LSTM."""
-    return RivalScores(
+def _baselines(majority: NDArray[np.int64], orders: OrderScores | None) -> BaselineScores:
+    """Return the baselines that training measured; without `orders` there is no LSTM."""
+    return BaselineScores(
         majority=majority,
         frame=orders.frame if orders else None,
-        mean=orders.summary if orders else None,
+        mean=orders.pooled if orders else None,
         orders=orders,
         has_lstm=orders is not None,
-        missing={} if orders else _WITHOUT_LSTM,
+        missing={} if orders else _NO_LSTM,
     )
 
 
-def _rivals_of_model(measurement: "Measurement", orders: OrderScores | None) -> RivalScores:
-    """Those that can be had of a finished model, without training."""
+def _model_baselines(measurement: "Measurement", orders: OrderScores | None) -> BaselineScores:
+    """Return the baselines that need no training."""
     description = measurement.description
     has_lstm = description.network.temporal == "lstm"
-    learned = description.data.get("clips_per_label", {})
-    counts = [learned.get(label, 0) for label in description.labels]
-    missing: dict[Kind, str] = {} if has_lstm else dict(_WITHOUT_LSTM)
-    missing["frame"] = "it takes training, as `activity crossval` does"
+    counts = description.data.get("clips_per_label", {})
+    missing: dict[Kind, str] = {} if has_lstm else dict(_NO_LSTM)
+    missing["frame"] = "needs training, use `activity crossval`"
     if has_lstm and orders is None:
-        why = "it takes a model folder, without test views"
+        why = "needs a model folder and no test-time augmentation"
         missing |= {"mean": why, "shuffled": why, "reversed": why}
     elif has_lstm:
-        missing["mean"] = "the model is not made of one summary and one LSTM"
-    return RivalScores(
-        majority=most_frequent(counts, len(measurement.samples)),
-        mean=orders.summary if orders else None,
+        missing["mean"] = "the model has no pooled linear head"
+    return BaselineScores(
+        majority=most_frequent(
+            [counts.get(label, 0) for label in description.labels], len(measurement.samples)
+        ),
+        mean=orders.pooled if orders else None,
         orders=orders,
         has_lstm=has_lstm,
         missing=missing,
     )
 
 
-_WITHOUT_LSTM: dict[Kind, str] = {
-    "frame": "it is measured beside an LSTM only",
-    "mean": "the model is that itself",
-    "shuffled": "without an LSTM the order makes no difference",
-    "reversed": "without an LSTM the order makes no difference",
-}
-
-
-def _training_orders(run: "TrainingRun") -> OrderScores | None:
-    from activity_cli.training.head import score_in_other_orders, score_single_frames
-
-    if run.model.description.network.temporal != "lstm":
-        return None
-    data, inner = run.data, run.fitted.inner
-    learned = np.concatenate([run.split.train, run.split.val])
-    parts = [(run.fitted.network, learned, run.measured_rows)]
-    if inner and run.measured_on == "inner-fold":
-        parts = list(inner.parts(learned))
-    found = []
-    for network, rows, held_out in parts:
-        frames = score_single_frames(
-            network,
-            data.features,
-            data.targets,
-            learn_rows=rows,
-            rows=held_out,
-            streams=data.clip.streams,
-            settings=run.settings,
-        )
-        orders = score_in_other_orders(network, data.features, held_out)
-        found.append(replace(orders, frame=frames))
-    return join_orders(found)
-
-
-def _answers(
+def _predictions(
     data: "LabelledFeatures | LabelledPictures",
     rows: NDArray[np.int64],
     scores: NDArray[np.float32],
     evaluation: Evaluation,
     orders: OrderScores | None,
-) -> Answers:
-    """Scores (N, C) of some rows of labelled features."""
-    cases = []
+) -> Predictions:
+    """Put scores (N, C) of rows of labelled features beside their clips."""
+    clips = []
     for row, label in zip(rows.tolist(), scores.argmax(axis=1).tolist(), strict=True):
         clip = data.clips[row]
-        cases.append(
-            Case(
+        clips.append(
+            ClipPrediction(
                 sample=data.dataset.samples[row],
                 status=clip.status,
                 reason=clip.reason,
                 duration_seconds=clip.decoded.duration_seconds if clip.decoded else 0.0,
-                named=data.dataset.labels[label],
+                label=data.dataset.labels[label],
             )
         )
-    return Answers(
-        cases=tuple(cases),
+    return Predictions(
+        clips=tuple(clips),
         scores=scores,
         targets=data.targets[rows],
-        left_out=tuple(
-            LeftOut(name=sample.name, status=clip.status, reason=clip.reason)
-            for sample, clip in data.left_out
-        ),
+        left_out=_left_out(data.left_out),
         evaluation=evaluation,
         orders=orders,
     )
+
+
+def _left_out(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
+    return tuple((sample.name, clip.status, clip.reason) for sample, clip in pairs)

@@ -1,4 +1,4 @@
-"""Everything that a report says about a measurement, whichever command made it.
+"""The content of a report: predictions, metrics, checks and metadata, whichever command measured.
 
 N is clips, C labels.
 """
@@ -6,153 +6,141 @@ N is clips, C labels.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Sample, sample_groups
 from activity_cli.data.leakage import Leakage
-from activity_cli.evaluation.baselines import Rivalry, RivalScores, meet_rivals
-from activity_cli.evaluation.intervals import Figures, figures_with_intervals
-from activity_cli.evaluation.quality_checks import Check, Measured, find_pitfalls
+from activity_cli.evaluation.baselines import (
+    BaselineComparison,
+    BaselineScores,
+    compare_with_baselines,
+)
+from activity_cli.evaluation.intervals import Estimates, estimate_metrics
+from activity_cli.evaluation.quality_checks import Check, CheckInput, run_checks
 from activity_cli.model.folder import installed_versions
 from activity_cli.model.frame_order_ablation import OrderScores
 from activity_cli.model.metrics import Evaluation
-from activity_cli.report.metadata import Facts
+from activity_cli.report.metadata import Metadata
 from activity_cli.types import Status
+
+if TYPE_CHECKING:
+    from activity_cli.training.crossval import FoldResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class ClipPrediction:
     """A clip that has scores."""
 
     sample: Sample
     status: Status
     reason: str
     duration_seconds: float
-    """Length of the clip's span."""
-    named: str
-    """What it was called, which is not always the best label."""
+    """Length of the clip, or of the labelled piece of the video."""
+    label: str
+    """The predicted label, or `unknown` for a rejected clip."""
 
     @property
     def start_seconds(self) -> float:
-        """Where in its video the clip begins."""
+        """Return where in its video the clip begins."""
         return self.sample.start_seconds or 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
-    """A clip without a decoded frame."""
+class Predictions:
+    """Scores of a model beside the true labels."""
 
-    name: str
-    status: Status
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What a model said of clips, and what they are."""
-
-    cases: tuple[Case, ...]
+    clips: tuple[ClipPrediction, ...]
     """(N,)"""
     scores: NDArray[np.float32]
     """(N, C)"""
     targets: NDArray[np.int64]
     """(N,)"""
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[tuple[str, Status, str], ...]
+    """Name, status and reason of each clip that could not be decoded."""
     evaluation: Evaluation
     orders: OrderScores | None = None
-    """What the model says of the clips in other orders and in parts; None where that cannot be."""
+    """The frame-order ablation; None where it was not measured."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """C names."""
+        """Return the C labels."""
         return self.evaluation.labels
 
     @property
-    def is_right(self) -> NDArray[np.bool_]:
+    def is_correct(self) -> NDArray[np.bool_]:
         """(N,) whether the best label is the true one."""
-        right: NDArray[np.bool_] = self.scores.argmax(axis=1) == self.targets
-        return right
+        correct: NDArray[np.bool_] = self.scores.argmax(axis=1) == self.targets
+        return correct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parting:
-    """How what was measured on was kept apart from what was learned from."""
+class SplitInfo:
+    """How test clips were separated from training clips."""
 
-    by: str
+    by: str = ""
     """In words; empty where it is not known."""
-    leakage: Leakage | None
-    """None where nobody could look."""
-    flatters: str = ""
-    """Why the clips are not new to the model; empty where they are."""
+    leakage: Leakage | None = None
+    """None where it was not checked."""
+    optimistic_because: str = ""
+    """Why the test clips influenced the model; empty where they did not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What follows from the answers."""
+    """Metrics with intervals, baselines and checks."""
 
-    figures: Figures
-    rivalry: Rivalry
+    estimates: Estimates
+    baselines: BaselineComparison
     checks: tuple[Check, ...]
 
     @classmethod
-    def of(cls, answers: Answers, rivals: RivalScores, parting: Parting) -> Self:
-        """Figures with intervals, the model beside its rivals, and the checks of both."""
-        samples = [case.sample for case in answers.cases]
-        scores, targets, groups = answers.scores, answers.targets, sample_groups(samples)
-        figures = figures_with_intervals(scores, targets, answers.labels, groups)
-        rivalry = meet_rivals(scores, targets, rivals, groups)
-        measured = Measured(
+    def of(cls, predictions: Predictions, baselines: BaselineScores, split: SplitInfo) -> Self:
+        """Compute them from predictions."""
+        samples = [clip.sample for clip in predictions.clips]
+        scores, targets, groups = predictions.scores, predictions.targets, sample_groups(samples)
+        estimates = estimate_metrics(scores, targets, predictions.labels, groups)
+        comparison = compare_with_baselines(scores, targets, baselines, groups)
+        measured = CheckInput(
             samples=samples,
-            num_left_out=len(answers.left_out),
-            evaluation=answers.evaluation,
-            figures=figures,
-            rivalry=rivalry,
-            leakage=parting.leakage,
-            about_parts=parting.by,
-            flatters=parting.flatters,
+            num_left_out=len(predictions.left_out),
+            evaluation=predictions.evaluation,
+            estimates=estimates,
+            baselines=comparison,
+            leakage=split.leakage,
+            split_by=split.by,
+            optimistic_because=split.optimistic_because,
         )
-        return cls(figures=figures, rivalry=rivalry, checks=tuple(find_pitfalls(measured)))
+        return cls(estimates=estimates, baselines=comparison, checks=tuple(run_checks(measured)))
 
     def to_json(self) -> dict[str, Any]:
-        """What they add to metrics.json."""
+        """Return what they add to metrics.json."""
         return {
-            "intervals": self.figures.to_json(),
-            "does_the_lstm_help": self.rivalry.to_json(),
+            "intervals": self.estimates.to_json(),
+            "does_the_lstm_help": self.baselines.to_json(),
             "checks": [check.to_json() for check in self.checks],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fold:
-    """One held-out fold."""
-
-    name: str
-    num_clips: int
-    accuracy: float
-    best_epoch: int
-    """0 where the LSTM was left out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What was measured, on what, how surely, how fast, and with which command."""
+class ReportData:
+    """The content of report.html."""
 
     title: str
     subtitle: str
-    how: str
-    """How it came about that the model did not know the clips, or what that depends on."""
-    answers: Answers
+    method: str
+    """How training and test clips were separated."""
+    predictions: Predictions
     findings: Findings
-    facts: Facts
+    metadata: Metadata
     """About data and model."""
-    speed: Facts
+    speed: Metadata
     """By stage."""
-    settings: Mapping[str, Facts]
-    """Tables of settings."""
+    settings: Mapping[str, Metadata]
+    """By table."""
     command: str
-    folds: tuple[Fold, ...] = ()
-    versions: Facts = field(default_factory=installed_versions)
+    folds: tuple["FoldResult", ...] = ()
+    versions: Metadata = field(default_factory=installed_versions)
     created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))

@@ -1,4 +1,4 @@
-"""What there is to know about a measurement besides its figures, in words: names and values."""
+"""Metadata of a measurement as text: data, model, speed, settings and machine."""
 
 import platform
 from collections import Counter
@@ -8,123 +8,128 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from activity_cli.common.threads import available_cpus
-from activity_cli.common.wording import join_words
+from activity_cli.common.wording import count_of, join_words
 from activity_cli.data.dataset import Sample
 from activity_cli.evaluation.intervals import Groups
 from activity_cli.model.folder import ModelDescription
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these import torch, which an evaluation does not need
     from activity_cli.evaluation.measurement import Measurement
     from activity_cli.features.labelled import LabelledFeatures
     from activity_cli.features.pictures import LabelledPictures
     from activity_cli.training.crossval import CrossvalRun
 
-Facts = Mapping[str, str]
+Metadata = Mapping[str, str]
+
+_STREAMS = {"rgb": "RGB frames", "motion": "motion images", "flow": "optical flow"}
+_STAGES = {
+    "decode": "decoding",
+    "cnn": "CNN",
+    "lstm": "classifier",
+    "network": "CNN and classifier",
+}
+_MAX_LABELS = 20
 
 
-def facts_of(data: "LabelledFeatures | LabelledPictures") -> Facts:
-    """About clips that were read, and how."""
+def labelled_metadata(data: "LabelledFeatures | LabelledPictures") -> Metadata:
+    """Describe labelled clips and how they were read."""
+    from activity_cli.features.labelled import LabelledFeatures
+
     dataset, clip = data.dataset, data.clip
     durations = [c.decoded.duration_seconds for c in data.clips if c.decoded]
+    if isinstance(data, LabelledFeatures):
+        cnn, engine = data.backbone.name, data.extractor.identity
+    else:  # a CNN that is trained differs from fold to fold
+        cnn, engine = "trained with the classifier", data.engine
     return {
-        **data_facts(dataset.samples, durations, dataset.labels, dataset.groups()),
-        "Read": _reading(clip.num_frames, clip.frame_size, clip.streams),
-        **_made_by(data),
+        **data_metadata(dataset.samples, durations, dataset.labels, dataset.groups()),
+        "Input": _input(clip.num_frames, clip.frame_size, clip.streams),
+        "CNN": cnn,
+        "Engine": engine,
     }
 
 
-def _made_by(data: "LabelledFeatures | LabelledPictures") -> Facts:
-    """What made the features; a CNN that learns is another in each fold."""
-    from activity_cli.features.labelled import LabelledFeatures
-
-    if isinstance(data, LabelledFeatures):
-        return {"CNN": data.backbone.name, "Engine": data.extractor.identity}
-    return {"CNN": "learned with the classifier", "Engine": data.engine}
-
-
-def data_facts(
+def data_metadata(
     samples: Sequence[Sample],
     durations: Sequence[float],
     labels: Sequence[str],
     groups: Groups | None,
-) -> Facts:
-    """About labelled clips."""
+) -> Metadata:
+    """Describe labelled clips."""
     counts = Counter(sample.label for sample in samples)
-    shown = ", ".join(f"{label} {counts[label]}" for label in labels[:20])
-    more = f" and {len(labels) - 20} more labels" * (len(labels) > 20)
+    shown = ", ".join(f"{label} {counts[label]}" for label in labels[:_MAX_LABELS])
+    more = f" and {len(labels) - _MAX_LABELS} more labels" * (len(labels) > _MAX_LABELS)
     seconds = np.array(durations)
     return {
         "Clips": f"{len(samples)}: {shown}{more}",
         "Length": (
-            f"{seconds.min():.1f} to {seconds.max():.1f} s, median {np.median(seconds):.1f} s; "
-            f"{seconds.sum() / 60:.1f} min in all"
+            f"{seconds.min():.1f} to {seconds.max():.1f} s, median {np.median(seconds):.1f} s, "
+            f"total {seconds.sum() / 60:.1f} min"
         ),
-        "Groups": str(groups.max() + 1) if groups is not None else "none named",
+        "Groups": str(groups.max() + 1) if groups is not None else "none",
     }
 
 
-def model_facts(description: ModelDescription) -> Facts:
-    """About a model."""
+def model_metadata(description: ModelDescription) -> Metadata:
+    """Describe a model."""
     clip = description.clip
     return {
-        "Model": f"{description.name}, made {description.created}",
+        "Model": f"{description.name}, created {description.created}",
         "CNN": description.backbone.name,
-        "Read": _reading(clip.num_frames, clip.frame_size, clip.streams),
+        "Input": _input(clip.num_frames, clip.frame_size, clip.streams),
     }
 
 
-def _reading(num_frames: int, frame_size: int, streams: Sequence[str]) -> str:
-    names = {"rgb": "pictures", "motion": "motion images", "flow": "optical flow"}
-    seen = join_words([names.get(stream, stream) for stream in streams])
-    return f"{num_frames} frames of {frame_size} × {frame_size} per clip, {seen}"
+def _input(num_frames: int, frame_size: int, streams: Sequence[str]) -> str:
+    names = join_words([_STREAMS.get(stream, stream) for stream in streams])
+    return f"{num_frames} frames of {frame_size} × {frame_size} per clip: {names}"
 
 
-def background_facts(run: "CrossvalRun") -> Facts:
-    """How events are told from nothing; empty without a background label."""
+def background_metadata(run: "CrossvalRun") -> Metadata:
+    """Describe how well events are told from the background; empty without a background label."""
     if run.background is None:
         return {}
     missed, false_alarms = run.result.evaluation.event_errors(run.background)
-    told = f"{missed:.1%} of the events taken for it, {false_alarms:.1%} false alarms"
-    return {f"Background: {run.background}": told}
+    return {
+        f"Background: {run.background}": f"{missed:.1%} of events missed, "
+        f"{false_alarms:.1%} false alarms"
+    }
 
 
-def rejection_facts(measurement: "Measurement") -> Facts:
-    """What was called unknown; empty where nobody asked."""
+def rejection_metadata(measurement: "Measurement") -> Metadata:
+    """Describe rejected clips; empty without rejection."""
     if measurement.rejected is None:
         return {}
     count, accuracy = int(measurement.rejected.sum()), measurement.accuracy_of_accepted
     others = "" if accuracy is None else f"; accuracy of the others {accuracy:.1%}"
-    return {"Called unknown": f"{count} clips{others}. The figures below count all clips."}
+    text = f"{count_of(count, 'clip')}{others}. All metrics include these clips."
+    return {"Rejected as unknown": text}
 
 
-def speed_of(data: "LabelledFeatures | LabelledPictures", more: Mapping[str, float]) -> Facts:
-    """Time per clip where the features were made now, then whole stages."""
-    whole = {**data.stage_seconds, **more}
-    seconds = {stage: f"{value:.1f} s" for stage, value in whole.items()}
-    return {**stages([clip.stage_seconds for clip in data.clips]), **seconds}
+def speed_of_run(
+    data: "LabelledFeatures | LabelledPictures", stage_seconds: Mapping[str, float]
+) -> Metadata:
+    """Return the time per clip, then of whole stages."""
+    stages = {**data.stage_seconds, **stage_seconds}
+    clips = speed_of_clips([clip.stage_seconds for clip in data.clips])
+    return {**clips, **{stage: f"{seconds:.1f} s" for stage, seconds in stages.items()}}
 
 
-def stages(stage_seconds: Sequence[Mapping[str, float]]) -> Facts:
-    """Mean time per clip and stage, of clips whose features were not in the cache."""
-    names = {
-        "decode": "decoding",
-        "cnn": "CNN",
-        "lstm": "classifier",
-        "network": "CNN and classifier",
-    }
+def speed_of_clips(stage_seconds: Sequence[Mapping[str, float]]) -> Metadata:
+    """Return the mean time per clip and stage, without clips whose features were cached."""
     fresh = [seconds for seconds in stage_seconds if seconds.get("cnn", 1.0) > 0]
     found = {}
     for stage in dict.fromkeys(stage for seconds in fresh for stage in seconds):
         mean = 1000 * np.mean([seconds.get(stage, 0.0) for seconds in fresh])
-        found[f"{names.get(stage, stage)}, a clip"] = f"{mean:.1f} ms"
+        found[f"{_STAGES.get(stage, stage)}, per clip"] = f"{mean:.1f} ms"
     if num_cached := len(stage_seconds) - len(fresh):
         found["features from the cache"] = f"{num_cached} of {len(stage_seconds)} clips"
     return found
 
 
-def model_settings(description: ModelDescription) -> Mapping[str, Facts]:
-    """What a model was made with."""
-    return plain(
+def model_settings(description: ModelDescription) -> Mapping[str, Metadata]:
+    """Return the settings of a model."""
+    return settings_as_text(
         {
             "clip": description.clip.to_json(),
             "network": description.network.to_json(),
@@ -133,8 +138,8 @@ def model_settings(description: ModelDescription) -> Mapping[str, Facts]:
     )
 
 
-def plain(settings: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Facts]:
-    """Tables of settings, in words."""
+def settings_as_text(settings: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Metadata]:
+    """Return tables of settings as text."""
     return {
         table: {name: _value(value) for name, value in values.items() if value is not None}
         for table, values in settings.items()
@@ -150,9 +155,6 @@ def _value(value: object) -> str:
 
 
 def machine() -> str:
-    """What it was measured on, without naming the machine."""
-    cores = available_cpus()
-    return (
-        f"{platform.system()} {platform.machine()}, {cores} core{'s' * (cores > 1)}, "
-        f"Python {platform.python_version()}"
-    )
+    """Describe the machine, without its name."""
+    cores = count_of(available_cpus(), "core")
+    return f"{platform.system()} {platform.machine()}, {cores}, Python {platform.python_version()}"

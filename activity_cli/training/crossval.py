@@ -24,7 +24,6 @@ from activity_cli.features.audit import announce, audit_parts
 from activity_cli.features.labelled import DataConfig, LabelledFeatures, read_labelled
 from activity_cli.features.pictures import LabelledPictures, read_pictures
 from activity_cli.model.calibration import Calibration, calibrate_out_of_fold
-from activity_cli.model.encoding import Rows
 from activity_cli.model.frame_order_ablation import OrderScores, join_folds
 from activity_cli.model.metrics import (
     Evaluation,
@@ -42,12 +41,11 @@ from activity_cli.settings import (
     Temporal,
     TrainSettings,
 )
-from activity_cli.training.fold_models import FitFunction, FoldModel, make_fit_function
+from activity_cli.training.fold_models import FitFunction, make_fit_function
 from activity_cli.training.head import (
     FittedNetwork,
-    score_in_other_orders,
     score_rows,
-    score_single_frames,
+    score_with_baseline,
 )
 from activity_cli.types import OnProgress, no_progress
 
@@ -222,7 +220,17 @@ def cross_validate(
         known = learn_familiarity(taught.features, others)
         novelty[held_out] = known.novelty(taught.features[held_out])
         if taught.fitted.network.temporal == "lstm":
-            orders.append(_orders(taught, data, others, held_out, settings))
+            orders.append(
+                score_with_baseline(
+                    taught.fitted.network,
+                    taught.features,
+                    data.targets,
+                    learn_rows=others,
+                    rows=held_out,
+                    streams=data.clip.streams,
+                    settings=settings,
+                )
+            )
         correct = scores[held_out].argmax(axis=1) == data.targets[held_out]
         results.append(
             FoldResult(
@@ -243,27 +251,6 @@ def cross_validate(
         orders=join_folds(orders, folds.index) if orders else None,
         networks=tuple(networks),
     )
-
-
-def _orders(
-    taught: FoldModel,
-    data: LabelledFeatures | LabelledPictures,
-    learned: Rows,
-    held_out: Rows,
-    settings: TrainSettings,
-) -> OrderScores:
-    """What was learned from some rows, fed with others in other orders."""
-    network, features = taught.fitted.network, taught.features
-    frames = score_single_frames(
-        network,
-        features,
-        data.targets,
-        learn_rows=learned,
-        rows=held_out,
-        streams=data.clip.streams,
-        settings=settings,
-    )
-    return replace(score_in_other_orders(network, features, held_out), frame=frames)
 
 
 def majority_baseline(data: LabelledFeatures | LabelledPictures, folds: Folds) -> CrossValidation:

@@ -5,7 +5,7 @@ B is clips in a batch, N all clips, K augmented views of each, C labels; S, T, D
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -260,22 +260,55 @@ def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> N
         return score_encoded(network, encode_rows(network, features, rows))
 
 
+def score_with_baseline(
+    network: SequenceClassifier,
+    features: Features,
+    targets: NDArray[np.int64],
+    *,
+    learn_rows: Rows,
+    rows: Rows,
+    streams: Sequence[Stream],
+    settings: TrainSettings,
+) -> OrderScores:
+    """Score held-out rows with the frames in other orders, and by a single-frame classifier.
+
+    Args:
+        network: fitted to `learn_rows`.
+        features: (N, S, T, D)
+        targets: (N,)
+        learn_rows: rows to learn from, validation clips included.
+        rows: rows to score.
+        streams: what the S streams are.
+        settings: how the network was fitted.
+    """
+    frame = score_single_frames(
+        network,
+        features,
+        targets,
+        learn_rows=learn_rows,
+        rows=rows,
+        streams=streams,
+        settings=settings,
+    )
+    return replace(score_in_other_orders(network, features, rows), frame=frame)
+
+
 @torch.inference_mode()
 def score_in_other_orders(
     network: SequenceClassifier, features: Features, rows: Rows
 ) -> OrderScores:
-    """What a network with an LSTM says of rows of (N, S, T, D) features in other orders."""
+    """Score rows of (N, S, T, D) features in other orders, by a network with an LSTM."""
 
     def classify(clips: Features) -> NDArray[np.float32]:
         return score_encoded(network, encode_rows(network, clips, np.arange(len(clips))))
 
-    def summarise(clips: Features) -> NDArray[np.float32]:
+    def pooled_head(clips: Features) -> NDArray[np.float32]:
         encoded = encode_rows(network, clips, np.arange(len(clips)))
         shares: NDArray[np.float32] = network.summary_logits(encoded).softmax(dim=-1).numpy()
         return shares
 
     with one_thread():
-        return score_orders(classify, features, rows, summarise=summarise)
+        return score_orders(classify, features, rows, pooled_head=pooled_head)
 
 
 def score_single_frames(
@@ -288,19 +321,9 @@ def score_single_frames(
     streams: Sequence[Stream],
     settings: TrainSettings,
 ) -> NDArray[np.float32]:
-    """Scores (len(rows), C) by an image classifier of middle frames: no motion, no other frame.
+    """Fit an image classifier of middle frames: no motion, no other frame; (len(rows), C) scores.
 
-    It is fitted here as `fit` does it, but with what the network knows of its training clips'
-    features, so that it takes a moment.
-
-    Args:
-        network: fitted to the same clips.
-        features: (N, S, T, D)
-        targets: (N,)
-        learn_rows: rows to learn from, validation clips included.
-        rows: rows to score.
-        streams: what the S streams are.
-        settings: how the network was fitted.
+    It reuses the feature statistics of the network. Arguments as for `score_with_baseline`.
     """
     statistics = FeatureStatistics(
         mean=network.mean, scale=network.scale, components=network.components[:, :, :1]

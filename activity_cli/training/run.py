@@ -30,6 +30,7 @@ from activity_cli.model.folder import (
     save_model,
     write_description,
 )
+from activity_cli.model.frame_order_ablation import OrderScores, join_orders
 from activity_cli.model.metrics import Evaluation, evaluate_scores
 from activity_cli.model.ood import Familiarity, learn_familiarity
 from activity_cli.model.rebuilding import load_scorer
@@ -42,7 +43,7 @@ from activity_cli.settings import (
     TrainSettings,
 )
 from activity_cli.training.fitting import Learned, Plan, learn
-from activity_cli.training.head import FittedNetwork
+from activity_cli.training.head import FittedNetwork, score_with_baseline
 from activity_cli.training.loop.distributed import SINGLE_PROCESS, DistributedContext
 
 _SCORING_BATCH = 256
@@ -66,6 +67,8 @@ class TrainingRun:
     """(M, C) by the saved model in the engine that predicts; of inner folds, by the networks that
     did not learn from the clips."""
     evaluation: Evaluation
+    orders: OrderScores | None
+    """Frame-order ablation and single-frame baseline on the measured clips; None without LSTM."""
     leakage: Leakage | None
     """What was found on both sides of the split; None where nobody looked."""
     stage_seconds: Mapping[str, float]
@@ -205,12 +208,40 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         measured_rows=rows,
         scores=scores,
         evaluation=evaluation,
+        orders=_score_baselines(learned, settings, rows, inner=measured_on == "inner-fold"),
         leakage=learned.leakage,
         stage_seconds={
             **labelled.stage_seconds,
             "training": learned.seconds,
             "measuring": time.perf_counter() - started,
         },
+    )
+
+
+def _score_baselines(
+    learned: Learned, settings: TrainSettings, rows: NDArray[np.int64], *, inner: bool
+) -> OrderScores | None:
+    """Run the frame-order ablation and fit the single-frame baseline on the measured rows."""
+    fitted, data = learned.fitted, learned.data
+    if fitted.network.temporal != "lstm":
+        return None
+    learn_rows = np.concatenate([learned.split.train, learned.split.val])
+    parts = [(fitted.network, learn_rows, rows)]
+    if inner and fitted.inner:
+        parts = list(fitted.inner.parts(learn_rows))
+    return join_orders(
+        [
+            score_with_baseline(
+                network,
+                data.features,
+                data.targets,
+                learn_rows=part,
+                rows=held_out,
+                streams=data.clip.streams,
+                settings=settings,
+            )
+            for network, part, held_out in parts
+        ]
     )
 
 

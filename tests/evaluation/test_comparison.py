@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from activity_cli.evaluation.significance import compare_paired, mcnemar
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from activity_cli.errors import SettingsError
 from activity_cli.evaluation.comparison import compare_pair, differing_settings, read_run
-from activity_cli.evaluation.significance import compare_paired, mcnemar
 from activity_cli.report.terminal.comparison import describe_pair
 from tests.workplace import Workplace, rows_of
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
+from activity_cli.report.html.markup import prose, tag
 
 from activity_cli.data.splits import make_folds
 from activity_cli.features.backbones import find_backbone
@@ -22,7 +23,6 @@ from activity_cli.model.calibration import calibrate_out_of_fold
 from activity_cli.model.network import ClipScorer, SequenceClassifier
 from activity_cli.predict.predictor import load_predictor
 from activity_cli.report.assembly import crossval_evidence
-from activity_cli.report.html.markup import prose, tag
 from activity_cli.report.html.page import write_report
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
 from activity_cli.training.crossval import CrossvalRun, run_crossval

@@ -1,1 +1,1 @@
-"""A measurement as one HTML file that needs nothing else: no network, no script or font besides."""
+"""report.html: one self-contained file, without network access, external fonts or scripts."""

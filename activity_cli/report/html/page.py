@@ -1,93 +1,138 @@
-"""A report as one HTML file."""
+"""The content of a report -> one HTML file, by Jinja2 templates."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from string import Template
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup, escape
 
 from activity_cli.common.files import write_text_atomically
-from activity_cli.report.data import Evidence
-from activity_cli.report.html import cases, sections
-from activity_cli.report.html.markup import Markup, join, tag, text
-from activity_cli.report.html.order import order_section
-from activity_cli.report.html.strips import confident_mistakes, least_certain, read_strips
+from activity_cli.evaluation.baselines import TITLES, signed_points
+from activity_cli.evaluation.intervals import wilson_estimate
+from activity_cli.report.data import ClipPrediction, Predictions, ReportData
+from activity_cli.report.html.charts import reliability, score_histogram, score_timeline
+from activity_cli.report.html.strips import Strip, confident_errors, least_certain, read_strips
+from activity_cli.report.metadata import machine
+from activity_cli.report.terminal.elements import clock, printable
 from activity_cli.video.decoder_pool import AUTO_DECODERS, Decoders
 
-_LIGHT = {
-    "page": "#f6f7f9",
-    "card": "#ffffff",
-    "ink": "#17202c",
-    "dim": "#5a6675",
-    "edge": "#dde2e8",
-    "model": "#0072b2",
-    "right": "#00845f",
-    "wrong": "#c24e00",
-}
-_DARK = {
-    "page": "#10151c",
-    "card": "#18202a",
-    "ink": "#e8edf3",
-    "dim": "#9aa7b6",
-    "edge": "#2c3743",
-    "model": "#56b4e9",
-    "right": "#2fbf94",
-    "wrong": "#f0813f",
-}
-"""Okabe and Ito's colours, as in `report.palette`, darker or lighter so that text is readable."""
-_CONTENTS = {
-    "labels": "Labels",
-    "confusion": "Confusion",
-    "scores": "Scores",
-    "order": "The LSTM",
-    "checks": "Checks",
-    "mistakes": "Mistakes",
-    "uncertain": "Uncertain",
-    "made": "How it was made",
-}
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write_report(evidence: Evidence, path: Path, *, decoders: Decoders = AUTO_DECODERS) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipCard:
+    """A clip as the report shows it."""
+
+    clip: ClipPrediction
+    strip: Strip
+    top: Sequence[tuple[str, float]]
+    """The best labels with their scores."""
+    is_correct: bool
+    timeline: Markup | None
+    """Scores of the parts of the clip; None where they were not measured."""
+
+
+def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECODERS) -> None:
     """Write the report; the clips that it shows are decoded once more.
 
     Raises:
         OutputError: it cannot be written.
     """
-    answers = evidence.answers
-    mistakes, uncertain = confident_mistakes(answers), least_certain(answers)
-    strips = read_strips(answers, [*mistakes, *uncertain], decoders)
-    parts = [
-        sections.labels_section(evidence),
-        sections.confusion_section(evidence),
-        sections.scores_section(evidence),
-        order_section(evidence),
-        sections.checks_section(evidence),
-        cases.mistakes_section(answers, mistakes, strips),
-        cases.uncertain_section(answers, uncertain, strips),
-        sections.data_section(evidence),
-    ]
-    write_text_atomically(path, render_page(evidence, parts))
+    predictions = data.predictions
+    errors, uncertain = confident_errors(predictions), least_certain(predictions)
+    strips = read_strips(predictions, [*errors, *uncertain], decoders)
+    write_text_atomically(path, render_report(data, errors, uncertain, strips))
 
 
-def render_page(evidence: Evidence, parts: list[Markup]) -> str:
-    """The whole page around its sections."""
-    contents = join(tag("a", title, href=f"#{name}") for name, title in _CONTENTS.items())
-    style = _asset("page.css").substitute(light=_variables(_LIGHT), dark=_variables(_DARK))
-    return _asset("page.html").substitute(
-        title=text(f"{evidence.title} · activity"),
-        heading=text(evidence.title),
-        subtitle=text(evidence.subtitle),
-        how=text(evidence.how),
-        tiles=sections.tiles(evidence),
-        contents=contents,
-        sections=join(parts),
-        style=style,
-        script=_asset("page.js").template,
-        version=text(evidence.versions["activity-cli"]),
-        created=text(evidence.created),
+def render_report(
+    data: ReportData, errors: Sequence[int], uncertain: Sequence[int], strips: Mapping[int, Strip]
+) -> str:
+    """Return the page.
+
+    Args:
+        data: its content.
+        errors: positions of the clips among the most confident errors.
+        uncertain: positions of the least certain clips.
+        strips: frames of both, by position.
+    """
+    predictions = data.predictions
+    correct, error = predictions.is_correct, predictions.evaluation.calibration_error
+    gains = [baseline.gain for baseline in data.findings.baselines.baselines]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            reliability=reliability(predictions.scores, correct, error),
+            histogram=score_histogram(predictions.scores, correct),
+            errors=[_card(predictions, position, strips[position]) for position in errors],
+            uncertain=[_card(predictions, position, strips[position]) for position in uncertain],
+            machine=machine(),
+            titles=TITLES,
+            widest=max(abs(bound) for gain in gains for bound in (gain.low, gain.high)) or 1.0,
+            wilson=wilson_estimate,
+        )
     )
 
 
-def _asset(name: str) -> Template:
-    return Template(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+def _card(predictions: Predictions, position: int, strip: Strip) -> ClipCard:
+    scores, target = predictions.scores[position], int(predictions.targets[position])
+    clip, labels = predictions.clips[position], predictions.labels
+    best = [int(i) for i in np.argsort(-scores, kind="stable")[:3]]
+    timeline = None
+    if predictions.orders is not None:
+        parts = predictions.orders.parts[position]  # (W, C)
+        other = next(label for label in best if label != target)
+        colour = "wrong" if best[0] == other else "dim"
+        timeline = score_timeline(
+            [(colour, parts[:, other].tolist()), ("right", parts[:, target].tolist())],
+            start=clip.start_seconds,
+            end=clip.start_seconds + clip.duration_seconds,
+            label=f"Scores over time of {labels[target]} and {labels[other]}",
+        )
+    return ClipCard(
+        clip=clip,
+        strip=strip,
+        top=[(labels[i], float(scores[i])) for i in best],
+        is_correct=bool(predictions.is_correct[position]),
+        timeline=timeline,
+    )
 
 
-def _variables(colours: dict[str, str]) -> str:
-    return " ".join(f"--{name}: {colour};" for name, colour in colours.items())
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_as_text,
+    )
+    environment.filters |= {
+        "percent": lambda share: f"{share:.1%}",
+        "points": signed_points,
+        "clock": clock,
+        "code": _code,
+    }
+    return environment
+
+
+def _as_text(value: object) -> object:
+    """Escape what cannot be printed in labels, file names and settings."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _code(text: str) -> Markup:
+    """Turn text between backticks into code."""
+    parts = [escape(printable(part)) for part in text.split("`")]
+    parts[1::2] = [Markup("<code>{}</code>").format(part) for part in parts[1::2]]
+    return Markup("").join(parts)

@@ -17,11 +17,13 @@ def bar(share: float, cells: int = _BAR_CELLS) -> str:
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()).ljust(cells)
 
 
-def new_table(*columns: str) -> Table:
-    """A table without lines; the columns' titles are dim."""
+def new_table(*columns: str, right: slice | None = None) -> Table:
+    """Return a table without lines; the columns of `right` hold numbers and are right-aligned."""
     table = Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(Text(column))
+    for numbers in table.columns[right] if right else ():
+        numbers.justify, numbers.no_wrap = "right", True
     return table
 
 

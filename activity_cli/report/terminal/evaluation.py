@@ -1,4 +1,4 @@
-"""Figures -> what a terminal shows: evaluations, training runs, cross-validations."""
+"""Evaluations, training runs and cross-validations -> what the terminal shows."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from activity_cli.common.wording import describe_parts
+from activity_cli.common.wording import count_of, describe_parts
 from activity_cli.evaluation.quality_checks import ANNOUNCED
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.metrics import Evaluation
@@ -26,296 +26,277 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 _FEW_CLIPS_PER_LABEL = 30
+_MAX_LABELS_IN_MATRIX = 12
+_MAX_LEFT_OUT = 5
 _HELD_OUT = {
-    "test": "test clips, which took no part in training",
-    "inner-fold": "clips, each by the network of an inner fold that did not learn from it",
-    "val": "validation clips, which chose the best epoch, so this flatters",
+    "test": "test clips",
+    "inner-fold": "training clips, each by the network of the inner fold that held it out",
+    "val": "validation clips, which also chose the best epoch, so accuracy is overestimated",
 }
 
 
 def show_evaluation(evaluation: Evaluation) -> RenderableType:
-    """Headline figures, the per-label table and the confusion matrix."""
-    parts: list[RenderableType] = [show_headline(evaluation), Text()]
-    parts.append(show_labels(evaluation))
-    if len(evaluation.labels) <= 12:
+    """Show accuracy and macro averages, the metrics per label and the confusion matrix."""
+    parts: list[RenderableType] = [show_headline(evaluation), Text(), show_labels(evaluation)]
+    if len(evaluation.labels) <= _MAX_LABELS_IN_MATRIX:
         parts += [Text(), show_confusion(evaluation)]
-    return Group(*parts)
+    return Group(*parts, Text(describe_errors(evaluation)))
 
 
 def show_headline(evaluation: Evaluation) -> Text:
-    """Accuracy with its interval, and the macro means."""
-    low, high = evaluation.accuracy_interval
+    """Show the accuracy with its interval, and the macro averages."""
     return Text.assemble(
-        "accuracy ",
-        (f"{evaluation.accuracy:.3f}", "bold cyan"),
-        (f"  (95% interval {low:.3f} to {high:.3f}, {evaluation.num_clips} clips)\n", "dim"),
-        f"macro precision {evaluation.macro_precision:.3f} · recall {evaluation.macro_recall:.3f}"
-        f" · F1 {evaluation.macro_f1:.3f}",
+        "Accuracy ",
+        (f"{evaluation.accuracy:.1%}", "bold cyan"),
+        (f"  ({_interval(*evaluation.accuracy_interval)}, {evaluation.num_clips} clips)\n", "dim"),
+        f"Macro precision {evaluation.macro_precision:.1%} · recall {evaluation.macro_recall:.1%}"
+        f" · F1 {evaluation.macro_f1:.1%}",
     )
 
 
 def show_labels(evaluation: Evaluation) -> Table:
-    """Precision, recall and F1 of every label."""
-    table = new_table("label", "precision", "recall", "F1", "clips")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    """Show precision, recall and F1 of every label."""
+    table = new_table("label", "precision", "recall", "F1", "clips", right=slice(1, None))
     for row in evaluation.per_label:
-        figures = (f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}")
-        table.add_row(Text(row.label), *figures, str(row.num_clips))
+        metrics = (f"{share:.1%}" for share in (row.precision, row.recall, row.f1))
+        table.add_row(Text(row.label), *metrics, str(row.num_clips))
     return table
 
 
 def show_confusion(evaluation: Evaluation) -> Table:
-    """The confusion matrix: a row per true label, shaded by its share."""
-    table = new_table("true \\ predicted", *(_shorten(label) for label in evaluation.labels))
-    for column in table.columns[1:]:
-        column.justify = "right"
+    """Show the confusion matrix: a row per true label, shaded by its share."""
+    labels = [label if len(label) <= 10 else f"{label[:9]}…" for label in evaluation.labels]
+    table = new_table("true \\ predicted", *labels, right=slice(1, None))
     for i, label in enumerate(evaluation.labels):
         total = max(int(evaluation.confusion[i].sum()), 1)
         cells = [
-            Text(str(count) if count else "·", _shade(count / total, right=i == j))
+            Text(str(count) if count else "·", _shade(count / total, correct=i == j))
             for j, count in enumerate(evaluation.confusion[i].tolist())
         ]
         table.add_row(Text(label), *cells)
     return table
 
 
-def show_worst_confusions(evaluation: Evaluation) -> str:
-    """The most frequent mistakes in words."""
-    mistakes = evaluation.worst_confusions()
-    if not mistakes:
-        return "No clip was named wrongly."
-    return "Most frequent mistakes: " + "; ".join(
-        f"{true} taken for {predicted} ({count}×)" for true, predicted, count in mistakes
-    )
+def describe_errors(evaluation: Evaluation) -> str:
+    """Return the most frequent errors."""
+    errors = evaluation.worst_confusions()
+    if not errors:
+        return "All clips correct."
+    shown = ", ".join(f"{true} -> {predicted}: {count}" for true, predicted, count in errors)
+    return f"Most frequent errors: {shown}"
 
 
-def show_comparison(
+def show_heads(
     rounds: Mapping[str, "CrossValidation"], pairs: Sequence["PairComparison"]
 ) -> RenderableType:
-    """Several heads on the same clips, one line each, then the pairs that need the time order."""
-    table = new_table("head", "accuracy", "interval", "macro F1")
+    """Show several heads on the same clips, then the pairs of labels that need the frame order."""
+    table = new_table("head", "accuracy", "95% CI", "macro F1", right=slice(1, None))
     for name, result in rounds.items():
         low, high = result.evaluation.accuracy_interval
         table.add_row(
             Text(name),
-            Text(f"{result.evaluation.accuracy:.3f}", "bold"),
-            f"{low:.2f}-{high:.2f}",
-            f"{result.evaluation.macro_f1:.3f}",
+            Text(f"{result.evaluation.accuracy:.1%}", "bold"),
+            f"{100 * low:.1f} to {high:.1%}",
+            f"{result.evaluation.macro_f1:.1%}",
         )
-    _numbers_to_the_right(table)
     if len(next(iter(rounds.values())).evaluation.labels) == 2:
         return table
-    note = "\nTwo-way choices between the labels that a picture tells apart worst:"
-    hard = new_table("labels", *rounds)
+    note = "\nTwo-way accuracy on the labels that a single frame confuses most:"
+    hard = new_table("labels", *rounds, right=slice(1, None))
     for pair in pairs:
-        hard.add_row(Text(_pair(pair)), *(f"{pair.accuracy[name]:.3f}" for name in rounds))
-    _numbers_to_the_right(hard)
+        accuracies = (f"{pair.accuracy[name]:.1%}" for name in rounds)
+        hard.add_row(Text(" or ".join(pair.labels), overflow="ellipsis"), *accuracies)
     return Group(table, Text(note, "dim"), hard)
 
 
-def _numbers_to_the_right(table: Table) -> None:
-    for column in table.columns[1:]:
-        column.justify, column.no_wrap = "right", True
-
-
 def show_training(run: "TrainingRun") -> RenderableType:
-    """The closing summary of a training run, down to the next command to type."""
-    parts: list[RenderableType] = []
-    split = run.split
-    parts.append(
+    """Show the summary of a training run, down to the next command to type."""
+    split, evaluation = run.split, run.evaluation
+    parts: list[RenderableType] = [
+        Text(f"\nMeasured on {evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"),
+        show_evaluation(evaluation),
+        show_calibration(run.model.description.calibration),
         Text(
             f"{describe_parts(len(split.train), len(split.val), len(split.test))}; "
             f"split by {split.by}.\n{_describe_fit(run)}",
             "dim",
-        )
-    )
-    parts += [Text(note, "yellow") for note in run.fitted.notes]
-    parts.append(Text(f"\nOn the {run.evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"))
-    parts += [show_evaluation(run.evaluation), Text(show_worst_confusions(run.evaluation))]
-    parts += [show_calibration(run.model.description.calibration)]
-    parts += _left_out(run.data.left_out)
-    if len(split.train) < _FEW_CLIPS_PER_LABEL * len(run.evaluation.labels):
-        parts.append(Text("Few clips: `activity crossval` measures on all of them.", "yellow"))
-    parts.append(Text("\n" + show_seconds(run.stage_seconds), "dim"))
-    parts.append(Text(f"Model, figures and pictures: {run.folder}"))
-    parts.append(
-        Text.assemble(
-            "Next:  ", (f"activity predict VIDEO --model {quote(str(run.folder))}", "bold")
-        )
-    )
+        ),
+        *(Text(note, "yellow") for note in run.fitted.notes),
+        *_left_out(run.data.left_out),
+    ]
+    if len(split.train) < _FEW_CLIPS_PER_LABEL * len(evaluation.labels):
+        parts.append(Text("Few clips: `activity crossval` tests on all of them.", "yellow"))
+    parts += [
+        Text("\n" + show_seconds(run.stage_seconds), "dim"),
+        Text(f"Model and report: {run.folder}"),
+        _next_command(run.folder),
+    ]
     return Group(*parts)
 
 
 def show_crossval(
     run: "CrossvalRun", findings: "Findings", folder: Path | None, *, has_model: bool = False
 ) -> RenderableType:
-    """What a cross-validation found out, and where its ensemble is if that was kept."""
+    """Show a cross-validation, and where its ensemble is if it was saved."""
     result = run.result
-    folds = " ".join(f"{fold.name}: {fold.accuracy:.3f}" for fold in result.folds)
+    folds = ", ".join(f"{fold.name}: {fold.accuracy:.1%}" for fold in result.folds)
     parts: list[RenderableType] = [
-        Text(f"{len(result.folds)} folds, by {run.folds.by}; every clip held out once", "dim"),
-        Text(f"accuracy per fold  {folds}\n", "dim"),
         show_evaluation(result.evaluation),
-        Text(show_worst_confusions(result.evaluation)),
+        Text(
+            f"\nCross-validation, {len(result.folds)} folds by {run.folds.by}\n"
+            f"Accuracy per fold: {folds}",
+            "dim",
+        ),
         *_background(run),
         show_calibration(result.calibration),
         *_left_out(run.data.left_out),
     ]
     if run.rounds:
-        parts += [Text("\nThe same clips and folds, read by simpler heads:")]
-        parts += [show_comparison(run.rounds, run.hard_pairs)]
-    parts += [show_findings(findings, told=ANNOUNCED)]
+        parts += [Text("\nSimpler heads on the same clips and folds:")]
+        parts += [show_heads(run.rounds, run.hard_pairs)]
+    parts.append(show_findings(findings, announced=ANNOUNCED))
     seconds = {**run.data.stage_seconds, "training": result.seconds}
     parts.append(Text("\n" + show_seconds(seconds), "dim"))
     if folder is not None:
-        parts.append(Text(f"Report: {folder / REPORT_FILE}; figures and predictions beside it"))
-    if has_model:
+        parts.append(Text(f"Report: {folder / REPORT_FILE}"))
+    if folder is not None and has_model:
         members = len(result.networks)
-        parts.append(
-            Text(f"The folder is a model too: {members} networks whose logits are averaged.")
-        )
-        command = f"activity predict VIDEO --model {quote(str(folder))}"
-        parts.append(Text.assemble("Next:  ", (command, "bold")))
+        parts.append(Text(f"Model: {folder}, an ensemble of the {members} networks"))
+        parts.append(_next_command(folder))
     return Group(*parts)
 
 
 def show_measurement(
     measurement: "Measurement", findings: "Findings", folder: Path | None
 ) -> RenderableType:
-    """What an evaluation found out."""
+    """Show an evaluation."""
     evaluation = measurement.evaluation
     parts: list[RenderableType] = [
         Text(f"{measurement.description.name} on {evaluation.num_clips} clips\n", "dim"),
         show_evaluation(evaluation),
-        Text(show_worst_confusions(evaluation)),
         *_rejected(measurement),
         *_left_out(measurement.left_out),
         show_findings(findings),
     ]
     if folder is not None:
-        parts.append(Text(f"Report: {folder / REPORT_FILE}; figures and predictions beside it"))
+        parts.append(Text(f"Report: {folder / REPORT_FILE}"))
     return Group(*parts)
 
 
-def show_findings(findings: "Findings", *, told: Collection[str] = ()) -> Text:
-    """Whether reading the order helps, and what makes the figures say less than they seem to.
+def show_findings(findings: "Findings", *, announced: Collection[str] = ()) -> Text:
+    """Show whether the LSTM helps, the interval by group, and warnings.
 
     Args:
         findings: of a measurement.
-        told: titles of checks whose warnings were there before the work began.
+        announced: titles of checks whose warnings were printed before.
     """
-    lines = [f"\nDoes the LSTM help? {findings.rivalry.answer()}"]
-    if findings.figures.by_group:
-        accuracy = findings.figures.accuracy
-        lines.append(
-            f"Clips of one group are alike: by the {findings.figures.num_units} groups, the "
-            f"interval of the accuracy is {accuracy.low:.3f} to {accuracy.high:.3f}."
-        )
+    lines = [f"\nDoes the LSTM help? {findings.baselines.conclusion()}"]
+    if findings.estimates.by_group:
+        accuracy, units = findings.estimates.accuracy, findings.estimates.units
+        bounds = f"{100 * accuracy.low:.1f} to {accuracy.high:.1%}"
+        lines.append(f"95% CI of the accuracy by group ({units}): {bounds}")
     text = Text("\n".join(lines))
     for check in findings.checks:
-        if check.level == "warning" and check.title not in told:
+        if check.level == "warning" and check.title not in announced:
             text.append(f"\n{check.title}: {check.text}", "yellow")
     return text
 
 
 def show_calibration(calibration: Calibration | None) -> Text:
-    """How far scores can be believed, and what `--reject auto` would do."""
+    """Show the calibration error, and what `--reject auto` does."""
     if calibration is None:
         return Text()
-    rule, clips = calibration.rule, f"{calibration.num_clips} {calibration.fitted_on}"
     lines = [
-        f"\nCalibration error {calibration.ece_before:.3f} before, "
-        f"{calibration.ece_after:.3f} after "
-        f"(temperature {calibration.temperature:.2f}; {calibration.measured_on})."
+        f"\nCalibration error {calibration.ece_before:.1%} -> {calibration.ece_after:.1%} "
+        f"with temperature {calibration.temperature:.2f} ({calibration.measured_on})."
     ]
-    if rule is None:
-        lines.append(f"No rule for unknown clips: {clips} are too few to choose one (19).")
+    if calibration.rule is None:
+        clips = f"{calibration.num_clips} {calibration.fitted_on}"
+        lines.append(f"--reject auto: no thresholds, because {clips} are too few (19 needed).")
     else:
         lines.append(
-            f"--reject auto calls unknown: {rule} ({calibration.known_lost or 0:.1%} of known "
-            "clips are lost)."
+            f"--reject auto: rejects {calibration.rule}; "
+            f"rejects {calibration.known_lost or 0:.1%} of known clips."
         )
     return Text("\n".join(lines), "dim")
 
 
 def show_seconds(stage_seconds: Mapping[str, float]) -> str:
-    """Time per stage of a longer job: "features 41.0 s · training 9.2 s"."""
+    """Return the time per stage of a longer job: "features 41.0 s · training 9.2 s"."""
     return " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stage_seconds.items())
 
 
 def _describe_fit(run: "TrainingRun") -> str:
-    """Which epoch was kept, whether the order of the frames helped at all, and why it ended."""
+    """Return which epoch was kept, whether the LSTM is used, and why training ended early."""
     fitted = run.fitted
-    if fitted.ending == "time limit":
-        done, wanted = fitted.history[-1].epoch, run.settings.most_epochs
-        limit = f"The time limit ended it after epoch {done} of {wanted}"
-        return f"{_describe_best(run)}\n{limit}; --resume {run.folder} goes on."
-    return _describe_best(run)
+    text = _describe_best_epoch(run)
+    if fitted.ending != "time limit":
+        return text
+    done, epochs = fitted.history[-1].epoch, run.settings.most_epochs
+    limit = f"Stopped by the time limit after epoch {done} of {epochs}"
+    return f"{text}\n{limit}. To continue: --resume {run.folder}"
 
 
-def _describe_best(run: "TrainingRun") -> str:
+def _describe_best_epoch(run: "TrainingRun") -> str:
     fitted = run.fitted
     if run.model.description.network.temporal != "lstm":
-        return "Fitted to the clips' means; no LSTM."
-    summary, best = fitted.history[0], fitted.history[fitted.best_epoch]
-    if best is summary:
+        return "Mean pooling without an LSTM."
+    pooled, best = fitted.history[0], fitted.history[fitted.best_epoch]
+    loss = "Inner-fold loss" if fitted.inner else "Validation loss"
+    if best is pooled:
         return (
-            f"The LSTM gained less than chance would on the {_judged_by(run)}, so the model "
-            f"relies on the clips' means alone (loss {summary.val_loss:.2f})."
+            f"The LSTM is not used: it did not improve the loss significantly. "
+            f"{loss} {pooled.val_loss:.2f}"
         )
     return (
-        f"Best of {len(fitted.history) - 1} epochs: {best.epoch}. With the LSTM the loss of the "
-        f"{_judged_by(run)} fell from {summary.val_loss:.2f} to {best.val_loss:.2f}."
+        f"Best epoch {best.epoch} of {len(fitted.history) - 1}. "
+        f"{loss} {pooled.val_loss:.2f} -> {best.val_loss:.2f} with the LSTM"
     )
 
 
-def _judged_by(run: "TrainingRun") -> str:
-    """The clips that say whether the LSTM helps."""
-    return "clips held out by inner folds" if run.fitted.inner else "validation clips"
-
-
 def _background(run: "CrossvalRun") -> list[RenderableType]:
-    """Whether anything happens at all, where a label stands for nothing."""
+    """Show missed events and false alarms, if a label stands for no event."""
     if run.background is None:
         return []
     missed, false_alarms = run.result.evaluation.event_errors(run.background)
-    text = f"{missed:.1%} of the events taken for {run.background}, {false_alarms:.1%} false alarms"
-    return [Text(text)]
+    return [Text(f"{missed:.1%} of events missed, {false_alarms:.1%} false alarms")]
 
 
 def _rejected(measurement: "Measurement") -> list[RenderableType]:
-    """What was called unknown, and how the others did."""
+    """Show how many clips were rejected, and the accuracy on the others."""
     if measurement.rejected is None:
         return []
     count, accuracy = int(measurement.rejected.sum()), measurement.accuracy_of_accepted
-    others = "" if accuracy is None else f"; accuracy of the others {accuracy:.3f}"
-    share = measurement.rejected.mean()
-    return [Text(f"\nCalled unknown: {count} of {measurement.rejected.size} ({share:.1%}){others}")]
+    others = "" if accuracy is None else f"; accuracy of the others {accuracy:.1%}"
+    share = f"{count} of {count_of(measurement.rejected.size, 'clip')}"
+    return [Text(f"\nRejected as unknown: {share} ({measurement.rejected.mean():.1%}){others}")]
 
 
-def _left_out(left_out: "Sequence[tuple[Sample, Outcome]]", most: int = 5) -> list[RenderableType]:
-    """Clips that could not be used, by name; none is dropped in silence."""
+def _left_out(left_out: "Sequence[tuple[Sample, Outcome]]") -> list[RenderableType]:
+    """Show the clips that could not be decoded."""
     if not left_out:
         return []
     count = len(left_out)
-    lines = [f"{count} clip{'s' * (count > 1)} could not be decoded and took no part:"]
-    lines += [f"  {s.name}: {clip.status}, {clip.reason}" for s, clip in left_out[:most]]
-    lines += [f"  and {count - most} more; all are in the CSV files"] * (count > most)
+    lines = [f"{count_of(count, 'clip')} could not be decoded and took no part:"]
+    lines += [f"  {s.name}: {clip.status}, {clip.reason}" for s, clip in left_out[:_MAX_LEFT_OUT]]
+    if count > _MAX_LEFT_OUT:
+        lines.append(f"  and {count - _MAX_LEFT_OUT} more in the CSV files")
     return [Text("\n".join(lines), "yellow")]
 
 
-def _pair(pair: "PairComparison") -> str:
-    return " or ".join(_shorten(label, 24) for label in pair.labels)
+def _next_command(folder: Path) -> Text:
+    return Text.assemble(
+        "Next:  ", (f"activity predict VIDEO --model {quote(str(folder))}", "bold")
+    )
 
 
-def _shorten(label: str, length: int = 10) -> str:
-    return label if len(label) <= length else label[: length - 1] + "…"
+def _interval(low: float, high: float) -> str:
+    return f"95% CI {100 * low:.1f} to {high:.1%}"
 
 
-def _shade(share: float, *, right: bool) -> str:
+def _shade(share: float, *, correct: bool) -> str:
     if share == 0:
         return "dim"
     level = math.ceil(share * 3)  # thirds: light, medium, strong
-    colour = "green" if right else "red"
+    colour = "green" if correct else "red"
     return {1: colour, 2: colour, 3: f"bold {colour}"}[level]
