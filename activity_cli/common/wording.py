@@ -9,10 +9,12 @@ def count_of(number: int, noun: str) -> str:
 
 
 def describe_parts(num_train: int, num_val: int, num_test: int) -> str:
-    """What the clips of a split are for."""
-    choosing = f"{num_val}" if num_val else "inner folds of them"
+    """Return the sizes of a split, and how the best epoch is chosen."""
+    if num_val:
+        return f"Train {num_train}, validation {num_val}, test {num_test}"
     return (
-        f"{num_train} clips to learn from, {choosing} to choose the best epoch, {num_test} held out"
+        f"Train {num_train}, test {num_test}. "
+        "Best epoch chosen by cross-validation on the training clips"
     )
 
 

@@ -7,7 +7,7 @@ N is clips, K shuffles, W parts; S, T, D, C as in `network`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,13 @@ class OrderScores:
 
     def rows(self, index: NDArray[np.int64]) -> "OrderScores":
         """Return the clips at these positions."""
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return OrderScores(**{k: None if v is None else v[index] for k, v in parts.items()})
+        return OrderScores(
+            reversed=self.reversed[index],
+            shuffled=self.shuffled[index],
+            parts=self.parts[index],
+            pooled=None if self.pooled is None else self.pooled[index],
+            frame=None if self.frame is None else self.frame[index],
+        )
 
 
 def join_orders(found: Sequence[OrderScores]) -> OrderScores:

@@ -93,7 +93,7 @@ def training_report(run: "TrainingRun", *, command: str, settings: Tables) -> Re
     return ReportData(
         title=description.name,
         subtitle=f"Training run, measured on {len(rows)} {run.measured_on} clips",
-        method=f"{parts.rstrip('.')}; {split.by}.",
+        method=f"{parts}. Split by {run.split.by}.",
         predictions=predictions,
         findings=Findings.of(predictions, baselines, split),
         metadata={**labelled_metadata(data), **model_metadata(description)},

@@ -1,4 +1,4 @@
-"""The model card: README.md of a model folder, written from what is known and nothing else."""
+"""The model card: README.md of a model folder."""
 
 from collections.abc import Mapping
 from textwrap import fill
@@ -9,19 +9,19 @@ from activity_cli.model.folder import ModelDescription
 from activity_cli.model.metrics import Evaluation
 
 _MEASURED_ON = {
-    "test": "clips that neither training nor the choice of the best epoch saw",
-    "val": "the validation clips, which also chose the best epoch: expect less on new clips",
-    "inner-fold": "each by a network that learned from the other inner folds. The model learned "
-    "from all of them",
-    "out of fold": "each clip by the one member that did not see it. The whole model, which "
-    "averages its members, has seen all clips and was measured on none",
+    "test": "clips that were used neither for training nor to choose the best epoch",
+    "val": "the validation clips, which also chose the best epoch: accuracy is overestimated",
+    "inner-fold": "each scored by a network trained on the other inner folds. The model itself was "
+    "trained on all of them",
+    "out of fold": "each scored by the one member that was not trained on it. The ensemble, which "
+    "averages its members, was trained on all clips and measured on none",
 }
 
-
 _LIMITS = """\
-It knows these labels and nothing else: a video of anything different gets the nearest of them,
-unless `--reject auto` calls it unknown, which sees only some. Figures hold for videos like those
-it was trained on. Do not decide about people by its output alone."""
+The model can only answer one of these labels: a video of another action gets the most similar
+label, unless `--reject auto` reports it as unknown, which detects only some of them. The results
+hold for videos similar to the training data. Do not make decisions about people by its output
+alone."""
 
 
 def write_model_card(
@@ -32,27 +32,28 @@ def write_model_card(
     data_notes: str = "",
     limits: str = _LIMITS,
 ) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
-        description: the model.
-        results: how it did, as Markdown; `held_out_results` writes it for a training run.
-        command: what to type to train it again.
-        data_notes: where the data comes from and under which licence.
-        limits: what not to expect of it.
+        description: of the model.
+        results: as Markdown; `held_out_results` writes them for a training run.
+        command: that trains the model again.
+        data_notes: source and licence of the data.
+        limits: of the model.
     """
     clip = description.clip
     data = "\n\n".join(part for part in (data_notes, _describe_data(description.data)) if part)
     how_it_works = (
-        f"{clip.num_frames} frames spread evenly over the video, {clip.frame_size} x "
-        f"{clip.frame_size} pixels; streams: {', '.join(clip.streams)}. Every frame goes through "
+        f"{clip.num_frames} frames at equal distances over the video, {clip.frame_size} x "
+        f"{clip.frame_size} pixels; streams: {', '.join(clip.streams)}. CNN of every frame: "
         f"{description.backbone.describe()}. "
         f"{_describe_network(description)}{_describe_ensemble(description)}"
     )
+    versions = ", ".join(f"{name} {version}" for name, version in description.versions.items())
     return f"""\
 # {description.name}
 
-Names one of {len(description.labels)} actions in a video: {", ".join(description.labels)}.
+Recognizes {len(description.labels)} actions in a video: {", ".join(description.labels)}.
 
     activity predict VIDEO --model {description.name}
 
@@ -82,12 +83,12 @@ Names one of {len(description.labels)} actions in a video: {", ".join(descriptio
 
     {command}
 
-Made {description.created} with {_describe_versions(description.versions)}.
+Created {description.created} with {versions}.
 """
 
 
 def held_out_results(evaluation: Evaluation, measured_on: str) -> str:
-    """The figures of one evaluation as Markdown.
+    """Return the metrics of an evaluation as Markdown.
 
     `measured_on` is `test`, `inner-fold`, `val` or `out of fold`.
     """
@@ -96,43 +97,43 @@ def held_out_results(evaluation: Evaluation, measured_on: str) -> str:
     return f"""\
 {fill(measured, 96)}
 
-| accuracy | 95% interval | macro precision | macro recall | macro F1 |
+| accuracy | 95% CI | macro precision | macro recall | macro F1 |
 |---|---|---|---|---|
-| {evaluation.accuracy:.3f} | {low:.3f} to {high:.3f} | {evaluation.macro_precision:.3f} \
-| {evaluation.macro_recall:.3f} | {evaluation.macro_f1:.3f} |
+| {evaluation.accuracy:.1%} | {100 * low:.1f} to {high:.1%} | {evaluation.macro_precision:.1%} \
+| {evaluation.macro_recall:.1%} | {evaluation.macro_f1:.1%} |
 
 {per_label_table(evaluation)}"""
 
 
 def describe_calibration(description: ModelDescription) -> str:
-    """What its scores mean, and what `--reject auto` calls unknown."""
+    """Return how well scores are calibrated, and what `--reject auto` rejects."""
     calibration, parts = description.calibration, []
     if calibration is None:
-        parts.append("Not calibrated: a score of 0.9 need not be right nine times out of ten.")
+        parts.append("Not calibrated: do not read a score as a probability.")
     else:
         clips = f"{calibration.num_clips} {calibration.fitted_on}"
         parts.append(
-            f"Calibrated with a temperature of {calibration.temperature:.2f}, fitted on {clips}. "
-            f"Expected calibration error {calibration.ece_before:.3f} before and "
-            f"{calibration.ece_after:.3f} after (15 bins; {calibration.measured_on})."
+            f"Calibrated with temperature {calibration.temperature:.2f}, fitted on {clips}. "
+            f"Expected calibration error {calibration.ece_before:.1%} before and "
+            f"{calibration.ece_after:.1%} after (15 bins; {calibration.measured_on})."
         )
         if calibration.rule is None:
-            parts.append(f"No rule for unknown clips: {clips} are too few to choose one.")
+            parts.append(f"No rejection thresholds: {clips} are too few.")
         else:
             parts.append(
-                f"`--reject auto` calls a video unknown at {calibration.rule}, which loses "
+                f"`--reject auto` rejects a video as unknown at {calibration.rule}; it rejects "
                 f"{calibration.known_lost or 0:.1%} of known clips ({calibration.measured_on}). "
-                "Novelty says how unlike the training clips a video is; about 1 is usual."
+                "The OOD score is the distance to the training clips; 1 is typical."
             )
     if description.background is not None:
-        parts.append(f"The label {description.background} stands for no event.")
+        parts.append(f"The label {description.background} means that there is no event.")
     return " ".join(parts)
 
 
 def per_label_table(evaluation: Evaluation) -> str:
-    """Precision, recall and F1 per label as a Markdown table."""
+    """Return precision, recall and F1 per label as a Markdown table."""
     rows = [
-        f"| {row.label} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f} | {row.num_clips} |"
+        f"| {row.label} | {row.precision:.1%} | {row.recall:.1%} | {row.f1:.1%} | {row.num_clips} |"
         for row in evaluation.per_label
     ]
     return "\n".join(
@@ -144,13 +145,11 @@ def _describe_data(data: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{label} {count}" for label, count in data["clips_per_label"].items())
     lines = [f"`{data['source']}`: {data['num_clips']} clips ({counts})."]
     if split := data.get("split"):
-        lines.append(
-            f"{describe_parts(split['train'], split['val'], split['test'])}; "
-            f"split by {split['by']}."
-        )
+        parts = describe_parts(split["train"], split["val"], split["test"])
+        lines.append(f"{parts}. Split by {split['by']}.")
     if folds := data.get("folds"):
         sizes = ", ".join(str(count) for count in folds["clips"].values())
-        lines.append(f"Dealt to folds of {sizes} clips, by {folds['by']}.")
+        lines.append(f"Folds of {sizes} clips, by {folds['by']}.")
     if data.get("num_left_out"):
         lines.append(f"{data['num_left_out']} more could not be decoded and were left out.")
     lines += [fill(line, 96) for line in data.get("leakage", ())]
@@ -159,35 +158,31 @@ def _describe_data(data: Mapping[str, Any]) -> str:
 
 def _describe_network(description: ModelDescription) -> str:
     network = description.network
-    linear = "A penalised linear classifier reads the mean of the features over the clip"
+    pooled = "A regularized linear classifier of the mean of the features over the clip"
     if network.temporal == "frame":
-        return "A penalised linear classifier reads the features of the middle frame."
+        return "A regularized linear classifier of the features of the middle frame."
     if network.temporal == "mean":
-        return f"{linear}."
+        return f"{pooled}."
     direction = "bidirectional " if network.bidirectional else ""
     lstm = f"{direction}LSTM with {network.hidden_size} units and {network.pooling} pooling"
     if description.training.get("best_epoch") == 0:
         return (
-            f"{linear}. The {lstm} beside it, which reads what changes in order, gained less than "
-            "chance would on clips held out; it is part of the model, but says nothing."
+            f"{pooled}. The {lstm} is not used by this model: it did not improve the loss on "
+            "held-out clips significantly."
         )
-    return f"{linear}; a {lstm} reads what changes, in order; the two are added up."
+    return f"{pooled}, plus a {lstm} of the centred features. Their logits are added."
 
 
 def _describe_ensemble(description: ModelDescription) -> str:
-    """What several members have to do with each other; nothing for one."""
+    """Return how the members were trained; nothing for a single network."""
     if description.num_members == 1:
         return ""
     epochs = description.training.get("best_epoch", [])
-    silent = epochs.count(0) if description.network.temporal == "lstm" else 0
-    without = f" In {silent} of them the LSTM gained too little and says nothing." if silent else ""
+    unused = epochs.count(0) if description.network.temporal == "lstm" else 0
+    without = f" {unused} of them do not use the LSTM." if unused else ""
     return (
-        f" There are {description.num_members} such networks, the members, one per fold of a "
-        "cross-validation, each trained on the clips of the other folds; the model's logits are "
-        f"the mean of theirs.{without} The temperature was fitted on scores of single members, so "
-        "those of the model may be a little less sure than they could be."
+        f" An ensemble of {description.num_members} such networks, one per fold of a "
+        "cross-validation, each trained on the other folds; the logits are averaged."
+        f"{without} The temperature was fitted on scores of single members, so scores of the "
+        "ensemble may be slightly too low."
     )
-
-
-def _describe_versions(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,4 +1,4 @@
-"""What a job leaves on disk beside the model: figures, tables and pictures that tell all of it."""
+"""The files of a run folder: metrics, settings, predictions, learning curves, model card."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -28,19 +28,19 @@ _SCORE_DIGITS = 6
 
 
 class Outcome(Protocol):
-    """What became of a clip, from whichever stage."""
+    """The status of a clip, from whichever stage."""
 
     @property
     def status(self) -> Status:
-        """The word for it."""
+        """Return the status."""
 
     @property
     def reason(self) -> str:
-        """Why it is not ok."""
+        """Return why the status is not ok."""
 
 
 def begin_run(folder: Path, settings: str) -> None:
-    """Keep the settings of a run that begins, so that it can be gone on with, whatever happens.
+    """Write the settings of a run that begins, so that it can be resumed.
 
     Raises:
         OutputError: they cannot be written.
@@ -51,19 +51,19 @@ def begin_run(folder: Path, settings: str) -> None:
 def write_training_run(
     run: "TrainingRun", metrics: Mapping[str, Any], *, command: str, settings: str
 ) -> None:
-    """Fill the run folder around the model.
+    """Write all files of a run folder but the model.
 
-    metrics.json, settings.toml, history.csv, split.csv, predictions.csv of the held-out clips,
-    curves.png; in the model folder the model card and confusion.png.
+    These are metrics.json, settings.toml, history.csv, split.csv, predictions.csv of the held-out
+    clips and curves.png; in the model folder the model card and confusion.png.
 
     Args:
-        run: what was trained.
+        run: the finished training.
         metrics: content of metrics.json.
-        command: what was typed.
-        settings: all settings as TOML, to do it again.
+        command: as the user typed it.
+        settings: all settings as TOML.
 
     Raises:
-        OutputError: something cannot be written; the model itself is already safe.
+        OutputError: a file cannot be written; the model itself is already saved.
     """
     folder, description = run.folder, run.model.description
     write_json(folder / "metrics.json", metrics)
@@ -91,7 +91,7 @@ def write_training_run(
 
 
 def training_metrics(run: "TrainingRun", *, command: str) -> dict[str, Any]:
-    """The content of a training run's metrics.json, which `--json` prints as well."""
+    """Return the content of a training run's metrics.json, which `--json` prints as well."""
     return {
         "measured_on": run.measured_on,
         **run.evaluation.to_json(),
@@ -109,7 +109,7 @@ def training_metrics(run: "TrainingRun", *, command: str) -> dict[str, Any]:
 
 
 def crossval_metrics(run: "CrossvalRun", *, command: str) -> dict[str, Any]:
-    """The content of a cross-validation's metrics.json, which `--json` prints as well."""
+    """Return the content of a cross-validation's metrics.json, which `--json` prints as well."""
     return {
         **run.result.evaluation.to_json(),
         "calibration": _calibration(run.result.calibration),
@@ -131,7 +131,7 @@ def write_crossval(
     """Write metrics.json, settings.toml, predictions.csv (out of fold) and confusion.png.
 
     Raises:
-        OutputError: something cannot be written.
+        OutputError: a file cannot be written.
     """
     write_json(folder / "metrics.json", metrics)
     write_text_atomically(folder / SETTINGS_FILE, settings)
@@ -152,7 +152,7 @@ def write_ensemble_card(model: "Model", run: "CrossvalRun", *, command: str) -> 
     """Write the model card and confusion.png of a cross-validation's ensemble.
 
     Raises:
-        OutputError: something cannot be written; the model itself is already safe.
+        OutputError: a file cannot be written; the model itself is already saved.
     """
     description, evaluation = model.description, run.result.evaluation
     title = f"{description.name}: out of fold, {description.num_members} members"
@@ -163,7 +163,7 @@ def write_ensemble_card(model: "Model", run: "CrossvalRun", *, command: str) -> 
 
 
 def measurement_metrics(measurement: "Measurement", *, command: str) -> dict[str, Any]:
-    """The content of an evaluation's metrics.json, which `--json` prints as well."""
+    """Return the content of an evaluation's metrics.json, which `--json` prints as well."""
     return {
         **measurement.evaluation.to_json(),
         "model": measurement.description.name,
@@ -177,7 +177,7 @@ def write_measurement(measurement: "Measurement", folder: Path, metrics: Mapping
     """Write metrics.json, predictions.csv and confusion.png into the folder.
 
     Raises:
-        OutputError: something cannot be written.
+        OutputError: a file cannot be written.
     """
     write_json(folder / "metrics.json", metrics)
     write_predictions(
@@ -187,7 +187,7 @@ def write_measurement(measurement: "Measurement", folder: Path, metrics: Mapping
         measurement.scores,
         measurement.evaluation.labels,
         left_out=measurement.left_out,
-        named=[result.label or "" for result in measurement.results],
+        predicted=[result.label or "" for result in measurement.results],
     )
     name = measurement.description.name
     title = f"{name}: {measurement.evaluation.num_clips} clips"
@@ -203,32 +203,35 @@ def write_predictions(
     *,
     left_out: Sequence[tuple[Sample, Outcome]] = (),
     folds: Sequence[str] | None = None,
-    named: Sequence[str] | None = None,
+    predicted: Sequence[str] | None = None,
 ) -> None:
-    """One row per labelled clip: true label, predicted one, all scores; or why there are none.
+    """Write one row per labelled clip: true label, predicted label, scores; or why it has none.
 
     Args:
         path: the CSV.
         samples: N clips with scores.
-        clips: what decoding said about them.
+        clips: their status.
         scores: (N, C).
         labels: C names.
-        left_out: clips without a decoded frame, and why.
-        folds: name of the fold that each clip was held out in.
-        named: what each clip was called, where that is not always the best label.
+        left_out: clips that could not be decoded.
+        folds: name of the fold that held out each clip.
+        predicted: label of each clip, where it is not always the best one.
 
     Raises:
         OutputError: the file cannot be written.
     """
     columns = ["path", "start", "end", "true_label", "label", "score", "status", "reason"]
+    has_groups = any(sample.group for sample in samples)
+    columns += ["group"] if has_groups else []
     columns += ["fold"] if folds is not None else []
     columns += [f"score_{label}" for label in labels]
     rows: list[list[object]] = []
     for index, (sample, clip) in enumerate(zip(samples, clips, strict=True)):
         best = int(scores[index].argmax())
-        label = named[index] if named is not None else labels[best]
+        label = predicted[index] if predicted is not None else labels[best]
         row = [*_piece(sample), sample.label, label, round(float(scores[index, best]), 6)]
         row += [clip.status.value, clip.reason]
+        row += [sample.group] if has_groups else []
         row += [folds[index]] if folds is not None else []
         rows.append([*row, *(round(float(score), _SCORE_DIGITS) for score in scores[index])])
     for sample, clip in left_out:
@@ -242,7 +245,7 @@ def _calibration(calibration: "Calibration | None") -> dict[str, Any] | None:
 
 
 def _rejection_metrics(measurement: "Measurement") -> dict[str, Any] | None:
-    """How many clips were called unknown, and how the others did; None where nobody asked."""
+    """Return how many clips were rejected, and the accuracy on the others."""
     if measurement.rejected is None:
         return None
     accuracy = measurement.accuracy_of_accepted
@@ -254,7 +257,7 @@ def _rejection_metrics(measurement: "Measurement") -> dict[str, Any] | None:
 
 
 def _background_metrics(run: "CrossvalRun") -> dict[str, Any] | None:
-    """Events told from the background, whatever the event; None without a background label."""
+    """Return missed events and false alarms; None without a background label."""
     if run.background is None:
         return None
     missed, false_alarms = run.result.evaluation.event_errors(run.background)

@@ -1,54 +1,38 @@
-"""Runs side by side: figures and significance that another way of computing agrees with."""
+"""Comparison of runs: significance by group, settings that differ, refusals."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from activity_cli.evaluation.significance import compare_paired, mcnemar
-from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from activity_cli.errors import SettingsError
 from activity_cli.evaluation.comparison import compare_pair, differing_settings, read_run
+from activity_cli.evaluation.intervals import mean_with_interval
 from activity_cli.report.terminal.comparison import describe_pair
 from tests.workplace import Workplace, rows_of
 
 
-def test_mcnemar_is_the_binomial_test_of_a_fair_coin() -> None:
-    for only_first, only_second in ((0, 0), (5, 12), (12, 5), (1, 0), (7, 7), (900, 1100)):
-        n = only_first + only_second
-        expected = binomtest(only_first, n).pvalue if n else 1.0
-        assert mcnemar(only_first, only_second) == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_interval_covers_the_true_difference_about_as_often_as_it_says() -> None:
-    generator, covered = np.random.default_rng(1), 0
-    true_difference = 0.3 * 0.4 - 0.7 * 0.05
-    for _ in range(400):
-        first = generator.random(200) < 0.7
-        second = np.where(first, generator.random(200) >= 0.05, generator.random(200) < 0.4)
-        low, high = compare_paired(first, second).interval
-        covered += low <= true_difference <= high
-
-    assert 0.92 <= covered / 400 <= 0.98
-
-
-def _write_run(folder: Path, labels: str, *, truth: str = "aabbab", start: int = 0) -> Path:
-    """A run that called clips 0.mp4, 1.mp4, ... by these one-letter labels."""
+def _write_run(
+    folder: Path, labels: str, *, truth: str = "aabbab", start: int = 0, group_size: int = 0
+) -> Path:
+    """Write a run that predicted these one-letter labels for clips 0.mp4, 1.mp4, ..."""
     folder.mkdir()
-    rows = [
-        f"{start + i}.mp4,,,{true},{said},0.9,ok,,0.9,0.1"
-        for i, (true, said) in enumerate(zip(truth, labels, strict=False))
-    ]
-    header = "path,start,end,true_label,label,score,status,reason,score_a,score_b"
-    unread = "gone.mp4,,,a,,,unreadable,damaged,,"
-    (folder / "predictions.csv").write_text("\n".join([header, *rows, unread, ""]))
+    columns = ["path", "start", "end", "true_label", "label", "score", "status", "reason"]
+    with (folder / "predictions.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*columns, *(["group"] if group_size else [])])
+        writer.writeheader()
+        for i, (true, label) in enumerate(zip(truth, labels, strict=False)):
+            row = {"path": f"{start + i}.mp4", "true_label": true, "label": label, "score": 0.9}
+            writer.writerow(row | ({"group": i // group_size} if group_size else {}))
+        writer.writerow({"path": "gone.mp4", "true_label": "a", "status": "unreadable"})
     (folder / "metrics.json").write_text(json.dumps({"measured_on": "test", "accuracy": 0.5}))
     return folder
 
 
-def test_pairs_are_told_in_words_or_refused(tmp_path: Path) -> None:
+def test_pairs_are_described_or_refused(tmp_path: Path) -> None:
     first = read_run(_write_run(tmp_path / "first", "abbbab"))  # wrong on clip 1
     second = read_run(_write_run(tmp_path / "second", "aababb"))  # wrong on clips 3 and 4
     other = read_run(_write_run(tmp_path / "other", "bbabaa", truth="bbabaa", start=2))
@@ -58,18 +42,52 @@ def test_pairs_are_told_in_words_or_refused(tmp_path: Path) -> None:
 
     assert pair.result is not None
     assert (pair.result.only_first, pair.result.only_second) == (2, 1)
-    said = describe_pair(pair)
-    assert f"{second.name} names 1 clip right that {first.name} gets wrong, 2 the other way" in said
-    assert "p = 1, chance explains it" in said
-    assert "-0.167" in said
-    assert "(6 and 6, 4 shared), so there is no p-value" in describe_pair(
-        compare_pair(first, other)
+    text = describe_pair(pair)
+    assert (
+        f"{second.name}: -16.7 points of accuracy vs {first.name}, not significant (p = 1" in text
     )
-    assert "other labels: not compared" in describe_pair(compare_pair(first, relabelled))
-    assert "the same clips" in describe_pair(compare_pair(first, first))
+    assert f"Only {second.name} is correct on 1 clip, only {first.name} on 2." in text
+    assert "(6 and 6, 4 shared): not compared" in describe_pair(compare_pair(first, other))
+    assert "different true labels" in describe_pair(compare_pair(first, relabelled))
+    assert "no difference" in describe_pair(compare_pair(first, first))
 
 
-def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+def test_significance_counts_groups_like_the_report(tmp_path: Path) -> None:
+    # 12 clips in 3 groups; the second run is better in two of them, on all 4 clips each.
+    truth, names = "a" * 12, ("b" * 12, "aaaabbbbaaaa")
+    first, second = (
+        read_run(_write_run(tmp_path / str(i), labels, truth=truth, group_size=4))
+        for i, labels in enumerate(names)
+    )
+
+    result = compare_pair(first, second).result
+
+    assert result is not None
+    assert result.num_groups == 3
+    assert result.p_value == pytest.approx(0.5)  # by clip it would be 2 / 2^8
+    gains = np.array([label == "a" for label in names[1]], float)
+    expected = mean_with_interval(gains, np.repeat(np.arange(3), 4))
+    assert result.difference == expected
+    assert "not significant" in describe_pair(compare_pair(first, second))
+
+
+def test_runs_of_an_earlier_version_have_their_groups_in_the_split(
+    tmp_path: Path,
+) -> None:
+    runs = [
+        _write_run(tmp_path / name, labels) for name, labels in (("x", "aabbab"), ("y", "b" * 6))
+    ]
+    for run in runs:
+        rows = [f"{i}.mp4,,,a,camera {i % 2},test" for i in range(6)]
+        (run / "split.csv").write_text("\n".join(["path,start,end,label,group,split", *rows, ""]))
+
+    result = compare_pair(*map(read_run, runs)).result
+
+    assert result is not None
+    assert result.num_groups == 2
+
+
+def test_folders_that_are_no_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not the folder of a run"):
         read_run(tmp_path)
     run = _write_run(tmp_path / "a", "aabbab")
@@ -81,7 +99,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
             read_run(damaged)
 
 
-def test_compare_says_figures_cost_settings_and_what_chance_explains(shared: Workplace) -> None:
+def test_compare_shows_metrics_cost_and_settings(shared: Workplace) -> None:
     shared.run(
         "train", "clips", "--settings", "runs/first", "--hidden-size", "8", "--name", "small"
     )

@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
-from activity_cli.report.html.markup import prose, tag
 
+from activity_cli.data.dataset import Sample
 from activity_cli.data.splits import make_folds
+from activity_cli.evaluation.baselines import BaselineScores
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.engines.choice import EngineName, choose_engine
 from activity_cli.features.engines.loading import load_classifier
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.features.labelled import DataConfig, LabelledFeatures
 from activity_cli.model.calibration import calibrate_out_of_fold
+from activity_cli.model.metrics import evaluate_scores
 from activity_cli.model.network import ClipScorer, SequenceClassifier
 from activity_cli.predict.predictor import load_predictor
-from activity_cli.report.assembly import crossval_evidence
-from activity_cli.report.html.page import write_report
+from activity_cli.report.assembly import crossval_report
+from activity_cli.report.data import ClipPrediction, Findings, Predictions, ReportData, SplitInfo
+from activity_cli.report.html.page import render_report, write_report
+from activity_cli.report.html.strips import Strip
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
 from activity_cli.training.crossval import CrossvalRun, run_crossval
+from activity_cli.types import Status
 from tests.workplace import LABELS, QUICK, Workplace, rows_of
 
 if TYPE_CHECKING:
@@ -38,14 +43,45 @@ PHONE, DESK = 360, 1200
 
 
 def test_all_text_is_escaped() -> None:
-    name = 'a"b<c>&\x1b[2J\u202e\udcff'
+    nasty = 'a"b<c>&\x1b[2J\u202e\udcff'
+    labels, scores = (nasty, "b"), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32)
+    clips = tuple(
+        ClipPrediction(
+            sample=Sample(path=Path(nasty), name=nasty, label=label),
+            status=Status.OK,
+            reason="",
+            duration_seconds=1,
+            label=nasty,
+        )
+        for label in labels
+    )
+    targets = np.array([0, 1])
+    predictions = Predictions(
+        clips=clips,
+        scores=scores,
+        targets=targets,
+        left_out=(),
+        evaluation=evaluate_scores(scores, targets, labels),
+    )
+    baselines = BaselineScores(majority=targets, has_lstm=False, missing={"frame": f"`{nasty}`"})
+    data = ReportData(
+        title=nasty,
+        subtitle="",
+        method="",
+        predictions=predictions,
+        findings=Findings.of(predictions, baselines, SplitInfo()),
+        metadata={},
+        speed={},
+        settings={"table": {nasty: nasty}},
+        command=nasty,
+    )
 
-    shown = str(tag("td", name, title=name))
+    page = render_report(data, [1], [0], {0: Strip(), 1: Strip(problem=nasty)})
 
-    assert shown.count("&lt;c&gt;&amp;") == 2
-    assert "a&quot;b" in shown
-    assert not set(shown) & {"\x1b", "\u202e", "\udcff"}
-    assert prose("run `x <y>`") == "run <code>x &lt;y&gt;</code>"
+    assert "<c>" not in page
+    assert "a&#34;b&lt;c&gt;&amp;" in page
+    assert "<code>a&#34;b&lt;c&gt;&amp;" in page
+    assert not set(page) & {"\x1b", "\u202e", "\udcff"}
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +112,12 @@ def crossval(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Cro
 def report(crossval: CrossvalRun) -> Path:
     """Of the cross-validation, after some of its clips are gone."""
     folder = crossval.data.dataset.root
-    evidence = crossval_evidence(
+    content = crossval_report(
         crossval, command="activity crossval '<b>'", settings={"folds": {"x": 1}}
     )
     for sample in crossval.data.dataset.samples[::3]:
         sample.path.unlink()
-    write_report(evidence, folder / "report.html")
+    write_report(content, folder / "report.html")
     return folder / "report.html"
 
 
@@ -128,7 +164,7 @@ def test_the_report_opens_from_disk_in_both_themes_at_any_width(
     page.close()
 
 
-def test_the_report_says_what_was_measured(report: Path, browser: "Browser") -> None:
+def test_the_report_shows_metrics_baselines_and_checks(report: Path, browser: "Browser") -> None:
     page = browser.new_page()
     page.goto(report.as_uri())
     text = page.inner_text("body")
@@ -137,9 +173,9 @@ def test_the_report_says_what_was_measured(report: Path, browser: "Browser") -> 
     assert report.stat().st_size < 5e6
     for told in (
         *(NASTY_LABEL, "activity crossval '<b>'", "Cannot be decoded any more"),
-        *("Precision", "95% interval", "Calibration error", "Among the best 2"),
-        *("Majority", "Single frame", "Mean-pooling", "Shuffled frames", "Reversed frames"),
-        *("Leakage", "Equal files", "Enough clips", "Most confident mistakes", "Least certain"),
+        *("Precision", "95% CI", "Calibration error", "Top-2 accuracy"),
+        *("Majority", "Single frame", "Mean pooling", "Shuffled frames", "Reversed frames"),
+        *("Leakage", "Duplicate files", "Enough clips", "Most confident errors", "Least certain"),
         *("Versions", "6 groups", "LSTM"),
     ):
         assert told in text, told
@@ -152,7 +188,7 @@ def test_evaluate_and_train_write_one_too(shared: Workplace, workplace: Workplac
 
     page = (workplace.folder / "measured" / "report.html").read_text(encoding="utf-8")
     assert "activity evaluate" in page
-    assert "Single frame: it takes training" in page
+    assert "Single frame: needs training" in page
     assert "Does the LSTM help?" in done.stdout
     assert "measured/report.html" in done.stdout
     trained = (shared.folder / "runs" / "first" / "report.html").read_text(encoding="utf-8")
@@ -193,8 +229,8 @@ def test_without_test_clips_few_are_measured_by_inner_folds(shared: Workplace) -
     assert len(rows_of(run / "predictions.csv")) == 36
     assert {row["split"] for row in rows_of(run / "split.csv")} == {"train"}
     card = " ".join((run / "model" / "README.md").read_text(encoding="utf-8").split())
-    assert "36 clips to learn from, inner folds of them to choose the best epoch" in card
-    assert "each by a network that learned from the other inner folds" in card
+    assert "Train 36, test 0. Best epoch chosen by cross-validation on the training clips" in card
+    assert "each scored by a network trained on the other inner folds" in card
 
 
 def _scorer(network: SequenceClassifier) -> ClipScorer:

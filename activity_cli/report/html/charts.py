@@ -78,6 +78,8 @@ def reliability(
 
 def score_histogram(scores: NDArray[np.floating[Any]], correct: NDArray[np.bool_]) -> Markup:
     """Draw the scores of correct clips upwards and of wrong ones downwards; arguments as above."""
+    from matplotlib.ticker import MaxNLocator
+
     lowest = _lowest_score(scores.shape[1])
     edges = np.linspace(lowest, 1, _NUM_BARS + 1)
     best = np.clip(scores.max(axis=1).astype(np.float64), lowest, 1)
@@ -94,7 +96,7 @@ def score_histogram(scores: NDArray[np.floating[Any]], correct: NDArray[np.bool_
     axes.axhline(0, color=_COLOURS["dim"], linewidth=1)
     axes.set(xlabel="score of the predicted label", ylabel="clips", xlim=(lowest, 1))
     axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.yaxis.set_major_formatter(lambda count, _: f"{abs(count):.0f}")
     axes.legend(frameon=False, loc="upper left", fontsize=12, labelcolor=_COLOURS["dim"])
     _style(axes)
@@ -113,7 +115,8 @@ def score_timeline(
         end: of the clip.
         label: for screen readers.
     """
-    figure = _new_figure(_TIMELINE_SIZE, layout=None)
+    figure = _new_figure(_TIMELINE_SIZE)
+    figure.set_layout_engine("none")
     axes = figure.add_axes((0.005, 0.3, 0.99, 0.66))
     for colour, values in lines:
         centres = (np.arange(len(values)) + 0.5) / len(values)
@@ -123,15 +126,14 @@ def score_timeline(
     axes.set_xticks((0, 1), (clock(start), clock(end)))
     _style(axes)
     axes.tick_params(labelleft=False)
-    for text, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
-        text.set_horizontalalignment(side)
+    first, last = axes.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     return _svg(figure, "timeline", label)
 
 
-def _new_figure(size: tuple[int, int], layout: str | None = "constrained") -> "Figure":
-    figure = new_figure(size[0] / _POINTS_PER_INCH, size[1] / _POINTS_PER_INCH)
-    figure.set_layout_engine(layout or "none")
-    return figure
+def _new_figure(size: tuple[int, int]) -> "Figure":
+    return new_figure(size[0] / _POINTS_PER_INCH, size[1] / _POINTS_PER_INCH)
 
 
 def _style(axes: "Axes") -> None:

@@ -117,8 +117,8 @@ def show_training(run: "TrainingRun") -> RenderableType:
         show_evaluation(evaluation),
         show_calibration(run.model.description.calibration),
         Text(
-            f"{describe_parts(len(split.train), len(split.val), len(split.test))}; "
-            f"split by {split.by}.\n{_describe_fit(run)}",
+            f"{describe_parts(len(split.train), len(split.val), len(split.test))}. "
+            f"Split by {split.by}.\n{_describe_fit(run)}",
             "dim",
         ),
         *(Text(note, "yellow") for note in run.fitted.notes),

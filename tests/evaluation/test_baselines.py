@@ -1,0 +1,132 @@
+"""Baselines and the frame-order ablation."""
+
+import numpy as np
+import torch
+
+from activity_cli.evaluation.baselines import (
+    BaselineComparison,
+    BaselineScores,
+    compare_with_baselines,
+    most_frequent,
+)
+from activity_cli.model.folder import load_model
+from activity_cli.model.frame_order_ablation import (
+    OrderProbe,
+    OrderScores,
+    join_folds,
+    pooled_head_of,
+    score_orders,
+)
+from activity_cli.model.network import SequenceClassifier
+from activity_cli.model.rebuilding import load_scorer
+from activity_cli.settings import STREAMS, TrainSettings
+from activity_cli.training.head import score_in_other_orders, score_rows, score_single_frames
+from tests.training.test_head import fit_and_score, in_the_mean, in_the_order
+from tests.workplace import Workplace
+
+TEST = np.arange(80, 120)
+
+
+def baselines_in(data: tuple[np.ndarray, np.ndarray]) -> BaselineComparison:
+    features, targets = data
+    fitted, scores, _ = fit_and_score(data)
+    orders = score_in_other_orders(fitted.network, features, TEST)
+    return compare_with_baselines(
+        scores,
+        targets[TEST],
+        BaselineScores(
+            majority=most_frequent([30, 30], len(TEST)),
+            mean=orders.pooled,
+            orders=orders,
+            has_lstm=True,
+        ),
+        None,
+    )
+
+
+def test_the_lstm_helps_where_only_the_order_differs() -> None:
+    comparison = baselines_in(in_the_order())
+
+    accuracies = {baseline.kind: baseline.accuracy.value for baseline in comparison.baselines}
+    assert accuracies["mean"] < 0.7
+    assert accuracies["shuffled"] < 0.7
+    assert accuracies["reversed"] < 0.1  # what rises falls
+    assert comparison.conclusion().startswith("Yes: +")
+    assert "the model uses their order" in comparison.conclusion()
+
+
+def test_the_lstm_does_not_help_where_it_is_not_used() -> None:
+    comparison = baselines_in(in_the_mean())
+
+    assert {
+        baseline.gain.value for baseline in comparison.baselines if baseline.kind != "majority"
+    } == {0}
+    assert comparison.conclusion().startswith("No: mean pooling")
+
+
+def test_the_single_frame_baseline_equals_that_of_crossval_compare() -> None:
+    features, targets = in_the_mean()
+    fitted, _, _ = fit_and_score((features, targets))
+    _, expected, _ = fit_and_score((features, targets), "frame")
+
+    scores = score_single_frames(
+        fitted.network,
+        features,
+        targets,
+        learn_rows=np.arange(80),
+        rows=TEST,
+        streams=STREAMS,
+        settings=TrainSettings(),
+    )
+
+    np.testing.assert_allclose(scores, expected, atol=0.02)
+
+
+def test_a_probe_scores_single_clips_like_a_whole_array() -> None:
+    features, targets = in_the_order()
+    network = fit_and_score((features, targets))[0].network
+
+    def classify(clips: np.ndarray) -> np.ndarray:
+        return score_rows(network, clips, np.arange(len(clips)))
+
+    probe = OrderProbe(classify)
+    for clip in features[:40]:
+        probe(clip)
+
+    probed, whole = probe.scores(), score_orders(classify, features, np.arange(40))
+    assert probed is not None
+    np.testing.assert_allclose(probed.shuffled, whole.shuffled, atol=1e-6)
+    np.testing.assert_allclose(probed.reversed, classify(features[:40, :, ::-1]), atol=1e-6)
+    # A part alone is what it would be as a clip: the first two of eight frames.
+    np.testing.assert_allclose(probed.parts[:, 0], classify(features[:40, :, :2]), atol=1e-6)
+
+
+def test_folds_are_put_back_into_the_order_of_the_clips() -> None:
+    index = np.array([2, 0, 1, 0, 2, 1])
+
+    def orders(clips: np.ndarray) -> OrderScores:
+        scores = clips[:, None].astype(np.float32)
+        each = scores[:, None]
+        return OrderScores(reversed=scores, shuffled=each, parts=each, pooled=scores)
+
+    joined = join_folds([orders(np.flatnonzero(index == fold)) for fold in range(3)], index)
+
+    assert joined.reversed[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert joined.pooled is not None
+    assert joined.pooled[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert joined.frame is None
+
+
+def test_the_pooled_head_equals_that_of_torch(shared: Workplace) -> None:
+    model = load_model(shared.folder / "runs" / "first")
+    network = load_scorer(model).classifier
+    shape = (5, *model.description.feature_shape)
+    features = np.random.default_rng(0).random(shape).astype(np.float16)
+    pooled = pooled_head_of(model)
+
+    assert pooled is not None
+    assert isinstance(network, SequenceClassifier)
+    with torch.no_grad():
+        encoded = network.encode(torch.from_numpy(features.astype(np.float32)))
+        logits = network.summary_logits(encoded) / model.description.temperature
+    np.testing.assert_allclose(pooled(features), logits.softmax(-1).numpy(), atol=1e-4)
