@@ -330,7 +330,7 @@ def test_crossval_scores_every_clip_once_and_compares_heads(
     assert metrics["heads"]["lstm"]["accuracy"] == metrics["accuracy"] > 0.6
     low, high = metrics["confidence_interval"]
     assert low < metrics["accuracy"] < high
-    for text in ("mean-pool", "single frame", "95% interval", "macro F1"):
+    for text in ("mean-pool", "single frame", "95% CI", "macro F1"):
         assert text in done.stdout
     # One person is never on both sides.
     people = {row["path"]: re.sub(r".*/(.+)_\d+\.mp4", r"\1", row["path"]) for row in rows}
