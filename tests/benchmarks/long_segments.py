@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 
 from activity_cli.common.paths import default_cache_dir
-from activity_cli.evaluation.segment_metrics import SegmentScores, TrueSegment, segment_scores
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
 from activity_cli.predict.predictor import load_predictor
@@ -34,6 +33,7 @@ from activity_cli.types import Segment
 from activity_cli.video.capture import Frame
 from activity_cli.video.reader import iter_frames
 from activity_cli.video.windows import choose_windows
+from tests.segment_metrics import SegmentScores, TrueSegment, segment_scores
 
 FPS, WIDTH, HEIGHT = 25, 640, 360
 RAW = SegmentSettings(smoothing_seconds=0, min_seconds=0, gap_seconds=0)

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from activity_cli.errors import SettingsError
-from activity_cli.evaluation.segment_metrics import SegmentScores, TrueSegment, segment_scores
 from activity_cli.predict.segments import cell_scores, find_segments
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment, Timeline
+from tests.segment_metrics import SegmentScores, TrueSegment, segment_scores
 
 LABELS = ("fall", "run", "wave")
 NOTHING = SegmentSettings(smoothing_seconds=0, min_seconds=0, gap_seconds=0)

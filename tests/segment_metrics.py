@@ -17,11 +17,11 @@ class Span(Protocol):
     """A labelled piece of a video: a `Segment`, or a `TrueSegment`."""
 
     @property
-    def start_seconds(self) -> float: ...  # noqa: D102 - the name says it
+    def start_seconds(self) -> float: ...
     @property
-    def end_seconds(self) -> float: ...  # noqa: D102
+    def end_seconds(self) -> float: ...
     @property
-    def label(self) -> str: ...  # noqa: D102
+    def label(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

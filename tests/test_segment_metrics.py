@@ -2,7 +2,7 @@
 
 import pytest
 
-from activity_cli.evaluation.segment_metrics import (
+from tests.segment_metrics import (
     TrueSegment,
     intersection_over_union,
     segment_scores,
