@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from activity_cli.common.files import write_text_atomically
 from activity_cli.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -42,6 +43,19 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     bad_rows: tuple[RowError, ...]
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a CSV with a header; None is an empty field.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text_atomically(path, text.getvalue())
 
 
 def read_text(path: Path, *, errors: str = "strict") -> str:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from activity_cli.common.files import write_json, write_text_atomically
 from activity_cli.common.settings_file import SETTINGS_FILE
+from activity_cli.common.tables import write_table
 from activity_cli.data.dataset import Sample
 from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE
-from activity_cli.report.csv_text import csv_text
 from activity_cli.report.figures.plots import plot_confusion, plot_curves
 from activity_cli.report.model_card import held_out_results, write_model_card
 from activity_cli.types import Status
@@ -70,7 +70,7 @@ def write_training_run(
     write_text_atomically(folder / SETTINGS_FILE, settings)
     columns = [field.name for field in fields(run.fitted.history[0])]
     rows = [asdict(epoch) for epoch in run.fitted.history]
-    _write_csv(folder / "history.csv", columns, [[row[c] for c in columns] for row in rows])
+    write_table(folder / "history.csv", columns, [[row[c] for c in columns] for row in rows])
     _write_split(run)
     samples = [run.data.dataset.samples[row] for row in run.measured_rows]
     clips = [run.data.clips[row] for row in run.measured_rows]
@@ -237,7 +237,7 @@ def write_predictions(
     for sample, clip in left_out:
         row = [*_piece(sample), sample.label, None, None, clip.status.value, clip.reason]
         rows.append(row + [None] * (len(columns) - len(row)))
-    _write_csv(path, columns, rows)
+    write_table(path, columns, rows)
 
 
 def _calibration(calibration: "Calibration | None") -> dict[str, Any] | None:
@@ -276,12 +276,8 @@ def _write_split(run: "TrainingRun") -> None:
         for row, sample in enumerate(run.data.dataset.samples)
     ]
     rows += [[*_piece(s), s.label, s.group, clip.status.value] for s, clip in run.data.left_out]
-    _write_csv(run.folder / "split.csv", ["path", "start", "end", "label", "group", "split"], rows)
+    write_table(run.folder / "split.csv", ["path", "start", "end", "label", "group", "split"], rows)
 
 
 def _piece(sample: Sample) -> list[object]:
     return [sample.name, sample.start_seconds, sample.end_seconds]
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    write_text_atomically(path, csv_text(columns, rows))

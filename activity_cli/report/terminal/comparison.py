@@ -9,12 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from activity_cli.common.files import write_json, write_text_atomically
+from activity_cli.common.files import write_json
+from activity_cli.common.tables import write_table
 from activity_cli.common.wording import count_of
 from activity_cli.errors import OutputError
 from activity_cli.evaluation.baselines import signed_points
 from activity_cli.evaluation.comparison import Pair, Run
-from activity_cli.report.csv_text import csv_text
 from activity_cli.report.terminal.elements import new_table, printable
 
 _SIGNIFICANT = 0.05
@@ -170,7 +170,7 @@ def write_comparison(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         write_json(path, rows)
     else:
         columns = list(rows[0])
-        write_text_atomically(path, csv_text(columns, [[row[c] for c in columns] for row in rows]))
+        write_table(path, columns, [[row[column] for column in columns] for row in rows])
 
 
 def check_comparison_file(path: Path, *, overwrite: bool) -> None:
