@@ -28,7 +28,7 @@ def compare(
         bool, typer.Option("--speed/--no-speed", help="Measure the time per clip on this machine.")
     ] = True,
     output: Annotated[
-        Path | None, typer.Option(help="File for a row per run: .csv or .json.")
+        Path | None, typer.Option(help="Write one row per run to this .csv or .json file.")
     ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -71,4 +71,4 @@ def compare(
     console = results_console()
     console.print(report_of.show_comparison(read, pairs, settings, width=console.width))
     if output is not None and not quiet:
-        messages_console().print(f"Rows: {output}", style="dim", markup=False)
+        messages_console().print(f"Results: {output}", style="dim", markup=False)

@@ -1,7 +1,7 @@
-"""One colour per label, the same in the terminal, in pictures and drawn into videos.
+"""One colour per label, the same in the terminal, in figures and in videos.
 
-Okabe and Ito's colours, which people with any colour vision tell apart, without their black, and
-with a yellow that shows on white. All of them are readable on white and on near-black.
+The colours of Okabe and Ito, which are distinguishable with any colour vision, without black and
+with a darker yellow. All are readable on white and on near-black.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#0072b2", "#d4c52a")
 _ROUNDS = (0.0, 0.45, -0.35)  # later labels: the same, mixed with so much white, or with black
 UNKNOWN_COLOUR = "#9ca3af"
-"""Grey, for what is no action that the model knows."""
+"""Grey, for rejected clips."""
 
 MOST_COLOURS = len(_COLOURS) * len(_ROUNDS)
 
@@ -17,11 +17,11 @@ MOST_COLOURS = len(_COLOURS) * len(_ROUNDS)
 def label_colours(
     labels: Iterable[str], *, muted: Collection[str] = ("unknown",)
 ) -> dict[str, str]:
-    """A colour as #rrggbb for each label, in their order; after 21 labels they come again.
+    """Return a colour as #rrggbb for each label, in their order; colours repeat after 21 labels.
 
     Args:
         labels: all labels of the model, or where these are many, those that are shown.
-        muted: labels that are grey, and take no colour from the others.
+        muted: labels that are grey.
     """
     colours: dict[str, str] = {}
     for label in dict.fromkeys(labels):
@@ -31,12 +31,9 @@ def label_colours(
 
 
 def timeline_colours(labels: Sequence[str], found: Collection[str]) -> dict[str, str]:
-    """Colours for a model's labels and those found in a video, which differ where they can.
+    """Return colours for the labels of a model and of the segments of a video.
 
-    Args:
-        labels: the model's labels. Where they are more than there are colours, only those that
-            were found have one of their own, and the others are grey.
-        found: the labels of the video's segments.
+    Where there are more labels than colours, labels that do not occur in the video are grey.
     """
     others = [label for label in dict.fromkeys(found) if label not in labels]
     if len(labels) <= MOST_COLOURS:
@@ -46,13 +43,13 @@ def timeline_colours(labels: Sequence[str], found: Collection[str]) -> dict[str,
 
 
 def text_colour_on(colour: str) -> str:
-    """Black or white, whichever is easier to read on a colour."""
+    """Return black or white, whichever has more contrast on a colour."""
     red, green, blue = rgb(colour)
     return "#111827" if 0.299 * red + 0.587 * green + 0.114 * blue > 135 else "#ffffff"
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
-    """Red, green and blue, 0 to 255, of #rrggbb."""
+    """Return red, green and blue, 0 to 255, of #rrggbb."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 

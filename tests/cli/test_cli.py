@@ -83,7 +83,7 @@ def test_predict_one_file_shows_labels_with_bars_and_imports_no_torch(shared: Wo
     assert done.returncode == 0, done.stderr
     for label in LABELS:
         assert re.search(rf"{label} .*\d\.\d%", done.stdout)
-    assert re.search(r"knows: jump, walk, wave", done.stderr)
+    assert re.search(r"can only answer jump, walk or wave", done.stderr)
     assert re.search(r"decoding \d+ ms · CNN \d+ ms · LSTM \d+ ms", done.stderr)
 
 
@@ -138,8 +138,8 @@ def test_every_file_gets_one_row_and_no_score_is_made_up(
     before = (workplace.folder / "out" / "rows.csv").read_bytes()
     again = ("predict", "footage", "gone.mp4", "--model", model, "--output", "out/rows.csv")
     for options, said in (
-        ((), "12 of them done before: 0 to score"),
-        (("--retry-failed",), "8 of them done before: 4 to score"),
+        ((), "12 scored before: 0 to score"),
+        (("--retry-failed",), "8 scored before: 4 to score"),
         (("--overwrite",), "12 files to score"),
     ):
         assert said in workplace.run(*again, *options, code=3).stderr

@@ -67,7 +67,7 @@ def test_segments_say_what_happens_when(
     # The same again has nothing to do, and the files stay; those of others are not touched.
     before = {name: (workplace.folder / name).read_bytes() for name in ("what.csv", "what.srt")}
     again = workplace.run(*predict, "--output", "rows.csv", *files)
-    assert "1 done before" in again.stderr
+    assert "1 scored before" in again.stderr
     assert before == {name: (workplace.folder / name).read_bytes() for name in before}
     (workplace.folder / "notes.txt").write_text("precious")
     refused = workplace.run(

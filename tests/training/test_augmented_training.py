@@ -80,4 +80,4 @@ def test_rows_of_other_views_are_not_mixed(shared: Workplace, workplace: Workpla
 
     workplace.run(*command, "--tta", "2", "--overwrite")
     assert Path(workplace.folder / "rows.csv").read_text() != first
-    assert "1 done before" in workplace.run(*command, "--tta", "2").stderr
+    assert "1 scored before" in workplace.run(*command, "--tta", "2").stderr

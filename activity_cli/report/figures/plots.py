@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves and confusion matrices, as PNG."""
+"""Figures of a run: learning curves and confusion matrices, as PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ _MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
 
 
 def plot_curves(history: Sequence["Epoch"], best_epoch: int, path: Path) -> None:
-    """Loss and accuracy per epoch, for training clips and those held out.
+    """Plot loss and accuracy per epoch, for training and held-out clips.
 
     Raises:
-        OutputError: the picture cannot be written.
+        OutputError: the figure cannot be written.
     """
     figure = new_figure(9, 3.6)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
@@ -51,10 +51,10 @@ def plot_curves(history: Sequence["Epoch"], best_epoch: int, path: Path) -> None
 
 
 def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
-    """The confusion matrix: shade by share of the true label's clips, numbers are clips.
+    """Plot the confusion matrix: shade by share of the true label, numbers are clips.
 
     Raises:
-        OutputError: the picture cannot be written.
+        OutputError: the figure cannot be written.
     """
     labels, counts = evaluation.labels, evaluation.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -78,26 +78,26 @@ def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
     save_figure(figure, path)
 
 
-_PARTS = {"train": "training clips", "val": "clips held out"}
+_PARTS = {"train": "training clips", "val": "held-out clips"}
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of a size in inches."""
-    # Figure without pyplot: no window system is asked for, and nothing stays in memory.
+    """Return an empty figure of a size in inches."""
+    # Without pyplot no window system is needed, and no figure stays in memory.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def tidy(axes: "Axes") -> None:
-    """No frame, a faint grid."""
+    """Remove the frame and draw a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
 def save_figure(figure: "Figure", path: Path, *, trim: bool = True) -> None:
-    """Write a figure as PNG, without its empty margins unless `trim` says otherwise.
+    """Write a figure as PNG, without its empty margins if `trim`.
 
     Raises:
         OutputError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Results -> what a terminal shows. Paths and labels are text, never markup."""
+"""Results of predictions -> what the terminal shows. Paths and labels are text, never markup."""
 
 import os
 from collections import Counter
@@ -33,18 +33,18 @@ _STATUS_STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: 
 
 
 def results_console() -> Console:
-    """The console that results go to. A pipe gets long lines, not wrapped ones."""
+    """Return the console for results. A pipe gets long lines, not wrapped ones."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def messages_console() -> Console:
-    """The console for what is said about the results."""
+    """Return the console for messages about the results."""
     return Console(stderr=True, highlight=False)
 
 
 def show_predictions(results: Sequence[FileResult], *, top_k: int) -> RenderableType:
-    """One video at length, with what happens when if it is a long one; many in a line each."""
+    """Show one video in detail, with its timeline if it is long, or many with a line each."""
     if len(results) > 1:
         return show_results(results)
     result = results[0]
@@ -55,7 +55,7 @@ def show_predictions(results: Sequence[FileResult], *, top_k: int) -> Renderable
 
 
 def show_result(result: FileResult, *, top_k: int) -> RenderableType:
-    """One video: its best labels with bars."""
+    """Show one video: its best labels with bars."""
     if result.prediction is None:
         return _status_line(result)
     facts = f"{result.duration_seconds or 0:.1f} s, {result.num_frames} frames"
@@ -76,7 +76,7 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
 
 
 def show_results(results: Sequence[FileResult]) -> RenderableType:
-    """Many videos: one line each, with names relative to the folder that all are in."""
+    """Show many videos, one line each, with paths relative to their common folder."""
     folder = common_folder([result.path for result in results])
     table = new_table("file", "status", "label", "score", "")
     table.columns[0].overflow = "fold"
@@ -95,45 +95,46 @@ def show_results(results: Sequence[FileResult]) -> RenderableType:
 
 
 def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
-    """Which model spoke and what it knows: without --model a user should not have to guess."""
-    known = ", ".join(description.labels)
+    """Show which model is used and its labels, so that nobody has to guess without --model."""
+    *labels, last = description.labels
+    answers = f"{', '.join(labels)} or {last}" if labels else last
     return Text.assemble(
         ("Model ", "dim"),
         description.name,
-        (f" knows: {known}.", "dim"),
-        (" Your own actions: activity train." if is_default else "", "dim"),
+        (f" can only answer {answers}.", "dim"),
+        (" For other actions: activity train DATA" if is_default else "", "dim"),
     )
 
 
 def describe_plan(num_files: int, num_kept: int) -> str:
-    """What a batch is about to do, in one line."""
+    """Return how many files a batch will score."""
     if not num_kept:
         return f"{num_files} files to score."
-    return f"{num_files} files, {num_kept} of them done before: {num_files - num_kept} to score."
+    return f"{num_files} files, {num_kept} scored before: {num_files - num_kept} to score."
 
 
 def describe_failures(tally: "Tally") -> str:
-    """Failures so far, beside the progress; nothing while there are none."""
+    """Return the failures so far for the progress display, or nothing."""
     return f"{tally.num_without_score} without a score" if tally.num_without_score else ""
 
 
 def describe_long_video(path: Path, done_seconds: float, total_seconds: float) -> str:
-    """How far a long video has come, beside the progress of a batch."""
+    """Return the progress of a long video within a batch."""
     share = f"{done_seconds / total_seconds:.0%}" if total_seconds else f"{done_seconds:.0f} s"
     return f"{printable(path.name)}: {share}"
 
 
 def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
-    """What `--dry-run` says: how many files, how large, of which kinds, and the first few."""
+    """Show what `--dry-run` found: number, size and types of the files, and the first few."""
     sizes = [path.stat().st_size if is_file(path) else 0 for path in paths]
-    endings = Counter(path.suffix.lower() or "no ending" for path in paths)
-    kinds = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+    extensions = Counter(path.suffix.lower() or "no extension" for path in paths)
+    kinds = ", ".join(f"{count} {extension}" for extension, count in extensions.most_common())
     lines = [f"{len(paths)} files, {sum(sizes) / 1e9:.2f} GB: {kinds or 'none'}."]
     lines += [f"  {printable(str(path))}" for path in paths[:5]]
     lines += [f"  ... and {len(paths) - 5} more"] if len(paths) > 5 else []
     if output is not None:
-        goes_on = journal_path(output).exists()
-        lines.append(f"Rows: {output}{' (goes on with the one that is there)' * goes_on}")
+        resumes = " (resumes the existing file)" * journal_path(output).exists()
+        lines.append(f"Results: {output}{resumes}")
     return Text("\n".join(lines))
 
 
@@ -146,21 +147,21 @@ def show_tally(
     num_kept: int = 0,
     num_kept_without_score: int = 0,
 ) -> Text:
-    """The closing lines of a prediction: statuses, first failures, time per stage."""
+    """Show the summary of a prediction: statuses, first failures, time per stage."""
     lines = []
     if num_kept:
-        failed = f", {num_kept_without_score} without a score (--retry-failed does these again)"
-        lines.append(f"{num_kept} done before{failed if num_kept_without_score else ''}.")
+        failed = f", {num_kept_without_score} without a score (to try again: --retry-failed)"
+        lines.append(f"{num_kept} scored before{failed if num_kept_without_score else ''}.")
     num_scored = tally.num_files - tally.num_without_score
     if tally.num_files > 1:
         counts = ", ".join(f"{count} {status}" for status, count in tally.by_status.items())
-        unknown = f" {tally.num_unknown} called unknown." if tally.num_unknown else ""
+        unknown = f" {tally.num_unknown} unknown." if tally.num_unknown else ""
         lines.append(f"{tally.num_files} files: {counts}.{unknown}")
     if output is not None:
         lines += [f"No score: {r.path}: {r.reason}" for r in tally.first_failures]
         if (more := tally.num_without_score - len(tally.first_failures)) > 0:
             lines.append(f"... and {more} more without a score.")
-        lines.append(f"Rows: {output}")
+        lines.append(f"Results: {output}")
     if segment_files:
         names = ", ".join(map(str, segment_files[:3]))
         others = f" and {len(segment_files) - 3} more" * (len(segment_files) > 3)
@@ -171,12 +172,12 @@ def show_tally(
         if num_scored
     )
     each = " each" if tally.num_files > 1 else ""
-    lines.append(f"{per_clip}{each} · {seconds:.1f} s in all" if per_clip else f"{seconds:.1f} s")
+    lines.append(f"{per_clip}{each} · {seconds:.1f} s total" if per_clip else f"{seconds:.1f} s")
     return Text("\n".join(lines), "dim")
 
 
 def show_merged(merged: "Merged", output: Path) -> Text:
-    """What became of a merge: files, rows, doubles, statuses, and what it could not do."""
+    """Show the summary of a merge: files, rows, duplicates, statuses, and what is missing."""
     files = f"{merged.num_files} file{'s' * (merged.num_files != 1)}"
     lines = [f"{merged.num_rows} rows of {files} in {printable(str(output))}."]
     if merged.by_status:
@@ -184,22 +185,24 @@ def show_merged(merged: "Merged", output: Path) -> Text:
         lines.append(f"{counts}.")
     if merged.num_same or merged.num_settled:
         lines.append(
-            f"Doubles left out: {merged.num_same} the same, "
+            f"Duplicate rows removed: {merged.num_same} identical, "
             f"{merged.num_settled} without a score or older."
         )
     if merged.missing_shards:
-        lines.append(f"Without shard {', '.join(merged.missing_shards)}: predict goes on from it.")
+        lines.append(
+            f"Missing shards: {', '.join(merged.missing_shards)}. Run predict to add them."
+        )
     if merged.without_journal:
         names = ", ".join(map(printable, merged.without_journal[:3]))
         more = f" and {len(merged.without_journal) - 3} more" * (len(merged.without_journal) > 3)
-        lines.append(f"No journal beside {names}{more}, so predict cannot go on from it.")
+        lines.append(f"No journal beside {names}{more}: predict cannot resume the merged file.")
     return Text("\n".join(lines), "dim")
 
 
 def show_models(
     models: "Sequence[ModelDescription]", backbones: "Sequence[BackboneListing]"
 ) -> RenderableType:
-    """The shipped models, then the CNNs that a model can be trained on."""
+    """Show the shipped models, then the CNNs that a model can be trained with."""
     shipped = new_table("shipped model", "labels", "frames", "CNN")
     for model in models:
         labels = Text(", ".join(model.labels))
@@ -211,7 +214,7 @@ def show_models(
         here = (
             Text("on this machine", "green")
             if cnn.is_local
-            else Text("fetched on first use", "dim")
+            else Text("downloaded on first use", "dim")
         )
         size = f"{cnn.num_parameters / 1e6:.1f} M", f"{cnn.file_mb:.0f} MB"
         cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", here)
@@ -219,7 +222,7 @@ def show_models(
 
 
 def show_cache(folder: Path, sizes: Mapping[str, int], *, cleared: bool) -> RenderableType:
-    """What lies in the cache, or lay in it until now."""
+    """Show the content of the cache, or what was cleared."""
     table = Table.grid(padding=(0, 2))
     for part, what in (("features", "features of clips"), ("engines", "prepared networks")):
         megabytes = f"{sizes[f'{part}_bytes'] / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""What the terminal's tables are made of."""
+"""Parts of terminal output: tables, bars, times, printable text."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def bar(share: float, cells: int = _BAR_CELLS) -> str:
-    """A horizontal bar for a share between 0 and 1, to an eighth of a cell."""
+    """Return a horizontal bar for a share between 0 and 1, to an eighth of a cell."""
     eighths = round(min(max(share, 0.0), 1.0) * cells * 8)
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()).ljust(cells)
 
@@ -28,7 +28,7 @@ def new_table(*columns: str, right: slice | None = None) -> Table:
 
 
 def clock(seconds: float, *, tenths: bool = True) -> str:
-    """A time in a video: 0:12.4, and from one hour on 1:02:03."""
+    """Return a time in a video: 0:12.4, and from one hour on 1:02:03."""
     if round(seconds, 1) >= 3600:
         minutes, whole = divmod(round(seconds), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{whole:02}"
@@ -39,7 +39,7 @@ def clock(seconds: float, *, tenths: bool = True) -> str:
 
 
 def common_folder(paths: Sequence[str]) -> str:
-    """The folder that all paths are in, if naming it once makes them shorter."""
+    """Return the common folder of all paths, or an empty string."""
     try:
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
     except ValueError:  # some are absolute, some are not
@@ -48,12 +48,12 @@ def common_folder(paths: Sequence[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """A path or label as it can be printed: what is no text, or would move the cursor, escaped."""
+    """Return a path or label with characters escaped that are not printable."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def describe_seconds(seconds: float) -> str:
-    """A duration as people say it: 40 s, 12 min, 3 h 5 min."""
+    """Return a duration for people: 40 s, 12 min, 3 h 5 min."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
