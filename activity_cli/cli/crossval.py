@@ -68,7 +68,7 @@ def crossval(
     from activity_cli.model.folder import MODEL_SUBFOLDER
     from activity_cli.report.assembly import crossval_report
     from activity_cli.report.html.page import write_report
-    from activity_cli.report.run_folder import crossval_metrics, write_crossval, write_ensemble_card
+    from activity_cli.report.run_folder import crossval_metrics, write_card, write_evaluation
     from activity_cli.report.terminal.console import results_console
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_crossval
     from activity_cli.training.crossval import run_crossval
@@ -99,9 +99,15 @@ def crossval(
         )
     text = settings_text(context)
     content = crossval_report(run, command=this_command(), settings=tomllib.loads(text))
-    metrics = {**crossval_metrics(run, command=this_command()), **content.findings.to_json()}
+    metrics = crossval_metrics(run, content)
     if output is not None:
-        write_crossval(run, output, metrics, settings=text)
+        write_evaluation(
+            output,
+            content,
+            metrics,
+            settings=text,
+            folds=[run.folds.names[index] for index in run.folds.index],
+        )
         write_report(content, output / REPORT_FILE, decoders=machine.decoders())
         if ensemble:
             model = save_ensemble(
@@ -111,8 +117,8 @@ def crossval(
                 network=network,
                 settings=training,
             )
-            write_ensemble_card(model, run, command=metrics["command"])
+            write_card(model, content, model.description.metrics["measured_on"])
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_crossval(run, content.findings, output, has_model=ensemble))
+        results_console().print(show_crossval(run, content, output, has_model=ensemble))

@@ -43,7 +43,7 @@ def evaluate(
     from activity_cli.predict.rejection import with_rejection
     from activity_cli.report.assembly import measurement_report
     from activity_cli.report.html.page import write_report
-    from activity_cli.report.run_folder import measurement_metrics, write_measurement
+    from activity_cli.report.run_folder import measurement_metrics, write_evaluation
     from activity_cli.report.terminal.console import results_console
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_measurement
 
@@ -71,16 +71,13 @@ def evaluate(
         orders=probe.scores() if probe else None,
         command=this_command(),
     )
-    metrics = {
-        **measurement_metrics(measurement, command=this_command()),
-        **content.findings.to_json(),
-    }
+    metrics = measurement_metrics(measurement, content)
     if output is not None:
-        write_measurement(measurement, output, metrics)
+        write_evaluation(output, content, metrics)
         write_report(content, output / REPORT_FILE, decoders=machine.decoders())
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_measurement(measurement, content.findings, output))
+        results_console().print(show_measurement(measurement, content, output))
     if measurement.left_out:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

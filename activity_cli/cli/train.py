@@ -168,16 +168,12 @@ def train(
             if not team.is_main:
                 return
             run = keep(learned, folder)
-            command = this_command()
             text = settings_text(context)
-            content = training_report(run, command=command, settings=tomllib.loads(text))
-            metrics = {
-                **training_metrics(run, command=command),
-                **content.findings.to_json(),
-            }
-            write_training_run(run, metrics, command=command, settings=text)
+            content = training_report(run, command=this_command(), settings=tomllib.loads(text))
+            metrics = training_metrics(run, content)
+            write_training_run(run, content, metrics, text)
             write_report(content, folder / REPORT_FILE, decoders=machine.decoders())
-    _print(metrics if json else show_training(run))
+    _print(metrics if json else show_training(run, content))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.wording import describe_parts
-from activity_cli.data.dataset import Dataset, sample_groups
+from activity_cli.data.dataset import Dataset, Sample, sample_groups
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
 from activity_cli.model.frame_order_ablation import OrderScores
 from activity_cli.model.metrics import Evaluation
@@ -24,10 +24,11 @@ from activity_cli.report.metadata import (
     speed_of_clips,
     speed_of_run,
 )
-from activity_cli.types import UNKNOWN
+from activity_cli.types import UNKNOWN, FileResult, Status
 
 if TYPE_CHECKING:  # these import torch, which an evaluation does not need
     from activity_cli.evaluation.measurement import Measurement
+    from activity_cli.features.extraction import ExtractedClip
     from activity_cli.features.labelled import LabelledFeatures
     from activity_cli.features.pictures import LabelledPictures
     from activity_cli.training.crossval import CrossvalRun
@@ -220,5 +221,7 @@ def _predictions(
     )
 
 
-def _left_out(pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, ...]:
-    return tuple((sample.name, clip.status, clip.reason) for sample, clip in pairs)
+def _left_out(
+    pairs: "Sequence[tuple[Sample, ExtractedClip | FileResult]]",
+) -> tuple[tuple[Sample, Status, str], ...]:
+    return tuple((sample, clip.status, clip.reason) for sample, clip in pairs)

@@ -58,8 +58,8 @@ class Predictions:
     """(N, C)"""
     targets: NDArray[np.int64]
     """(N,)"""
-    left_out: tuple[tuple[str, Status, str], ...]
-    """Name, status and reason of each clip that could not be decoded."""
+    left_out: tuple[tuple[Sample, Status, str], ...]
+    """The clips that could not be decoded, with status and reason."""
     evaluation: Evaluation
     orders: OrderScores | None = None
     """The frame-order ablation; None where it was not measured."""

@@ -3,19 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from activity_cli.common.files import write_json, write_text_atomically
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import write_table
 from activity_cli.data.dataset import Sample
+from activity_cli.evaluation.comparison import METRICS_FILE, PREDICTIONS_FILE, SPLIT_FILE
 from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE
+from activity_cli.report.data import Predictions, ReportData
 from activity_cli.report.figures.plots import plot_confusion, plot_curves
 from activity_cli.report.model_card import held_out_results, write_model_card
-from activity_cli.types import Status
 
 if TYPE_CHECKING:
     from activity_cli.evaluation.measurement import Measurement
@@ -27,18 +25,6 @@ if TYPE_CHECKING:
 _SCORE_DIGITS = 6
 
 
-class Outcome(Protocol):
-    """The status of a clip, from whichever stage."""
-
-    @property
-    def status(self) -> Status:
-        """Return the status."""
-
-    @property
-    def reason(self) -> str:
-        """Return why the status is not ok."""
-
-
 def begin_run(folder: Path, settings: str) -> None:
     """Write the settings of a run that begins, so that it can be resumed.
 
@@ -48,49 +34,7 @@ def begin_run(folder: Path, settings: str) -> None:
     write_text_atomically(folder / SETTINGS_FILE, settings)
 
 
-def write_training_run(
-    run: "TrainingRun", metrics: Mapping[str, Any], *, command: str, settings: str
-) -> None:
-    """Write all files of a run folder but the model.
-
-    These are metrics.json, settings.toml, history.csv, split.csv, predictions.csv of the held-out
-    clips and curves.png; in the model folder the model card and confusion.png.
-
-    Args:
-        run: the finished training.
-        metrics: content of metrics.json.
-        command: as the user typed it.
-        settings: all settings as TOML.
-
-    Raises:
-        OutputError: a file cannot be written; the model itself is already saved.
-    """
-    folder, description = run.folder, run.model.description
-    write_json(folder / "metrics.json", metrics)
-    write_text_atomically(folder / SETTINGS_FILE, settings)
-    columns = [field.name for field in fields(run.fitted.history[0])]
-    rows = [asdict(epoch) for epoch in run.fitted.history]
-    write_table(folder / "history.csv", columns, [[row[c] for c in columns] for row in rows])
-    _write_split(run)
-    samples = [run.data.dataset.samples[row] for row in run.measured_rows]
-    clips = [run.data.clips[row] for row in run.measured_rows]
-    write_predictions(
-        folder / "predictions.csv",
-        samples,
-        clips,
-        run.scores,
-        run.evaluation.labels,
-        left_out=run.data.left_out,
-    )
-    plot_curves(run.fitted.history, run.fitted.best_epoch, folder / "curves.png")
-    title = f"{description.name}: {run.evaluation.num_clips} {run.measured_on} clips"
-    plot_confusion(run.evaluation, run.model.folder / CONFUSION_FILE, title=title)
-    results = held_out_results(run.evaluation, run.measured_on)
-    card = write_model_card(description, results=results, command=command)
-    write_text_atomically(run.model.folder / CARD_FILE, card)
-
-
-def training_metrics(run: "TrainingRun", *, command: str) -> dict[str, Any]:
+def training_metrics(run: "TrainingRun", content: ReportData) -> dict[str, Any]:
     """Return the content of a training run's metrics.json, which `--json` prints as well."""
     return {
         "measured_on": run.measured_on,
@@ -103,17 +47,26 @@ def training_metrics(run: "TrainingRun", *, command: str) -> dict[str, Any]:
         "num_left_out": len(run.data.left_out),
         "seconds": {stage: round(seconds, 2) for stage, seconds in run.stage_seconds.items()},
         "leakage": run.leakage.to_json() if run.leakage else None,
-        "command": command,
+        "command": content.command,
         "run": str(run.folder),
+        **content.findings.to_json(),
     }
 
 
-def crossval_metrics(run: "CrossvalRun", *, command: str) -> dict[str, Any]:
+def crossval_metrics(run: "CrossvalRun", content: ReportData) -> dict[str, Any]:
     """Return the content of a cross-validation's metrics.json, which `--json` prints as well."""
+    background = None
+    if run.background is not None:
+        missed, false_alarms = run.result.evaluation.event_errors(run.background)
+        background = {
+            "label": run.background,
+            "missed": round(missed, 4),
+            "false_alarms": round(false_alarms, 4),
+        }
     return {
         **run.result.evaluation.to_json(),
         "calibration": _calibration(run.result.calibration),
-        "background": _background_metrics(run),
+        "background": background,
         "folds": [asdict(fold) for fold in run.result.folds],
         "folds_by": run.folds.by,
         "leakage": run.leakage.to_json(),
@@ -121,151 +74,134 @@ def crossval_metrics(run: "CrossvalRun", *, command: str) -> dict[str, Any]:
         "heads": {name: result.evaluation.to_json() for name, result in run.rounds.items()},
         "hard_pairs": [asdict(pair) for pair in run.hard_pairs],
         "seconds": {**run.data.stage_seconds, "training": run.result.seconds},
-        "command": command,
+        "command": content.command,
+        **content.findings.to_json(),
     }
 
 
-def write_crossval(
-    run: "CrossvalRun", folder: Path, metrics: Mapping[str, Any], *, settings: str
+def measurement_metrics(measurement: "Measurement", content: ReportData) -> dict[str, Any]:
+    """Return the content of an evaluation's metrics.json, which `--json` prints as well."""
+    rejected, accuracy = measurement.rejected, measurement.accuracy_of_accepted
+    return {
+        **measurement.evaluation.to_json(),
+        "model": measurement.description.name,
+        "rejected": None
+        if rejected is None
+        else {
+            "num_clips": int(rejected.sum()),
+            "share": round(float(rejected.mean()), 4),
+            "accuracy_of_others": None if accuracy is None else round(accuracy, 4),
+        },
+        "num_left_out": len(measurement.left_out),
+        "command": content.command,
+        **content.findings.to_json(),
+    }
+
+
+def write_training_run(
+    run: "TrainingRun", content: ReportData, metrics: Mapping[str, Any], settings: str
 ) -> None:
-    """Write metrics.json, settings.toml, predictions.csv (out of fold) and confusion.png.
+    """Write the files of a training run but its model and report.html.
 
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    write_json(folder / "metrics.json", metrics)
-    write_text_atomically(folder / SETTINGS_FILE, settings)
-    write_predictions(
-        folder / "predictions.csv",
-        run.data.dataset.samples,
-        run.data.clips,
-        run.result.scores,
-        run.data.dataset.labels,
-        left_out=run.data.left_out,
-        folds=[run.folds.names[index] for index in run.folds.index],
-    )
-    title = f"{run.data.dataset.root.name}: out of fold, {len(run.folds.names)} folds"
-    plot_confusion(run.result.evaluation, folder / CONFUSION_FILE, title=title)
+    These are metrics.json, settings.toml, history.csv, split.csv, predictions.csv of the held-out
+    clips and curves.png; in the model folder the model card and confusion.png.
 
-
-def write_ensemble_card(model: "Model", run: "CrossvalRun", *, command: str) -> None:
-    """Write the model card and confusion.png of a cross-validation's ensemble.
+    Args:
+        run: the finished training.
+        content: of its report.
+        metrics: content of metrics.json.
+        settings: all settings as TOML.
 
     Raises:
         OutputError: a file cannot be written; the model itself is already saved.
     """
-    description, evaluation = model.description, run.result.evaluation
-    title = f"{description.name}: out of fold, {description.num_members} members"
-    plot_confusion(evaluation, model.folder / CONFUSION_FILE, title=title)
-    results = held_out_results(evaluation, description.metrics["measured_on"])
-    card = write_model_card(description, results=results, command=command)
-    write_text_atomically(model.folder / CARD_FILE, card)
+    folder, history = run.folder, run.fitted.history
+    write_json(folder / METRICS_FILE, metrics)
+    write_text_atomically(folder / SETTINGS_FILE, settings)
+    columns = [field.name for field in fields(history[0])]
+    rows = [[getattr(epoch, column) for column in columns] for epoch in history]
+    write_table(folder / "history.csv", columns, rows)
+    _write_split(run)
+    write_predictions(folder / PREDICTIONS_FILE, content.predictions)
+    plot_curves(history, run.fitted.best_epoch, folder / "curves.png")
+    write_card(run.model, content, run.measured_on)
 
 
-def measurement_metrics(measurement: "Measurement", *, command: str) -> dict[str, Any]:
-    """Return the content of an evaluation's metrics.json, which `--json` prints as well."""
-    return {
-        **measurement.evaluation.to_json(),
-        "model": measurement.description.name,
-        "rejected": _rejection_metrics(measurement),
-        "num_left_out": len(measurement.left_out),
-        "command": command,
-    }
+def write_evaluation(
+    folder: Path,
+    content: ReportData,
+    metrics: Mapping[str, Any],
+    *,
+    settings: str = "",
+    folds: Sequence[str] | None = None,
+) -> None:
+    """Write metrics.json, predictions.csv and confusion.png of an evaluation or cross-validation.
 
-
-def write_measurement(measurement: "Measurement", folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write metrics.json, predictions.csv and confusion.png into the folder.
+    Args:
+        folder: to write to.
+        content: of the report.
+        metrics: content of metrics.json.
+        settings: all settings as TOML; empty for an evaluation.
+        folds: name of the fold that held out each clip.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    write_json(folder / "metrics.json", metrics)
-    write_predictions(
-        folder / "predictions.csv",
-        measurement.samples,
-        measurement.results,
-        measurement.scores,
-        measurement.evaluation.labels,
-        left_out=measurement.left_out,
-        predicted=[result.label or "" for result in measurement.results],
-    )
-    name = measurement.description.name
-    title = f"{name}: {measurement.evaluation.num_clips} clips"
-    plot_confusion(measurement.evaluation, folder / CONFUSION_FILE, title=title)
+    write_json(folder / METRICS_FILE, metrics)
+    if settings:
+        write_text_atomically(folder / SETTINGS_FILE, settings)
+    write_predictions(folder / PREDICTIONS_FILE, content.predictions, folds)
+    plot_confusion(content.predictions.evaluation, folder / CONFUSION_FILE, title=content.subtitle)
+
+
+def write_card(model: "Model", content: ReportData, measured_on: str) -> None:
+    """Write the model card and confusion.png into the model folder.
+
+    Raises:
+        OutputError: a file cannot be written; the model itself is already saved.
+    """
+    evaluation = content.predictions.evaluation
+    title = f"{model.description.name}: {evaluation.num_clips} {measured_on} clips"
+    plot_confusion(evaluation, model.folder / CONFUSION_FILE, title=title)
+    results = held_out_results(evaluation, measured_on)
+    card = write_model_card(model.description, results=results, command=content.command)
+    write_text_atomically(model.folder / CARD_FILE, card)
 
 
 def write_predictions(
-    path: Path,
-    samples: Sequence[Sample],
-    clips: Sequence[Outcome],
-    scores: NDArray[np.float32],
-    labels: Sequence[str],
-    *,
-    left_out: Sequence[tuple[Sample, Outcome]] = (),
-    folds: Sequence[str] | None = None,
-    predicted: Sequence[str] | None = None,
+    path: Path, predictions: Predictions, folds: Sequence[str] | None = None
 ) -> None:
     """Write one row per labelled clip: true label, predicted label, scores; or why it has none.
 
     Args:
         path: the CSV.
-        samples: N clips with scores.
-        clips: their status.
-        scores: (N, C).
-        labels: C names.
-        left_out: clips that could not be decoded.
-        folds: name of the fold that held out each clip.
-        predicted: label of each clip, where it is not always the best one.
+        predictions: of N clips.
+        folds: (N,) name of the fold that held out each clip.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    has_groups = any(clip.sample.group for clip in predictions.clips)
     columns = ["path", "start", "end", "true_label", "label", "score", "status", "reason"]
-    has_groups = any(sample.group for sample in samples)
     columns += ["group"] if has_groups else []
     columns += ["fold"] if folds is not None else []
-    columns += [f"score_{label}" for label in labels]
+    columns += [f"score_{label}" for label in predictions.labels]
     rows: list[list[object]] = []
-    for index, (sample, clip) in enumerate(zip(samples, clips, strict=True)):
-        best = int(scores[index].argmax())
-        label = predicted[index] if predicted is not None else labels[best]
-        row = [*_piece(sample), sample.label, label, round(float(scores[index, best]), 6)]
+    for index, clip in enumerate(predictions.clips):
+        scores = [round(float(score), _SCORE_DIGITS) for score in predictions.scores[index]]
+        row = [*_piece(clip.sample), clip.sample.label, clip.label, max(scores)]
         row += [clip.status.value, clip.reason]
-        row += [sample.group] if has_groups else []
+        row += [clip.sample.group] if has_groups else []
         row += [folds[index]] if folds is not None else []
-        rows.append([*row, *(round(float(score), _SCORE_DIGITS) for score in scores[index])])
-    for sample, clip in left_out:
-        row = [*_piece(sample), sample.label, None, None, clip.status.value, clip.reason]
+        rows.append([*row, *scores])
+    for sample, status, reason in predictions.left_out:
+        row = [*_piece(sample), sample.label, None, None, status.value, reason]
         rows.append(row + [None] * (len(columns) - len(row)))
     write_table(path, columns, rows)
 
 
 def _calibration(calibration: "Calibration | None") -> dict[str, Any] | None:
     return calibration.to_json() if calibration else None
-
-
-def _rejection_metrics(measurement: "Measurement") -> dict[str, Any] | None:
-    """Return how many clips were rejected, and the accuracy on the others."""
-    if measurement.rejected is None:
-        return None
-    accuracy = measurement.accuracy_of_accepted
-    return {
-        "num_clips": int(measurement.rejected.sum()),
-        "share": round(float(measurement.rejected.mean()), 4),
-        "accuracy_of_others": None if accuracy is None else round(accuracy, 4),
-    }
-
-
-def _background_metrics(run: "CrossvalRun") -> dict[str, Any] | None:
-    """Return missed events and false alarms; None without a background label."""
-    if run.background is None:
-        return None
-    missed, false_alarms = run.result.evaluation.event_errors(run.background)
-    return {
-        "label": run.background,
-        "missed": round(missed, 4),
-        "false_alarms": round(false_alarms, 4),
-    }
 
 
 def _write_split(run: "TrainingRun") -> None:
@@ -276,7 +212,8 @@ def _write_split(run: "TrainingRun") -> None:
         for row, sample in enumerate(run.data.dataset.samples)
     ]
     rows += [[*_piece(s), s.label, s.group, clip.status.value] for s, clip in run.data.left_out]
-    write_table(run.folder / "split.csv", ["path", "start", "end", "label", "group", "split"], rows)
+    columns = ["path", "start", "end", "label", "group", "split"]
+    write_table(run.folder / SPLIT_FILE, columns, rows)
 
 
 def _piece(sample: Sample) -> list[object]:

@@ -26,8 +26,7 @@ from activity_cli.model.network import ClipScorer, SequenceClassifier
 from activity_cli.predict.predictor import load_predictor
 from activity_cli.report.assembly import crossval_report
 from activity_cli.report.data import ClipPrediction, Findings, Predictions, ReportData, SplitInfo
-from activity_cli.report.html.page import render_report, write_report
-from activity_cli.report.html.strips import Strip
+from activity_cli.report.html.page import Strip, render_report, write_report
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
 from activity_cli.training.crossval import CrossvalRun, run_crossval
 from activity_cli.types import Status

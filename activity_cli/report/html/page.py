@@ -1,6 +1,8 @@
 """The content of a report -> one HTML file, by Jinja2 templates."""
 
+import base64
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,19 +12,33 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from activity_cli.common.files import write_text_atomically
+from activity_cli.errors import VideoError
 from activity_cli.evaluation.baselines import TITLES, signed_points
 from activity_cli.evaluation.intervals import wilson_estimate
 from activity_cli.report.data import ClipPrediction, Predictions, ReportData
 from activity_cli.report.html.charts import reliability, score_histogram, score_timeline
-from activity_cli.report.html.strips import Strip, confident_errors, least_certain, read_strips
 from activity_cli.report.metadata import machine
 from activity_cli.report.terminal.elements import clock, printable
-from activity_cli.video.decoder_pool import AUTO_DECODERS, Decoders
+from activity_cli.video.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_MAX_CLIPS = 8
+_NUM_FRAMES = 6
+_HEIGHT = 132
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """Frames of a clip, or why there are none."""
+
+    frames: tuple[tuple[str, float], ...] = ()
+    """data: URI of each, and its time in the video in seconds."""
+    shape: float = 4 / 3
+    """Width divided by height."""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,3 +152,50 @@ def _code(text: str) -> Markup:
     parts = [escape(printable(part)) for part in text.split("`")]
     parts[1::2] = [Markup("<code>{}</code>").format(part) for part in parts[1::2]]
     return Markup("").join(parts)
+
+
+def confident_errors(predictions: Predictions) -> list[int]:
+    """Return the positions of the wrong clips with the highest scores."""
+    wrong = np.flatnonzero(~predictions.is_correct)
+    best = predictions.scores[wrong].max(axis=1)
+    found: list[int] = wrong[np.argsort(-best, kind="stable")][:_MAX_CLIPS].tolist()
+    return found
+
+
+def least_certain(predictions: Predictions) -> list[int]:
+    """Return the positions of the clips whose two best scores are closest."""
+    in_order = np.sort(predictions.scores, axis=1)
+    margin = in_order[:, -1] - in_order[:, -2]
+    found: list[int] = np.argsort(margin, kind="stable")[:_MAX_CLIPS].tolist()
+    return found
+
+
+def read_strips(
+    predictions: Predictions, positions: Sequence[int], decoders: Decoders
+) -> Mapping[int, Strip]:
+    """Decode a few frames of the clips at these positions."""
+    wanted = list(dict.fromkeys(positions))
+    if not wanted:
+        return {}
+    clips = [predictions.clips[position] for position in wanted]
+    with DecoderPool(decoders) as pool, ThreadPoolExecutor(decoders.num_workers) as threads:
+        reader = pool.reader()
+        strips = list(threads.map(lambda clip: _read(reader, clip), clips))
+    return dict(zip(wanted, strips, strict=True))
+
+
+def _read(reader: ClipReader, clip: ClipPrediction) -> Strip:
+    from activity_cli.report.overlay.strips import read_jpegs
+
+    share = (np.arange(_NUM_FRAMES) + 0.5) / _NUM_FRAMES
+    times = (clip.start_seconds + share * clip.duration_seconds).tolist()
+    try:
+        files, (width, height) = reader.call(read_jpegs, clip.sample.path, times, height=_HEIGHT)
+    except VideoError as error:
+        return Strip(problem=str(error))
+    images = [f"data:image/jpeg;base64,{base64.b64encode(f.tobytes()).decode()}" for f in files]
+    return Strip(
+        frames=tuple(zip(images, times, strict=True)),
+        # Frames of upright videos would be as high as a page.
+        shape=max(width / height, 4 / 3),
+    )

@@ -17,10 +17,8 @@ from activity_cli.model.metrics import Evaluation
 from activity_cli.report.terminal.elements import new_table
 
 if TYPE_CHECKING:
-    from activity_cli.data.dataset import Sample
     from activity_cli.evaluation.measurement import Measurement
-    from activity_cli.report.data import Findings
-    from activity_cli.report.run_folder import Outcome
+    from activity_cli.report.data import Findings, Predictions, ReportData
     from activity_cli.training.crossval import CrossValidation, CrossvalRun, PairComparison
     from activity_cli.training.run import TrainingRun
 
@@ -109,7 +107,7 @@ def show_heads(
     return Group(table, Text(note, "dim"), hard)
 
 
-def show_training(run: "TrainingRun") -> RenderableType:
+def show_training(run: "TrainingRun", content: "ReportData") -> RenderableType:
     """Show the summary of a training run, down to the next command to type."""
     split, evaluation = run.split, run.evaluation
     parts: list[RenderableType] = [
@@ -122,7 +120,7 @@ def show_training(run: "TrainingRun") -> RenderableType:
             "dim",
         ),
         *(Text(note, "yellow") for note in run.fitted.notes),
-        *_left_out(run.data.left_out),
+        *_left_out(content.predictions),
     ]
     if len(split.train) < _FEW_CLIPS_PER_LABEL * len(evaluation.labels):
         parts.append(Text("Few clips: `activity crossval` tests on all of them.", "yellow"))
@@ -135,7 +133,7 @@ def show_training(run: "TrainingRun") -> RenderableType:
 
 
 def show_crossval(
-    run: "CrossvalRun", findings: "Findings", folder: Path | None, *, has_model: bool = False
+    run: "CrossvalRun", content: "ReportData", folder: Path | None, *, has_model: bool = False
 ) -> RenderableType:
     """Show a cross-validation, and where its ensemble is if it was saved."""
     result = run.result
@@ -149,12 +147,12 @@ def show_crossval(
         ),
         *_background(run),
         show_calibration(result.calibration),
-        *_left_out(run.data.left_out),
+        *_left_out(content.predictions),
     ]
     if run.rounds:
         parts += [Text("\nSimpler heads on the same clips and folds:")]
         parts += [show_heads(run.rounds, run.hard_pairs)]
-    parts.append(show_findings(findings, announced=ANNOUNCED))
+    parts.append(show_findings(content.findings, announced=ANNOUNCED))
     seconds = {**run.data.stage_seconds, "training": result.seconds}
     parts.append(Text("\n" + show_seconds(seconds), "dim"))
     if folder is not None:
@@ -167,7 +165,7 @@ def show_crossval(
 
 
 def show_measurement(
-    measurement: "Measurement", findings: "Findings", folder: Path | None
+    measurement: "Measurement", content: "ReportData", folder: Path | None
 ) -> RenderableType:
     """Show an evaluation."""
     evaluation = measurement.evaluation
@@ -175,8 +173,8 @@ def show_measurement(
         Text(f"{measurement.description.name} on {evaluation.num_clips} clips\n", "dim"),
         show_evaluation(evaluation),
         *_rejected(measurement),
-        *_left_out(measurement.left_out),
-        show_findings(findings),
+        *_left_out(content.predictions),
+        show_findings(content.findings),
     ]
     if folder is not None:
         parts.append(Text(f"Report: {folder / REPORT_FILE}"))
@@ -272,13 +270,13 @@ def _rejected(measurement: "Measurement") -> list[RenderableType]:
     return [Text(f"\nRejected as unknown: {share} ({measurement.rejected.mean():.1%}){others}")]
 
 
-def _left_out(left_out: "Sequence[tuple[Sample, Outcome]]") -> list[RenderableType]:
+def _left_out(predictions: "Predictions") -> list[RenderableType]:
     """Show the clips that could not be decoded."""
+    left_out, count = predictions.left_out, len(predictions.left_out)
     if not left_out:
         return []
-    count = len(left_out)
     lines = [f"{count_of(count, 'clip')} could not be decoded and took no part:"]
-    lines += [f"  {s.name}: {clip.status}, {clip.reason}" for s, clip in left_out[:_MAX_LEFT_OUT]]
+    lines += [f"  {s.name}: {status}, {why}" for s, status, why in left_out[:_MAX_LEFT_OUT]]
     if count > _MAX_LEFT_OUT:
         lines.append(f"  and {count - _MAX_LEFT_OUT} more in the CSV files")
     return [Text("\n".join(lines), "yellow")]
