@@ -4,6 +4,7 @@ Nothing heavy is imported before a model is loaded, and no torch where OpenVINO 
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -107,23 +108,20 @@ def load_model(
         ActivityError: there is no such model, or it cannot be computed here as asked; `message`
             says why and `hint` what to do.
     """
-    from activity_cli.common.paths import default_cache_dir
-    from activity_cli.features.engines.choice import choose_engine
+    from activity_cli.predict.config import PredictConfig, WindowConfig
     from activity_cli.predict.predictor import load_predictor
-    from activity_cli.predict.sliding import Sliding
-    from activity_cli.video.decoder_pool import Decoders
+    from activity_cli.video.decoder_pool import AUTO_DECODERS
 
-    sliding = Sliding(window_seconds=window_seconds, stride_seconds=stride_seconds)
-    is_free = (engine, device, precision) == ("auto", "auto", "auto")
-    own = {} if workers is None else {"num_workers": workers}
-    return ActionModel(
-        load_predictor(
-            model if isinstance(model, str) else Path(model),
-            cache_dir=Path(cache_dir) if cache_dir is not None else default_cache_dir(),
-            engine=None if is_free else choose_engine(engine, device=device, precision=precision),
-            remember=remember,
-            decoders=Decoders(**own, timeout_seconds=timeout_seconds),
-            sliding=None if whole else sliding,
-            test_views=test_views,
-        )
+    decoders = replace(AUTO_DECODERS, timeout_seconds=timeout_seconds)
+    windows = WindowConfig(window_seconds=window_seconds, stride_seconds=stride_seconds)
+    config = PredictConfig(
+        cache_dir=None if cache_dir is None else Path(cache_dir),
+        use_cache=remember,
+        engine=engine,
+        device=device,
+        precision=precision,
+        decoders=decoders if workers is None else replace(decoders, num_workers=workers),
+        windows=None if whole else windows,
+        tta=test_views,
     )
+    return ActionModel(load_predictor(model if isinstance(model, str) else Path(model), config))

@@ -1,5 +1,7 @@
-"""Who has which file open, from /proc."""
+"""Who has which file open, and worker processes, from /proc."""
 
+import os
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,20 @@ def process_that_reads(video: str, seconds: float = 60) -> int:
             if path.name == video:
                 return pid
     raise AssertionError(f"nobody opened {video}")
+
+
+def limit_memory_of_workers(more_bytes: int) -> None:
+    """Let each worker process of this process allocate only so much more than it has now."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (folder / "cmdline").read_text()
+            pages = int((folder / "statm").read_text().split()[0])
+        except OSError:  # it has ended
+            continue
+        if parent == os.getpid() and "activity_cli" in command:
+            limit = pages * resource.getpagesize() + more_bytes
+            resource.prlimit(int(folder.name), resource.RLIMIT_AS, (limit, limit))
 
 
 def _open_files() -> Iterator[tuple[int, Path]]:

@@ -52,6 +52,7 @@ def check(
     from activity_cli.data.inspection.checks import FileCheck
     from activity_cli.data.inspection.inventory import take_inventory
     from activity_cli.data.inspection.survey import survey
+    from activity_cli.predict.results.rows import write_rows
     from activity_cli.report import check_rows
     from activity_cli.report.terminal.check import describe_failures, show_survey
     from activity_cli.report.terminal.console import messages_console, results_console
@@ -84,7 +85,7 @@ def check(
     else:
         results_console().print(show_survey(found))
     if output is not None:  # last: a full disk must not cost the report
-        check_rows.write_rows(output, check_rows.make_rows(found), overwrite=overwrite)
+        write_rows(output, check_rows.COLUMNS, check_rows.make_rows(found))
         if not quiet:
             messages_console().print(f"Rows: {output}", style="dim", markup=False)
     if stop.is_set():

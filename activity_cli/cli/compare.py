@@ -55,9 +55,7 @@ def compare(
         from activity_cli.evaluation.measurement import ms_per_clip
 
         with progress_report(quiet=quiet) as report:
-            times = ms_per_clip(
-                models, machine.choose_engine(), cache_dir=machine.cache, on_prepare=report.note
-            )
+            times = ms_per_clip(models, machine.predict_config(report.note))
         read = [
             replace(run, ms_per_clip=times.get(run.model)) if run.model else run for run in read
         ]

@@ -1,6 +1,7 @@
 """`activity evaluate`: measure a model on labelled clips."""
 
 import json as jsonlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -51,14 +52,7 @@ def evaluate(
     if output is not None:
         new_folder(output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report:
-        predictor = load_predictor(
-            model,
-            cache_dir=machine.cache,
-            engine=machine.asked_engine(),
-            decoders=machine.decoders(),
-            test_views=tta,
-            on_prepare=report.note,
-        )
+        predictor = load_predictor(model, replace(machine.predict_config(report.note), tta=tta))
         probe = probe_order(predictor, model)
         judging = with_rejection(predictor, reject, on_rule=report.note)
         measurement = evaluate_model(

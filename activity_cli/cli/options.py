@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +15,8 @@ from activity_cli.setting_fields import setting
 
 if TYPE_CHECKING:
     from activity_cli.features.engines.choice import Engine
+    from activity_cli.features.engines.protocol import OnPrepare
+    from activity_cli.predict.config import PredictConfig
     from activity_cli.video.decoder_pool import Decoders
 
 __all__ = ["with_option_groups"]
@@ -91,14 +93,17 @@ class EngineOptions:
 
         return choose_engine(self.engine, device=self.device, precision=self.precision)
 
-    def asked_engine(self) -> "Engine | None":
-        """Return the engine to use, or None where all of its options are automatic.
+    def predict_config(self, on_prepare: "OnPrepare") -> "PredictConfig":
+        """Return how a model is run here; further settings by `dataclasses.replace`."""
+        from activity_cli.predict.config import PredictConfig
 
-        Raises:
-            SettingsError: as `choose_engine`.
-        """
-        asked = (self.engine, self.device, self.precision)
-        return None if set(asked) == {"auto"} else self.choose_engine()
+        return PredictConfig(
+            cache_dir=self.cache_dir,
+            engine=self.engine,
+            device=self.device,
+            precision=self.precision,
+            on_prepare=on_prepare,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,10 @@ class MachineOptions(EngineOptions):
     """Decoder threads per video."""
     timeout: float | None = setting(None, derived="600, and 4 per MB")
     """Seconds that the decoding of one file may take."""
+
+    def predict_config(self, on_prepare: "OnPrepare") -> "PredictConfig":
+        """Return how a model is run here, and how videos are decoded for it."""
+        return replace(super().predict_config(on_prepare), decoders=self.decoders())
 
     def decoders(self, *, num_cores: int | None = None) -> "Decoders":
         """Return how videos are decoded.

@@ -3,6 +3,7 @@
 import json as jsonlib
 import time
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,11 +60,11 @@ def predict(
     again to resume: only new, changed or unfinished files are scored. Put two dashes before a name
     that begins with a dash: activity predict -- -odd.mp4
     """
-    from activity_cli.predict.batch import score_files
-    from activity_cli.predict.predictor import Tally
+    from activity_cli.predict.batch import Tally, score_files
     from activity_cli.predict.rejection import with_rejection
-    from activity_cli.predict.results.result_file import RowSchema, open_results
-    from activity_cli.predict.results.segment_outputs import SegmentOutputs, video_segments
+    from activity_cli.predict.results.result_file import open_results
+    from activity_cli.predict.results.rows import RowSchema
+    from activity_cli.predict.results.segment_files import SegmentOutputs, video_segments
     from activity_cli.report.overlay.outputs import PictureMaker
     from activity_cli.report.terminal import console
     from activity_cli.video.sources import find_sources
@@ -85,27 +86,29 @@ def predict(
         closing(
             cluster.load_predictor(
                 model,
+                replace(
+                    machine.predict_config(report.note),
+                    windows=windows.window_config(_watch_seconds(report, is_alone=len(paths) == 1)),
+                    tta=tta,
+                    use_cache=not no_cache,
+                ),
                 machine,
-                sliding=windows.sliding(_watch_seconds(report, is_alone=len(paths) == 1)),
-                tta=tta,
-                remember=not no_cache,
                 verify_content=batch.verify_content,
-                on_prepare=report.note,
             )
         ) as scoring,
     ):
         predictor = with_rejection(scoring, reject, on_rule=report.note)
         description = predictor.description
-        shape = RowSchema(top_k=top_k, labels=description.labels if all_scores else ())
+        schema = RowSchema(top_k=top_k, labels=description.labels if all_scores else ())
         pictures = PictureMaker(wishes, paths, model=description.name)
 
         with (
             open_results(
                 output,
                 paths,
-                shape,
+                schema,
                 provenance={**predictor.provenance, **batch.provenance},
-                going_on=batch.going_on(overwrite=overwrite),
+                policy=batch.resume_policy(overwrite=overwrite),
                 outputs=segment_files.files,
             )
             if output
@@ -126,7 +129,7 @@ def predict(
             ):
                 tally.add(result)
                 if json:
-                    typer.echo(jsonlib.dumps(shape.row(result) | _segments_of(result)))
+                    typer.echo(jsonlib.dumps(schema.row(result) | _segments_of(result)))
                 elif results is None:
                     shown.append(result)
                 if results is None and (video := video_segments(result)):

@@ -13,10 +13,10 @@ from activity_cli.settings import SegmentSettings
 
 if TYPE_CHECKING:
     from activity_cli.predict.batch import FailureLimit
+    from activity_cli.predict.config import PredictConfig, WindowConfig
     from activity_cli.predict.long_video import OnSeconds
     from activity_cli.predict.predictor import Predictor
     from activity_cli.predict.results.result_file import ResumePolicy
-    from activity_cli.predict.sliding import Sliding
     from activity_cli.report.overlay.outputs import PictureWishes
     from activity_cli.video.sources import Found
 
@@ -59,16 +59,16 @@ class WindowOptions(LengthOptions):
             overwrite=overwrite,
         )
 
-    def sliding(self, on_seconds: "OnSeconds") -> "Sliding | None":
+    def window_config(self, on_seconds: "OnSeconds") -> "WindowConfig | None":
         """Return how windows slide, or None for --whole.
 
         Raises:
             SettingsError: options exclude each other.
         """
-        from activity_cli.predict.sliding import Sliding
+        from activity_cli.predict.config import WindowConfig
 
         if not self.whole:
-            return Sliding(
+            return WindowConfig(
                 window_seconds=self.window,
                 stride_seconds=self.stride,
                 segments=self.segment_settings,
@@ -129,7 +129,7 @@ class BatchOptions:
 
         return {SHARD: str(Shard.parse(self.shard))} if self.shard else {}
 
-    def going_on(self, *, overwrite: bool) -> "ResumePolicy":
+    def resume_policy(self, *, overwrite: bool) -> "ResumePolicy":
         """Return when a file that has a row is scored again."""
         from activity_cli.predict.results.result_file import ResumePolicy
 
@@ -182,13 +182,10 @@ class ClusterOptions:
     def load_predictor(
         self,
         model: str,
+        config: "PredictConfig",
         machine: MachineOptions,
         *,
-        sliding: "Sliding | None",
-        tta: int,
-        remember: bool,
         verify_content: bool,
-        on_prepare: Callable[[str], None],
     ) -> "Predictor":
         """Load a model, ready to score on this machine or on the connected cluster.
 
@@ -198,34 +195,16 @@ class ClusterOptions:
         if self.cluster is None:
             from activity_cli.predict.predictor import load_predictor
 
-            return load_predictor(
-                model,
-                cache_dir=machine.cache,
-                engine=machine.asked_engine(),
-                remember=remember,
-                decoders=machine.decoders(),
-                sliding=sliding,
-                test_views=tta,
-                on_prepare=on_prepare,
-            )
+            return load_predictor(model, config)
         from activity_cli.predict.cluster.driver import ClusterPredictor, Workers
-        from activity_cli.predict.cluster.worker import Recipe
-        from activity_cli.predict.long_video import no_seconds
+        from activity_cli.predict.cluster.worker import WorkerConfig
 
         least, most = 1, None
         if self.cluster_workers is not None:
             least, most = Workers.parse_count(self.cluster_workers)
-        recipe = Recipe(
+        worker = WorkerConfig(
             model=model,
-            engine=machine.engine,
-            device=machine.device,
-            precision=machine.precision,
-            cache_dir=machine.cache_dir.absolute() if machine.cache_dir else None,
-            remember=remember,
-            decoders=machine.decoders(num_cores=self.cpus_per_worker),
-            # Workers do not report how much of a video they have scored.
-            sliding=replace(sliding, on_seconds=no_seconds) if sliding else None,
-            test_views=tta,
+            predict=replace(config, decoders=machine.decoders(num_cores=self.cpus_per_worker)),
             num_threads=self.cpus_per_worker,
             hash_content=verify_content,
         )
@@ -233,4 +212,4 @@ class ClusterOptions:
             num_cpus=self.cpus_per_worker, num_gpus=self.gpus_per_worker, least=least, most=most
         )
         may_grow = self.cluster != "local"
-        return ClusterPredictor(recipe, workers, may_grow=may_grow, on_note=on_prepare)
+        return ClusterPredictor(worker, workers, may_grow=may_grow)

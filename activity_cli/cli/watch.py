@@ -75,12 +75,7 @@ def watch(
     what.check_exists()
     with stop_on_signals() as stop:
         with progress_report(quiet=quiet) as report:
-            loaded = load_live_model(
-                model,
-                cache_dir=engine.cache,
-                engine=engine.asked_engine(),
-                on_prepare=report.note,
-            )
+            loaded = load_live_model(model, engine.predict_config(report.note))
             rule = read_rule(reject, loaded)
             if rule is not None:
                 report.note(f"Called unknown: {rule}.")

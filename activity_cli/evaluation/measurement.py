@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.errors import DataError
-from activity_cli.features.engines.choice import Engine
-from activity_cli.features.engines.protocol import Classifier, Extractor, OnPrepare
+from activity_cli.features.engines.protocol import Classifier, Extractor
 from activity_cli.features.extraction import clip_request
 from activity_cli.model.folder import Model, ModelDescription, load_model
 from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of
 from activity_cli.model.metrics import Evaluation, evaluate_scores
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.model_predictor import ModelPredictor, load_networks
 from activity_cli.predict.predictor import Predictor
 from activity_cli.types import FileResult, OnProgress, no_progress
@@ -118,28 +118,21 @@ def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:
     return probe
 
 
-def ms_per_clip(
-    folders: Sequence[Path], engine: Engine, *, cache_dir: Path, on_prepare: OnPrepare
-) -> Mapping[Path, float]:
+def ms_per_clip(folders: Sequence[Path], config: PredictConfig) -> Mapping[Path, float]:
     """Measure the time of CNN and LSTM for one clip, in milliseconds: the best of several rounds.
 
     The models take turns, so that other load on the machine slows all of them alike.
 
     Args:
         folders: model folders.
-        engine: that computes.
-        cache_dir: for prepared networks.
-        on_prepare: called when a network is prepared.
+        config: how the models are run.
 
     Raises:
         ModelError: a model cannot be read.
         BackboneError: the weights of a CNN are not available.
     """
     models = {folder: load_model(folder) for folder in folders}
-    networks = {
-        folder: load_networks(model, engine, cache_dir=cache_dir, on_prepare=on_prepare)
-        for folder, model in models.items()
-    }
+    networks = {folder: load_networks(model, config) for folder, model in models.items()}
     best = dict.fromkeys(folders, float("inf"))
     for number in range(_TIMING_ROUNDS + 1):
         for folder, model in models.items():

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import WEIGHTS_FILE, find_model, load_model
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.exported.loading import open_exported, read_exported
 from activity_cli.predict.predictor import load_predictor
 from activity_cli.video.clips import read_clip, read_frames
@@ -48,9 +50,12 @@ def main() -> int:
 
 def _score(task: dict[str, Any], engine: Engine | None) -> dict[str, Any]:
     """Scores of all clips, and what a clip costs with everything overlapped."""
-    predictor = load_predictor(
-        task["model"], cache_dir=Path(task["cache_dir"]), engine=engine, remember=False
-    )
+    config = PredictConfig(cache_dir=Path(task["cache_dir"]), use_cache=False)
+    if engine is not None:
+        config = replace(
+            config, engine=engine.name, device=engine.device, precision=engine.precision
+        )
+    predictor = load_predictor(task["model"], config)
     requests = [ClipRequest(path=Path(clip)) for clip in task["clips"]]
     seconds = []
     for _ in range(_ROUNDS if task["measure"] else 1):

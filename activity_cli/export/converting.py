@@ -6,11 +6,11 @@ from typing import Any
 from activity_cli.export import formats
 from activity_cli.export.graphs import ClipNetwork, Graph, graph_of
 from activity_cli.export.joining import join_onnx, join_openvino
+from activity_cli.export.metadata import metadata_texts
 from activity_cli.export.quantize import quantize_onnx, quantize_openvino
 from activity_cli.model.folder import Model
 from activity_cli.predict.exported.loading import SUFFIXES
-from activity_cli.predict.exported.metadata import GraphMetadata
-from activity_cli.predict.exported.signature import Format, Part, Precision
+from activity_cli.predict.exported.metadata import Format, GraphMetadata, Part, Precision
 from activity_cli.types import Images
 
 
@@ -63,7 +63,7 @@ class Converter:
         )
 
     def _write_part(self, part: Part, format: Format, file: Path) -> None:
-        texts = self.metadata(part, format).texts()
+        texts = metadata_texts(self.metadata(part, format))
         match format:
             case "torchscript":
                 formats.write_torchscript(self._graph(part), file, texts)

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from textwrap import dedent
 
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.exported.metadata import DOCUMENT_KEY
-from activity_cli.predict.exported.signature import Format, Part
+from activity_cli.predict.exported.metadata import DOCUMENT_KEY, Format, Part
 from activity_cli.settings import ClipSettings
 from activity_cli.types import frame_roles
 from activity_cli.video.motion import FLOW_GAIN, MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT, STILL

@@ -15,7 +15,7 @@ from activity_cli.export.quantize import pick_images
 from activity_cli.export.readme import write_readme
 from activity_cli.model.folder import Model
 from activity_cli.predict.exported.loading import open_exported, read_exported
-from activity_cli.predict.exported.signature import Format, Precision
+from activity_cli.predict.exported.metadata import Format, Precision
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ClipSettings
 from activity_cli.types import ClipFrames, Images, OnProgress, no_progress

@@ -9,8 +9,7 @@ import torch
 from activity_cli.common.optional_dependencies import import_openvino
 from activity_cli.export.graphs import Graph
 from activity_cli.features.conversion import quiet_jit, to_onnx
-from activity_cli.predict.exported.metadata import DOCUMENT_KEY
-from activity_cli.predict.exported.torch import DOCUMENT_FILE
+from activity_cli.predict.exported.metadata import DOCUMENT_FILE, DOCUMENT_KEY
 
 _LARGEST_HALF = 65504.0
 _FEWEST_HALVED = 256

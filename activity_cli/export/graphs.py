@@ -16,7 +16,7 @@ from activity_cli.features.conversion import export_program, free_sizes, quiet_j
 from activity_cli.model.folder import Model
 from activity_cli.model.network import ClipScorer
 from activity_cli.model.rebuilding import load_scorer
-from activity_cli.predict.exported.signature import Part, Signature, signature_of
+from activity_cli.predict.exported.metadata import Part, Signature, signature_of
 from activity_cli.settings import ClipSettings
 from activity_cli.types import frame_roles
 

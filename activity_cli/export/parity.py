@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from activity_cli.errors import DataError, VideoError
 from activity_cli.predict.exported.loading import ExportedModel, ExportedRunner
-from activity_cli.predict.exported.signature import Format, Precision
+from activity_cli.predict.exported.metadata import Format, Precision
 from activity_cli.settings import ClipSettings
 from activity_cli.types import ClipFrames, FrameRole, frame_roles
 from activity_cli.video.clips import read_frames

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from textwrap import fill
 
 from activity_cli.export.example import RUNTIME_PACKAGES, write_example
+from activity_cli.export.metadata import describe_preprocessing
 from activity_cli.export.parity import Parity
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.exported.metadata import GraphMetadata, describe_preprocessing
-from activity_cli.predict.exported.signature import Part, TensorSpec, signature_of
+from activity_cli.predict.exported.metadata import GraphMetadata, Part, TensorSpec, signature_of
 from activity_cli.settings import ClipSettings
 
 

@@ -2,16 +2,17 @@
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from activity_cli.errors import ActivityError, SettingsError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.predict.predictor import Predictor
 from activity_cli.predict.results.result_file import ResultFile
-from activity_cli.types import FileResult
+from activity_cli.types import FileResult, Status
 
 SHARD = "shard"
 """The name under which a journal says which part of a list its rows are."""
@@ -94,3 +95,35 @@ def score_files(
                 f"{result.path}: {result.reason}",
                 hint="Rows so far are kept. The same command goes on, with --max-failures raised.",
             )
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts results as they come, so that none needs to be kept for the summary."""
+
+    by_status: Counter[Status] = field(default_factory=Counter)
+    stage_seconds: Counter[str] = field(default_factory=Counter)
+    first_failures: list[FileResult] = field(default_factory=list)
+    """The first few files without a score."""
+    num_unknown: int = 0
+    """Files with a score that were called unknown."""
+
+    _MOST_FAILURES: ClassVar[int] = 5
+
+    def add(self, result: FileResult) -> None:
+        """Count one result."""
+        self.by_status[result.status] += 1
+        self.stage_seconds.update(result.stage_seconds)
+        self.num_unknown += bool(result.rejected)
+        if not result.status.has_score and len(self.first_failures) < self._MOST_FAILURES:
+            self.first_failures.append(result)
+
+    @property
+    def num_files(self) -> int:
+        """All results so far."""
+        return self.by_status.total()
+
+    @property
+    def num_without_score(self) -> int:
+        """Results without a prediction."""
+        return sum(n for status, n in self.by_status.items() if not status.has_score)

@@ -1,6 +1,6 @@
-"""An exported model, in the runtime that it was exported for.
+"""An exported model as a predictor, in the runtime that it was exported for.
 
-R is roles of frames, N points in time, T frames per clip, C labels.
+R is frame roles, N timesteps, B windows, T frames per clip, C labels.
 """
 
 import threading
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.features.extraction import ClipRequest, threads_for
 from activity_cli.model.folder import ModelDescription
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.exported.loading import ExportedModel, open_exported
-from activity_cli.predict.file_results import scored, unscored
+from activity_cli.predict.file_results import ResultMaker
 from activity_cli.predict.long_video import Scan
-from activity_cli.predict.sliding import Sliding, make_slider, wanted_segments
 from activity_cli.types import ClipFrames, FileResult, FrameRole, Images, Timesteps, frame_roles
-from activity_cli.video.augmentation import tta_views, views_provenance
 from activity_cli.video.clips import read_views
-from activity_cli.video.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
+from activity_cli.video.decoder_pool import ClipReader, DecoderPool
 from activity_cli.video.pipeline import overlap
 
 
@@ -30,49 +29,36 @@ from activity_cli.video.pipeline import overlap
 class _DecodedRequest:
     request: ClipRequest
     views: tuple[ClipFrames, ...] | VideoError
-    """Or why there are none."""
+    """The views, or why there are none."""
     seconds: float
 
 
 class ExportPredictor:
-    """Scores with an exported model, in the runtime that it was exported for."""
+    """Scores videos with an exported model."""
 
     gives_novelty = False  # its graph gives scores, no features
 
-    def __init__(
-        self,
-        model: ExportedModel,
-        *,
-        decoders: Decoders = AUTO_DECODERS,
-        sliding: Sliding | None = None,
-        test_views: int = 1,
-    ) -> None:
+    def __init__(self, model: ExportedModel, config: PredictConfig) -> None:
         self.description = model.description
-        self._views = tta_views(test_views, self.description.labels)
-        self._slider = make_slider(sliding, self.description, decoders)
-        self.segments = wanted_segments(sliding, self.description)
-        self._pool = DecoderPool(decoders)
+        self._maker = ResultMaker.of(model.description, config)
+        self.segments = self._maker.segments
+        self._pool = DecoderPool(config.decoders)
         self._runner = open_exported(model)
         self._lock = threading.Lock()  # the runner is for one thread at a time
-        self.provenance: Mapping[str, str] = {
-            "model": f"{model.description.name} {model.identity[:16]}",
-            "engine": f"{model.format}-{model.precision}",
-            **(self._slider.provenance if self._slider else {}),
-            **views_provenance(self._views),
-        }
+        self.provenance = self._maker.provenance(
+            model=model.identity, engine=f"{model.format}-{model.precision}"
+        )
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
     ) -> Iterator[FileResult]:
-        """One result per request, in order."""
+        """Yield one result per request, in order."""
         requests, num_threads = threads_for(requests, self._pool.decoders)
         reader = self._pool.reader()
-        max_seconds = self._slider.max_clip_seconds if self._slider else None
+        max_seconds = self._maker.max_clip_seconds
         results = overlap(
             requests,
-            prepare=lambda request: self._decode(
-                request, reader, num_threads, max_seconds=max_seconds
-            ),
+            prepare=lambda request: self._decode(request, reader, num_threads, max_seconds),
             compute=lambda batch: [self._score(clip) for clip in batch],
             size_of=lambda _: 1,
             batch_size=1,
@@ -82,22 +68,18 @@ class ExportPredictor:
         )
         with closing(results):
             for result in results:
-                if isinstance(result, FileResult):
-                    yield result
-                else:
-                    yield self._slide(result)
+                yield result if isinstance(result, FileResult) else self._slide(result)
 
     def close(self) -> None:
-        """End the processes that decode."""
+        """End the worker processes that decode."""
         self._pool.close()
 
     def _decode(
         self,
         request: ClipRequest,
         reader: ClipReader,
-        num_threads: int,
-        *,
-        max_seconds: float | None,
+        num_threads: int = 0,
+        max_seconds: float | None = None,
     ) -> _DecodedRequest:
         started = time.perf_counter()
         views: tuple[ClipFrames, ...] | VideoError
@@ -106,7 +88,7 @@ class ExportPredictor:
                 read_views,
                 request.path,
                 self.description.clip,
-                self._views,
+                self._maker.views,
                 start_seconds=request.start_seconds,
                 end_seconds=request.end_seconds,
                 max_seconds=max_seconds,
@@ -117,11 +99,11 @@ class ExportPredictor:
         return _DecodedRequest(request=request, views=views, seconds=time.perf_counter() - started)
 
     def _score(self, clip: _DecodedRequest) -> FileResult | ClipRequest:
-        """What became of a clip, or the request itself where windows have to slide over it."""
+        """Score a clip; give the request back if the video has to be scored in windows."""
         if isinstance(clip.views, LongVideoError):
             return clip.request
         if isinstance(clip.views, VideoError):
-            return unscored(clip.request, clip.views, self.description)
+            return self._maker.failure(clip.request, clip.views)
         started = time.perf_counter()
         each = [
             self._run({role: stack[None] for role, stack in view.images.items()})  # (1, C)
@@ -129,26 +111,18 @@ class ExportPredictor:
         ]
         scores = np.concatenate(each).mean(axis=0)
         seconds = {"decode": clip.seconds, "network": time.perf_counter() - started}
-        return scored(
-            clip.request,
-            clip.views[0].decoded,
-            scores,
-            self.description,
-            segments=self.segments,
-            stage_seconds=seconds,
+        return self._maker.clip_result(
+            clip.request, clip.views[0].decoded, scores, stage_seconds=seconds
         )
 
     def _slide(self, request: ClipRequest) -> FileResult:
-        """Windows over a long video. The export's CNN sees shared frames once per window."""
-        assert self._slider is not None
         scan = export_scan(self._run, self.description)
-        return self._slider.score(request, scan) or self._whole(request)
-
-    def _whole(self, request: ClipRequest) -> FileResult:
-        """As one clip, however long its header says it is."""
-        result = self._score(self._decode(request, self._pool.reader(), 0, max_seconds=None))
-        assert isinstance(result, FileResult)
-        return result
+        if result := self._maker.long_result(request, scan):
+            return result
+        # Its header promised more than one window, but there is less.
+        whole = self._score(self._decode(request, self._pool.reader()))
+        assert isinstance(whole, FileResult)
+        return whole
 
     def _run(self, images: Mapping[FrameRole, Images]) -> NDArray[np.float32]:
         with self._lock:
@@ -159,7 +133,7 @@ def export_scan(
     run: Callable[[Mapping[FrameRole, Images]], NDArray[np.float32]],
     description: ModelDescription,
 ) -> Scan:
-    """How an export looks at windows. Its CNN sees frames that windows share once per window.
+    """Return how an export reads windows. Its CNN sees shared frames once per window.
 
     Args:
         run: from frames by role, (1, T, H, W, channels) each, to scores (1, C).

@@ -1,6 +1,6 @@
 """A survey -> rows of a file, and one JSON document."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,7 @@ from activity_cli.data.inspection.checks import FileCheck
 from activity_cli.data.inspection.inventory import LABEL
 from activity_cli.data.inspection.survey import FoundDuplicates, Survey
 from activity_cli.errors import OutputError
-from activity_cli.predict.results.result_file import PARQUET, import_parquet, write_parquet
-from activity_cli.predict.results.writers import (
-    SCORE_DIGITS,
-    SECONDS_DIGITS,
-    open_rows,
-    row_format_of,
-)
+from activity_cli.predict.results.rows import SCORE_DIGITS, SECONDS_DIGITS, rows_suffix
 
 COLUMNS = (
     *("path", "status", "reason", "damage", "notes", "codec", "width", "height", "rotation"),
@@ -69,26 +63,11 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         OutputError: the suffix is not known, or the file exists already.
         MissingExtraError: the format needs a package that is not installed.
     """
-    if row_format_of(path, PARQUET) is None:
-        import_parquet()
+    rows_suffix(path)
     if path.exists() and not overwrite:
         raise OutputError(
             f"{path} exists already.", hint="Choose another file, or add --overwrite."
         )
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool) -> None:
-    """Write the rows; the suffix chooses the format.
-
-    Raises:
-        OutputError: the file exists, or it cannot be written.
-    """
-    if row_format_of(path, PARQUET) is None:
-        write_parquet(path, COLUMNS, rows)
-        return
-    with open_rows(path, COLUMNS, overwrite=overwrite) as file:
-        for row in rows:
-            file.write(row)
 
 
 def _facts(check: FileCheck) -> dict[str, Any]:

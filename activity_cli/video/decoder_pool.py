@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from activity_cli.common.closeable import Closeable
-from activity_cli.common.processes.pool import WorkerPool
+from activity_cli.common.processes.pool import PoolClosedError, WorkerPool
 from activity_cli.common.threads import available_cpus
-from activity_cli.errors import SettingsError
+from activity_cli.errors import ActivityError, SettingsError, WorkerCrashError
 from activity_cli.settings import ClipSettings
 from activity_cli.video.clips import read_clip
 from activity_cli.video.resampling import GridChunk, open_grid, read_grid
@@ -109,7 +109,8 @@ class GridSession(Closeable):
         self._timeout_seconds = decoders.timeout_for(path)
         self._workers = WorkerPool(1, imports=[open_grid.__module__])
         try:
-            self.info = self._workers.call_within(
+            self.info = _call(
+                self._workers,
                 self._timeout_seconds,
                 open_grid,
                 path,
@@ -128,7 +129,7 @@ class GridSession(Closeable):
         Raises:
             VideoError: a frame cannot be converted; also as above.
         """
-        return self._workers.call_within(self._timeout_seconds, read_grid, max_points)
+        return _call(self._workers, self._timeout_seconds, read_grid, max_points)
 
     def close(self) -> None:
         """End the worker, whatever it is doing."""
@@ -157,8 +158,35 @@ class ClipReader:
         """
         self._threads.add(threading.get_ident())
         timeout_seconds = self._decoders.timeout_for(path)
-        return self._workers.call_within(timeout_seconds, function, path, *args, **kwargs)
+        return _call(self._workers, timeout_seconds, function, path, *args, **kwargs)
 
     def interrupt(self) -> None:
         """End what this reader's threads are decoding now: their calls raise WorkerCrashError."""
         self._workers.interrupt(self._threads)
+
+
+def _call(
+    workers: WorkerPool,
+    timeout_seconds: float,
+    function: Callable[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run a function that reads one file in a worker.
+
+    Raises:
+        VideoError: as the function; WorkerCrashError also for any error that is not ours, such as
+            `cv2.error` or MemoryError, so that a bad file gets a row and never ends a batch.
+    """
+    try:
+        return workers.call_within(timeout_seconds, function, *args, **kwargs)
+    except (ActivityError, PoolClosedError):
+        raise
+    except Exception as error:
+        # A cv2.error keeps its message apart from the place in OpenCV's source code.
+        reason = " ".join(str(getattr(error, "err", error)).split()) or "no further details"
+        raise WorkerCrashError(
+            f"Decoding failed with {type(error).__name__}: {reason.rstrip('.')}.",
+            hint="The file may be damaged: convert it, for instance with ffmpeg.",
+        ) from error

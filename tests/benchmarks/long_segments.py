@@ -23,11 +23,10 @@ from typing import cast
 import cv2
 import numpy as np
 
-from activity_cli.common.paths import default_cache_dir
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
+from activity_cli.predict.config import PredictConfig, WindowConfig
 from activity_cli.predict.predictor import load_predictor
-from activity_cli.predict.sliding import Sliding
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment
 from activity_cli.video.capture import Frame
@@ -168,8 +167,8 @@ def find(
     description = load_model(model).description
     seconds = description.data["clip_seconds"]
     window = choose_windows(description.clip.num_frames, seconds).window_seconds
-    sliding = Sliding(stride_seconds=stride_share * window, segments=settings)
-    predictor = load_predictor(model, cache_dir=default_cache_dir(), sliding=sliding)
+    windows = WindowConfig(stride_seconds=stride_share * window, segments=settings)
+    predictor = load_predictor(model, PredictConfig(windows=windows))
     [result] = predictor.predict([ClipRequest(path=video)])
     predictor.close()
     return result.segments

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from activity_cli.common.optional_dependencies import import_torchvision
-from activity_cli.common.paths import default_cache_dir
 from activity_cli.features.engines.choice import find_gpu
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.features.lite0 import EfficientNetLite0
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.predictor import load_predictor
 from activity_cli.settings import DEFAULT_MODEL
 from tests.benchmarks.throughput import pick
@@ -65,7 +65,7 @@ def main() -> None:
     clips = pick(arguments.clips, arguments.count)
 
     peers = make_peers()
-    predictor = load_predictor(DEFAULT_MODEL, cache_dir=default_cache_dir(), remember=False)
+    predictor = load_predictor(DEFAULT_MODEL, PredictConfig(use_cache=False))
     for name, peer in peers.items():  # the first call of anything is slower
         assert peer(clips[0]).numel() > 0, name
     list(predictor.predict([ClipRequest(path=clips[0])]))

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -17,13 +18,13 @@ from activity_cli.errors import ExportError, ModelError
 from activity_cli.export import exporting
 from activity_cli.export.exporting import export_model
 from activity_cli.features.backbones import find_backbone
-from activity_cli.features.engines.choice import Engine
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.encoding import measure_features
 from activity_cli.model.folder import Model, ModelDescription, load_model, save_model
 from activity_cli.model.network import SequenceClassifier
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.exported.loading import ExportedModel, read_exported
-from activity_cli.predict.exported.signature import Format, Precision
+from activity_cli.predict.exported.metadata import Format, Precision
 from activity_cli.predict.predictor import load_predictor
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ALL_STREAMS, ClipSettings, NetworkSettings
@@ -77,11 +78,11 @@ def exports(lively: Model, clips: Path, tmp_path_factory: pytest.TempPathFactory
 def scores_of(name: Path | str, clips: Path, tmp_path: Path, *, test_views: int = 1) -> np.ndarray:
     """(N, C) as `predict` gives them; a model folder is computed in torch."""
     path = Path(name)
-    engine = Engine(name="torch", device="cpu", precision="fp32")
+    config = PredictConfig(cache_dir=tmp_path, tta=test_views)
     is_model = isinstance(name, str) or (path / "model.json").exists()
-    predictor = load_predictor(
-        name, cache_dir=tmp_path, engine=engine if is_model else None, test_views=test_views
-    )
+    if is_model:
+        config = replace(config, engine="torch", device="cpu", precision="fp32")
+    predictor = load_predictor(name, config)
     requests = [ClipRequest(path=path) for path in sorted(clips.rglob("*.mp4"))]
     results = list(predictor.predict(requests))
     return np.stack([result.prediction.scores for result in results if result.prediction])
@@ -206,9 +207,10 @@ RUN_WITHOUT_TORCH = """
 import sys
 from pathlib import Path
 from activity_cli.features.extraction import ClipRequest
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.predictor import load_predictor
 
-predictor = load_predictor(sys.argv[1], cache_dir=Path("unused"))
+predictor = load_predictor(sys.argv[1], PredictConfig(cache_dir=Path("unused")))
 [result] = predictor.predict([ClipRequest(path=Path(sys.argv[2]))])
 print(result.prediction.label, predictor.description.name, "torch" in sys.modules)
 """

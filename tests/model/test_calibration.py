@@ -31,9 +31,10 @@ from activity_cli.model.calibration import (
 from activity_cli.model.folder import FAMILIAR_FILE, MODEL_FILE, Model, ModelDescription, load_model
 from activity_cli.model.ood import learn_familiarity
 from activity_cli.model.rebuilding import load_scorer
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.predictor import Predictor, load_predictor
 from activity_cli.predict.rejection import decide, is_event, read_rule, with_rejection
-from activity_cli.predict.results.writers import result_row
+from activity_cli.predict.results.rows import RowSchema
 from activity_cli.settings import (
     DEFAULT_MODEL,
     ClipSettings,
@@ -277,10 +278,14 @@ def test_every_engine_applies_the_temperature(
     assert np.abs(expected - given[plain.identity]).max() > 0.01
 
 
+def config_of(place: Path) -> PredictConfig:
+    return PredictConfig(cache_dir=place / "cache", engine="openvino", precision="fp32")
+
+
 @pytest.fixture(scope="module")
 def predictor(trained: Model, place: Path) -> Predictor:
     """The trained model, ready."""
-    return load_predictor(trained.folder, cache_dir=place / "cache", engine=ENGINE)
+    return load_predictor(trained.folder, config_of(place))
 
 
 def test_rejecting_keeps_scores_and_statuses_and_says_why(
@@ -296,7 +301,7 @@ def test_rejecting_keeps_scores_and_statuses_and_says_why(
 
     results = list(judged.predict(requests))
 
-    row, before = result_row(results[0], 3), result_row(plain[0], 3)
+    row, before = RowSchema().row(results[0]), RowSchema().row(plain[0])
     assert before["label"] in LABELS
     assert row["label"] == "unknown"
     assert f"nearest: {before['label']}" in row["reason"]
@@ -328,7 +333,7 @@ def test_evaluating_with_rejection_measures_those_that_are_left(
 
 def test_the_shipped_model_knows_what_it_does_not_know(place: Path) -> None:
     # Noise is like no surveillance video, whatever its score.
-    shipped = load_predictor(DEFAULT_MODEL, cache_dir=place / "cache", engine=ENGINE)
+    shipped = load_predictor(DEFAULT_MODEL, config_of(place))
     noise = write_video(place / "noise.mp4", noise_pictures(20, (96, 72)), 10)
 
     (result,) = with_rejection(shipped, "auto").predict([ClipRequest(path=noise)])
@@ -347,7 +352,7 @@ def test_a_folder_of_before_calibration_loads_and_says_what_is_missing(
     (old / MODEL_FILE).write_text(json.dumps(values))
     (old / FAMILIAR_FILE).unlink()
 
-    predictor = load_predictor(old, cache_dir=place / "cache", engine=ENGINE)
+    predictor = load_predictor(old, config_of(place))
 
     clip = next((place / "clips" / "walk").glob("*.avi"))
     (result,) = predictor.predict([ClipRequest(path=clip)])

@@ -12,7 +12,8 @@ import pytest
 from activity_cli.errors import ActivityError, OutputError, SettingsError
 from activity_cli.predict.batch import FailureLimit
 from activity_cli.predict.results.journal import journal_path
-from activity_cli.predict.results.result_file import ResumePolicy, RowSchema, open_results
+from activity_cli.predict.results.result_file import ResumePolicy, open_results
+from activity_cli.predict.results.rows import RowSchema
 from activity_cli.types import FileResult, Prediction, Status
 from activity_cli.video.sources import Found, Shard, find_sources, select
 
@@ -34,8 +35,8 @@ def result_of(path: Path) -> FileResult:
 def run(output: Path, files: Sequence[Path], *, stop_after: int = 10**6, **again: bool) -> int:
     """One run of a batch; returns how many files it did."""
     done = 0
-    going_on = ResumePolicy(**again)
-    with open_results(output, files, SHAPE, provenance=MADE_WITH, going_on=going_on) as results:
+    policy = ResumePolicy(**again)
+    with open_results(output, files, SHAPE, provenance=MADE_WITH, policy=policy) as results:
         for request in results.requests(files):
             if done == stop_after:
                 break
@@ -133,13 +134,13 @@ def test_other_models_are_never_mixed(files: list[Path], tmp_path: Path) -> None
 
     with (
         pytest.raises(OutputError, match="another model: gym 1234, not gym 5678") as error,
-        open_results(output, files, SHAPE, provenance=other, going_on=ResumePolicy()),
+        open_results(output, files, SHAPE, provenance=other, policy=ResumePolicy()),
     ):
         pass
     assert "--overwrite" in error.value.hint
     assert output.read_bytes() == before
     over = ResumePolicy(overwrite=True)
-    with open_results(output, files, SHAPE, provenance=other, going_on=over) as results:
+    with open_results(output, files, SHAPE, provenance=other, policy=over) as results:
         assert results.count_kept(files) == 0
 
 
@@ -150,7 +151,7 @@ def test_results_without_a_journal_are_not_touched(files: list[Path], tmp_path: 
     with pytest.raises(OutputError, match="exists already"):
         run(output, files)
     journal_path(output).write_text("no journal")
-    with pytest.raises(OutputError, match="does not begin like one"):
+    with pytest.raises(OutputError, match="first line is not that of a journal"):
         run(output, files)
     assert output.read_text() == "precious"
 

@@ -19,7 +19,14 @@ from activity_cli.errors import SettingsError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.predict.cluster.connection import ClusterError
 from activity_cli.predict.cluster.driver import Workers, match_results
-from activity_cli.predict.cluster.worker import Recipe, ScoringWorker, Sent, identify, outcome
+from activity_cli.predict.cluster.worker import (
+    ScoringWorker,
+    SentResult,
+    WorkerConfig,
+    identify,
+    read_outcome,
+)
+from activity_cli.predict.config import PredictConfig
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import FileResult, Status
@@ -142,7 +149,7 @@ def requests_of(*names: str) -> list[ClipRequest]:
 def test_a_result_that_comes_twice_counts_once_and_one_that_does_not_come_is_missed() -> None:
     def sent(index: int) -> tuple[int, bytes]:
         result = FileResult(path=f"/there/{index}", status=Status.MISSING, reason="gone")
-        return index, pickle.dumps(Sent(result=result))
+        return index, pickle.dumps(SentResult(result=result))
 
     requests = requests_of("a.mp4", "b.mp4", "c.mp4")
     twice = [sent(2), sent(0), sent(2), sent(1), sent(0)]
@@ -156,7 +163,7 @@ def test_a_result_that_comes_twice_counts_once_and_one_that_does_not_come_is_mis
 def test_a_machine_that_does_not_see_the_files_is_an_error_and_no_row(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     result = FileResult(path=str(path), status=Status.MISSING, reason="no file")
-    sent = [(0, pickle.dumps(Sent(result=result, machine="node7")))]
+    sent = [(0, pickle.dumps(SentResult(result=result, machine="node7")))]
 
     assert next(match_results(requests_of(str(path)), sent)).status is Status.MISSING
     path.touch()
@@ -172,24 +179,24 @@ def table_of(*names: str) -> Any:
 def test_a_worker_that_computes_something_else_says_so_in_place_of_rows(
     workplace: Workplace,
 ) -> None:
-    recipe = Recipe(
+    config = WorkerConfig(
         model=DEFAULT_MODEL,
-        engine="openvino",
-        precision="fp32",
-        cache_dir=workplace.folder / "cache",
+        predict=PredictConfig(
+            engine="openvino", precision="fp32", cache_dir=workplace.folder / "cache"
+        ),
     )
-    identity = outcome(identify(recipe))
+    identity = read_outcome(identify(config))
     others = {
         "engine": replace(identity, provenance={**identity.provenance, "engine": "torch-cuda"}),
         "version of activity": replace(identity, version="0.0"),
     }
 
-    here = ScoringWorker(recipe, identity)(table_of("gone.mp4"))
-    assert outcome(here["outcome"][0].as_py()).result.status is Status.MISSING
+    here = ScoringWorker(config, identity)(table_of("gone.mp4"))
+    assert read_outcome(here["outcome"][0].as_py()).result.status is Status.MISSING
     for name, expected in others.items():
-        table = ScoringWorker(recipe, expected)(table_of("gone.mp4"))
+        table = ScoringWorker(config, expected)(table_of("gone.mp4"))
         with pytest.raises(SettingsError, match=f"has another {name} than"):
-            outcome(table["outcome"][0].as_py())
+            read_outcome(table["outcome"][0].as_py())
 
 
 def test_an_engine_keeps_to_its_threads_and_says_the_same(workplace: Workplace) -> None:

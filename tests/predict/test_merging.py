@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from activity_cli.errors import ActivityError, DataError, OutputError
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.predict.results.merging import merge_results
-from activity_cli.predict.results.result_file import ResumePolicy, RowSchema, open_results
+from activity_cli.predict.results.result_file import ResumePolicy, open_results
+from activity_cli.predict.results.rows import RowSchema
 from activity_cli.types import FileResult, Prediction, Status
 
 SHAPE = RowSchema(top_k=2, labels=("run", "wave"))
@@ -52,7 +53,7 @@ def score(
     """A batch that wrote these results."""
     paths = [Path(result.path) for result in results]
     made = {**MADE_WITH, **provenance, **({"shard": shard} if shard else {})}
-    with open_results(output, paths, shape, provenance=made, going_on=ResumePolicy()) as file:
+    with open_results(output, paths, shape, provenance=made, policy=ResumePolicy()) as file:
         by_path = {result.path: result for result in results}
         for request in file.requests(paths):
             file.write(by_path[str(request.path)])
@@ -136,7 +137,7 @@ def test_a_merge_of_some_shards_says_so_and_is_gone_on_from(
     assert not output.exists()
     assert merge_results(shards, output, partial=True).missing_shards == ("2/3",)
 
-    with open_results(output, videos, SHAPE, provenance=MADE_WITH, going_on=ResumePolicy()) as file:
+    with open_results(output, videos, SHAPE, provenance=MADE_WITH, policy=ResumePolicy()) as file:
         left = [request.path for request in file.requests(videos)]
         for path in left:
             file.write(result_of(path))
@@ -190,12 +191,12 @@ def test_scores_that_differ_are_settled_by_the_later_video_or_refused(tmp_path: 
         merge_results(order, tmp_path / "all.csv", overwrite=True)
         assert rows_of(tmp_path / "all.csv")[0]["label"] == "run"
     before = (tmp_path / "all.csv").read_bytes()
-    with pytest.raises(DataError, match="scores that differ") as error:
+    with pytest.raises(DataError, match="different scores") as error:
         merge_results([new, same], tmp_path / "all.csv", overwrite=True)
     assert "new.csv" in error.value.message
     assert "same.csv" in error.value.message
     journal_path(old).unlink()
-    with pytest.raises(DataError, match="scores that differ"):
+    with pytest.raises(DataError, match="different scores"):
         merge_results([old, new], tmp_path / "all.csv", overwrite=True)
     assert (tmp_path / "all.csv").read_bytes() == before
 
@@ -216,7 +217,7 @@ def test_what_a_crash_kept_out_of_the_rows_comes_from_the_journal(tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.csv", "path,label\na.mp4,run\n", "is no file of results; its columns are path, label"),
+        ("x.csv", "path,label\na.mp4,run\n", "is not a result file; its columns are path, label"),
         ("x.csv", "", "its columns are none"),
         ("x.csv", "{header}\na.mp4,ok\n", "line 2: 2 values for 10 columns"),
         ("x.csv", "{header}\na.mp4,good,,run,0.9,,,1,9,gym\n", "line 2: there is no status 'good'"),
@@ -227,10 +228,10 @@ def test_what_a_crash_kept_out_of_the_rows_comes_from_the_journal(tmp_path: Path
         ("x.csv", "{header}\n,ok,,run,0.9,,,1,9,gym\n", "it has no path"),
         ("x.csv", "{header}\na.mp4,ok,,run,0.9,,,1,9,dance\n", r"model dance, and .* of gym"),
         ("x.csv", "path,status,reason,label,score,seconds,frames,model\n", "other columns than"),
-        ("x.jsonl", "[1]\n", "no JSON object"),
+        ("x.jsonl", "[1]\n", "not a JSON object"),
         ("x.jsonl", '{"path": "a.mp4"\n', "cannot be read"),
         ("x.parquet", "no Parquet", "cannot be read"),
-        ("x.txt", "", "no file of results"),
+        ("x.txt", "", "not a result file"),
         ("gone.csv", None, "There is no file"),
     ],
 )

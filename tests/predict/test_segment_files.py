@@ -18,13 +18,8 @@ from pyarrow import parquet
 from pympi import Eaf
 
 from activity_cli.errors import OutputError
-from activity_cli.predict.results.segment_files import (
-    SegmentFormat,
-    check_segment_files,
-    segment_format_of,
-    write_segments,
-)
-from activity_cli.predict.results.segment_tools import frame_range
+from activity_cli.predict.results.segment_files import SegmentFormat, SegmentOutputs
+from activity_cli.predict.results.segment_formats import frame_range
 from activity_cli.types import Segment, VideoSegments
 
 ODD_LABELS = (
@@ -65,9 +60,21 @@ AS_LINES = [
 """The labels as formats made of lines can hold them."""
 
 
+def write_segments(
+    path: Path,
+    videos: Sequence[VideoSegments],
+    *,
+    overwrite: bool = False,
+    labels: Sequence[str] = (),
+) -> tuple[Path, ...]:
+    """As a run does: check the file before any work, write it at the end."""
+    names = [Path(video.path) for video in videos]
+    return SegmentOutputs([path], names, overwrite=overwrite).write(videos, labels)
+
+
 def written(tmp_path: Path, name: str, videos: Sequence[VideoSegments] = (ODD_VIDEO,)) -> Path:
     path = tmp_path / name
-    assert write_segments(path, videos, overwrite=False)[0] == path
+    assert write_segments(path, videos)[0] == path
     return path
 
 
@@ -169,7 +176,7 @@ def test_fiftyone_labels_follow_the_documented_layout(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.fiftyone.json"
-    write_segments(path, [ODD_VIDEO, video("none.mp4")], overwrite=False, labels=["jump", "run"])
+    write_segments(path, [ODD_VIDEO, video("none.mp4")], labels=["jump", "run"])
     found = read_fiftyone(path)
 
     own = found[str(tmp_path / ODD_VIDEO.path)]
@@ -245,7 +252,7 @@ def test_label_studio_tasks_fit_their_configuration(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.labelstudio.json"
     videos = [ODD_VIDEO, video("http://cam/1.mp4"), video("b.mp4", segment(0, 1, "run"), fps=10)]
-    files = write_segments(path, videos, overwrite=False, labels=["jump"])
+    files = write_segments(path, videos, labels=["jump"])
     tasks = json.loads(path.read_text())
     text = (tmp_path / "a.labelstudio.xml").read_text(encoding="utf-8")
     config = ElementTree.fromstring(text)
@@ -293,7 +300,7 @@ def test_frames_of_a_segment_are_those_shown_while_it_lasts(fps: float) -> None:
 def test_a_video_without_segments_and_upper_case_endings(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"A{kind.upper()}"
 
-    write_segments(path, [video("a.mp4")], overwrite=False)
+    write_segments(path, [video("a.mp4")])
 
     assert path.exists()
     assert not list(tmp_path.glob(".*"))  # nothing temporary is left
@@ -308,20 +315,19 @@ def test_one_file_per_video_where_the_format_holds_one(tmp_path: Path) -> None:
     videos = [video(path, segment(0, 1, path)) for path in paths]
     template = tmp_path / "subtitles" / "{name}.srt"
 
-    check_segment_files(template, paths, overwrite=False)
-    files = write_segments(template, videos, overwrite=False)
+    files = write_segments(template, videos)
 
     assert [file.name for file in files] == ["a.srt", "a-2.srt", "A-3.srt", "a-2-2.srt", "b.srt"]
     assert [next(srt.parse(file.read_text())).content for file in files] == [
         f"{path} 90%" for path in paths
     ]
     with pytest.raises(OutputError, match="cannot hold 5 videos") as error:
-        check_segment_files(tmp_path / "all.vtt", paths, overwrite=False)
+        SegmentOutputs([tmp_path / "all.vtt"], [Path(path) for path in paths])
     assert "{name}.vtt" in error.value.hint
-    assert write_segments(tmp_path / "none.srt", [], overwrite=False) == ()
+    assert write_segments(tmp_path / "none.srt", []) == ()
     # Formats that name the video take both ways.
-    assert len(write_segments(tmp_path / "{name}.csv", videos, overwrite=False)) == 5
-    assert len(write_segments(tmp_path / "all.csv", videos, overwrite=False)) == 1
+    assert len(write_segments(tmp_path / "{name}.csv", videos)) == 5
+    assert len(write_segments(tmp_path / "all.csv", videos)) == 1
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
@@ -330,16 +336,14 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     tasks = tmp_path / "a.labelstudio.json"
 
     with pytest.raises(OutputError, match=r"a\.labelstudio\.xml exists already"):
-        check_segment_files(tasks, ["a.mp4"], overwrite=False)
-    with pytest.raises(OutputError, match=r"a\.labelstudio\.xml exists already"):
-        write_segments(tasks, [video("a.mp4")], overwrite=False)
+        write_segments(tasks, [video("a.mp4")])
     assert not tasks.exists()
     write_segments(tasks, [video("a.mp4")], overwrite=True)
     assert config.read_text() != "mine"
     # The last of several is in the way: none is written.
     (tmp_path / "b.srt").touch()
     with pytest.raises(OutputError, match=r"b\.srt exists already"):
-        write_segments(tmp_path / "{name}.srt", [video("c.mp4"), video("b.mp4")], overwrite=False)
+        write_segments(tmp_path / "{name}.srt", [video("c.mp4"), video("b.mp4")])
     assert not (tmp_path / "c.srt").exists()
 
 
@@ -353,10 +357,10 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
 )
 def test_an_unknown_ending_is_refused_with_those_that_are_known(name: str, hint: str) -> None:
     with pytest.raises(OutputError, match=f"Cannot write {name}") as error:
-        segment_format_of(Path(name))
+        SegmentFormat.of(Path(name))
     assert hint in error.value.hint
 
 
 def test_the_longest_ending_counts() -> None:
-    assert segment_format_of(Path("x.y.fiftyone.json")) is SegmentFormat.FIFTYONE
-    assert segment_format_of(Path("x.fiftyone.csv")) is SegmentFormat.CSV
+    assert SegmentFormat.of(Path("x.y.fiftyone.json")) is SegmentFormat.FIFTYONE
+    assert SegmentFormat.of(Path("x.fiftyone.csv")) is SegmentFormat.CSV

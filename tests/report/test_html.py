@@ -23,6 +23,7 @@ from activity_cli.features.labelled import DataConfig, LabelledFeatures
 from activity_cli.model.calibration import calibrate_out_of_fold
 from activity_cli.model.metrics import evaluate_scores
 from activity_cli.model.network import ClipScorer, SequenceClassifier
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.predictor import load_predictor
 from activity_cli.report.assembly import crossval_report
 from activity_cli.report.data import ClipPrediction, Findings, Predictions, ReportData, SplitInfo
@@ -202,7 +203,7 @@ def test_stored_probabilities_are_those_of_a_later_predict(
     stored = rows_of(run / "predictions.csv")
     stored = stored if engine == "openvino" else stored[:2]  # the others begin without features
     requests = [ClipRequest(path=shared.folder / "clips" / row["path"]) for row in stored]
-    predictor = load_predictor(run, cache_dir=shared.cache, engine=choose_engine(engine))
+    predictor = load_predictor(run, PredictConfig(cache_dir=shared.cache, engine=engine))
 
     results = list(predictor.predict(requests))
     predictor.close()

@@ -1,15 +1,16 @@
 """Views as a user meets them: training on them, and scores that are the mean of several."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from activity_cli.errors import SettingsError
-from activity_cli.features.engines.choice import choose_engine
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.model_predictor import load_networks
 from activity_cli.predict.predictor import load_predictor
 from activity_cli.video.augmentation import PLAIN, tta_views
@@ -45,9 +46,8 @@ def test_scores_of_views_are_the_mean_of_the_single_ones(shared: Workplace) -> N
     views = tta_views(5, labels)
     assert views[0] == PLAIN
     assert len(set(views)) == 5
-    extractor, classifier = load_networks(
-        model, choose_engine(), cache_dir=shared.cache, on_prepare=lambda _: None
-    )
+    config = PredictConfig(cache_dir=shared.cache)
+    extractor, classifier = load_networks(model, config)
     single = []
     for clip in read_clips(path, settings, views):
         seen = np.stack([extractor.extract(clip.images[s]) for s in settings.streams])
@@ -55,9 +55,7 @@ def test_scores_of_views_are_the_mean_of_the_single_ones(shared: Workplace) -> N
     assert np.ptp(single, axis=0).max() > 1e-3  # they differ, so that a mean is something
 
     notes: list[str] = []
-    predictor = load_predictor(
-        model.folder, cache_dir=shared.cache, test_views=5, on_prepare=notes.append
-    )
+    predictor = load_predictor(model.folder, replace(config, tta=5, on_prepare=notes.append))
     [result] = predictor.predict([ClipRequest(path=path)])
     predictor.close()
 
@@ -65,7 +63,7 @@ def test_scores_of_views_are_the_mean_of_the_single_ones(shared: Workplace) -> N
     np.testing.assert_allclose(result.prediction.scores, np.mean(single, axis=0), atol=1e-5)
     assert any("mean of 5 views" in note and "5 times the CNN" in note for note in notes)
     with pytest.raises(SettingsError, match="1 to 8 views, not 9"):
-        load_predictor(model.folder, cache_dir=shared.cache, test_views=9)
+        load_predictor(model.folder, replace(config, tta=9))
 
 
 def test_rows_of_other_views_are_not_mixed(shared: Workplace, workplace: Workplace) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from activity_cli import load_model
 from activity_cli.errors import SettingsError
 from activity_cli.video.decoder_pool import DecoderPool, Decoders
-from tests.media import noise_pictures, write_video
-from tests.processes import process_that_reads
+from tests.media import noise_pictures, plain_pictures, write_video
+from tests.processes import limit_memory_of_workers, process_that_reads
 from tests.workplace import Workplace, rows_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
@@ -62,6 +63,23 @@ def test_a_file_that_crashes_the_decoder_costs_its_own_row(
     workplace.run(*predict, "--retry-failed")
 
     assert statuses(workplace.folder / "rows.csv") == dict.fromkeys(footage, "ok")
+
+
+def test_an_error_that_a_file_causes_in_the_decoder_costs_its_own_row(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    clip = next((shared.folder / "clips" / "wave").glob("*.mp4"))
+    huge = write_video(workplace.folder / "huge.avi", plain_pictures(2, (9000, 9000)), fps=10)
+    run = shared.folder / "runs" / "first"
+
+    with load_model(run, cache_dir=shared.cache, remember=False, workers=1) as model:
+        assert model.predict(clip).status == "ok"
+        limit_memory_of_workers(480 * 2**20)  # two frames of the huge video need 486 MB
+        failed, after = model.predict_many([huge, clip])
+
+    assert failed.status == "crashed"
+    assert "Failed to allocate" in failed.reason
+    assert after.status == "ok"
 
 
 def test_a_file_that_takes_too_long_costs_the_timeout(

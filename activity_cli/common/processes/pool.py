@@ -21,6 +21,10 @@ _MAX_FAILED_STARTS = 2
 """So many workers in a row that end before they are ready, and the installation is at fault."""
 
 
+class PoolClosedError(RuntimeError):
+    """The pool was closed before or during a call."""
+
+
 class WorkerPool(Closeable):
     """Runs functions in processes that may crash or hang. A context manager.
 
@@ -67,7 +71,7 @@ class WorkerPool(Closeable):
             WorkerCrashError: the worker died of it.
             WorkerTimeoutError: it took too long.
             ActivityError: no worker can be started.
-            RuntimeError: the pool is closed, or was while this call waited.
+            PoolClosedError: the pool is closed, or was while this call waited.
         """
         return self.call_within(self._timeout_seconds, function, *args, **kwargs)
 
@@ -103,7 +107,7 @@ class WorkerPool(Closeable):
                     worker.kill()
 
     def close(self) -> None:
-        """End all workers, busy or not. Calls that wait in other threads raise RuntimeError."""
+        """End all workers, busy or not. Calls that wait in other threads raise PoolClosedError."""
         with self._changed:
             self._is_closed = True
             idle = [worker for worker in self._workers if worker.owner is None]
@@ -172,4 +176,4 @@ class WorkerPool(Closeable):
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise RuntimeError("The pool of workers is closed.")
+            raise PoolClosedError("The pool of workers is closed.")

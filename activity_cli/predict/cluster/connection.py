@@ -19,16 +19,16 @@ class ClusterError(ActivityError):
 
 @contextmanager
 def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
-    """Be a part of a cluster.
+    """Connect to a cluster for the length of the block.
 
     Args:
-        address: of its head, `host:port`; `auto` is the one that this machine belongs to, `local`
-            starts one of this machine alone, which ends with the block.
-        on_note: told in one line what takes a while.
+        address: of its head, `host:port`; `auto` is the one that this machine belongs to; `local`
+            starts one on this machine alone, which ends with the block.
+        on_note: called with one line about what takes a while.
 
     Raises:
         ClusterError: there is none.
-        SettingsError: this is no address.
+        SettingsError: this is not an address.
         MissingExtraError: Ray is not installed.
     """
     on_note("Starting Ray on this machine." if address == "local" else "Connecting to the cluster.")
@@ -37,7 +37,7 @@ def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
         _check_reachable(address)
     own = {"include_dashboard": False} if address == "local" else {}
     try:
-        # Workers find modules where this process does, wherever it was started.
+        # Workers find modules where this process does, whatever folder it was started in.
         path = os.pathsep.join(os.path.abspath(entry) for entry in _module_path())  # noqa: PTH100
         with _quiet_stderr():
             ray.init(
@@ -56,12 +56,12 @@ def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """See that somebody answers there: Ray itself would try for minutes."""
+    """Check that something answers at the address: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise SettingsError(
-            f"{address!r} is no address of a cluster.",
-            hint="Write auto, local, or host:port, as `ray start --head` says it.",
+            f"{address!r} is not the address of a cluster.",
+            hint="Write auto, local, or host:port, as `ray start --head` prints it.",
         )
     try:
         socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
@@ -86,7 +86,7 @@ def _is_debugging() -> bool:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keep Ray's C++ part from saying on stderr that, and how much, it will say there."""
+    """Suppress what Ray's C++ part writes to stderr while it starts."""
     if _is_debugging():
         yield
         return
@@ -107,7 +107,7 @@ def _module_path() -> Sequence[str]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Ray's errors as ours.
+    """Translate Ray's errors to ours.
 
     Raises:
         ClusterError: the cluster has failed.
@@ -119,6 +119,6 @@ def translated() -> Iterator[None]:
         line = next((line for line in str(error).splitlines()[::-1] if line.strip()), repr(error))
         raise ClusterError(
             f"The cluster has failed: {line.strip()}",
-            hint="Rows so far are kept: the same command goes on. See that every machine has the "
-            "same version of activity-cli, and reaches the files under the same paths.",
+            hint="Finished rows are kept: run the same command again to resume. Check that every "
+            "machine has the same version of activity-cli and sees the files under the same paths.",
         ) from error

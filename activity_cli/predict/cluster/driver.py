@@ -1,13 +1,13 @@
 """Scoring on a Ray cluster: the same rows as on one machine, from many.
 
-Ray Data streams requests to workers that hold one model each. Whatever happens to machines
-meanwhile, the results arrive here, and go to the one file of results as those of a local run do.
+Ray Data streams requests to workers with one model each. The results arrive here, also when
+machines fail, and go to one result file as those of a local run do.
 """
 
 import os
 import pickle
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,31 +22,33 @@ from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.cluster.connection import ClusterError, translated
 from activity_cli.predict.cluster.worker import (
     Identity,
-    Recipe,
     ScoringWorker,
-    Sent,
+    SentResult,
+    WorkerConfig,
     identify,
-    outcome,
+    read_outcome,
 )
-from activity_cli.predict.sliding import wanted_segments
+from activity_cli.predict.config import no_note
+from activity_cli.predict.file_results import segment_settings
+from activity_cli.predict.long_video import no_seconds
 from activity_cli.types import FileResult, Status
 from activity_cli.video.augmentation import describe_cost
 
 _MOST_FILES_PER_TASK = 16
-"""What is done again when a machine is lost, and how many rows a worker sends at a time."""
+"""Files that are scored again when a machine fails, and rows that a worker sends at a time."""
 _TASKS_PER_WORKER = 6
-"""At least, so that all workers end at about the same time."""
+"""The fewest, so that all workers end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """How many workers, and what each one has."""
+    """How many workers, and the resources of each one."""
 
     num_cpus: int = 1
     num_gpus: float = 0.0
     least: int = 1
     most: int | None = None
-    """None is as many as there is room for, also on machines that join later."""
+    """None is as many as the machines have room for, also those that join later."""
 
     @classmethod
     def parse_count(cls, text: str) -> tuple[int, int]:
@@ -62,7 +64,8 @@ class Workers:
             counts = 0, 0
         if not 1 <= counts[0] <= counts[1]:
             raise SettingsError(
-                f"{text!r} is no number of workers.", hint="Write a number, 4, or a range, 2,8."
+                f"{text!r} is not a number of workers.",
+                hint="Write a number, 4, or a range, 2,8.",
             )
         return counts
 
@@ -71,61 +74,54 @@ class ClusterPredictor:
     """Scores on the cluster that this process is connected to. A `Predictor`.
 
     Args:
-        recipe: of each worker's predictor.
+        worker: how each worker loads its model. Its callbacks are called here, not by workers.
         workers: how many, and how large.
-        may_grow: whether machines may join, so that it is worth to wait for one.
-        on_note: told in one line what takes a while.
+        may_grow: whether machines may join, so that waiting for one makes sense.
 
     Raises:
-        SettingsError: there is no room for a worker, nor will there be.
-        ActivityError: the first worker cannot make its predictor.
+        SettingsError: no machine has room for a worker, and none can join.
+        ActivityError: the first worker cannot load the model.
         ClusterError: the cluster has failed.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        workers: Workers,
-        *,
-        may_grow: bool = True,
-        on_note: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, worker: WorkerConfig, workers: Workers, *, may_grow: bool = True) -> None:
         self._ray = import_ray()
         self._workers = workers
-        self._recipe = replace(recipe, model=_absolute_model(recipe.model))
+        self._config = _portable(worker)
+        on_note, windows = worker.predict.on_prepare, worker.predict.windows
         if not self._num_workers_now():
             if not may_grow:
                 raise SettingsError(
-                    f"No machine has room for a worker of {_describe(workers)}.",
-                    hint="Ask for less with --cpus-per-worker and --gpus-per-worker.",
+                    f"No machine has room for a worker with {_describe(workers)}.",
+                    hint="Request less with --cpus-per-worker and --gpus-per-worker.",
                 )
             on_note(f"Waiting for a machine with {_describe(workers)}; the cluster has none yet.")
         task = self._ray.remote(identify).options(
             num_cpus=workers.num_cpus, num_gpus=workers.num_gpus
         )
         with translated():
-            self._identity: Identity = outcome(self._ray.get(task.remote(self._recipe)))
+            self._identity: Identity = read_outcome(self._ray.get(task.remote(self._config)))
         self.description: ModelDescription = self._identity.description
         self.provenance: Mapping[str, str] = self._identity.provenance
         self.gives_novelty = self._identity.gives_novelty
-        self.segments = wanted_segments(recipe.sliding, self.description)
-        if cost := describe_cost(self.provenance, slides=recipe.sliding is not None):
+        self.segments = segment_settings(windows, self.description)
+        if cost := describe_cost(self.provenance, slides=windows is not None):
             on_note(cost)
         count = self._num_workers_now() or 1
-        on_note(f"{count} worker{'s' * (count > 1)} of {_describe(workers)} each.")
+        on_note(f"{count} worker{'s' * (count > 1)} with {_describe(workers)} each.")
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
     ) -> Iterator[FileResult]:
-        """One result per request, as they are finished, with the state that each file had.
+        """Yield one result per request as they are finished, with the state that each file had.
 
         Args:
             requests: all are read at once.
-            stop: once it is set, what is under way is dropped.
+            stop: once it is set, unfinished work is dropped.
 
         Raises:
             ActivityError: a worker cannot score.
-            ClusterError: some requests have no result in the end.
+            ClusterError: some requests have no result at the end.
         """
         asked = list(requests)
         if not asked:
@@ -134,12 +130,12 @@ class ClusterPredictor:
             yield from match_results(asked, outcomes, stop=stop)
 
     def close(self) -> None:
-        """Nothing: workers end with each run."""
+        """Do nothing: workers end with each run."""
 
     def _outcomes(
         self, requests: Sequence[ClipRequest]
     ) -> Generator[tuple[int, bytes], None, None]:
-        """What the workers send, in any order."""
+        """Yield what the workers send, in any order."""
         data = self._ray.data
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -151,7 +147,7 @@ class ClusterPredictor:
         size = max(1, min(_MOST_FILES_PER_TASK, len(requests) // (count * _TASKS_PER_WORKER)))
         results = data.from_blocks(list(_tables(requests, size))).map_batches(
             ScoringWorker,
-            fn_constructor_args=(self._recipe, self._identity),
+            fn_constructor_args=(self._config, self._identity),
             batch_size=size,
             batch_format="pyarrow",
             compute=data.ActorPoolStrategy(
@@ -167,7 +163,7 @@ class ClusterPredictor:
             yield from zip(table["index"].to_pylist(), table["outcome"].to_pylist(), strict=True)
 
     def _num_workers_now(self) -> int:
-        """For how many workers there is room on the machines that are there."""
+        """Return how many workers the present machines have room for."""
         room = 0
         for node in self._ray.nodes():
             if node["Alive"]:
@@ -185,15 +181,15 @@ def match_results(
     *,
     stop: threading.Event | None = None,
 ) -> Iterator[FileResult]:
-    """One result for each request, whatever arrives: what is lost with a machine may come twice.
+    """Yield one result per request: what is lost with a machine may arrive twice.
 
     Args:
-        requests: that results are expected for.
+        requests: results are expected for these.
         outcomes: what workers sent, each with the number of its request.
-        stop: once it is set, no more are taken.
+        stop: once it is set, no more outcomes are read.
 
     Raises:
-        ClusterError: some requests have no result in the end, or a machine does not see files that
+        ClusterError: some requests have no result at the end, or a machine does not see files that
             this one does.
         Exception: one that a worker sent.
     """
@@ -202,7 +198,7 @@ def match_results(
         if stop is not None and stop.is_set():
             return
         if (request := waiting.pop(index, None)) is not None:
-            sent: Sent = outcome(content)
+            sent: SentResult = read_outcome(content)
             if sent.result.status is Status.MISSING and is_file(request.path):
                 raise ClusterError(
                     f"The machine {sent.machine} does not find {request.path}, which is here.",
@@ -213,12 +209,12 @@ def match_results(
         raise ClusterError(
             f"{len(waiting)} of {len(requests)} files have no row: the cluster lost them. One of "
             f"them: {next(iter(waiting.values())).path}",
-            hint="Rows so far are kept: the same command goes on.",
+            hint="Finished rows are kept: run the same command again to resume.",
         )
 
 
 def _tables(requests: Sequence[ClipRequest], size: int) -> Iterator[Any]:
-    """Requests as Arrow tables of `size` rows, with paths that hold in any working folder."""
+    """Yield requests as Arrow tables of `size` rows, with absolute paths."""
     import pyarrow
 
     numbered = iter(enumerate(requests))
@@ -236,9 +232,18 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
 
 
-def _absolute_model(name: str) -> str:
-    """A model's folder or file holds in any working folder; a shipped model's name stays."""
-    return str(_absolute(Path(name))) if Path(name).exists() else name
+def _portable(worker: WorkerConfig) -> WorkerConfig:
+    """Return the config as a worker can use it: absolute paths, and no callbacks of this process.
+
+    The name of a shipped model is no path and stays as it is.
+    """
+    predict = replace(worker.predict, on_prepare=no_note)
+    if predict.cache_dir is not None:
+        predict = replace(predict, cache_dir=_absolute(predict.cache_dir))
+    if predict.windows is not None:
+        predict = replace(predict, windows=replace(predict.windows, on_seconds=no_seconds))
+    model = str(_absolute(Path(worker.model))) if Path(worker.model).exists() else worker.model
+    return replace(worker, model=model, predict=predict)
 
 
 def _describe(workers: Workers) -> str:

@@ -1,7 +1,7 @@
-"""What runs on the machines of a cluster: a worker that holds one model and scores what it is sent.
+"""What runs on the machines of a cluster: a worker with one model that scores the files it gets.
 
-Requests and results travel as pickles, in Arrow tables: names of files need not be valid text,
-which Arrow's own strings have to be.
+Requests and results travel as pickles in Arrow tables: file names need not be valid text, which
+Arrow's own strings have to be.
 """
 
 import pickle
@@ -10,66 +10,37 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from activity_cli import __version__
-from activity_cli.common.paths import default_cache_dir
 from activity_cli.common.threads import limit_threads
 from activity_cli.errors import SettingsError
-from activity_cli.features.engines.choice import Precision, choose_engine
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription
+from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.predictor import Predictor, load_predictor
 from activity_cli.predict.results.journal import look_at
-from activity_cli.predict.sliding import Sliding
 from activity_cli.types import FileResult, FileState
-from activity_cli.video.decoder_pool import Decoders
 
 Table = Any
 """A pyarrow.Table. Of requests: `index` and `request`; of results: `index` and `outcome`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How each worker makes its predictor, from what lies on its own machine."""
+class WorkerConfig:
+    """How each worker loads its model, from what is on its own machine."""
 
     model: str
-    engine: Any = "auto"
-    device: str = "auto"
-    precision: Precision = "auto"
-    cache_dir: Path | None = None
-    """None is the user's cache folder on the worker's machine."""
-    remember: bool = True
-    decoders: Decoders = field(default_factory=Decoders)
-    sliding: Sliding | None = None
-    """How windows slide over videos that are longer than a clip."""
-    test_views: int = 1
-    """Views of each clip whose scores are averaged."""
+    predict: PredictConfig = field(default_factory=PredictConfig)
     num_threads: int = 1
-    """That an engine computes with."""
+    """Threads of an engine."""
     hash_content: bool = False
     """Whether the state of a file includes a digest of its content."""
 
     def load(self) -> Predictor:
-        """Make the predictor, as `load_predictor` does.
-
-        Raises:
-            ActivityError: it cannot be made on this machine.
-        """
+        """Load the model. Errors are those of `load_predictor`."""
         limit_threads(self.num_threads)
-        is_free = {self.engine, self.device, self.precision} == {"auto"}
-        return load_predictor(
-            self.model,
-            cache_dir=self.cache_dir or default_cache_dir(),
-            engine=None
-            if is_free
-            else choose_engine(self.engine, device=self.device, precision=self.precision),
-            remember=self.remember,
-            decoders=self.decoders,
-            sliding=self.sliding,
-            test_views=self.test_views,
-        )
+        return load_predictor(self.model, self.predict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,30 +55,30 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """A result, and the machine that it comes from."""
+class SentResult:
+    """A result and the machine that computed it."""
 
     result: FileResult
     machine: str = field(default_factory=platform.node)
 
 
-def identify(recipe: Recipe) -> bytes:
-    """Make a predictor and say what it is: a pickled `Identity`, or an exception."""
+def identify(config: WorkerConfig) -> bytes:
+    """Load a model and describe it: a pickled `Identity`, or the exception."""
     try:
-        with closing(recipe.load()) as predictor:
-            provenance = dict(predictor.provenance)
-            identity = Identity(
-                description=predictor.description,
-                provenance=provenance,
-                gives_novelty=predictor.gives_novelty,
+        with closing(config.load()) as predictor:
+            return pickle.dumps(
+                Identity(
+                    description=predictor.description,
+                    provenance=dict(predictor.provenance),
+                    gives_novelty=predictor.gives_novelty,
+                )
             )
-            return pickle.dumps(identity)
-    except Exception as error:  # raised again by `outcome`
+    except Exception as error:  # raised again by `read_outcome`
         return _pickled(error)
 
 
-def outcome(content: bytes) -> Any:
-    """What a worker sent.
+def read_outcome(content: bytes) -> Any:
+    """Unpickle what a worker sent.
 
     Raises:
         Exception: one that the worker sent.
@@ -121,15 +92,15 @@ def outcome(content: bytes) -> Any:
 class ScoringWorker:
     """Scores tables of requests; Ray Data makes one in each of its processes.
 
-    What goes wrong in Python becomes the outcome, so that it arrives as it is. Only what ends the
-    process is left to Ray, which does the same table again elsewhere.
+    A Python exception becomes the outcome, so that it arrives unchanged. Only what ends the process
+    is left to Ray, which sends the same table to another worker.
     """
 
-    def __init__(self, recipe: Recipe, expected: Identity) -> None:
-        self._hash_content = recipe.hash_content
+    def __init__(self, config: WorkerConfig, expected: Identity) -> None:
+        self._hash_content = config.hash_content
         self._error: Exception | None = None
         try:
-            self._predictor = recipe.load()
+            self._predictor = config.load()
             _check_same(self._predictor, expected)
         except Exception as error:
             self._error = error
@@ -141,7 +112,7 @@ class ScoringWorker:
         try:
             if self._error is not None:
                 raise self._error
-            outcomes = [pickle.dumps(Sent(result=one)) for one in self._score(requests)]
+            outcomes = [pickle.dumps(SentResult(result=one)) for one in self._score(requests)]
         except Exception as error:
             outcomes = [_pickled(error)] * len(requests)
         return pyarrow.table(
@@ -162,10 +133,10 @@ class ScoringWorker:
 
 
 def _check_same(predictor: Predictor, expected: Identity) -> None:
-    """See that rows of this machine may stand beside those of the others.
+    """Check that this machine computes what the first worker does.
 
     Raises:
-        SettingsError: it computes something else.
+        SettingsError: its model, engine or version differs.
     """
     here = {**predictor.provenance, "version of activity": __version__}
     there = {**expected.provenance, "version of activity": expected.version}
@@ -174,8 +145,8 @@ def _check_same(predictor: Predictor, expected: Identity) -> None:
             raise SettingsError(
                 f"The machine {platform.node()} has another {name} than {expected.machine}: "
                 f"{value}, not {there.get(name)}.",
-                hint="Choose what all can compute, as with --engine openvino --precision fp32, and "
-                "install the same version everywhere.",
+                hint="Choose what all machines can compute, such as --engine openvino --precision "
+                "fp32, and install the same version everywhere.",
             )
 
 

@@ -1,4 +1,4 @@
-"""Exported models read back: found by file or folder, checked, and run in their own runtime.
+"""Exported models: found by file or folder, checked, and run in the runtime of their format.
 
 Light to import. ONNX and OpenVINO exports run without torch.
 
@@ -6,21 +6,24 @@ B clips, S streams, T frames per clip, H = W pixels, D CNN features, C labels.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.files import is_file, is_folder
-from activity_cli.errors import ModelError, SettingsError
-from activity_cli.features.engines.choice import Engine
+from activity_cli.errors import ModelError
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.exported import GraphRunner
-from activity_cli.predict.exported.metadata import GraphMetadata
-from activity_cli.predict.exported.signature import Format, Part, Precision, signature_of
+from activity_cli.predict.exported.metadata import (
+    Format,
+    GraphMetadata,
+    Part,
+    Precision,
+    signature_of,
+)
+from activity_cli.predict.exported.runtimes import GraphRunner, open_graph, read_document
 from activity_cli.types import FrameRole, frame_roles
 from activity_cli.video.clips import images_by_stream
 
@@ -35,10 +38,10 @@ _PARTNERS: dict[Part, Part] = {"cnn": "classifier", "classifier": "cnn"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedModel:
-    """An export that was read and found whole."""
+    """An export that was read and found complete."""
 
     path: Path
-    """As it was named: a file, or the folder that holds it."""
+    """As it was given: a file, or the folder that holds it."""
     format: Format
     precision: Precision
     dynamic: bool
@@ -51,56 +54,8 @@ class ExportedModel:
 
     @property
     def is_split(self) -> bool:
-        """Whether the CNN and the classifier are graphs of their own."""
+        """Whether the CNN and the classifier are separate graphs."""
         return "cnn" in self.files
-
-
-def is_exported(path: Path) -> bool:
-    """Whether there is an exported file, or a folder with one, going by the names alone."""
-    if is_folder(path):
-        return bool(_graph_files(path) or _format_folders(path))
-    return path.suffix in SUFFIXES and is_file(path)
-
-
-def refuse_engine(path: Path, engine: Engine | None) -> None:
-    """See that no engine is asked for, where an export brings its own runtime.
-
-    Raises:
-        SettingsError: one is.
-    """
-    if engine is not None:
-        raise SettingsError(
-            f"{path} is an export: it computes in its own runtime and precision.",
-            hint="Leave --engine, --device and --precision away.",
-        )
-
-
-def read_exported(path: Path) -> ExportedModel:
-    """Read what an export says of itself, and check that it is whole.
-
-    Args:
-        path: a file that `activity export` wrote, or the folder of its format.
-
-    Raises:
-        ModelError: a file is damaged, comes from elsewhere, or lacks the other half of a split
-            export; or a folder holds several exports.
-        MissingExtraError: its format needs packages that are not installed.
-    """
-    file = _the_file(path)
-    found = _read_metadata(file)
-    files = {found.part: file}
-    if found.part != "whole":
-        partner = _PARTNERS[found.part]
-        files[partner] = _partner_file(file, found, partner)
-    return ExportedModel(
-        path=path,
-        format=found.format,
-        precision=found.precision,
-        dynamic=found.dynamic,
-        description=found.description,
-        identity=_digest(files),
-        files=files,
-    )
 
 
 class ExportedRunner:
@@ -119,7 +74,7 @@ class ExportedRunner:
             images: (B, T, H, W, channels) uint8 for each role that the model reads.
 
         Returns:
-            (B, C), each row with the sum 1.
+            (B, C), each row sums to 1.
         """
         inputs = {role: images[role] for role in self._roles}
         if self._dynamic:
@@ -141,6 +96,45 @@ class ExportedRunner:
         return self._graphs["classifier"].run({"features": features.reshape(*shape[:3], -1)})
 
 
+def is_exported(path: Path) -> bool:
+    """Return whether there is an exported file, or a folder with one, by the names alone.
+
+    Raises:
+        ModelError: the folder cannot be read.
+    """
+    if is_folder(path):
+        return bool(_graph_files(path) or _format_folders(path))
+    return path.suffix in SUFFIXES and is_file(path)
+
+
+def read_exported(path: Path) -> ExportedModel:
+    """Read the metadata of an export, and check that it is complete.
+
+    Args:
+        path: a file that `activity export` wrote, or the folder of its format.
+
+    Raises:
+        ModelError: a file is damaged, comes from elsewhere, or lacks the other half of a split
+            export; or a folder holds several exports.
+        MissingExtraError: its format needs packages that are not installed.
+    """
+    file = _find_file(path)
+    found = _read_metadata(file)
+    files = {found.part: file}
+    if found.part != "whole":
+        partner = _PARTNERS[found.part]
+        files[partner] = _partner_file(file, found, partner)
+    return ExportedModel(
+        path=path,
+        format=found.format,
+        precision=found.precision,
+        dynamic=found.dynamic,
+        description=found.description,
+        identity=_digest(files),
+        files=files,
+    )
+
+
 def open_exported(model: ExportedModel, *, num_threads: int | None = None) -> ExportedRunner:
     """Load an export into its runtime, on the CPU.
 
@@ -152,55 +146,36 @@ def open_exported(model: ExportedModel, *, num_threads: int | None = None) -> Ex
         ModelError: a file is damaged.
         MissingExtraError: the runtime is not installed.
     """
-    return ExportedRunner(
-        model,
-        {part: _open_graph(model, part, num_threads=num_threads) for part in model.files},
-    )
-
-
-def _open_graph(model: ExportedModel, part: Part, *, num_threads: int | None) -> GraphRunner:
-    file = model.files[part]
-    match model.format:
-        case "onnx":
-            from activity_cli.predict.exported.onnx import OnnxRunner
-
-            return OnnxRunner(file, num_threads=num_threads)
-        case "openvino":
-            from activity_cli.predict.exported.openvino import OpenVinoRunner
-
-            return OpenVinoRunner(file, num_threads=num_threads)
-        case "torchscript" | "torch-export":
-            from activity_cli.predict.exported.torch import TorchRunner
-
-            signature = signature_of(part, model.description, dynamic=model.dynamic)
-            names = tuple(spec.name for spec in signature.inputs)
-            return TorchRunner(file, input_names=names, num_threads=num_threads)
+    graphs = {}
+    for part, file in model.files.items():
+        signature = signature_of(part, model.description, dynamic=model.dynamic)
+        names = [spec.name for spec in signature.inputs]
+        graphs[part] = open_graph(file, model.format, input_names=names, num_threads=num_threads)
+    return ExportedRunner(model, graphs)
 
 
 def _read_metadata(file: Path) -> GraphMetadata:
-    read: Callable[[Path], str | None]
-    match SUFFIXES[file.suffix]:
-        case "onnx":
-            from activity_cli.predict.exported.onnx import read_document as read
-        case "openvino":
-            from activity_cli.predict.exported.openvino import read_document as read
-        case "torchscript" | "torch-export":
-            from activity_cli.predict.exported.torch import read_document as read
-    return GraphMetadata.from_document(read(file), file)
+    return GraphMetadata.from_document(read_document(file, SUFFIXES[file.suffix]), file)
 
 
 def _graph_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    try:
+        return sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and is_file(p))
+    except OSError as error:
+        raise ModelError(
+            f"The folder {folder} cannot be read: {error.strerror or error}.",
+            hint="Check its permissions, or give another model.",
+        ) from error
 
 
 def _format_folders(folder: Path) -> list[Path]:
-    """The folders of formats in the folder of a whole export."""
+    """Return the folders of formats in the folder of a whole export."""
     inner = [folder / name for name in SUFFIXES.values()]
-    return [path for path in inner if path.is_dir() and _graph_files(path)]
+    return [path for path in inner if is_folder(path) and _graph_files(path)]
 
 
-def _the_file(path: Path) -> Path:
-    """The file that a path names: itself, or the (first) one of an export in that folder."""
+def _find_file(path: Path) -> Path:
+    """Return the file itself, or the (first) one of the export in a folder."""
     if not is_folder(path):
         if path.suffix not in SUFFIXES or not is_file(path):
             raise ModelError(
@@ -211,21 +186,23 @@ def _the_file(path: Path) -> Path:
     if not (files := _graph_files(path)):
         folders = _format_folders(path)
         if len(folders) != 1:
-            several = "several exports" if folders else "no export"
-            names = " or ".join(str(folder) for folder in folders)
-            hint = f"Name one of them: {names}." if folders else ""
-            raise ModelError(f"{path} holds {several}.", hint=hint)
+            raise _not_one(path, folders)
         files = _graph_files(folders[0])
     if len(files) > 1 and {_read_metadata(file).part for file in files} != {"cnn", "classifier"}:
-        raise ModelError(
-            f"{path} holds several exports.",
-            hint=f"Name one of them: {' or '.join(str(file) for file in files)}.",
-        )
+        raise _not_one(path, files)
     return files[0]
 
 
+def _not_one(path: Path, found: list[Path]) -> ModelError:
+    """Return the error for a folder with no export or several."""
+    if not found:
+        return ModelError(f"{path} holds no export.")
+    names = " or ".join(str(one) for one in found)
+    return ModelError(f"{path} holds several exports.", hint=f"Give one of them: {names}.")
+
+
 def _partner_file(file: Path, found: GraphMetadata, partner: Part) -> Path:
-    """The other half of a split export, which lies beside the first."""
+    """Return the other half of a split export, which is beside the first."""
     path = file.with_name(file.name.replace(f"-{found.part}.", f"-{partner}."))
     if path == file or not path.is_file():
         raise ModelError(
@@ -245,9 +222,9 @@ def _partner_file(file: Path, found: GraphMetadata, partner: Part) -> Path:
 
 
 def _digest(files: Mapping[Part, Path]) -> str:
-    digest: Any = hashlib.sha256()
+    digest = hashlib.sha256()
     for _, file in sorted(files.items()):
         for path in (file, file.with_suffix(".bin")):
             if path.is_file() and (path == file or file.suffix == ".xml"):
                 digest.update(path.read_bytes())
-    return str(digest.hexdigest())
+    return digest.hexdigest()

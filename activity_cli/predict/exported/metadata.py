@@ -1,32 +1,95 @@
-"""What is written into every exported file, so that it can be used without anything beside it.
+"""What an exported file contains: the signature of its graph, and its metadata document.
 
-One JSON document, `activity`, tells all and is what activity reads back. Beside it stand a few
-plain keys for other tools: labels, preprocessing, input and output.
+The document is JSON under the key `activity`; `export.metadata` writes it.
+
+B clips, S streams, T frames per clip, H = W pixels, D CNN features, C labels.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata as packages
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
-from activity_cli import __version__
-from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.errors import ModelError
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.exported.signature import Format, Part, Precision, signature_of
-from activity_cli.video.motion import FLOW_GAIN, MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT, STILL
+from activity_cli.types import frame_roles
+
+Format = Literal["onnx", "openvino", "torchscript", "torch-export"]
+Precision = Literal["fp32", "fp16", "int8"]
+Part = Literal["whole", "cnn", "classifier", "pictures"]
+"""One graph from frames to scores, or the two that do the same one after the other. `pictures`
+makes the CNN's input from frames; it is a separate graph only while a whole one is quantised."""
 
 DOCUMENT_KEY = "activity"
-_EXPORT_VERSION = 1
-_COLOURS = {3: "RGB order", 1: "Grey, one channel (OpenCV's COLOR_BGR2GRAY)"}
-_TOOLS = ("torch", "openvino", "onnx", "onnxscript", "onnxruntime", "nncf")
+DOCUMENT_FILE = f"{DOCUMENT_KEY}.json"
+"""Name of the document in a torch file, which is a zip archive."""
+EXPORT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """An input or output of a graph."""
+
+    name: str
+    dtype: Literal["uint8", "float32"]
+    axes: tuple[int | str, ...]
+    """Sizes; a word stands for a size that each call may choose."""
+
+    @property
+    def free_sizes(self) -> dict[int, str]:
+        """Names of the sizes that each call may choose, by axis."""
+        return {i: axis for i, axis in enumerate(self.axes) if isinstance(axis, str)}
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} ({', '.join(map(str, self.axes))})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """All inputs of a graph, in order, and its one output."""
+
+    inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
+
+
+def signature_of(part: Part, description: ModelDescription, *, dynamic: bool) -> Signature:
+    """Return the inputs and the output of a graph of this model, the same in all formats.
+
+    Args:
+        part: which graph.
+        description: the model.
+        dynamic: whether the numbers of clips and of frames are free, or 1 clip of T frames.
+    """
+    num_streams, num_frames, feature_size = description.feature_shape
+    picture = description.clip.picture_shape
+    clips: int | str = "clips" if dynamic else 1
+    frames: int | str = "num_frames" if dynamic else num_frames
+    images: int | str = "images" if dynamic else num_streams * num_frames
+    scores = TensorSpec(name="scores", dtype="float32", axes=(clips, len(description.labels)))
+    by_role = tuple(
+        TensorSpec(name=role, dtype="uint8", axes=(clips, frames, *picture))
+        for role in frame_roles(description.clip)
+    )
+    match part:
+        case "whole":
+            return Signature(inputs=by_role, output=scores)
+        case "pictures":
+            axes = (clips, num_streams, frames, *picture)
+            pictures = TensorSpec(name="pictures", dtype="uint8", axes=axes)
+            return Signature(inputs=by_role, output=pictures)
+        case "cnn":
+            image = TensorSpec(name="frames", dtype="uint8", axes=(images, *picture))
+            features = TensorSpec(name="features", dtype="float32", axes=(images, feature_size))
+            return Signature(inputs=(image,), output=features)
+        case "classifier":
+            shape = (clips, num_streams, frames, feature_size)
+            sequence = TensorSpec(name="features", dtype="float32", axes=shape)
+            return Signature(inputs=(sequence,), output=scores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphMetadata:
-    """What one exported file holds."""
+    """What one exported file contains."""
 
     part: Part
     format: Format
@@ -34,50 +97,26 @@ class GraphMetadata:
     dynamic: bool
     description: ModelDescription
     weights_sha256: str
-    """Of the sequence classifier; the CNN's is in the description."""
-
-    def texts(self) -> dict[str, str]:
-        """All keys and values, as text: the document, then what other tools read."""
-        description = self.description
-        signature = signature_of(self.part, description, dynamic=self.dynamic)
-        document = {
-            "export_version": _EXPORT_VERSION,
-            "part": self.part,
-            "format": self.format,
-            "precision": self.precision,
-            "dynamic": self.dynamic,
-            "model": description.to_json(),
-            "weights_sha256": self.weights_sha256,
-            "versions": _installed_versions(),
-        }
-        return {
-            DOCUMENT_KEY: json.dumps(document),
-            "labels": json.dumps(list(description.labels)),
-            "preprocessing": describe_preprocessing(description),
-            "inputs": "; ".join(map(str, signature.inputs)),
-            "output": str(signature.output),
-            "model_sha256": self.weights_sha256,
-            "backbone_sha256": description.backbone.weights_sha256,
-        }
+    """Of the sequence classifier; that of the CNN is in the description."""
 
     @classmethod
     def from_document(cls, document: str | None, path: Path) -> Self:
-        """Read the document back.
+        """Parse the document of a file.
 
         Raises:
             ModelError: there is none, it cannot be read, or a newer activity wrote it.
         """
         if document is None:
             raise ModelError(
-                f"{path} is a model, but not one that activity exported: it does not say its "
-                "labels and clip settings.",
+                f"{path} is a model, but not one that activity exported: it has no labels and clip "
+                "settings.",
                 hint="Export it with `activity export MODEL`.",
             )
         try:
             values = json.loads(document)
-            if (version := values["export_version"]) != _EXPORT_VERSION:
+            if (version := values["export_version"]) != EXPORT_VERSION:
                 raise ModelError(
-                    f"{path} has export format {version}; this activity reads {_EXPORT_VERSION}.",
+                    f"{path} has export format {version}; this activity reads {EXPORT_VERSION}.",
                     hint="Install the version of activity that wrote it, or export again.",
                 )
             return cls(
@@ -93,56 +132,11 @@ class GraphMetadata:
 
 
 def damaged(path: Path, reason: str) -> ModelError:
-    """The error for an exported file that cannot be used."""
+    """Return the error for an exported file that cannot be used."""
     return ModelError(
         f"{path} cannot be read as an exported model: {reason}.",
         hint="Restore it from a copy, or export it again with `activity export MODEL`.",
     )
-
-
-def describe_preprocessing(description: ModelDescription) -> str:
-    """What has to be done to a video before a graph sees it, in plain words."""
-    clip = description.clip
-    lines = [
-        f"Cut the video into {clip.num_frames} equal parts and take the frame that is on screen "
-        "at the middle of each.",
-        f"Squash each frame to {clip.frame_size} x {clip.frame_size} pixels, without cropping: a "
-        "side that shrinks by averaging areas (OpenCV's INTER_AREA), one that grows linearly "
-        "(INTER_LINEAR).",
-        f"{_COLOURS[clip.channels]}, uint8 from 0 to 255; the graph normalises the pixels itself.",
-    ]
-    if clip.compares_frames:
-        lines.append(
-            "For each sampled frame, `later` is that frame and `earlier` the one "
-            f"{clip.motion_step_seconds:.4f} s before it, at least one frame before; for the "
-            "video's first frame, `earlier` is that frame and `later` the next one."
-        )
-    if clip.compares_frames and clip.stabilize:
-        lines.append(
-            "Shift `earlier` by as much as phase correlation says that the whole picture has moved "
-            f"(OpenCV's phaseCorrelate, Hanning window; response at least {MIN_RESPONSE:g}, "
-            f"{MIN_SHIFT:g} to {MAX_SHIFT:g} pixels, borders repeated), where that makes the sum "
-            f"of absolute differences to `later` smaller by {MIN_GAIN:.0%} or more."
-        )
-    if "flow" in clip.streams:
-        lines.append(
-            "`flow` is the optical flow from `earlier` to `later` in grey (OpenCV's "
-            f"DISOpticalFlow, preset MEDIUM) as a picture: {STILL} + {FLOW_GAIN:g} * pixels to the "
-            f"right, {STILL} + {FLOW_GAIN:g} * pixels down, {FLOW_GAIN:g} * its length, rounded "
-            "and clipped to uint8."
-        )
-    return " ".join(lines)
-
-
-def _installed_versions() -> Mapping[str, str]:
-    """Versions of what wrote the file, as far as they are installed."""
-    versions = {"activity-cli": __version__, "opencv-python": opencv_version()}
-    for name in _TOOLS:
-        try:
-            versions[name] = packages.version(name)
-        except packages.PackageNotFoundError:  # an extra
-            continue
-    return versions
 
 
 def _one_of(choices: tuple[Any, ...], value: object) -> Any:

@@ -8,16 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.features.engines.choice import Engine, choose_engine
-from activity_cli.features.engines.protocol import OnPrepare
 from activity_cli.model.calibration import RejectRule
 from activity_cli.model.folder import ModelDescription, load_model
-from activity_cli.predict.exported.loading import (
-    is_exported,
-    open_exported,
-    read_exported,
-    refuse_engine,
-)
+from activity_cli.predict.config import PredictConfig
+from activity_cli.predict.exported.loading import is_exported, open_exported, read_exported
 from activity_cli.predict.exported_predictor import export_scan
 from activity_cli.predict.long_video import Scan
 from activity_cli.predict.model_predictor import load_networks, model_scan
@@ -40,41 +34,29 @@ class LiveModel:
         return self.scan.novelty is not None
 
 
-def load_live_model(
-    name: str | Path,
-    *,
-    cache_dir: Path,
-    engine: Engine | None = None,
-    on_prepare: OnPrepare = lambda _: None,
-) -> LiveModel:
-    """Load a model with what computes it.
+def load_live_model(name: str | Path, config: PredictConfig | None = None) -> LiveModel:
+    """Load a model, ready for live video.
 
     Args:
         name: a shipped model's name, a run folder, a model folder, an exported file or its folder.
-        cache_dir: folder of prepared networks.
-        engine: what computes; None takes the fastest that this machine has.
-        on_prepare: told in one line when something is prepared that later runs find ready.
+        config: how it is run.
 
     Raises:
-        ModelError: there is no such model, or it is damaged.
-        BackboneError: the CNN's weights are not to be had, and it was not prepared before.
-        SettingsError: the engine does not compute that here, or not this model.
-        MissingExtraError: what computes is not installed.
+        ActivityError: as `load_predictor`.
     """
+    config = config or PredictConfig()
     if is_exported(Path(name)):
-        return _load_export(Path(name), engine)
+        config.check_no_engine(Path(name))
+        return _load_export(Path(name))
     model = load_model(name)
-    extractor, classifier = load_networks(
-        model, engine or choose_engine(), cache_dir=cache_dir, on_prepare=on_prepare
-    )
+    extractor, classifier = load_networks(model, config)
     return LiveModel(
         description=model.description,
         scan=model_scan(extractor, classifier, model.description.labels, model.familiarity()),
     )
 
 
-def _load_export(path: Path, engine: Engine | None) -> LiveModel:
-    refuse_engine(path, engine)
+def _load_export(path: Path) -> LiveModel:
     exported = read_exported(path)
     runner = open_exported(exported)
 

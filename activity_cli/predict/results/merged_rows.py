@@ -1,6 +1,6 @@
-"""Rows of several files of results, one for each path, sorted by path.
+"""Rows of several result files, one per path, sorted by path.
 
-They go through a temporary SQLite database on disk, so that memory stays flat for millions of them.
+They are in a temporary SQLite database on disk, so that memory stays flat for millions of rows.
 """
 
 import json
@@ -17,8 +17,8 @@ from activity_cli.predict.results.journal import Entry, segments_from_json, segm
 from activity_cli.predict.results.result_reader import Row, StoredResults
 from activity_cli.types import FileState, Status
 
-_ROUNDING = 1e-3
-"""So far may scores of one model and file be apart on different CPUs, as for exports."""
+_TOLERANCE = 1e-3
+"""Largest difference of one model's scores for one file on different CPUs, as for exports."""
 
 _TABLE = """CREATE TABLE rows (
     path BLOB, source INTEGER, line INTEGER, status TEXT, row TEXT, state TEXT,
@@ -34,11 +34,11 @@ class _Candidate:
     line: int
     row: Row
     mtime_ns: int | None
-    """Of the file when it was read, where a journal says so."""
+    """Of the file when it was read; None without a journal."""
 
 
 class MergedRows:
-    """All rows of all files, in a database that is gone when it is closed.
+    """All rows of all files, in a database that is deleted when it is closed.
 
     Raises:
         DataError: a file is damaged, or the rows are of different models.
@@ -55,25 +55,24 @@ class MergedRows:
         )
 
     def close(self) -> None:
-        """Forget the rows."""
+        """Delete the database."""
         self._database.close()
 
-    def remove_doubles(self) -> tuple[int, int]:
-        """Leave one row for each path.
+    def remove_duplicates(self) -> tuple[int, int]:
+        """Keep one row for each path.
 
         Returns:
-            How many of those that were removed were the same as the one that stays, and how many
-            were not.
+            How many of the removed rows are equal to the one that is kept, and how many differ.
 
         Raises:
-            DataError: two rows of a path have scores that differ, and nothing says which counts.
+            DataError: two rows of a path have different scores, and neither is newer.
         """
         num_same = num_settled = 0
-        for same_path in self._doubled():
-            kept = same_path[0]
-            for one in same_path[1:]:
+        for candidates in self._duplicates():
+            kept = candidates[0]
+            for one in candidates[1:]:
                 kept = self._choose(kept, one)
-            for one in same_path:
+            for one in candidates:
                 if one is not kept:
                     num_same += one.row == kept.row
                     num_settled += one.row != kept.row
@@ -84,7 +83,7 @@ class MergedRows:
         return num_same, num_settled
 
     def entries(self) -> Iterator[Entry]:
-        """The rows by path, with what the files were like."""
+        """Yield the rows by path as journal entries."""
         for row, state in self._database.execute("SELECT row, state FROM rows ORDER BY path"):
             values = json.loads(row)
             *file, segments = json.loads(state)
@@ -96,7 +95,7 @@ class MergedRows:
             )
 
     def rows(self) -> Iterator[Row]:
-        """The rows by path."""
+        """Yield the rows by path."""
         for (row,) in self._database.execute("SELECT row FROM rows ORDER BY path"):
             yield json.loads(row)
 
@@ -109,26 +108,29 @@ class MergedRows:
     def _read_all(self) -> Iterator[tuple[Any, ...]]:
         models: dict[str, Path] = {}
         for number, source in enumerate(self._sources):
-            has_journal = source.provenance is not None
             for stored in source.rows():
                 row = stored.row
                 if row["model"]:
                     models.setdefault(row["model"], source.path)
                 if len(models) > 1:
-                    raise _different_models(models)
+                    (one, first), (other, second) = models.items()
+                    raise DataError(
+                        f"{second} has rows of the model {other}, and {first} of {one}.",
+                        hint="Score both with the same --model.",
+                    )
                 # Of several entries of one journal for a path the last one counts.
-                line = 0 if has_journal else stored.line
+                line = stored.line if source.provenance is None else 0
                 segments = segments_to_json(stored.segments)
                 state = json.dumps([*astuple(stored.state), segments]) if stored.state else None
                 path = encode_text(row["path"])
                 yield path, number, line, row["status"], json.dumps(row), state
 
-    def _doubled(self) -> Iterator[list[_Candidate]]:
-        """The rows of each path that has several, in the order of the files."""
+    def _duplicates(self) -> Iterator[list[_Candidate]]:
+        """Yield the rows of each path that has several, in the order of the files."""
         self._database.execute(
-            "CREATE TABLE doubled AS SELECT path FROM rows GROUP BY path HAVING count(*) > 1"
+            "CREATE TABLE repeated AS SELECT path FROM rows GROUP BY path HAVING count(*) > 1"
         )
-        for (path,) in self._database.execute("SELECT path FROM doubled ORDER BY path"):
+        for (path,) in self._database.execute("SELECT path FROM repeated ORDER BY path"):
             found = self._database.execute(
                 "SELECT source, line, row, state FROM rows WHERE path = ? ORDER BY source, line",
                 (path,),
@@ -139,34 +141,23 @@ class MergedRows:
             ]
 
     def _choose(self, one: _Candidate, other: _Candidate) -> _Candidate:
-        """The one of two rows of a path that counts, whichever comes first."""
+        """Return the one of two rows of a path that counts, whatever their order."""
         ranks = _rank(one.row), _rank(other.row)
         if ranks[0] != ranks[1]:
             return one if ranks[0] > ranks[1] else other
         if not Status(one.row["status"]).has_score or _same_score(one.row, other.row):
             return min(one, other, key=lambda c: json.dumps(c.row))  # neither is better
         times = one.mtime_ns, other.mtime_ns
-        if times[0] is None or times[1] is None or times[0] == times[1]:
-            raise self._different_scores(one, other)
-        return one if times[0] > times[1] else other
-
-    def _different_scores(self, *candidates: _Candidate) -> DataError:
-        said = [
+        if times[0] is not None and times[1] is not None and times[0] != times[1]:
+            return one if times[0] > times[1] else other
+        scores = [
             f"{c.row['label']} {c.row['score']} in {self._sources[c.source].path}"
-            for c in candidates
+            for c in (one, other)
         ]
-        return DataError(
-            f"{candidates[0].row['path']} has scores that differ: {' and '.join(said)}.",
-            hint="Leave one of the files out, or score the video anew.",
+        raise DataError(
+            f"{one.row['path']} has different scores: {' and '.join(scores)}.",
+            hint="Leave one of the files out, or score the video again.",
         )
-
-
-def _different_models(models: dict[str, Path]) -> DataError:
-    (one, first), (other, second) = models.items()
-    return DataError(
-        f"{second} has rows of the model {other}, and {first} of {one}.",
-        hint="Score both with the same --model.",
-    )
 
 
 def _rank(row: Row) -> tuple[bool, bool]:
@@ -175,6 +166,6 @@ def _rank(row: Row) -> tuple[bool, bool]:
 
 
 def _same_score(one: Row, other: Row) -> bool:
-    """Whether two rows say the same, but for what other CPUs round otherwise."""
+    """Return whether two rows agree up to the rounding of CPUs."""
     difference: float = abs(one["score"] - other["score"])
-    return bool(one["label"] == other["label"]) and difference <= _ROUNDING
+    return bool(one["label"] == other["label"]) and difference <= _TOLERANCE

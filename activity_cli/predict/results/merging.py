@@ -1,6 +1,6 @@
-"""Several files of results -> one, with one row per path: what shards were scored for.
+"""Several result files -> one, with one row per path: what shards are scored for.
 
-The rows come out sorted by path, whichever files they were in, in whichever order these are given.
+The rows are sorted by path, whatever the order of the files.
 """
 
 import sqlite3
@@ -16,27 +16,26 @@ from activity_cli.errors import DataError, OutputError
 from activity_cli.predict.batch import SHARD
 from activity_cli.predict.results.journal import journal_path, write_journal
 from activity_cli.predict.results.merged_rows import MergedRows
-from activity_cli.predict.results.result_file import PARQUET, import_parquet, write_rows
 from activity_cli.predict.results.result_reader import StoredResults, open_stored
-from activity_cli.predict.results.writers import row_format_of
+from activity_cli.predict.results.rows import rows_suffix, write_rows
 from activity_cli.types import Status
 from activity_cli.video.sources import Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """What became of a merge."""
+class MergeReport:
+    """What a merge did."""
 
     num_files: int
     """Files that were joined."""
     num_rows: int
     num_same: int
-    """Rows left out because the same row was there already."""
+    """Rows left out because an equal row exists."""
     num_settled: int
-    """Rows left out for a better or newer one of the same path."""
+    """Rows left out for a better or newer row of the same path."""
     missing_shards: tuple[str, ...]
     without_journal: tuple[str, ...]
-    """Files that had no journal, so that the merged one has none either."""
+    """Files without a journal; if there are any, the merged file has none either."""
     by_status: Mapping[Status, int] = field(default_factory=Counter)
 
     @property
@@ -45,7 +44,7 @@ class Merged:
         return sum(n for status, n in self.by_status.items() if not status.has_score)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Return all of it as plain values."""
         plain = asdict(replace(self, by_status={}))
         by_status = {str(status): count for status, count in self.by_status.items()}
         return {**plain, "by_status": by_status, "num_without_score": self.num_without_score}
@@ -53,31 +52,34 @@ class Merged:
 
 def merge_results(
     paths: Sequence[Path], output: Path, *, overwrite: bool = False, partial: bool = False
-) -> Merged:
-    """Join files of results into one, and their journals if all have one.
+) -> MergeReport:
+    """Merge result files into one, and their journals if all have one.
 
-    Of several rows of one path that differ, a row with a score comes before one without, and any
-    status before `missing`. Of two with scores the one counts that was made of a later state of the
-    file, as the journals say; where they do not, scores that differ are an error. Scores within
-    0.001 of each other count as the same, since CPUs round differently.
+    Of several different rows of one path, a row with a score comes before one without, and any
+    status before `missing`. Of two with scores the one counts that was made from a later state of
+    the file, according to the journals; without them, different scores are an error. Scores within
+    0.001 of each other count as equal, since CPUs round differently.
 
     Args:
-        paths: .csv, .jsonl and .parquet, mixed as may be; one that is named twice counts once.
+        paths: .csv, .jsonl and .parquet in any mix; a file that is given twice counts once.
         output: likewise.
-        overwrite: replace an output that is there.
-        partial: go on though shards are missing.
+        overwrite: replace an existing output.
+        partial: merge even if shards are missing.
 
     Raises:
-        DataError: a file is no file of results, or damaged; rows are of other columns or models;
-            scores of the same file differ; a shard is missing.
-        OutputError: the output exists, or cannot be written. An older one is still as it was.
+        DataError: a file is damaged or not a result file; columns or models differ; scores of the
+            same file differ; a shard is missing.
+        OutputError: the output exists, or cannot be written. An older one is unchanged.
         MissingExtraError: .parquet needs a package that is not installed.
     """
     _check_output(paths, output, overwrite=overwrite)
-    sources = [open_stored(path) for path in _distinct(paths)]
+    by_file: dict[Path, Path] = {}
+    for path in paths:
+        by_file.setdefault(path.resolve(), path)
+    sources = [open_stored(path) for path in by_file.values()]
     columns = _common_columns(sources)
     provenance = _common_provenance(sources)
-    missing = missing_shards(sources)
+    missing = _missing_shards(sources)
     if missing and not partial:
         raise DataError(
             f"Missing: {_describe_shards(missing)}.",
@@ -86,16 +88,15 @@ def merge_results(
     without_journal = tuple(str(source.path) for source in sources if source.provenance is None)
     try:
         with closing(MergedRows(sources)) as rows:
-            num_same, num_settled = rows.remove_doubles()
-            # The journal first: from it alone the rows can be made, so that a crash between both
-            # leaves something that `predict` goes on from.
+            num_same, num_settled = rows.remove_duplicates()
+            # The journal first: a crash between both then leaves what `predict` can resume from.
             journal = journal_path(output)
             if without_journal:
                 _remove(journal)
             else:
                 write_journal(journal, {**provenance, "columns": list(columns)}, rows.entries())
             write_rows(output, columns, rows.rows())
-            return Merged(
+            return MergeReport(
                 num_files=len(sources),
                 num_rows=sum(rows.by_status.values()),
                 num_same=num_same,
@@ -111,15 +112,15 @@ def merge_results(
         ) from error
 
 
-def missing_shards(sources: Iterable[StoredResults]) -> list[Shard]:
-    """The shards that no file is of, as far as journals tell.
+def _missing_shards(sources: Iterable[StoredResults]) -> list[Shard]:
+    """Return the shards that no file is of, according to the journals.
 
     Raises:
         DataError: the files are shards of different splits.
     """
-    named = [(source.provenance or {}).get(SHARD) for source in sources]
-    shards = {Shard.parse(name) for name in named if name is not None}
-    if None in named or not shards:  # a file may hold anything if it does not say which shard it is
+    names = [(source.provenance or {}).get(SHARD) for source in sources]
+    shards = {Shard.parse(name) for name in names if name is not None}
+    if None in names or not shards:  # a file that is of no shard may hold any row
         return []
     counts = sorted({shard.count for shard in shards})
     if len(counts) > 1:
@@ -137,8 +138,7 @@ def _describe_shards(shards: Sequence[Shard]) -> str:
 
 
 def _check_output(paths: Sequence[Path], output: Path, *, overwrite: bool) -> None:
-    if row_format_of(output, PARQUET) is None:
-        import_parquet()
+    rows_suffix(output)
     if output.resolve() in {path.resolve() for path in paths}:
         raise OutputError(
             f"{output} is one of the files to merge.",
@@ -151,18 +151,10 @@ def _check_output(paths: Sequence[Path], output: Path, *, overwrite: bool) -> No
         )
 
 
-def _distinct(paths: Iterable[Path]) -> Iterable[Path]:
-    """The paths without those of a file that is there already."""
-    by_file: dict[Path, Path] = {}
-    for path in paths:
-        by_file.setdefault(path.resolve(), path)
-    return by_file.values()
-
-
 def _common_columns(sources: Sequence[StoredResults]) -> tuple[str, ...]:
     with_columns = [source for source in sources if source.columns]
     if not with_columns:
-        raise DataError("There are no rows to merge.", hint="Give files of results.")
+        raise DataError("There are no rows to merge.", hint="Give result files.")
     first = with_columns[0]
     for source in with_columns:
         if source.columns != first.columns:
@@ -175,7 +167,7 @@ def _common_columns(sources: Sequence[StoredResults]) -> tuple[str, ...]:
 
 
 def _common_provenance(sources: Iterable[StoredResults]) -> dict[str, Any]:
-    """What all rows depend on, as far as journals tell; the shard is nothing of that kind."""
+    """Return what all rows depend on, according to the journals; without the shard."""
     first: StoredResults | None = None
     common: dict[str, Any] = {}
     for source in sources:

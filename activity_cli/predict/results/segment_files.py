@@ -1,7 +1,8 @@
 """Segments -> files; the ending chooses the format.
 
-Some formats are made for one video. Several videos then need `{name}` in the file's name, which
-becomes the name of each video without its ending: `subtitles/{name}.srt`. It works for all formats.
+Some formats are for one video. Several videos then need `{name}` in the file's name, which is
+replaced by the name of each video without its ending: `subtitles/{name}.srt`. This works for all
+formats.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,25 +12,29 @@ from typing import Any
 
 from activity_cli.common.files import NAME, path_per_video, write_json, write_text_atomically
 from activity_cli.errors import OutputError
-from activity_cli.predict.results.result_file import import_parquet, write_rows
-from activity_cli.predict.results.segment_text import audacity_text, srt_text, vtt_text
-from activity_cli.predict.results.segment_tools import (
+from activity_cli.predict.results.journal import journal_path, read_header
+from activity_cli.predict.results.rows import (
+    SCORE_DIGITS,
+    SECONDS_DIGITS,
+    import_parquet,
+    write_rows,
+)
+from activity_cli.predict.results.segment_formats import (
+    audacity_text,
     elan_document,
     fiftyone_labels,
     label_studio_config,
     label_studio_tasks,
+    srt_text,
+    vtt_text,
 )
-from activity_cli.predict.results.writers import (
-    SCORE_DIGITS,
-    SECONDS_DIGITS,
-)
-from activity_cli.types import Segment, VideoSegments
+from activity_cli.types import FileResult, Segment, VideoSegments
 
 COLUMNS = ("path", "start", "end", "label", "score", "peak")
 
 
 class SegmentFormat(StrEnum):
-    """What segments can be written as, by ending."""
+    """The formats of segments, by ending."""
 
     CSV = ".csv"
     JSONL = ".jsonl"
@@ -41,85 +46,120 @@ class SegmentFormat(StrEnum):
     FIFTYONE = ".fiftyone.json"
     LABEL_STUDIO = ".labelstudio.json"
 
+    @classmethod
+    def of(cls, path: Path) -> "SegmentFormat":
+        """Return the format that a file's ending stands for.
+
+        Raises:
+            OutputError: it stands for none.
+        """
+        for known in cls:
+            if path.name.lower().endswith(known):
+                return known
+        if path.suffix.lower() == ".json":
+            raise OutputError(
+                f"Cannot write {path}: .json alone does not choose a tool.",
+                hint=f"Use a file that ends in {cls.FIFTYONE} or {cls.LABEL_STUDIO}; rows are "
+                ".jsonl.",
+            )
+        raise OutputError(
+            f"Cannot write {path}: the format {path.suffix or '(no suffix)'} is not supported.",
+            hint=f"Use a file that ends in {', '.join(cls)}.",
+        )
+
     @property
     def is_for_one_video(self) -> bool:
-        """Whether a file cannot say which video a segment is in."""
+        """Whether a file cannot tell which video a segment is in."""
         return self in {self.SRT, self.VTT, self.ELAN, self.AUDACITY}
 
 
-def segment_format_of(path: Path) -> SegmentFormat:
-    """The format that a file's ending stands for.
+class SegmentOutputs:
+    """The files that `--segments` asks for: checked before any work, written when a run ends.
+
+    Args:
+        files: their endings choose the formats.
+        videos: all of the run.
+        output: the result file, whose journal lists the files that earlier runs have written.
+        overwrite: replace files that exist.
 
     Raises:
-        OutputError: it stands for none.
+        OutputError: a format is not supported, a file cannot hold all videos, or it exists.
+        MissingExtraError: .parquet needs a package that is not installed.
     """
-    for known in SegmentFormat:
-        if path.name.lower().endswith(known):
-            return known
-    if path.suffix.lower() == ".json":
-        raise OutputError(
-            f"Cannot write {path}: .json alone does not say which tool is to read it.",
-            hint=f"Use a file that ends in {SegmentFormat.FIFTYONE} or "
-            f"{SegmentFormat.LABEL_STUDIO}; rows are .jsonl.",
-        )
-    raise OutputError(
-        f"Cannot write {path}: the format {path.suffix or '(no suffix)'} is not known.",
-        hint=f"Use a file that ends in {', '.join(SegmentFormat)}.",
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        videos: Sequence[Path],
+        *,
+        output: Path | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.files = tuple(files)
+        journal = journal_path(output) if output else None
+        has_earlier = journal is not None and journal.exists() and not overwrite
+        ours = read_header(journal).outputs if journal and has_earlier else ()
+        for file in files:
+            if SegmentFormat.of(file) is SegmentFormat.PARQUET:
+                import_parquet()
+            targets = _targets(file, [str(video) for video in videos])
+            if not overwrite and str(file) not in ours:
+                _refuse_existing(targets)
+
+    def write(self, videos: Iterable[VideoSegments], labels: Sequence[str]) -> tuple[Path, ...]:
+        """Write all files, each completely or not at all.
+
+        Args:
+            videos: with their segments; those without a result may be absent.
+            labels: all of the model, for tools that offer them. Others in segments are added.
+
+        Returns:
+            The written files. Beside Label Studio's tasks is its labelling configuration, with the
+            ending `.labelstudio.xml`.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        found = list(videos) if self.files else []
+        used = [segment.label for video in found for segment in video.segments]
+        labels = tuple(dict.fromkeys([*labels, *used]))
+        written: list[Path] = []
+        for path in self.files:
+            targets = _targets(path, [video.path for video in found])
+            groups = [[video] for video in found] if _is_one_each(path) else [found]
+            for target, group in zip(targets, groups, strict=True):
+                _write(target, SegmentFormat.of(path), group, labels)
+                written += [target, *_beside(target)]
+        return tuple(written)
+
+
+def video_segments(result: FileResult) -> VideoSegments | None:
+    """Return the segments of a video; None where it has no score."""
+    if not result.status.has_score or not result.duration_seconds or not result.num_frames:
+        return None
+    return VideoSegments.of(
+        result.path, result.duration_seconds, result.num_frames, result.segments
     )
 
 
-def check_segment_files(path: Path, videos: Sequence[str], *, overwrite: bool) -> None:
-    """Find out before any work whether the segments of these videos can be written there.
-
-    Raises:
-        OutputError: the format is not known, holds one video where there are several, or a file
-            exists that is not to be overwritten.
-        MissingExtraError: .parquet needs a package that is not installed.
-    """
-    if segment_format_of(path) is SegmentFormat.PARQUET:
-        import_parquet()
-    _refuse_existing(_targets(path, videos), overwrite=overwrite)
-
-
-def write_segments(
-    path: Path, videos: Iterable[VideoSegments], *, overwrite: bool, labels: Sequence[str] = ()
-) -> tuple[Path, ...]:
-    """Write the segments of videos, each file completely or not at all.
-
-    Args:
-        path: its ending chooses the format; `{name}` in its name makes a file per video.
-        videos: may have no segments.
-        overwrite: Replace files that exist.
-        labels: all labels of the model, for the tools that offer them. Others that segments have
-            are added.
-
-    Returns:
-        The files that were written. Label Studio's has its labelling configuration beside it,
-        with the ending `.labelstudio.xml`.
-
-    Raises:
-        OutputError: as `check_segment_files`, or a file cannot be written.
-        MissingExtraError: .parquet needs a package that is not installed.
-    """
-    videos = list(videos)
-    kind = segment_format_of(path)
-    targets = _targets(path, [video.path for video in videos])
-    _refuse_existing(targets, overwrite=overwrite)
-    found = [segment.label for video in videos for segment in video.segments]
-    labels = tuple(dict.fromkeys([*labels, *found]))
-    groups = [[video] for video in videos] if _is_one_each(path) else [videos]
-    for target, group in zip(targets, groups, strict=True):
-        _write(target, kind, group, labels)
-    return tuple(file for target in targets for file in (target, *_beside(target)))
+def segment_values(segment: Segment) -> dict[str, Any]:
+    """Return a segment as rows and JSON have it."""
+    return {
+        "start": round(segment.start_seconds, SECONDS_DIGITS),
+        "end": round(segment.end_seconds, SECONDS_DIGITS),
+        "label": segment.label,
+        "score": round(segment.mean_score, SCORE_DIGITS),
+        "peak": round(segment.peak_score, SCORE_DIGITS),
+    }
 
 
 def _is_one_each(path: Path) -> bool:
-    return NAME in path.name or segment_format_of(path).is_for_one_video
+    return NAME in path.name or SegmentFormat.of(path).is_for_one_video
 
 
 def _targets(path: Path, videos: Sequence[str]) -> list[Path]:
-    """The file for all videos, or one for each; equal names are numbered."""
-    kind = segment_format_of(path)
+    """Return the file for all videos, or one for each; equal names are numbered."""
+    kind = SegmentFormat.of(path)
     if not _is_one_each(path):
         return [path]
     if NAME not in path.name:
@@ -132,8 +172,8 @@ def _targets(path: Path, videos: Sequence[str]) -> list[Path]:
     return path_per_video(path, videos)
 
 
-def _refuse_existing(targets: Sequence[Path], *, overwrite: bool) -> None:
-    for target in () if overwrite else targets:
+def _refuse_existing(targets: Sequence[Path]) -> None:
+    for target in targets:
         for file in (target, *_beside(target)):
             if file.exists():
                 raise OutputError(
@@ -142,8 +182,8 @@ def _refuse_existing(targets: Sequence[Path], *, overwrite: bool) -> None:
 
 
 def _beside(target: Path) -> list[Path]:
-    """What is written along with a file."""
-    is_tasks = segment_format_of(target) is SegmentFormat.LABEL_STUDIO
+    """Return what is written along with a file."""
+    is_tasks = SegmentFormat.of(target) is SegmentFormat.LABEL_STUDIO
     return [target.with_suffix(".xml")] if is_tasks else []
 
 
@@ -172,14 +212,3 @@ def _rows(videos: Iterable[VideoSegments]) -> Iterator[dict[str, Any]]:
     for video in videos:
         for segment in video.segments:
             yield {"path": video.path, **segment_values(segment)}
-
-
-def segment_values(segment: Segment) -> dict[str, Any]:
-    """A segment as rows and JSON have it."""
-    return {
-        "start": round(segment.start_seconds, SECONDS_DIGITS),
-        "end": round(segment.end_seconds, SECONDS_DIGITS),
-        "label": segment.label,
-        "score": round(segment.mean_score, SCORE_DIGITS),
-        "peak": round(segment.peak_score, SCORE_DIGITS),
-    }

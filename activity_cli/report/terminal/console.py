@@ -25,8 +25,8 @@ from activity_cli.types import FileResult, Status
 if TYPE_CHECKING:
     from activity_cli.features.backbones import BackboneListing
     from activity_cli.model.folder import ModelDescription
-    from activity_cli.predict.predictor import Tally
-    from activity_cli.predict.results.merging import Merged
+    from activity_cli.predict.batch import Tally
+    from activity_cli.predict.results.merging import MergeReport
 
 _STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "LSTM", "network": "CNN + LSTM"}
 _STATUS_STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: "yellow"}
@@ -176,7 +176,7 @@ def show_tally(
     return Text("\n".join(lines), "dim")
 
 
-def show_merged(merged: "Merged", output: Path) -> Text:
+def show_merged(merged: "MergeReport", output: Path) -> Text:
     """Show the summary of a merge: files, rows, duplicates, statuses, and what is missing."""
     files = f"{merged.num_files} file{'s' * (merged.num_files != 1)}"
     lines = [f"{merged.num_rows} rows of {files} in {printable(str(output))}."]
