@@ -1,4 +1,4 @@
-"""Checks for common evaluation problems: each report runs all of them."""
+"""Predictions -> findings: metrics with intervals, baselines, checks for common problems."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,10 +8,15 @@ from typing import Any, Literal
 
 from activity_cli.common.wording import count_of
 from activity_cli.data.balance import FEW, UNEVEN
-from activity_cli.data.dataset import Sample
+from activity_cli.data.dataset import Sample, sample_groups
 from activity_cli.data.leakage import Leakage, same_content
-from activity_cli.evaluation.baselines import BaselineComparison
-from activity_cli.evaluation.intervals import Estimates
+from activity_cli.evaluation.baselines import (
+    BaselineComparison,
+    BaselineScores,
+    compare_with_baselines,
+)
+from activity_cli.evaluation.intervals import Estimates, estimate_metrics
+from activity_cli.evaluation.predictions import Predictions, SplitInfo
 from activity_cli.model.metrics import Evaluation
 
 Level = Literal["fine", "note", "warning"]
@@ -34,54 +39,56 @@ class Check:
     title: str
     text: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for metrics.json."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckInput:
-    """What the checks look at."""
+class Findings:
+    """Metrics with intervals, baselines and checks."""
 
-    samples: Sequence[Sample]
-    """The clips that have a score."""
-    num_left_out: int
-    evaluation: Evaluation
     estimates: Estimates
     baselines: BaselineComparison
-    leakage: Leakage | None
-    """None where the training clips are not known."""
-    split_by: str
-    """How training and test clips were separated."""
-    optimistic_because: str = ""
-    """Why these clips influenced the model; empty where they did not."""
+    checks: tuple[Check, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what they add to metrics.json."""
+        return {
+            "intervals": self.estimates.to_json(),
+            "does_the_lstm_help": self.baselines.to_json(),
+            "checks": [asdict(check) for check in self.checks],
+        }
 
 
-def run_checks(measured: CheckInput) -> list[Check]:
-    """Run all checks; warnings come first."""
-    found = [
-        *_new_clips(measured),
-        _leakage(measured),
-        _same_files(measured.samples),
-        _majority(measured),
-        _interval(measured.estimates),
-        _groups(measured),
-        _balance(measured.evaluation),
-        *_few(measured.evaluation),
-        _calibration(measured.evaluation),
-        _left_out(measured),
+def compute_findings(
+    predictions: Predictions, baselines: BaselineScores, split: SplitInfo
+) -> Findings:
+    """Compute metrics with intervals, compare with baselines and run all checks."""
+    samples, evaluation = [clip.sample for clip in predictions.clips], predictions.evaluation
+    scores, targets, groups = predictions.scores, predictions.targets, sample_groups(samples)
+    estimates = estimate_metrics(scores, targets, predictions.labels, groups)
+    comparison = compare_with_baselines(scores, targets, baselines, groups)
+    checks = [
+        *_new_clips(split),
+        _leakage(split),
+        _same_files(samples),
+        _majority(comparison, evaluation),
+        _interval(estimates),
+        _groups(estimates, split.leakage),
+        _balance(evaluation),
+        *_few(evaluation),
+        _calibration(evaluation),
+        _left_out(predictions),
     ]
     order: Mapping[Level, int] = {"warning": 0, "note": 1, "fine": 2}
-    return sorted(found, key=lambda check: order[check.level])
+    checks.sort(key=lambda check: order[check.level])
+    return Findings(estimates=estimates, baselines=comparison, checks=tuple(checks))
 
 
-def _new_clips(measured: CheckInput) -> Iterator[Check]:
-    if text := measured.optimistic_because:
+def _new_clips(split: SplitInfo) -> Iterator[Check]:
+    if text := split.optimistic_because:
         yield Check(level="warning", title="Tested on new clips", text=text)
 
 
-def _leakage(measured: CheckInput) -> Check:
-    title, leakage = _LEAKAGE, measured.leakage
+def _leakage(split: SplitInfo) -> Check:
+    title, leakage = _LEAKAGE, split.leakage
     if leakage is None:
         text = (
             "Not checked: a model does not store its training clips. The metrics are valid only if "
@@ -91,7 +98,7 @@ def _leakage(measured: CheckInput) -> Check:
     if lines := leakage.found_lines():
         level: Level = "warning" if leakage.is_found else "note"
         return Check(level=level, title=title, text=" ".join(lines))
-    text = f"No copies and no groups are shared between parts ({measured.split_by})."
+    text = f"No copies and no groups are shared between parts ({split.by})."
     return Check(level="fine", title=title, text=text)
 
 
@@ -114,12 +121,10 @@ def _same_files(samples: Sequence[Sample]) -> Check:
     return Check(level="warning", title=title, text=text)
 
 
-def _majority(measured: CheckInput) -> Check:
-    title, majority = "Beats the majority baseline", measured.baselines.of("majority")
+def _majority(baselines: BaselineComparison, evaluation: Evaluation) -> Check:
+    title, majority = "Beats the majority baseline", baselines.of("majority")
     assert majority is not None
-    text = (
-        f"Majority baseline {majority.accuracy.value:.1%}, model {measured.evaluation.accuracy:.1%}"
-    )
+    text = f"Majority baseline {majority.accuracy.value:.1%}, model {evaluation.accuracy:.1%}"
     if majority.gain.low > 0:
         return Check(level="fine", title=title, text=f"{text}.")
     return Check(level="warning", title=title, text=f"{text}: no significant difference.")
@@ -140,15 +145,15 @@ def _interval(estimates: Estimates) -> Check:
     return Check(level="warning", title=title, text=text)
 
 
-def _groups(measured: CheckInput) -> Check:
+def _groups(estimates: Estimates, leakage: Leakage | None) -> Check:
     title = _GROUPS
-    if measured.estimates.by_group:
+    if estimates.by_group:
         text = (
-            f"Confidence intervals are computed over {measured.estimates.units}, because clips of "
+            f"Confidence intervals are computed over {estimates.units}, because clips of "
             "one group are correlated."
         )
         return Check(level="fine", title=title, text=text)
-    guess = measured.leakage.guessed_lines() if measured.leakage else []
+    guess = leakage.guessed_lines() if leakage else []
     text = (
         guess[0]
         if guess
@@ -191,10 +196,10 @@ def _calibration(evaluation: Evaluation) -> Check:
     return Check(level="note", title=title, text=text)
 
 
-def _left_out(measured: CheckInput) -> Check:
-    title, count = "Clips without a score", measured.num_left_out
+def _left_out(predictions: Predictions) -> Check:
+    title, count = "Clips without a score", len(predictions.left_out)
     if not count:
         return Check(level="fine", title=title, text="All clips were decoded.")
-    share = count / (count + len(measured.samples))
+    share = count / (count + len(predictions.clips))
     text = f"{count_of(count, 'clip')} ({share:.1%}) could not be decoded and are not evaluated."
     return Check(level="note", title=title, text=text)

@@ -1,7 +1,8 @@
 """Cross-validations, training runs and evaluations -> the content of their reports."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 from activity_cli.common.wording import describe_parts
 from activity_cli.data.dataset import Dataset, Sample, sample_groups
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
+from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo
+from activity_cli.evaluation.quality_checks import Findings, compute_findings
+from activity_cli.model.folder import installed_versions
 from activity_cli.model.frame_order_ablation import OrderScores
 from activity_cli.model.metrics import Evaluation
-from activity_cli.report.data import ClipPrediction, Findings, Predictions, ReportData, SplitInfo
 from activity_cli.report.metadata import (
+    Metadata,
     background_metadata,
     data_metadata,
     labelled_metadata,
@@ -31,7 +35,7 @@ if TYPE_CHECKING:  # these import torch, which an evaluation does not need
     from activity_cli.features.extraction import ExtractedClip
     from activity_cli.features.labelled import LabelledFeatures
     from activity_cli.features.pictures import LabelledPictures
-    from activity_cli.training.crossval import CrossvalRun
+    from activity_cli.training.crossval import CrossvalRun, FoldResult
     from activity_cli.training.run import TrainingRun
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -42,6 +46,28 @@ _NO_LSTM: dict[Kind, str] = {
     "shuffled": "no effect without an LSTM",
     "reversed": "no effect without an LSTM",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportData:
+    """The content of report.html."""
+
+    title: str
+    subtitle: str
+    method: str
+    """How training and test clips were separated."""
+    predictions: Predictions
+    findings: Findings
+    metadata: Metadata
+    """About data and model."""
+    speed: Metadata
+    """By stage."""
+    settings: Mapping[str, Metadata]
+    """By table."""
+    command: str
+    folds: tuple["FoldResult", ...] = ()
+    versions: Metadata = field(default_factory=installed_versions)
+    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
 
 
 def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> ReportData:
@@ -69,7 +95,7 @@ def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> Re
         subtitle=f"Cross-validation, {number} {split}",
         method=f"Each clip was scored by the network trained on the other {number - 1} folds.",
         predictions=predictions,
-        findings=Findings.of(predictions, baselines, SplitInfo(by=split, leakage=run.leakage)),
+        findings=compute_findings(predictions, baselines, SplitInfo(by=split, leakage=run.leakage)),
         metadata={**labelled_metadata(data), **background_metadata(run)},
         speed=speed_of_run(data, {"training, all folds": result.seconds}),
         settings=settings_as_text(settings),
@@ -96,7 +122,7 @@ def training_report(run: "TrainingRun", *, command: str, settings: Tables) -> Re
         subtitle=f"Training run, measured on {len(rows)} {run.measured_on} clips",
         method=f"{parts}. Split by {run.split.by}.",
         predictions=predictions,
-        findings=Findings.of(predictions, baselines, split),
+        findings=compute_findings(predictions, baselines, split),
         metadata={**labelled_metadata(data), **model_metadata(description)},
         speed=speed_of_run(data, {s: run.stage_seconds[s] for s in ("training", "measuring")}),
         settings=settings_as_text(settings),
@@ -148,7 +174,7 @@ def measurement_report(
         subtitle=f"Evaluation on {dataset.root.name or dataset.root}, {len(samples)} clips",
         method="The metrics are valid for clips that the model was not trained on.",
         predictions=predictions,
-        findings=Findings.of(predictions, _model_baselines(measurement, orders), SplitInfo()),
+        findings=compute_findings(predictions, _model_baselines(measurement, orders), SplitInfo()),
         metadata={**metadata, **more},
         speed=speed_of_clips([result.stage_seconds for result in measurement.results]),
         settings=model_settings(description),

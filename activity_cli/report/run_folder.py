@@ -10,8 +10,9 @@ from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import write_table
 from activity_cli.data.dataset import Sample
 from activity_cli.evaluation.comparison import METRICS_FILE, PREDICTIONS_FILE, SPLIT_FILE
+from activity_cli.evaluation.predictions import Predictions
 from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE
-from activity_cli.report.data import Predictions, ReportData
+from activity_cli.report.assembly import ReportData
 from activity_cli.report.figures.plots import plot_confusion, plot_curves
 from activity_cli.report.model_card import held_out_results, write_model_card
 

@@ -7,16 +7,16 @@ import numpy as np
 
 from activity_cli.data.dataset import Sample
 from activity_cli.evaluation.baselines import BaselineScores
-from activity_cli.evaluation.quality_checks import Check
+from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo
+from activity_cli.evaluation.quality_checks import Check, compute_findings
 from activity_cli.model.metrics import evaluate_scores
-from activity_cli.report.data import ClipPrediction, Findings, Predictions, SplitInfo
 from activity_cli.types import Status
 
 
 def checks_of(predictions: Predictions, majority: int = 0) -> dict[str, Check]:
     always = np.full(len(predictions.targets), majority)
     baselines = BaselineScores(majority=always, has_lstm=False)
-    findings = Findings.of(predictions, baselines, SplitInfo())
+    findings = compute_findings(predictions, baselines, SplitInfo())
     return {check.title: check for check in findings.checks}
 
 

@@ -15,6 +15,8 @@ import pytest
 from activity_cli.data.dataset import Sample
 from activity_cli.data.splits import make_folds
 from activity_cli.evaluation.baselines import BaselineScores
+from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo
+from activity_cli.evaluation.quality_checks import compute_findings
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.engines.choice import EngineName, choose_engine
 from activity_cli.features.engines.loading import load_classifier
@@ -25,8 +27,7 @@ from activity_cli.model.metrics import evaluate_scores
 from activity_cli.model.network import ClipScorer, SequenceClassifier
 from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.predictor import load_predictor
-from activity_cli.report.assembly import crossval_report
-from activity_cli.report.data import ClipPrediction, Findings, Predictions, ReportData, SplitInfo
+from activity_cli.report.assembly import ReportData, crossval_report
 from activity_cli.report.html.page import Strip, render_report, write_report
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
 from activity_cli.training.crossval import CrossvalRun, run_crossval
@@ -69,7 +70,7 @@ def test_all_text_is_escaped() -> None:
         subtitle="",
         method="",
         predictions=predictions,
-        findings=Findings.of(predictions, baselines, SplitInfo()),
+        findings=compute_findings(predictions, baselines, SplitInfo()),
         metadata={},
         speed={},
         settings={"table": {nasty: nasty}},

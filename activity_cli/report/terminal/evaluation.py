@@ -18,7 +18,9 @@ from activity_cli.report.terminal.elements import new_table
 
 if TYPE_CHECKING:
     from activity_cli.evaluation.measurement import Measurement
-    from activity_cli.report.data import Findings, Predictions, ReportData
+    from activity_cli.evaluation.predictions import Predictions
+    from activity_cli.evaluation.quality_checks import Findings
+    from activity_cli.report.assembly import ReportData
     from activity_cli.training.crossval import CrossValidation, CrossvalRun, PairComparison
     from activity_cli.training.run import TrainingRun
 
