@@ -1,6 +1,8 @@
-"""`activity tune`: which settings are best for these clips, and is that worth anything?"""
+"""`activity tune`: search for the settings that suit labelled clips."""
 
 import json as jsonlib
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,19 +13,38 @@ from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import ProgressReport, progress_report
 from activity_cli.cli.settings import SettingsFile, settings_keys
 from activity_cli.cli.train_options import ClipOptions, FoldOptions
-from activity_cli.cli.tune_options import SearchOptions
+from activity_cli.errors import SettingsError
+from activity_cli.setting_fields import setting
 from activity_cli.settings import FROZEN, AuditSettings, NetworkSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from activity_cli.training.tuning.run import Listener
+    from activity_cli.training.tuning.run import TuningCallbacks
     from activity_cli.training.tuning.search import Trial
 
 EXAMPLE = "activity tune clips --trials 40"
 
 _HEADER = """\
-The best of {number} trials: log-loss {log_loss:.4f}, accuracy {accuracy:.3f}, both optimistic,
-as it was chosen on the clips that they are measured on.
+The best of {number} trials: log-loss {log_loss:.4f}, accuracy {accuracy:.3f}. Both are optimistic:
+the trial was chosen on the clips that they are measured on.
 Made by: {command}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What is searched, for how long, and whether the gain is measured."""
+
+    trials: int = setting(40, at_least=1)
+    """Number of settings to try."""
+    time_limit: float | None = setting(None, at_least=0)
+    """Minutes after which no trial starts."""
+    search: tuple[str, ...] = setting((), metavar="NAME", derived="all that can be searched")
+    """Setting to vary; can be given several times."""
+    try_frames: tuple[int, ...] = setting((8, 16, 24), metavar="N,N,...")
+    """Numbers of frames to try."""
+    nested: bool = setting(False)
+    """Measure the gain on unseen clips: a whole search per fold, scored on that fold."""
+    outer_folds: int | None = setting(None, at_least=2, derived="those of --folds or --fold-column")
+    """As --nested, with this number of outer folds."""
 
 
 @options.with_option_groups
@@ -49,59 +70,75 @@ def tune(
 ) -> None:
     """Search for the settings that suit your clips, by cross-validation on cached features.
 
-    It begins with the options given here, or the defaults, and varies what --search names. Stop it
-    at any time: the same command goes on. best.toml is for `activity train --settings`.
+    The search starts from the options given here, or the defaults, and varies what --search names.
+    Stop it at any time and run the same command again to resume. Use best.toml with
+    `activity train --settings`.
     """
     del settings  # its values are in the options by now
+    from activity_cli.common.files import write_json
+    from activity_cli.report.figures.tuning import plot_tuning
     from activity_cli.report.terminal.console import results_console
-    from activity_cli.report.terminal.tuning import show_tuning, tuning_metrics, write_tuning
+    from activity_cli.report.terminal.tuning import show_tuning, tuning_metrics
     from activity_cli.training.tuning.folder import BEST_FILE
+    from activity_cli.training.tuning.run import TuningConfig
     from activity_cli.training.tuning.run import tune as run_search
-    from activity_cli.training.tuning.space import Candidate
+    from activity_cli.training.tuning.space import Candidate, Space
 
+    if search.outer_folds is not None and folds.fold_column is not None:
+        raise SettingsError(
+            "--outer-folds and --fold-column exclude each other.",
+            hint="With --nested the column's folds are the outer ones too.",
+        )
     folder = output or Path("tuning") / data.resolve().stem
     with progress_report(quiet=quiet) as report:
         data_config = clip.data_config(machine, report, FROZEN)
         base = Candidate(clip=data_config.clip, network=network, training=training)
-        decoders = machine.decoders()
-        plan = search.plan(
-            base,
-            folds,
-            audit,
-            seed=training.seed,
-            num_workers=decoders.num_workers,
+        make_folds = partial(folds.deal, seed=training.seed)
+        is_nested = search.nested or search.outer_folds is not None
+        config = TuningConfig(
+            space=Space.around(base, names=search.search, frames=search.try_frames),
+            make_folds=make_folds,
+            make_outer_folds=(
+                partial(make_folds, num_folds=search.outer_folds) if is_nested else None
+            ),
+            num_trials=search.trials,
+            max_seconds=None if search.time_limit is None else 60 * search.time_limit,
+            num_workers=machine.decoders().num_workers,
+            audit=audit,
         )
-        listener = _listener(context, folder, report)
+        callbacks = _callbacks(context, folder, report)
         try:
             run = run_search(
-                data, data_config, folder, plan, overwrite=overwrite, listener=listener
+                data, data_config, folder, config, overwrite=overwrite, callbacks=callbacks
             )
         except KeyboardInterrupt:
             raise StoppedError(
-                f"Interrupted. The same command goes on; trials and best settings so far are in "
-                f"{folder}."
+                f"Interrupted. Trials and best settings so far are in {folder}. "
+                "Run the same command again to resume."
             ) from None
     metrics = tuning_metrics(run, command=this_command())
-    write_tuning(run, metrics)
+    write_json(folder / "metrics.json", metrics)
+    plot_tuning(run.result.study, run.importance, folder)
     if json:
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
-        results_console().print(show_tuning(run, data=data, best_file=folder / BEST_FILE))
+        best_file = folder / BEST_FILE
+        results_console().print(show_tuning(run, metrics, data=data, best_file=best_file))
 
 
-def _listener(context: typer.Context, folder: Path, report: ProgressReport) -> "Listener":
-    """Shows the progress, and keeps the files of the search up to date with every trial."""
+def _callbacks(context: typer.Context, folder: Path, report: ProgressReport) -> "TuningCallbacks":
+    """Return functions that show progress and keep trials.csv and best.toml up to date."""
     from activity_cli.common.files import write_text_atomically
     from activity_cli.common.settings_file import write_settings
     from activity_cli.report.terminal.tuning import describe_best, trials_csv
     from activity_cli.training.tuning.folder import BEST_FILE, TRIALS_FILE
-    from activity_cli.training.tuning.run import Listener
+    from activity_cli.training.tuning.run import TuningCallbacks
     from activity_cli.training.tuning.search import best_of
 
     keys = [key for key in settings_keys() if key.table in {"clip", "network", "training", "audit"}]
     command = this_command()
 
-    def on_main(trials: "tuple[Trial, ...]") -> None:
+    def on_trials(trials: "tuple[Trial, ...]") -> None:
         best = best_of(trials)
         header = _HEADER.format(
             number=len(trials), log_loss=best.log_loss, accuracy=best.accuracy, command=command
@@ -110,8 +147,8 @@ def _listener(context: typer.Context, folder: Path, report: ProgressReport) -> "
         write_text_atomically(folder / TRIALS_FILE, trials_csv(trials))
         write_text_atomically(folder / BEST_FILE, text)
 
-    return Listener(
+    return TuningCallbacks(
         on_progress=report,
         on_best=lambda trial: report.detail(describe_best(trial)),
-        on_main=on_main,
+        on_trials=on_trials,
     )

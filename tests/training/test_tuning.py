@@ -1,4 +1,4 @@
-"""Searching for settings: numbers as training gives them, resumed, and honest about its worth."""
+"""Tuning: the same numbers as training, exact resume, and nested scores without leakage."""
 
 import os
 import signal
@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import rcParams
 from numpy.typing import NDArray
 
+from activity_cli.common.optional_dependencies import import_optuna
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.splits import Folds
 from activity_cli.errors import OutputError, SettingsError
+from activity_cli.report.figures.tuning import plot_tuning
 from activity_cli.settings import (
     STREAMS,
     ClipSettings,
@@ -24,13 +27,18 @@ from activity_cli.settings import (
     TrainSettings,
 )
 from activity_cli.training.head import fit, score_rows
-from activity_cli.training.tuning.fitter import Fitter
+from activity_cli.training.tuning.data import (
+    FeatureStore,
+    Fold,
+    TuningData,
+    frames_taken,
+    plan_readings,
+)
 from activity_cli.training.tuning.folder import open_folder, open_study
-from activity_cli.training.tuning.folds import Fold, Readings, score_fold
-from activity_cli.training.tuning.frames import plan_readings
-from activity_cli.training.tuning.material import Material
-from activity_cli.training.tuning.nested import NestedResult, difference_interval, nested_score
-from activity_cli.training.tuning.search import Limits, Search, SearchResult
+from activity_cli.training.tuning.folds import FoldScorer, score_fold
+from activity_cli.training.tuning.nested import NestedResult, run_nested
+from activity_cli.training.tuning.run import importance_of
+from activity_cli.training.tuning.search import Search, SearchResult
 from activity_cli.training.tuning.space import Candidate, Space
 from activity_cli.video.sampling import partner_indices, sample_indices
 from tests.workplace import Workplace, rows_of
@@ -51,23 +59,23 @@ def some_features(seed: int = 0) -> tuple[NDArray[np.float16], NDArray[np.int64]
     return features.astype(np.float16), targets
 
 
-def readings_in(folder: Path, features: NDArray[np.float16], *num_frames: int) -> Readings:
-    readings = Readings(folder=folder, streams=STREAMS, sources=plan_readings(num_frames))
-    np.save(readings.path(NUM_FRAMES), features)
-    return readings
+def store_in(folder: Path, features: NDArray[np.float16], *num_frames: int) -> FeatureStore:
+    store = FeatureStore(folder=folder, streams=STREAMS, num_read=plan_readings(num_frames))
+    np.save(store.path(NUM_FRAMES), features)
+    return store
 
 
 @pytest.mark.parametrize("every", [3, 5])
 def test_every_kth_frame_is_what_would_be_sampled_alone(every: int) -> None:
     # Frame times with jitter and gaps, as from a phone; the piece begins within the video.
     seconds = np.cumsum(np.random.default_rng(0).uniform(0.01, 0.09, size=200))
-    assert plan_readings([8, 8 * every, 16])[8].every == every
-    assert plan_readings([8, 16])[8].every == 1  # the middles of halves are between frames
+    assert plan_readings([8, 8 * every, 16])[8] == 8 * every
+    assert plan_readings([8, 16])[8] == 8  # the middles of halves are between frames
     for start in (None, 1.3):
         many, few = (
             sample_indices(seconds, 7.7, number, start_seconds=start) for number in (8 * every, 8)
         )
-        taken = plan_readings([8, 8 * every])[8].taken
+        taken = frames_taken(8 * every, 8)
         np.testing.assert_array_equal(many[taken], few)
         for of_many, of_few in zip(
             partner_indices(seconds, many, 1 / 12),
@@ -87,20 +95,14 @@ def test_a_trial_scores_as_training_does_to_the_last_bit(
     features, targets = some_features()
     rows = np.random.default_rng(1).permutation(NUM_CLIPS)
     fold = Fold(name="fold", train=rows[:30], val=rows[30:45], held_out=rows[45:])
+    clip = replace(BASE.clip, num_frames=num_frames, streams=streams)
     network = replace(BASE.network, temporal=temporal)
+    candidate = replace(BASE, clip=clip, network=network)
+    store = store_in(tmp_path, features, NUM_FRAMES, 3)
 
     scores = [
-        score_fold(
-            readings_in(tmp_path, features, NUM_FRAMES, 3),
-            fold,
-            targets,
-            num_labels=2,
-            num_frames=num_frames,
-            streams=streams,
-            network=network,
-            training=BASE.training,
-        )
-        for _ in ("measured", "found on disk")
+        score_fold(store, fold, targets, candidate, num_labels=2)
+        for _ in ("encoded", "read from disk")
     ]
 
     chosen = features[:, [STREAMS.index(stream) for stream in streams]]
@@ -119,36 +121,48 @@ def test_a_trial_scores_as_training_does_to_the_last_bit(
         np.testing.assert_array_equal(each, score_rows(fitted.network, alone, fold.held_out))
 
 
-def tune_nested(
+def small_data(
     folder: Path, features: NDArray[np.float16], targets: NDArray[np.int64]
-) -> tuple[NestedResult, dict[str, SearchResult]]:
-    """Three outer folds, two inner ones, few trials; and the search behind each outer fold."""
-    folder.mkdir()
-    base = replace(BASE, network=replace(BASE.network, temporal="mean"))
-    space = Space.around(base, names=["rgb_penalty", "motion_penalty", "streams"])
+) -> TuningData:
+    folder.mkdir(exist_ok=True)
     samples = tuple(
         Sample(path=Path(f"{row}.mp4"), name=str(row), label=str(label), group=f"g{row // 4}")
         for row, label in enumerate(targets)
     )
-    material = Material(
+    return TuningData(
         dataset=Dataset(root=folder, samples=samples, labels=("0", "1")),
         targets=targets,
-        readings=readings_in(folder, features, NUM_FRAMES),
+        store=store_in(folder, features, NUM_FRAMES),
         seed=0,
     )
+
+
+def search_among(
+    rows: NDArray[np.int64], name: str, data: TuningData, scorer: FoldScorer
+) -> SearchResult:
+    """Run three trials without an LSTM, scored on two folds."""
+    base = replace(BASE, network=replace(BASE.network, temporal="mean"))
+    space = Space.around(base, names=["rgb_penalty", "motion_penalty", "streams"])
+    folds = data.folds(rows, Folds(index=rows // 4 % 2, names=("1", "2"), by="groups"), name=name)
+    study = import_optuna().create_study(direction="minimize")
+    return Search(study, space, folds, data.targets, scorer, seed=0).run(num_trials=3)
+
+
+def tune_nested(
+    folder: Path, features: NDArray[np.float16], targets: NDArray[np.int64]
+) -> tuple[NestedResult, dict[str, SearchResult]]:
+    """Three outer folds, two inner ones, few trials; and the search behind each outer fold."""
+    data = small_data(folder, features, targets)
     outer = Folds(index=np.arange(NUM_CLIPS) // 4 % 3, names=("a", "b", "c"), by="groups")
     found: dict[str, SearchResult] = {}
-    with Fitter(material.readings, targets, num_labels=2, num_workers=1) as fitter:
+    with FoldScorer(data.store, targets, num_labels=2, num_workers=1) as scorer:
 
-        def search_among(rows: NDArray[np.int64], without: str) -> SearchResult:
-            inner = Folds(index=rows // 4 % 2, names=("1", "2"), by="groups")
-            folds = material.folds(rows, inner, name=without)
-            study = open_study(folder, without)
-            search = Search(study, space, folds, targets, fitter, seed=0)
-            found[without] = search.run(Limits(num_trials=4))
+        def search(rows: NDArray[np.int64], without: str) -> SearchResult:
+            found[without] = search_among(rows, without, data, scorer)
             return found[without]
 
-        return nested_score(material, outer, space, fitter, search_among), found
+        base = replace(BASE, network=replace(BASE.network, temporal="mean"))
+        return run_nested(data, outer, Space.around(base), scorer, search), found
 
 
 def test_the_nested_score_never_sees_the_outer_fold(tmp_path: Path) -> None:
@@ -163,23 +177,34 @@ def test_the_nested_score_never_sees_the_outer_fold(tmp_path: Path) -> None:
     assert judged(found["a"]) == judged(found_then["a"])
     assert judged(found["b"]) != judged(found_then["b"])  # it learned from fold a
     assert nested.folds[0].accuracy > 0.7
-    assert nested.tuned.log_loss < 0.6  # a coin has 0.69
+    of_true = nested.tuned[np.arange(NUM_CLIPS), np.arange(NUM_CLIPS) % 2]
+    assert -np.log(of_true).mean() < 0.6  # a coin has 0.69
     assert spoilt.folds[0].accuracy < 0.5
     assert nested.folds[0].search.best == found["a"].best
 
 
+def test_optuna_draws_the_pictures_and_changes_no_style(tmp_path: Path) -> None:
+    optuna = import_optuna()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(12):  # the penalty has an effect with one of two values only
+        trial = study.ask()
+        temporal = trial.suggest_categorical("temporal", ("lstm", "mean"))
+        loss = trial.suggest_float("dropout", 0, 1) if temporal == "lstm" else 0.5
+        study.tell(trial, loss)
+    style = dict(rcParams)
+
+    shares = importance_of(study)
+    plot_tuning(study, shares, tmp_path)
+
+    assert set(shares) == {"temporal", "dropout"}
+    assert sum(shares.values()) == pytest.approx(1)
+    for name in ("history", "settings", "importance"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    assert dict(rcParams) == style
+
+
 def judged(result: SearchResult) -> list[tuple[object, ...]]:
     return [(dict(trial.point), trial.log_loss, trial.accuracy) for trial in result.trials]
-
-
-def test_clips_of_a_group_are_one_piece_of_evidence() -> None:
-    before = np.zeros(40, dtype=np.bool_)
-    after = np.arange(40) < 20
-    by_clip = difference_interval(before, after, None)
-    by_group = difference_interval(before, after, np.arange(40) // 10)
-
-    assert by_clip[0] > 0.3 > by_group[0] >= 0
-    assert difference_interval(after, after, None) == (0, 0)
 
 
 def test_what_cannot_be_searched_is_named() -> None:
@@ -214,7 +239,7 @@ def test_a_search_that_was_stopped_and_killed_ends_as_one_that_was_not(
         os.kill(process.pid, ending)
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == code, stderr
-        assert ending is signal.SIGKILL or "The same command goes on" in stderr
+        assert ending is signal.SIGKILL or "Run the same command again to resume" in stderr
     workplace.run(*SEARCH, "--output", "broken")
 
     whole = workplace.folder / "whole"
@@ -236,7 +261,7 @@ def test_a_folder_takes_one_search_at_a_time_and_no_other(tmp_path: Path) -> Non
     one, other = {"data set": "a", "search space": [1]}, {"data set": "a", "search space": [2]}
     with open_folder(folder, one) as work:
         (work / "features.npy").touch()
-        with pytest.raises(OutputError, match="Another search is going on"):
+        with pytest.raises(OutputError, match="Another search is running"):
             enter(folder, one)
     assert not work.exists()
     assert open_study(folder, "all").study_name == "all"

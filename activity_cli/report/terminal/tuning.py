@@ -1,4 +1,4 @@
-"""A tuning -> a terminal's screen, trials.csv, metrics.json."""
+"""What `activity tune` prints and writes: terminal summary, trials.csv, metrics.json."""
 
 import csv
 import io
@@ -11,14 +11,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from activity_cli.common.files import write_json
-from activity_cli.report.figures.tuning import plot_history, plot_importance, plot_settings
+from activity_cli.evaluation.intervals import mean_with_interval
+from activity_cli.model.metrics import evaluate_scores
 from activity_cli.report.terminal.elements import SCORE_STYLE, bar, new_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from activity_cli.training.tuning.nested import NestedResult
     from activity_cli.training.tuning.run import TuningRun
     from activity_cli.training.tuning.search import SearchResult, Trial
     from activity_cli.training.tuning.space import Point, Value
@@ -28,7 +27,7 @@ _SHOWN_SETTINGS = 6
 
 
 def trials_csv(trials: Sequence["Trial"]) -> str:
-    """A row per trial that came to an end; settings that did not matter in it are empty."""
+    """Return a row per finished trial; settings without effect in a trial are empty."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.point))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -41,21 +40,8 @@ def trials_csv(trials: Sequence["Trial"]) -> str:
     return text.getvalue()
 
 
-def write_tuning(run: "TuningRun", metrics: Mapping[str, Any]) -> None:
-    """Write metrics.json and the pictures; trials.csv and best.toml are there already.
-
-    Raises:
-        OutputError: something cannot be written.
-    """
-    write_json(run.folder / "metrics.json", metrics)
-    plot_history(run.result, run.folder / "history.png")
-    plot_settings(run.result, run.folder / "settings.png")
-    if run.importance:
-        plot_importance(run.importance, run.folder / "importance.png")
-
-
 def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
-    """The content of a tuning's metrics.json, which `--json` prints as well."""
+    """Return the content of metrics.json, which `--json` prints."""
     result = run.result
     nested_folds = run.nested.folds if run.nested else ()
     return {
@@ -66,8 +52,8 @@ def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
         "is_out_of_time": result.is_out_of_time,
         "importance": {name: round(share, 4) for name, share in run.importance.items()},
         "folds_by": run.folds.by,
-        "nested": _nested_metrics(run.nested) if run.nested else None,
-        "num_left_out": run.material.num_left_out,
+        "nested": _nested_metrics(run),
+        "num_left_out": run.data.num_left_out,
         "seconds": {
             "searching": round(run.seconds, 2),
             "search": _seconds(result),
@@ -78,21 +64,31 @@ def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
     }
 
 
-def show_tuning(run: "TuningRun", *, data: "Path", best_file: "Path") -> RenderableType:
-    """What the search found and how far it can be believed, down to the next command to type."""
+def show_tuning(
+    run: "TuningRun", metrics: Mapping[str, Any], *, data: "Path", best_file: "Path"
+) -> RenderableType:
+    """Show the best settings, how reliable their score is, and the next command to type.
+
+    Args:
+        run: the tuning.
+        metrics: from `tuning_metrics`.
+        data: what was tuned on.
+        best_file: the settings file that was written.
+    """
     result = run.result
-    pruned = sum(trial.state == "pruned" for trial in result.trials)
     head = (
-        f"{len(result.trials)} trials, {pruned} of them given up early; every trial judged by "
-        f"{len(run.folds.names)} folds, by {run.folds.by}.\n"
+        f"{len(result.trials)} trials, {metrics['num_pruned']} of them stopped early. Each trial "
+        f"is scored by cross-validation, {len(run.folds.names)} folds by {run.folds.by}.\n"
     )
     parts: list[RenderableType] = [Text(head, "dim"), _show_trials(result), Text()]
     parts.append(_show_changes(run))
     if run.importance:
         parts += [Text(), _show_importance(run.importance)]
-    parts += [Text(), _show_worth(run)]
+    parts.append(Text())
+    parts.append(_show_nested(metrics) if metrics["nested"] else _warn_of_optimism(result))
     if result.is_out_of_time:
-        parts.append(Text("The time was up before all trials; the same command goes on.", "yellow"))
+        text = "The time limit ended the search early. Run the same command again to resume."
+        parts.append(Text(text, "yellow"))
     parts.append(Text(f"\nsearching {run.seconds:.0f} s", "dim"))
     parts.append(Text(f"Best settings, trials, pictures and study: {run.folder}"))
     command = f"activity train {quote(str(data))} --settings {quote(str(best_file))}"
@@ -101,39 +97,36 @@ def show_tuning(run: "TuningRun", *, data: "Path", best_file: "Path") -> Rendera
 
 
 def describe_best(trial: "Trial") -> str:
-    """The best so far, beside the progress."""
+    """Return the best scores so far, for the progress line."""
     return f"best {trial.log_loss:.3f} ({trial.accuracy:.1%})"
 
 
 def _show_trials(result: "SearchResult") -> Table:
-    """The best whole trials, and the one that it began with."""
+    """Show the best whole trials, and the default one."""
     whole = sorted((t for t in result.trials if t.state == "whole"), key=lambda t: t.log_loss)
     shown = whole[:_SHOWN_TRIALS]
     shown += [] if result.default in shown else [result.default]
-    table = new_table("trial", "log-loss", "accuracy", "settings")
-    for column in table.columns[:3]:
-        column.justify = "right"
-        column.no_wrap = True
+    table = _numbers_table("trial", "log-loss", "accuracy")
+    table.add_column("settings")
     for trial in shown:
-        is_default = trial is result.default
         style = "bold" if trial is shown[0] else ""
-        settings = "those it began with" if is_default else _describe_point(trial.point)
+        settings = "defaults" if trial == result.default else _describe_point(trial.point)
         table.add_row(
             str(trial.number),
             Text(f"{trial.log_loss:.4f}", style),
-            Text(f"{trial.accuracy:.3f}", style),
+            Text(f"{trial.accuracy:.1%}", style),
             Text(settings, "dim"),
         )
     return table
 
 
 def _show_changes(run: "TuningRun") -> RenderableType:
-    """The best settings beside those that it began with, where they differ."""
+    """Show the best settings beside the defaults, where they differ."""
     best, default = run.result.best.point, run.space.base.point()
     changed = [name for name, value in best.items() if value != default[name]]
     if not changed:
-        return Text("Nothing was better than the settings that it began with.")
-    table = new_table("setting", "best", "began with")
+        return Text("No trial was better than the defaults.")
+    table = new_table("setting", "best", "default")
     for column in table.columns[1:]:
         column.justify = "right"
     for name in changed:
@@ -142,67 +135,76 @@ def _show_changes(run: "TuningRun") -> RenderableType:
 
 
 def _show_importance(importance: Mapping[str, float]) -> RenderableType:
-    """Which settings made the difference."""
     table = Table.grid(padding=(0, 2))
     for name, share in list(importance.items())[:_SHOWN_SETTINGS]:
-        table.add_row(f"  {name}", Text(bar(share), SCORE_STYLE), f"{share:.0%}")
-    return Group(Text("What made the difference between trials (a hint only):"), table)
+        table.add_row(f"  {name}", Text(bar(share), SCORE_STYLE), f"{share:.1%}")
+    return Group(Text("Importance of settings (PED-ANOVA; an estimate from few trials):"), table)
 
 
-def _show_worth(run: "TuningRun") -> RenderableType:
-    """The honest score, or that there is none."""
-    best, default = run.result.best, run.result.default
-    if run.nested is None:
-        return Text(
-            f"Accuracy {best.accuracy:.3f}, {default.accuracy:.3f} before: optimistic, because the "
-            "best of many trials was chosen on the same clips.\n"
-            "--nested measures what tuning is worth on clips that it did not see.",
-            "yellow",
-        )
-    nested = run.nested
-    table = new_table("on clips unseen by the search", "accuracy", "95% interval", "log-loss")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, evaluation in (("tuned", nested.tuned), ("began with", nested.default)):
-        low, high = evaluation.accuracy_interval
-        table.add_row(
-            name,
-            Text(f"{evaluation.accuracy:.3f}", "bold"),
-            f"{low:.3f} to {high:.3f}",
-            f"{evaluation.log_loss:.3f}",
-        )
-    low, high = nested.interval
-    verdict = "" if low > 0 or high < 0 else ": no difference that these clips can show"
+def _warn_of_optimism(result: "SearchResult") -> Text:
+    return Text(
+        f"Accuracy {result.best.accuracy:.1%}, with the defaults {result.default.accuracy:.1%}. "
+        "This is optimistic: the best trial was chosen on the same clips.\n"
+        "--nested measures the gain on clips that the search has not seen.",
+        "yellow",
+    )
+
+
+def _show_nested(metrics: Mapping[str, Any]) -> RenderableType:
+    """Show the scores on clips that took no part in a search."""
+    nested = metrics["nested"]
+    table = _numbers_table("nested cross-validation", "accuracy", "95% CI", "log-loss")
+    table.columns[0].justify = "left"
+    for name in ("tuned", "default"):
+        scores = nested[name]
+        low, high = scores["confidence_interval"]
+        accuracy = Text(f"{scores['accuracy']:.1%}", "bold")
+        table.add_row(name, accuracy, f"{low:.1%} to {high:.1%}", f"{scores['log_loss']:.3f}")
+    low, high = (100 * bound for bound in nested["interval"])
+    verdict = "" if low > 0 or high < 0 else ", not significant"
     text = (
-        f"Tuning changed the accuracy by {nested.difference:+.3f} ({low:+.3f} to {high:+.3f}, "
-        f"bootstrap of {nested.drawn}){verdict}. A search per fold, {len(nested.folds)} folds by "
-        f"{nested.folds_by}. The search's own {best.accuracy:.3f} is optimistic."
+        f"Tuning changed the accuracy by {100 * nested['difference']:+.1f} points "
+        f"(95% CI {low:+.1f} to {high:+.1f}, bootstrap by {nested['bootstrap_of']}){verdict}. "
+        f"{len(nested['folds'])} outer folds by {nested['folds_by']}, one search each. "
+        f"The search's own accuracy, {metrics['best']['accuracy']:.1%}, is optimistic."
     )
     return Group(table, Text(text))
 
 
+def _numbers_table(*columns: str) -> Table:
+    table = new_table(*columns)
+    for column in table.columns:
+        column.justify = "right"
+        column.no_wrap = True
+    return table
+
+
 def _seconds(*searches: "SearchResult") -> float:
-    """Time for all trials of some searches, whichever call they were run by."""
+    """Return the time of all trials of some searches, including earlier calls."""
     return round(sum(trial.seconds for search in searches for trial in search.trials), 2)
 
 
 def _trial_metrics(trial: "Trial") -> dict[str, Any]:
     return {
-        **{k: v for k, v in asdict(trial).items() if k != "running"},
-        "num_folds": trial.num_folds,
+        **asdict(trial),
         "log_loss": round(trial.log_loss, 4),
         "accuracy": round(trial.accuracy, 4),
-        "point": dict(trial.point),
     }
 
 
-def _nested_metrics(nested: "NestedResult") -> dict[str, Any]:
+def _nested_metrics(run: "TuningRun") -> dict[str, Any] | None:
+    nested, targets = run.nested, run.data.targets
+    if nested is None:
+        return None
+    groups, labels = run.data.dataset.groups(), run.data.dataset.labels
+    tuned, default = (p.argmax(axis=1) == targets for p in (nested.tuned, nested.default))
+    gain = mean_with_interval(tuned.astype(float) - default, groups)
     return {
-        "tuned": nested.tuned.to_json(),
-        "default": nested.default.to_json(),
-        "difference": round(nested.difference, 4),
-        "interval": [round(bound, 4) for bound in nested.interval],
-        "bootstrap_of": nested.drawn,
+        "tuned": evaluate_scores(nested.tuned, targets, labels).to_json(),
+        "default": evaluate_scores(nested.default, targets, labels).to_json(),
+        "difference": round(gain.value, 4),
+        "interval": [round(gain.low, 4), round(gain.high, 4)],
+        "bootstrap_of": "clips" if groups is None else "groups",
         "folds_by": nested.folds_by,
         "folds": [
             {

@@ -1,4 +1,4 @@
-"""The folder of a search: the study goes on in it, and nothing but the same search may."""
+"""The folder of a tuning: its study resumes there, and only the same search may use it."""
 
 import hashlib
 import json
@@ -26,22 +26,23 @@ BEST_FILE = "best.toml"
 TRIALS_FILE = "trials.csv"
 _WORK = ".work"
 _LOCK = ".lock"
-_WAIT_SECONDS = 60.0
+_DATABASE_TIMEOUT_SECONDS = 60.0
+_HINT = "Choose another folder with --output, or add --overwrite to start again."
 
 
 @contextmanager
 def open_folder(
     folder: Path, identity: Mapping[str, Any], *, overwrite: bool = False
 ) -> Iterator[Path]:
-    """Open a search's folder, new or one that goes on; gives a place for features, gone afterwards.
+    """Open a tuning's folder; yield a subfolder for features, which is deleted afterwards.
 
     Args:
         folder: new, empty, or of the same search.
-        identity: what makes it the same, by what a user would call it.
-        overwrite: begin again in a folder of another search.
+        identity: what must be equal for a search to resume, under names for messages.
+        overwrite: start again in a folder of another search.
 
     Raises:
-        OutputError: the folder holds something else, or cannot be written, or is in use.
+        OutputError: the folder holds something else, is in use, or cannot be written.
     """
     if overwrite or not (folder / SEARCH_FILE).is_file():
         new_folder(folder, overwrite=overwrite)
@@ -51,7 +52,7 @@ def open_folder(
         try:
             if overwrite:
                 (folder / STUDY_FILE).unlink(missing_ok=True)
-            shutil.rmtree(folder / _WORK, ignore_errors=True)  # left by one that was killed
+            shutil.rmtree(folder / _WORK, ignore_errors=True)  # of a process that was killed
             (folder / _WORK).mkdir()
         except OSError as error:
             raise output_error(folder, error) from error
@@ -66,22 +67,18 @@ def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
     try:
         before = json.loads((folder / SEARCH_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{folder / SEARCH_FILE} cannot be read.",
-            hint="Choose another folder with --output, or add --overwrite to begin again.",
-        ) from error
+        raise OutputError(f"{folder / SEARCH_FILE} cannot be read.", hint=_HINT) from error
     now = json.loads(json.dumps(identity))
     for what in now:
         if before.get(what) != now[what]:
             raise OutputError(
-                f"The search in {folder} has another {what}, so this one cannot go on in it.",
-                hint="Choose another folder with --output, or add --overwrite to begin again.",
+                f"The search in {folder} has another {what}, so it cannot resume.", hint=_HINT
             )
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second search out for as long; the system ends that with the process, however."""
+    """Lock out other processes. The system releases the lock however this process ends."""
     if sys.platform == "win32":
         yield
         return
@@ -90,14 +87,14 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise OutputError(
-                f"Another search is going on in {folder}.",
-                hint="Wait for it, or choose another folder with --output.",
+                f"Another search is running in {folder}.",
+                hint="Wait until it ends, or choose another folder with --output.",
             ) from error
         yield
 
 
 def open_study(folder: Path, name: str) -> "optuna.Study":
-    """A study of the folder's database, new or one that goes on.
+    """Open a study of the folder's database, new or to be resumed.
 
     Raises:
         OutputError: the database is damaged or cannot be written.
@@ -111,19 +108,18 @@ def open_study(folder: Path, name: str) -> "optuna.Study":
         # As a connection, not as a URL: a folder may have ? and % in its name.
         storage = library.storages.RDBStorage(
             "sqlite:///study.db",
-            engine_kwargs={"creator": lambda: sqlite3.connect(path, timeout=_WAIT_SECONDS)},
+            engine_kwargs={
+                "creator": lambda: sqlite3.connect(path, timeout=_DATABASE_TIMEOUT_SECONDS)
+            },
         )
         study: optuna.Study = library.create_study(
             storage=storage, study_name=name, direction="minimize", load_if_exists=True
         )
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise OutputError(
-            f"The database {path} cannot be used.",
-            hint="Choose another folder with --output, or add --overwrite to begin again.",
-        ) from error
+        raise OutputError(f"The database {path} cannot be used.", hint=_HINT) from error
     return study
 
 
 def digest(value: object) -> str:
-    """A few characters that tell values of plain types apart."""
+    """Return a few characters that tell JSON values apart."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,27 +1,28 @@
-"""One fold of one candidate, in a worker process: encoded clips from disk -> held-out scores.
+"""One fold of one candidate: fit the head to features from disk, score the held-out clips.
 
-What the classifier reads of the features (means, principal components) depends on which clips are
-learned from and on the number of frames, but on no setting that is searched. So it is measured
-once per fold and kept on disk, where all workers find it; fitting to that takes less than half of
-the time. N is clips of a fold, those to learn from first, then those that choose the best epoch,
-then those held out; S, T, D, R, C as in `network`.
+Folds are fitted in worker processes, because torch's random generator is one per process.
+
+The statistics and principal components of a fold depend on its training clips and the number of
+frames, but on no setting that is searched. They are computed once per fold, and the encoded clips
+are kept on disk for all workers: fitting alone takes less than half of the time.
+
+S, T, D, R, C as in `network`.
 """
 
-import secrets
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from activity_cli.common.files import output_error
+from activity_cli.common.files import writing
+from activity_cli.common.processes.pool import WorkerPool
+from activity_cli.errors import ActivityError, WorkerCrashError
 from activity_cli.model.encoding import ViewIndex, encode_rows, measure_features
 from activity_cli.model.network import Encoded, FeatureStatistics, SequenceClassifier
-from activity_cli.settings import NetworkSettings, Stream, TrainSettings
+from activity_cli.settings import NetworkSettings
 from activity_cli.training.head import (
     fit_encoded,
     new_network,
@@ -30,88 +31,88 @@ from activity_cli.training.head import (
     score_rows,
 )
 from activity_cli.training.inner_folds import fit_clips
-from activity_cli.training.tuning.frames import FramesFrom
-
-_SUMMARY, _CHANGES = "summary.npy", "changes.npy"
-
-Rows = NDArray[np.int64]
+from activity_cli.training.tuning.data import FeatureStore, Fold
+from activity_cli.training.tuning.space import Candidate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readings:
-    """Features of all clips on disk, for every number of frames."""
+class FoldScorer:
+    """Scores folds in worker processes. A context manager; closing ends the workers."""
 
-    folder: Path
-    streams: tuple[Stream, ...]
-    """Those that were read."""
-    sources: dict[int, FramesFrom]
-    """By number of frames."""
+    def __init__(
+        self,
+        store: FeatureStore,
+        targets: NDArray[np.int64],
+        *,
+        num_labels: int,
+        num_workers: int,
+    ) -> None:
+        self._store, self._targets, self._num_labels = store, targets, num_labels
+        self._pool = WorkerPool(num_workers, imports=["activity_cli.training.tuning.folds"])
+        self._threads = ThreadPoolExecutor(num_workers)
 
-    def features(self, num_frames: int) -> NDArray[np.float16]:
-        """(N, S, T, D) of all clips, mapped from disk."""
-        source = self.sources[num_frames]
-        values = np.load(self.path(source.num_read), mmap_mode="r")
-        return cast(NDArray[np.float16], values[:, :, source.taken])
+    def __enter__(self) -> Self:
+        return self
 
-    def forget(self, folds: Sequence["Fold"]) -> None:
-        """Free the disk of what was measured for folds that are done."""
-        for fold in folds:
-            for num_frames in self.sources:
-                shutil.rmtree(self.encoded(fold, num_frames), ignore_errors=True)
+    def __exit__(self, *exc_info: object) -> None:
+        self._pool.close()
+        self._threads.shutdown(cancel_futures=True)
 
-    def encoded(self, fold: "Fold", num_frames: int) -> Path:
-        """The folder of a fold's encoded clips."""
-        return self.folder / f"{fold.name}-{num_frames}"
+    def scores(self, candidate: Candidate, folds: Sequence[Fold]) -> Generator[NDArray[np.float32]]:
+        """Yield the logits (H, C) of each fold's held-out clips, in the order of the folds.
 
-    def path(self, num_read: int) -> Path:
-        """The file of one reading."""
-        return self.folder / f"features-{num_read}.npy"
+        Later folds start early. A caller that stops early wastes them, but gets the same numbers
+        with any number of workers.
 
+        Raises:
+            ActivityError: a worker crashed, or cannot write to the store.
+        """
+        waiting = [self._threads.submit(self._score, candidate, fold) for fold in folds]
+        try:
+            for future in waiting:
+                yield future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fold:
-    """Clips that a candidate learns from, and those that it is judged by."""
-
-    name: str
-    """Of its folder; no two folds of a search share one."""
-    train: Rows
-    val: Rows
-    """They choose the best epoch, and are no part of what is judged. None: inner folds do."""
-    held_out: Rows
-    groups: Rows | None = None
-    """(N,) group of each of all clips, if there are groups."""
+    def _score(self, candidate: Candidate, fold: Fold) -> NDArray[np.float32]:
+        try:
+            return self._pool.call(
+                score_fold, self._store, fold, self._targets, candidate, num_labels=self._num_labels
+            )
+        except WorkerCrashError as error:
+            raise ActivityError(
+                "A process that fits a fold crashed.",
+                hint="The system may be out of memory: try --workers 1. "
+                "Run the same command again to resume.",
+            ) from error
 
 
 def score_fold(
-    readings: Readings,
+    store: FeatureStore,
     fold: Fold,
     targets: NDArray[np.int64],
+    candidate: Candidate,
     *,
     num_labels: int,
-    num_frames: int,
-    streams: tuple[Stream, ...],
-    network: NetworkSettings,
-    training: TrainSettings,
 ) -> NDArray[np.float32]:
-    """Fit a candidate to a fold and score the held-out clips: (len(held_out), C).
+    """Fit a candidate to a fold and return the logits (H, C) of the held-out clips.
 
-    The scores are those that `crossval.cross_validate` gives with these settings, bit for bit.
+    They equal those of `crossval.cross_validate` with the same settings, bit for bit.
 
     Args:
-        readings: the features.
+        store: features of all clips.
         fold: rows of them.
         targets: (N,) of all rows.
+        candidate: number of frames, streams, network and training settings.
         num_labels: C.
-        num_frames: T.
-        streams: S of those that were read.
-        network: shape of the network.
-        training: how it is fitted.
 
     Raises:
-        OutputError: what is measured cannot be kept.
+        OutputError: the encoded clips cannot be written.
     """
-    if not len(fold.val):  # few clips: each inner fold measures its own, and soon
-        features = readings.features(num_frames)[:, [readings.streams.index(s) for s in streams]]
+    clip, network, training = candidate.clip, candidate.network, candidate.training
+    streams = [store.streams.index(stream) for stream in clip.streams]
+    if not len(fold.val):  # few clips: every inner fold computes its own statistics, quickly
+        features = store.features(clip.num_frames)[:, streams]
         fitted = fit_clips(
             features,
             targets,
@@ -119,66 +120,50 @@ def score_fold(
             val_rows=fold.val,
             groups=fold.groups,
             num_labels=num_labels,
-            streams=streams,
+            streams=clip.streams,
             network_settings=network,
             settings=training,
         )
         return score_rows(fitted.network, features, fold.held_out)
     with one_thread():
-        folder = _prepared(readings, fold, num_frames, network.num_components)
-        clips = _load(folder, [readings.streams.index(stream) for stream in streams])
-        unfitted = new_network(network, _shape_of(clips), num_labels, seed=training.seed)
+        clips = _encode(store, fold, clip.num_frames, network.num_components)
+        if len(streams) < len(store.streams):
+            clips = Encoded(summary=clips.summary[:, streams], changes=clips.changes[:, streams])
+        unfitted = new_network(network, _placeholder(clips), num_labels, seed=training.seed)
         rows = np.concatenate([fold.train, fold.val])
         fitted = fit_encoded(
             unfitted,
             clips.rows(torch.arange(len(rows))),
             targets[rows],
             ViewIndex(len(fold.train), len(rows)),
-            streams=streams,
+            streams=clip.streams,
             settings=training,
         )
         held_out = torch.arange(len(rows), len(rows) + len(fold.held_out))
         return score_encoded(fitted.network, clips.rows(held_out))
 
 
-def _prepared(readings: Readings, fold: Fold, num_frames: int, num_components: int) -> Path:
-    """The folder with the fold's encoded clips; made by whoever comes first."""
-    folder = readings.encoded(fold, num_frames)
-    if folder.is_dir():
-        return folder
-    features = readings.features(num_frames)
-    statistics = measure_features(features, fold.train, num_components)
-    # Any network of this shape encodes alike; one without an LSTM is made quickest.
-    settings = NetworkSettings(temporal="mean")
-    network = SequenceClassifier(settings, num_labels=2, statistics=statistics)
-    rows = np.concatenate([fold.train, fold.val, fold.held_out])
-    clips = encode_rows(network, features, rows)
-    unfinished = readings.folder / f".{secrets.token_hex(8)}"
-    try:
-        unfinished.mkdir()
-        np.save(unfinished / _SUMMARY, clips.summary.numpy())
-        np.save(unfinished / _CHANGES, clips.changes.numpy())
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # it is if another worker was quicker
-                raise
-            shutil.rmtree(unfinished, ignore_errors=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    return folder
+def _encode(store: FeatureStore, fold: Fold, num_frames: int, num_components: int) -> Encoded:
+    """Return the fold's encoded clips: train, validation, held out. Compute them only once."""
+    path = store.encoded_path(fold, num_frames)
+    if not path.is_file():
+        features = store.features(num_frames)
+        statistics = measure_features(features, fold.train, num_components)
+        # All networks with these statistics encode alike; one without an LSTM is built fastest.
+        settings = NetworkSettings(temporal="mean")
+        network = SequenceClassifier(settings, num_labels=2, statistics=statistics)
+        rows = np.concatenate([fold.train, fold.val, fold.held_out])
+        clips = encode_rows(network, features, rows)
+        # Two workers may do this at the same time: both write the same file, each atomically.
+        with writing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, summary=clips.summary.numpy(), changes=clips.changes.numpy())
+    with np.load(path) as arrays:
+        summary, changes = (torch.from_numpy(arrays[name]) for name in ("summary", "changes"))
+    return Encoded(summary=summary, changes=changes)
 
 
-def _load(folder: Path, streams: Sequence[int]) -> Encoded:
-    """Some streams of the encoded clips."""
-    summary, changes = (torch.from_numpy(np.load(folder / name)) for name in (_SUMMARY, _CHANGES))
-    if list(streams) == list(range(summary.shape[1])):
-        return Encoded(summary=summary, changes=changes)
-    return Encoded(summary=summary[:, streams], changes=changes[:, streams])
-
-
-def _shape_of(clips: Encoded) -> FeatureStatistics:
-    """Statistics that fit clips in shape. Their values were used when these were encoded."""
+def _placeholder(clips: Encoded) -> FeatureStatistics:
+    """Return statistics of the right shape for clips that are encoded already."""
     num_streams, size = clips.summary.shape[1:]
     return FeatureStatistics(
         mean=torch.zeros(num_streams, size),

@@ -1,9 +1,11 @@
-"""A whole tuning: read the clips, search among all of them, and say what searching is worth."""
+"""A whole tuning: read the clips, search among all of them, and run nested searches if asked."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,28 +18,30 @@ from activity_cli.features.audit import announce, audit_parts
 from activity_cli.features.labelled import DataConfig, LabelledFeatures
 from activity_cli.settings import DEFAULT_AUDIT, AuditSettings
 from activity_cli.training.crossval import VAL_FRACTION
-from activity_cli.training.tuning.fitter import Fitter
+from activity_cli.training.tuning.data import Rows, TuningData, read_tuning_data
 from activity_cli.training.tuning.folder import digest, open_folder, open_study
-from activity_cli.training.tuning.folds import Rows
-from activity_cli.training.tuning.importance import importance_of
-from activity_cli.training.tuning.material import Material, read_material
-from activity_cli.training.tuning.nested import NestedResult, nested_score
-from activity_cli.training.tuning.search import Limits, Search, SearchResult, Trial, best_of
+from activity_cli.training.tuning.folds import FoldScorer
+from activity_cli.training.tuning.nested import NestedResult, run_nested
+from activity_cli.training.tuning.search import Search, SearchResult, Trial, best_of
 from activity_cli.training.tuning.space import Space
 from activity_cli.types import OnProgress, no_progress
 
-Deal = Callable[[Dataset], Folds]
+if TYPE_CHECKING:
+    import optuna
+
+MakeFolds = Callable[[Dataset], Folds]
+_MIN_TRIALS_FOR_IMPORTANCE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is searched, how long, and by which clips it is judged."""
+class TuningConfig:
+    """What is searched, for how long, and on which folds trials are scored."""
 
     space: Space
-    deal: Deal
-    """The folds that judge a candidate, of whichever clips take part in a search."""
-    deal_outer: Deal | None = None
-    """The folds that judge searching itself; None leaves that out."""
+    make_folds: MakeFolds
+    """Makes the folds of a search, from the clips that take part in it."""
+    make_outer_folds: MakeFolds | None = None
+    """Makes the outer folds of nested cross-validation; None skips it."""
     num_trials: int = 40
     """Of each search."""
     max_seconds: float | None = None
@@ -47,91 +51,91 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Who hears of a tuning as it goes on."""
+class TuningCallbacks:
+    """Functions that are called while a tuning runs."""
 
     on_progress: OnProgress = no_progress
     on_best: Callable[[Trial], None] = lambda _: None
-    """The best trial so far of whichever search is going on."""
-    on_main: Callable[[tuple[Trial, ...]], None] = lambda _: None
-    """All trials of the search among all clips, after each."""
+    """Called with the best trial so far of the current search."""
+    on_trials: Callable[[tuple[Trial, ...]], None] = lambda _: None
+    """Called with all trials of the search among all clips, after each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningRun:
-    """What a tuning found."""
+    """The results of a tuning."""
 
     folder: Path
-    material: Material
+    data: TuningData
     space: Space
     folds: Folds
     result: SearchResult
     importance: dict[str, float]
-    """Share of each setting in what made the difference; empty for few trials."""
+    """Share of each setting in the differences between trials; empty for few trials."""
     nested: NestedResult | None
     seconds: float
-    """Of the searches, without the reading."""
+    """Of the searches, without reading the videos."""
 
 
 def tune(
     data: Path,
     data_config: DataConfig,
     folder: Path,
-    plan: Plan,
+    config: TuningConfig,
     *,
     overwrite: bool = False,
-    listener: Listener | None = None,
+    callbacks: TuningCallbacks | None = None,
 ) -> TuningRun:
-    """Search for settings on labelled data, in a folder where it can go on.
+    """Search for settings on labelled data, in a folder in which the search can resume.
 
     Args:
         data: folder or CSV of labelled clips.
-        data_config: how videos are read; streams and frames are the space's.
-        folder: for the study. It holds features while the search is going on.
-        plan: what is searched.
-        overwrite: begin again.
-        listener: hears of it.
+        data_config: how videos are read; the space decides streams and frames.
+        folder: for the study. It also holds the features while the search runs.
+        config: what is searched.
+        overwrite: start again.
+        callbacks: called on progress.
 
     Raises:
-        DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
-        OutputError: the folder is of another search, in use, or cannot be written.
+        DataError: the data cannot be used, has too few clips for the folds, or leaks where that is
+            forbidden.
+        OutputError: the folder belongs to another search, is in use, or cannot be written.
         MissingExtraError: Optuna is not installed.
-        BackboneError: the CNN's weights are not to be had.
+        BackboneError: the CNN's weights cannot be loaded.
     """
-    import_optuna()  # that it is missing is said first
-    listener = listener or Listener()
-    dataset = group_by_name(load_dataset(data), plan.audit.groups)
-    announce(dataset, data_config, plan.space.base.training)
-    folds = plan.deal(dataset)  # what cannot be dealt is said before minutes of decoding
-    if plan.deal_outer is not None:
-        _check_inner_folds(dataset, plan.deal_outer(dataset), plan.deal)
-    identity = _identity(dataset, folds, data_config, plan.space)
+    import_optuna()  # fail before minutes of decoding, as for the folds below
+    dataset = group_by_name(load_dataset(data), config.audit.groups)
+    announce(dataset, data_config, config.space.base.training)
+    folds = config.make_folds(dataset)
+    if config.make_outer_folds is not None:
+        _check_inner_folds(dataset, config.make_outer_folds(dataset), config.make_folds)
+    identity = _identity(dataset, folds, data_config, config.space)
+
+    def audit(labelled: LabelledFeatures) -> None:
+        made = config.make_folds(labelled.dataset)
+        audit_parts(labelled, made.index, made.names, audit=config.audit, data_config=data_config)
+
     with open_folder(folder, identity, overwrite=overwrite) as work:
-
-        def audit(labelled: LabelledFeatures) -> None:
-            dealt = plan.deal(labelled.dataset)
-            audit_parts(
-                labelled, dealt.index, dealt.names, audit=plan.audit, data_config=data_config
-            )
-
-        material = read_material(dataset, data_config, plan.space, work, check=audit)
+        tuning_data = read_tuning_data(dataset, data_config, config.space, work, check=audit)
         started = time.monotonic()
-        with Fitter(
-            material.readings,
-            material.targets,
+        with FoldScorer(
+            tuning_data.store,
+            tuning_data.targets,
             num_labels=len(dataset.labels),
-            num_workers=plan.num_workers,
-        ) as fitter:
-            searches = _Searches(folder, material, plan, fitter, listener)
-            result = searches.among_all()
-            nested = searches.nested()
+            num_workers=config.num_workers,
+        ) as scorer:
+            searches = _Searches(
+                folder, tuning_data, config, scorer, callbacks or TuningCallbacks()
+            )
+            result = searches.search_all()
+            nested = searches.run_nested()
     return TuningRun(
         folder=folder,
-        material=material,
-        space=plan.space,
-        folds=plan.deal(material.dataset),
+        data=tuning_data,
+        space=config.space,
+        folds=config.make_folds(tuning_data.dataset),
         result=result,
-        importance=importance_of(result, plan.space),
+        importance=importance_of(result.study),
         nested=nested,
         seconds=time.monotonic() - started,
     )
@@ -139,76 +143,95 @@ def tune(
 
 @dataclass(slots=True)
 class _Searches:
-    """The searches of one tuning, one after the other, and their time."""
+    """Runs the searches of a tuning one after the other and divides the time among them."""
 
     folder: Path
-    material: Material
-    plan: Plan
-    fitter: Fitter
-    listener: Listener
+    data: TuningData
+    config: TuningConfig
+    scorer: FoldScorer
+    callbacks: TuningCallbacks
     started: float = field(default_factory=time.monotonic)
     num_done: int = 0
 
-    def among_all(self) -> SearchResult:
-        """The search that gives the settings."""
-        rows = np.arange(len(self.material.targets))
-        return self._search(rows, name="all", title="Search", on_trials=self.listener.on_main)
+    def search_all(self) -> SearchResult:
+        """Search among all clips."""
+        rows = np.arange(len(self.data.targets))
+        return self._search(rows, "all", title="Search", on_trials=self.callbacks.on_trials)
 
-    def nested(self) -> NestedResult | None:
-        """The searches that say what it is worth."""
-        if self.plan.deal_outer is None:
+    def run_nested(self) -> NestedResult | None:
+        """Run nested cross-validation, if it is asked for."""
+        if self.config.make_outer_folds is None:
             return None
-        outer = self.plan.deal_outer(self.material.dataset)
-        return nested_score(self.material, outer, self.plan.space, self.fitter, self._without)
+        outer = self.config.make_outer_folds(self.data.dataset)
+        return run_nested(self.data, outer, self.config.space, self.scorer, self._search_without)
 
-    def _without(self, rows: Rows, fold: str) -> SearchResult:
-        names = [_describe(self.material.dataset.samples[row]) for row in rows]
-        # Other outer folds make another study, in the same database.
-        return self._search(rows, name=f"outer-{digest(names)}", title=f"Without {fold}")
+    def _search_without(self, rows: Rows, fold: str) -> SearchResult:
+        # Named by its clips: other outer folds make another study in the same database.
+        clips = [_describe(self.data.dataset.samples[row]) for row in rows]
+        return self._search(rows, f"outer-{digest(clips)}", title=f"Without {fold}")
 
     def _search(
         self,
         rows: Rows,
-        *,
         name: str,
+        *,
         title: str,
         on_trials: Callable[[tuple[Trial, ...]], None] = lambda _: None,
     ) -> SearchResult:
-        plan = self.plan
+        config = self.config
 
-        def on_trial(trials: tuple[Trial, ...]) -> None:
+        def report(trials: tuple[Trial, ...]) -> None:
             if trials:
-                self.listener.on_best(best_of(trials))
+                self.callbacks.on_best(best_of(trials))
                 on_trials(trials)
-            self.listener.on_progress(title, min(len(trials), plan.num_trials), plan.num_trials)
+            done = min(len(trials), config.num_trials)
+            self.callbacks.on_progress(title, done, config.num_trials)
 
-        folds = self.material.folds(rows, plan.deal(self.material.part(rows)), name=name)
+        folds = self.data.folds(rows, config.make_folds(self.data.subset(rows)), name=name)
         search = Search(
             open_study(self.folder, name),
-            plan.space,
+            config.space,
             folds,
-            self.material.targets,
-            self.fitter,
-            seed=plan.space.base.training.seed,
+            self.data.targets,
+            self.scorer,
+            seed=config.space.base.training.seed,
+            deadline=self._deadline(),
         )
-        result = search.run(Limits(num_trials=plan.num_trials, deadline=self._deadline()), on_trial)
+        result = search.run(config.num_trials, report)
         self.num_done += 1
-        self.material.readings.forget(folds)
+        self.data.store.discard(folds)
         return result
 
     def _deadline(self) -> float | None:
-        """When the search that comes next has had its share of the time that is left."""
-        if self.plan.max_seconds is None:
+        """Return when the next search has used its share of the remaining time."""
+        if self.config.max_seconds is None:
             return None
-        outer = self.plan.deal_outer
-        num_searches = 1 + (len(outer(self.material.dataset).names) if outer else 0)
+        outer = self.config.make_outer_folds
+        num_searches = 1 + (len(outer(self.data.dataset).names) if outer else 0)
         now = time.monotonic()
-        left = self.started + self.plan.max_seconds - now
-        return now + left / (num_searches - self.num_done)
+        remaining = self.started + self.config.max_seconds - now
+        return now + remaining / (num_searches - self.num_done)
 
 
-def _check_inner_folds(dataset: Dataset, outer: Folds, deal: Deal) -> None:
-    """See that the clips outside of every outer fold can be dealt again.
+def importance_of(study: "optuna.Study") -> dict[str, float]:
+    """Return the share of each setting in the differences between trials, largest first.
+
+    PED-ANOVA (Watanabe et al., 2023), which also ranks settings that only some trials have. It
+    is a hint, not a measurement: trials are few. Empty where they are too few.
+    """
+    from optuna.importance import get_param_importances
+
+    whole = study.get_trials(states=(import_optuna().trial.TrialState.COMPLETE,))
+    if len(whole) < _MIN_TRIALS_FOR_IMPORTANCE:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that trials are few, which the report says as well
+        shares = get_param_importances(study)
+    return {str(name): float(share) for name, share in shares.items()}
+
+
+def _check_inner_folds(dataset: Dataset, outer: Folds, make_folds: MakeFolds) -> None:
+    """Check that the clips outside each outer fold can be split into folds again.
 
     Raises:
         DataError: they cannot.
@@ -219,13 +242,13 @@ def _check_inner_folds(dataset: Dataset, outer: Folds, deal: Deal) -> None:
             for sample, index in zip(dataset.samples, outer.index, strict=True)
             if index != number
         )
-        deal(Dataset(root=dataset.root, samples=samples, labels=dataset.labels))
+        make_folds(Dataset(root=dataset.root, samples=samples, labels=dataset.labels))
 
 
 def _identity(
     dataset: Dataset, folds: Folds, data_config: DataConfig, space: Space
 ) -> dict[str, object]:
-    """What makes a search the same one, by what a user would call it."""
+    """Return what must be equal for a search to resume, under names that a message can use."""
     return {
         "data set": digest([_describe(sample) for sample in dataset.samples]),
         "set of folds": digest([folds.index.tolist(), VAL_FRACTION]),
@@ -239,7 +262,7 @@ def _identity(
 
 
 def _describe(sample: Sample) -> list[object]:
-    """What a clip is, without looking into it; size tells a file that was replaced."""
+    """Return what identifies a clip without reading it; the size reveals a replaced file."""
     size = sample.path.stat().st_size
     piece = [sample.start_seconds, sample.end_seconds]
     return [sample.name, size, *piece, sample.label, sample.group]

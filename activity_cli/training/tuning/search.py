@@ -1,14 +1,13 @@
-"""One search: Optuna proposes settings, cross-validation judges them, fold by fold.
+"""One Optuna study: propose settings, score them by cross-validation, stop those that fall behind.
 
-What is minimised is the log-loss of all held-out clips together, after the temperature that suits
-them best. Accuracy moves in steps of a whole clip, so on a few hundred clips many candidates tie
-and the best of them is the luckiest; the log-loss also says how near a mistake was, and is steady
-enough after two folds to give up what is behind. The temperature is taken out because every model
-gets one anyhow: a candidate should not win by being less sure of itself.
+The objective is the log-loss of all held-out clips, after temperature scaling fitted to the same
+clips. Accuracy changes in steps of one clip, so on a few hundred clips many trials tie and the
+luckiest wins. The log-loss also measures how close a mistake was, and is stable enough after two
+folds for pruning. Temperature is factored out because every saved model is calibrated anyway: a
+candidate must not win by being less confident.
 
-Each trial's sampler has a seed of its own, made from the search's seed and the number of trials
-that came to an end before it. So a search that was killed goes on to the trials, and the numbers,
-of one that was not.
+Each trial has a sampler whose seed follows from the search's seed and the number of finished
+trials, so an interrupted search resumes to the same trials and numbers.
 """
 
 import math
@@ -25,9 +24,10 @@ from numpy.typing import NDArray
 from activity_cli.common.optional_dependencies import import_optuna
 from activity_cli.errors import TrainingError
 from activity_cli.model.calibration import fit_temperature, tempered
-from activity_cli.training.tuning.fitter import Fitter
-from activity_cli.training.tuning.folds import Fold
-from activity_cli.training.tuning.space import Choice, Point, Space, Value, rounded
+from activity_cli.setting_fields import SearchRange
+from activity_cli.training.tuning.data import Fold
+from activity_cli.training.tuning.folds import FoldScorer
+from activity_cli.training.tuning.space import Point, Space, Value, rounded
 
 if TYPE_CHECKING:
     import optuna
@@ -40,111 +40,58 @@ _TRIALS_BEFORE_PRUNING = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A candidate and what it is worth."""
+    """A candidate and its scores."""
 
     number: int
-    """From 1, in the order in which they came to an end."""
+    """From 1, in the order in which trials finished."""
     state: TrialState
-    """`pruned`: given up after some folds, behind half of the others."""
+    """`pruned`: stopped after some folds, behind the median of the others."""
     point: Point
     log_loss: float
-    """Of the clips of the folds that were run."""
+    """Of the clips of the folds that were run, after temperature scaling."""
     accuracy: float
-    running: tuple[float, ...]
-    """Log-loss after the first fold, after two, and so on."""
+    num_folds: int
+    """Folds that were run."""
     temperature: float
-    """That suits the held-out clips of all these folds best."""
+    """Fitted to the held-out clips of these folds."""
     seconds: float
-
-    @property
-    def num_folds(self) -> int:
-        """Folds that were run."""
-        return len(self.running)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """All trials of a search that came to an end."""
+    """All finished trials of a search."""
 
     trials: tuple[Trial, ...]
+    study: "optuna.Study"
     is_out_of_time: bool = False
 
     @property
     def default(self) -> Trial:
-        """What the search begins with: the settings that it was started with."""
+        """The first trial, with the base settings."""
         return self.trials[0]
 
     @property
     def best(self) -> Trial:
-        """The whole trial of the lowest log-loss."""
+        """The whole trial with the lowest log-loss."""
         return best_of(self.trials)
-
-    def expected_loss(self, trial: Trial) -> float:
-        """The log-loss, as if a trial had stayed as far from the first one as when it ended.
-
-        Folds differ, so the losses of different numbers of folds say nothing side by side.
-        """
-        first = self.default
-        return first.log_loss + trial.log_loss - first.running[trial.num_folds - 1]
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
-    """The whole trial of the lowest log-loss; the first of equals."""
+    """Return the whole trial with the lowest log-loss, the first of equals."""
     return min((t for t in trials if t.state == "whole"), key=lambda t: t.log_loss)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long a search goes on."""
-
-    num_trials: int
-    """In all, with those of earlier calls."""
-    deadline: float | None = None
-    """Of `time.monotonic`; one whole trial is run whatever it says."""
-
-    def is_over(self, num_whole: int) -> bool:
-        """Whether time is up."""
-        return self.deadline is not None and num_whole > 0 and time.monotonic() > self.deadline
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """What some folds' clips say together."""
-
-    log_loss: float
-    """After the temperature."""
-    accuracy: float
-    temperature: float
-
-
-def running_score(
-    scores: Sequence[NDArray[np.float32]], targets: Sequence[NDArray[np.int64]]
-) -> Score:
-    """How good scores are, once the temperature that suits them best is taken out.
-
-    Args:
-        scores: (H, C) of each fold.
-        targets: (H,) of each fold.
-    """
-    pooled, true = np.concatenate(scores), np.concatenate(targets)
-    temperature = fit_temperature(pooled, true)
-    after = tempered(pooled, temperature)
-    own = after[np.arange(len(true)), true].astype(np.float64)
-    accuracy = float((pooled.argmax(axis=1) == true).mean())
-    log_loss = float(-np.log(np.clip(own, 1e-12, None)).mean())
-    return Score(log_loss=log_loss, accuracy=accuracy, temperature=temperature)
-
-
 class Search:
-    """A study and what its trials are judged by.
+    """A study, and the folds that its trials are scored on.
 
     Args:
-        study: of Optuna, new or one that goes on.
-        space: what may vary.
-        folds: what judges.
+        study: new, or one to resume.
+        space: what varies.
+        folds: what each trial is scored on.
         targets: (N,) of all clips.
-        fitter: fits the folds.
-        seed: draws the candidates.
+        scorer: fits and scores folds.
+        seed: of the samplers.
+        deadline: time of `time.monotonic` after which no fold starts, once a trial is whole.
     """
 
     def __init__(
@@ -153,126 +100,161 @@ class Search:
         space: Space,
         folds: Sequence[Fold],
         targets: NDArray[np.int64],
-        fitter: Fitter,
+        scorer: FoldScorer,
         *,
         seed: int,
+        deadline: float | None = None,
     ) -> None:
         self._study, self._space, self._folds = study, space, folds
-        self._targets, self._fitter, self._seed = targets, fitter, seed
+        self._targets, self._scorer, self._seed = targets, scorer, seed
+        self._deadline = deadline
         self._optuna = import_optuna()
-        states = self._optuna.trial.TrialState
-        for half in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-            study.tell(half.number, state=states.FAIL)  # its process is gone
+        self._states = self._optuna.trial.TrialState
+        for unfinished in study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
+            study.tell(unfinished.number, state=self._states.FAIL)  # its process was killed
 
     def run(
-        self, limits: Limits, on_trial: Callable[[tuple[Trial, ...]], None] = lambda _: None
+        self,
+        num_trials: int,
+        on_trials: Callable[[tuple[Trial, ...]], None] = lambda _: None,
     ) -> SearchResult:
-        """Go on until a limit is reached; `on_trial` is told of all trials after each."""
+        """Run until so many trials are finished, counting earlier calls, or the time is up.
+
+        `on_trials` is called at the start and after each trial, with all finished trials.
+
+        Raises:
+            TrainingError: the base settings cannot be fitted.
+        """
         trials, is_out_of_time = self.trials(), False
-        on_trial(trials)
-        while len(trials) < limits.num_trials and not is_out_of_time:
-            is_out_of_time = not self._try_one(trials, limits)
+        on_trials(trials)
+        while len(trials) < num_trials and not is_out_of_time:
+            is_out_of_time = not self._run_trial(trials)
             trials = self.trials()
-            on_trial(trials)
-        return SearchResult(trials=trials, is_out_of_time=is_out_of_time)
+            on_trials(trials)
+        return SearchResult(trials=trials, study=self._study, is_out_of_time=is_out_of_time)
 
     def trials(self) -> tuple[Trial, ...]:
-        """All trials that came to an end."""
-        states = self._optuna.trial.TrialState
-        finished = self._study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
+        """Return all finished trials."""
+        states = (self._states.COMPLETE, self._states.PRUNED)
+        finished = self._study.get_trials(deepcopy=False, states=states)
         return tuple(
             Trial(
-                number=number + 1,
-                state="whole" if trial.state == states.COMPLETE else "pruned",
+                number=number,
+                state="whole" if trial.state == self._states.COMPLETE else "pruned",
                 point={name: rounded(value) for name, value in trial.params.items()},
                 log_loss=float(trial.value),
                 accuracy=trial.user_attrs["accuracy"],
-                running=tuple(loss for _, loss in sorted(trial.intermediate_values.items())),
+                num_folds=len(trial.intermediate_values),
                 temperature=trial.user_attrs["temperature"],
                 seconds=trial.user_attrs["seconds"],
             )
-            for number, trial in enumerate(finished)
+            for number, trial in enumerate(finished, start=1)
         )
 
-    def _try_one(self, before: tuple[Trial, ...], limits: Limits) -> bool:
-        """Run a trial; False if the time was up before its end. Whatever stops it fails it."""
-        num_whole = sum(trial.state == "whole" for trial in before)
-        if limits.is_over(num_whole):
+    def _run_trial(self, before: tuple[Trial, ...]) -> bool:
+        """Run a trial; return False if the time is up. An exception marks the trial as failed."""
+        has_whole = any(trial.state == "whole" for trial in before)
+        if has_whole and self._is_over():
             return False
-        states = self._optuna.trial.TrialState
         trial = self._ask(len(before))
-        state, started = states.FAIL, time.monotonic()
+        state, value, started = self._states.FAIL, None, time.monotonic()
         try:
-            state = self._judge(trial, limits, num_whole)
+            state, value = self._score(trial, has_whole=has_whole)
         except TrainingError:
-            if not num_whole:  # not even the settings that it begins with can be fitted
+            if not has_whole:  # not even the base settings can be fitted
                 raise
-            trial.report(math.inf, len(self._folds))
-            trial.set_user_attr("accuracy", 0.0)
-            trial.set_user_attr("temperature", 1.0)
-            state = states.PRUNED
+            self._report(trial, len(self._folds), _Score(math.inf, 0.0, 1.0))
+            state = self._states.PRUNED
         finally:
             trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
-            value = self._last_value(trial) if state == states.COMPLETE else None
             self._study.tell(trial, value, state=state)
-        return bool(state != states.FAIL)
+        return bool(state != self._states.FAIL)
 
     def _ask(self, num_before: int) -> Any:
-        """The next trial, with a sampler that depends on nothing but the trials before."""
+        """Return the next trial, from a sampler that depends only on the trials before."""
         seed = np.random.SeedSequence([self._seed, num_before]).generate_state(1)[0]
         self._study.sampler = self._optuna.samplers.TPESampler(seed=int(seed))
-        waiting = self._optuna.trial.TrialState.WAITING
-        if num_before == 0 and not self._study.get_trials(deepcopy=False, states=(waiting,)):
+        waiting = self._study.get_trials(deepcopy=False, states=(self._states.WAITING,))
+        if num_before == 0 and not waiting:
             self._study.enqueue_trial(self._space.default_point())
         return self._study.ask()
 
-    def _judge(self, trial: Any, limits: Limits, num_whole: int) -> Any:
-        """Fold after fold, until the end, or until it is behind; FAIL when the time is up."""
-        states = self._optuna.trial.TrialState
+    def _score(self, trial: Any, *, has_whole: bool) -> tuple[Any, float | None]:
+        """Run fold after fold; return the state and, for a whole trial, its value.
+
+        The state is FAIL when the time is up.
+        """
         candidate = self._space.base.at(suggest(trial, self._space))
-        scores: list[NDArray[np.float32]] = []
+        logits: list[NDArray[np.float32]] = []
         targets: list[NDArray[np.int64]] = []
-        with closing(self._fitter.scores(candidate, self._folds)) as fitted:
-            for fold, fold_scores in zip(self._folds, fitted, strict=True):
-                scores.append(fold_scores)
+        score = None
+        with closing(self._scorer.scores(candidate, self._folds)) as fitted:
+            for fold, fold_logits in zip(self._folds, fitted, strict=True):
+                logits.append(fold_logits)
                 targets.append(self._targets[fold.held_out])
-                score = running_score(scores, targets)
-                trial.report(score.log_loss, len(scores))
-                trial.set_user_attr("accuracy", score.accuracy)
-                trial.set_user_attr("temperature", score.temperature)
-                if len(scores) == len(self._folds):
+                score = _score_of(logits, targets)
+                self._report(trial, len(logits), score)
+                if len(logits) == len(self._folds):
                     break
-                if limits.is_over(num_whole):
-                    return states.FAIL
-                if self._is_behind(score.log_loss, len(scores)):
-                    return states.PRUNED
-        return states.COMPLETE
+                if has_whole and self._is_over():
+                    return self._states.FAIL, None
+                if self._is_behind(score.log_loss, len(logits)):
+                    return self._states.PRUNED, None
+        assert score is not None
+        return self._states.COMPLETE, score.log_loss
+
+    def _report(self, trial: Any, num_folds: int, score: "_Score") -> None:
+        trial.report(score.log_loss, num_folds)
+        trial.set_user_attr("accuracy", score.accuracy)
+        trial.set_user_attr("temperature", score.temperature)
+
+    def _is_over(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _is_behind(self, log_loss: float, num_folds: int) -> bool:
-        """Whether half of the whole trials were better after the same folds.
+        """Return whether half of the whole trials were better after the same folds.
 
-        Optuna's own MedianPruner takes the best of a trial's values so far; here these are of ever
-        more folds, and the first alone, if it is an easy one, would let everything pass.
+        Optuna's MedianPruner compares the best value that a trial had so far. Here each value
+        covers one more fold, so an easy first fold would protect every trial from pruning.
         """
-        complete = (self._optuna.trial.TrialState.COMPLETE,)
+        complete = (self._states.COMPLETE,)
         others = self._study.get_trials(deepcopy=False, states=complete)
         if num_folds < _FOLDS_BEFORE_PRUNING or len(others) < _TRIALS_BEFORE_PRUNING:
             return False
         return bool(log_loss > median(o.intermediate_values[num_folds] for o in others))
 
-    def _last_value(self, trial: Any) -> float:
-        values = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        return float(values[max(values)])
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    log_loss: float
+    accuracy: float
+    temperature: float
+
+
+def _score_of(
+    logits: Sequence[NDArray[np.float32]], targets: Sequence[NDArray[np.int64]]
+) -> _Score:
+    """Pool the held-out clips of folds, (H, C) and (H,) each, fit a temperature and score them."""
+    pooled, true = np.concatenate(logits), np.concatenate(targets)
+    temperature = fit_temperature(pooled, true)
+    probabilities = tempered(pooled, temperature)
+    of_true = probabilities[np.arange(len(true)), true].astype(np.float64)
+    return _Score(
+        log_loss=float(-np.log(np.clip(of_true, 1e-12, None)).mean()),
+        accuracy=float((pooled.argmax(axis=1) == true).mean()),
+        temperature=temperature,
+    )
 
 
 def suggest(trial: Any, space: Space) -> dict[str, Value]:
-    """What Optuna says for each setting that matters."""
+    """Let an Optuna trial choose a value for each setting that has an effect."""
     point: dict[str, Value] = {}
-    for dimension in space.matter(point):
-        name = dimension.name
-        if isinstance(dimension, Choice):
-            point[name] = trial.suggest_categorical(name, dimension.values)
+    for dimension in space.active(point):
+        name, values = dimension.name, dimension.values
+        if isinstance(values, SearchRange):
+            point[name] = rounded(
+                trial.suggest_float(name, values.low, values.high, log=values.log)
+            )
         else:
-            number = trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
-            point[name] = rounded(number)
+            point[name] = trial.suggest_categorical(name, values)
     return point

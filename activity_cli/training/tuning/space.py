@@ -1,20 +1,20 @@
-"""What a search may vary, and what a point of that space means as settings.
+"""The search space: which settings vary, between which bounds, and what a point means as settings.
 
-Names are those of the options of `activity train`, so a point can be typed or put into a settings
-file as it is.
+Bounds stand beside each setting, in the `search` metadata of its dataclass field. Names are those
+of the options of `activity train`, so a point can be typed or written to a settings file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 from activity_cli.errors import SettingsError
+from activity_cli.setting_fields import SearchRange
 from activity_cli.settings import (
     ALL_STREAMS,
     STREAM_CHOICES,
     ClipSettings,
     NetworkSettings,
-    Pooling,
     Stream,
     StreamChoice,
     TrainSettings,
@@ -22,225 +22,226 @@ from activity_cli.settings import (
 
 Value = str | int | float
 Point = Mapping[str, Value]
-"""A value for each name that matters at that point."""
+"""A value for each setting that has an effect at that point."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One of a few values."""
-
-    name: str
-    values: tuple[Value, ...]
-
-    def with_value(self, value: Value) -> "Choice":
-        """The same with a value among them."""
-        if value in self.values:
-            return self
-        values = (*self.values, value)
-        is_text = isinstance(value, str)
-        return replace(self, values=values if is_text else tuple(sorted(values)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
-    """A number between two bounds; `log`: what counts is by which factor it differs."""
-
-    name: str
-    low: float
-    high: float
-    log: bool = False
-
-    def with_value(self, value: Value) -> "Range":
-        """The same, wide enough for a value."""
-        number = float(value)
-        if self.log and number <= 0:
-            raise SettingsError(
-                f"{self.name} is searched by factors, so {number:g} is no place to start from.",
-                hint=f"Give a {self.name} above 0, or leave it out of --search.",
-            )
-        return replace(self, low=min(self.low, number), high=max(self.high, number))
-
-
-Dimension = Choice | Range
-
-DEFAULT_FRAMES = (8, 16, 24)
-"""8 of 24 frames are the very 8 that would be sampled alone, so two readings serve all three."""
-
-DIMENSIONS: tuple[Dimension, ...] = (
-    Choice(name="streams", values=("both", "rgb", "motion")),
-    Choice(name="frames", values=DEFAULT_FRAMES),
-    Range(name="rgb_penalty", low=0.1, high=1000, log=True),
-    Range(name="motion_penalty", low=0.01, high=100, log=True),
-    Range(name="flow_penalty", low=0.01, high=100, log=True),
-    Choice(name="temporal", values=("lstm", "mean")),
-    Choice(name="pooling", values=get_args(Pooling)),
-    Choice(name="hidden_size", values=(16, 32, 64, 128)),
-    Choice(name="projection_size", values=(16, 32, 64, 128)),
-    Choice(name="layers", values=(1, 2)),
-    Range(name="dropout", low=0.1, high=0.8),
-    Range(name="learning_rate", low=1e-4, high=1e-2, log=True),
-    Range(name="weight_decay", low=1e-4, high=1e-1, log=True),
-)
-"""All that can be searched. The penalties come early: on few clips they matter most."""
-
-SEARCHABLE = tuple(dimension.name for dimension in DIMENSIONS)
-
-_PENALTIES: Mapping[str, Stream] = {
+_PARTS = {"clip": ClipSettings, "network": NetworkSettings, "training": TrainSettings}
+_CONDITIONS = ("streams", "temporal")
+"""Settings that decide whether others have an effect. They are chosen first."""
+_STREAM_OF_PENALTY: Mapping[str, Stream] = {
     "rgb_penalty": "rgb",
     "motion_penalty": "motion",
     "flow_penalty": "flow",
 }
-"""The stream that each is of."""
-_OF_ORDER = ("pooling", "hidden_size", "projection_size", "layers", "dropout")
-_OF_LSTM = frozenset((*_OF_ORDER, "learning_rate", "weight_decay"))
-_DIGITS = 3  # of a number that is searched: more say nothing, and are no joy to read
+_LSTM_ONLY = frozenset(
+    {
+        *("pooling", "hidden_size", "projection_size", "layers", "dropout"),
+        # Without an LSTM the head is fitted by L-BFGS, which has no learning rate.
+        *("learning_rate", "weight_decay"),
+    }
+)
+_DIGITS = 3  # significant digits of a value; more would suggest a precision that nobody measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """Settings as the stages take them."""
+    """The settings of one trial, as the stages take them."""
 
     clip: ClipSettings
     network: NetworkSettings
     training: TrainSettings
 
     def point(self) -> dict[str, Value]:
-        """All that can be searched, as it is here."""
-        network, training = self.network, self.training
-        return {
-            "streams": _choice_of(self.clip.streams),
-            "frames": self.clip.num_frames,
-            "rgb_penalty": training.rgb_penalty,
-            "motion_penalty": training.motion_penalty,
-            "flow_penalty": training.flow_penalty,
-            "temporal": network.temporal,
-            "pooling": network.pooling,
-            "hidden_size": network.hidden_size,
-            "projection_size": network.projection_size,
-            "layers": network.num_layers,
-            "dropout": network.dropout,
-            "learning_rate": training.learning_rate,
-            "weight_decay": training.weight_decay,
-        }
+        """Return the values of all settings that can be searched."""
+        return {dimension.name: dimension.value_in(self) for dimension in DIMENSIONS}
 
     def at(self, point: Point) -> "Candidate":
-        """The same with what a point says; what it does not say stays.
+        """Return these settings with the values of a point.
 
         Raises:
             SettingsError: a value is out of range.
         """
-        values = {**self.point(), **point}
-        network = ("temporal", "pooling", "hidden_size", "projection_size", "dropout")
-        training = (*_PENALTIES, "learning_rate", "weight_decay")
-        changed: dict[str, Any] = {name: values[name] for name in network}
-        fitted: dict[str, Any] = {name: float(values[name]) for name in training}
+        changes: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        for dimension in DIMENSIONS:
+            if dimension.name in point:
+                value = point[dimension.name]
+                is_streams = dimension.name == "streams"
+                changes[dimension.part][dimension.field] = (
+                    streams_of(str(value)) if is_streams else value
+                )
         return Candidate(
-            clip=replace(
-                self.clip,
-                num_frames=int(values["frames"]),
-                streams=streams_of(str(values["streams"])),
-            ),
-            network=replace(self.network, num_layers=int(values["layers"]), **changed),
-            training=replace(self.training, **fitted),
+            clip=replace(self.clip, **changes["clip"]),
+            network=replace(self.network, **changes["network"]),
+            training=replace(self.training, **changes["training"]),
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return all settings as plain values."""
+        return {part: getattr(self, part).to_json() for part in _PARTS}
 
-def streams_of(name: str) -> tuple[Stream, ...]:
-    """The streams that an option's value stands for."""
-    return STREAM_CHOICES[cast(StreamChoice, name)]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dimension:
+    """A setting that varies."""
+
+    name: str
+    part: str
+    """Field of `Candidate`."""
+    field: str
+    """Field of that part's dataclass."""
+    values: tuple[Value, ...] | SearchRange
+
+    def value_in(self, candidate: Candidate) -> Value:
+        """Return the value of this setting in a candidate."""
+        value = getattr(getattr(candidate, self.part), self.field)
+        return _stream_choice(value) if self.name == "streams" else cast(Value, value)
+
+    def including(self, value: Value) -> "Dimension":
+        """Return the dimension, widened where needed to contain a value.
+
+        Raises:
+            SettingsError: the range is logarithmic and the value is not positive.
+        """
+        if isinstance(self.values, SearchRange):
+            number, bounds = float(value), self.values
+            if bounds.log and number <= 0:
+                raise SettingsError(
+                    f"{self.name} is searched on a logarithmic scale, which cannot start at "
+                    f"{number:g}.",
+                    hint=f"Set {self.name} above 0, or search other settings with --search.",
+                )
+            bounds = replace(bounds, low=min(bounds.low, number), high=max(bounds.high, number))
+            return replace(self, values=bounds)
+        if value in self.values:
+            return self
+        values = (*self.values, value)
+        return replace(self, values=values if isinstance(value, str) else tuple(sorted(values)))
+
+    def has_choice(self) -> bool:
+        """Return whether there is more than one value to choose from."""
+        return isinstance(self.values, SearchRange) or len(self.values) > 1
 
 
-def _choice_of(streams: tuple[Stream, ...]) -> StreamChoice:
-    """The option's value that stands for streams; all where none does."""
-    return next((name for name, those in STREAM_CHOICES.items() if those == streams), "all")
+def _read_dimensions() -> tuple[Dimension, ...]:
+    found = [
+        Dimension(
+            name=setting.option or field.name,
+            part=part,
+            field=field.name,
+            values=setting.search,
+        )
+        for part, settings in _PARTS.items()
+        for field in fields(settings)
+        if (setting := field.metadata.get("setting")) and setting.search is not None
+    ]
+    return tuple(sorted(found, key=lambda dimension: dimension.name not in _CONDITIONS))
+
+
+DIMENSIONS = _read_dimensions()
+"""All settings that can be searched."""
+SEARCHABLE = tuple(dimension.name for dimension in DIMENSIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """What a search varies, around the settings that it begins with."""
+    """The settings that a search varies, and the settings that it starts from."""
 
     base: Candidate
     dimensions: tuple[Dimension, ...]
 
     @classmethod
     def around(
-        cls, base: Candidate, *, names: Sequence[str] = (), frames: Sequence[int] = DEFAULT_FRAMES
+        cls, base: Candidate, *, names: Sequence[str] = (), frames: Sequence[int] = ()
     ) -> "Space":
-        """The space of some names, or of all; what the base says is always in it.
+        """Return a space that contains the base settings.
+
+        Args:
+            base: settings of the first trial.
+            names: settings to vary; empty varies all.
+            frames: numbers of frames to try; empty tries the usual ones.
 
         Raises:
-            SettingsError: a name cannot be searched, or numbers of frames make no sense.
+            SettingsError: a setting cannot be searched, or a number of frames is below 1.
         """
         if unknown := sorted(set(names) - set(SEARCHABLE)):
             raise SettingsError(
                 f"{unknown[0]} cannot be searched.", hint=f"These can: {', '.join(SEARCHABLE)}."
             )
-        if not frames or min(frames) < 1:
+        if frames and min(frames) < 1:
             raise SettingsError("Numbers of frames to try must be at least 1.")
-        point = base.point()
-        found: list[Dimension] = []
+        dimensions: list[Dimension] = []
         for dimension in DIMENSIONS:
             if names and dimension.name not in names:
                 continue
-            if dimension.name == "frames":
-                dimension = Choice(name="frames", values=tuple(sorted(set(frames))))  # noqa: PLW2901
-            found.append(dimension.with_value(point[dimension.name]))
-        dimensions = [d for d in found if isinstance(d, Range) or len(d.values) > 1]
-        return cls(base=base, dimensions=tuple(dimensions))
+            chosen = dimension
+            if dimension.name == "frames" and frames:
+                chosen = replace(dimension, values=tuple(sorted(set(frames))))
+            dimensions.append(chosen.including(chosen.value_in(base)))
+        return cls(base=base, dimensions=tuple(d for d in dimensions if d.has_choice()))
 
     @property
     def frames(self) -> tuple[int, ...]:
-        """All numbers of frames that may be asked for."""
-        for dimension in self.dimensions:
-            if isinstance(dimension, Choice) and dimension.name == "frames":
-                return tuple(int(value) for value in dimension.values)
-        return (self.base.clip.num_frames,)
+        """All numbers of frames that a trial may use."""
+        return tuple(int(value) for value in self._values_of("frames"))
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """All streams that may be asked for."""
-        asked = set(self.base.clip.streams)
+        """All streams that a trial may use."""
+        used = {s for value in self._values_of("streams") for s in streams_of(str(value))}
+        return tuple(stream for stream in ALL_STREAMS if stream in used)
+
+    def _values_of(self, name: str) -> tuple[Value, ...]:
         for dimension in self.dimensions:
-            if isinstance(dimension, Choice) and dimension.name == "streams":
-                asked.update(*(streams_of(str(value)) for value in dimension.values))
-        return tuple(stream for stream in ALL_STREAMS if stream in asked)
+            if dimension.name == name and not isinstance(dimension.values, SearchRange):
+                return dimension.values
+        return (self.base.point()[name],)
 
-    def matter(self, point: Point) -> Iterator[Dimension]:
-        """The dimensions that matter at a point which is still being made, in order.
+    def active(self, point: Point) -> Iterator[Dimension]:
+        """Yield the dimensions that have an effect, in order.
 
-        Those that say which others matter come before them.
+        Args:
+            point: the values chosen so far. It may grow while this iterates: `streams` and
+                `temporal` come first and decide about the others.
         """
+        base = self.base.point()
         for dimension in self.dimensions:
-            values = {**self.base.point(), **point}  # what was put there since the last one
-            streams = streams_of(str(values["streams"]))
-            if _PENALTIES.get(dimension.name, streams[0]) not in streams:
+            values = {**base, **point}
+            stream = _STREAM_OF_PENALTY.get(dimension.name)
+            if stream is not None and stream not in streams_of(str(values["streams"])):
                 continue
-            if dimension.name in _OF_LSTM and values["temporal"] != "lstm":
+            if dimension.name in _LSTM_ONLY and values["temporal"] != "lstm":
                 continue
             yield dimension
 
     def default_point(self) -> dict[str, Value]:
-        """Where the base is in this space."""
-        whole, point = self.base.point(), dict[str, Value]()
-        for dimension in self.matter(point):
-            point[dimension.name] = whole[dimension.name]
+        """Return the base settings as a point of this space."""
+        base, point = self.base.point(), dict[str, Value]()
+        for dimension in self.active(point):
+            point[dimension.name] = base[dimension.name]
         return point
 
     def to_json(self) -> dict[str, Any]:
-        """What the space is, so that a search can tell whether it is the same one."""
+        """Return the space as plain values; equal for equal searches."""
         return {
-            "base": {
-                "clip": self.base.clip.to_json(),
-                "network": self.base.network.to_json(),
-                "training": self.base.training.to_json(),
-            },
+            "base": self.base.to_json(),
             "dimensions": {
-                d.name: list(d.values) if isinstance(d, Choice) else [d.low, d.high]
+                d.name: [d.values.low, d.values.high]
+                if isinstance(d.values, SearchRange)
+                else list(d.values)
                 for d in self.dimensions
             },
         }
 
 
+def streams_of(name: str) -> tuple[Stream, ...]:
+    """Return the streams that a value of `--streams` stands for."""
+    return STREAM_CHOICES[cast(StreamChoice, name)]
+
+
+def _stream_choice(streams: tuple[Stream, ...]) -> StreamChoice:
+    """Return the value of `--streams` for some streams; `all` where there is none."""
+    return next((name for name, those in STREAM_CHOICES.items() if those == streams), "all")
+
+
 def rounded(value: Value) -> Value:
-    """A number of a search as it is used, written and read."""
+    """Round a number to the digits with which it is used, written and read."""
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
