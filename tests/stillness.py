@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from activity_cli.evaluation.explanation.importance import (
+from activity_cli.evaluation.explanation.attribution import (
     evidence_weights,
     measure_importance,
     members_of,
@@ -65,7 +65,7 @@ def cnn_features(cnn: FrameFeatures, clip: Clip) -> Tensor:
 
 
 def importance_for(scorer: ClipScorer, features: Tensor, label: int) -> Importance:
-    """What each frame says for a label, by its number; `features` are (S, T, D)."""
+    """Return the contribution of each frame to a label; `features` are (S, T, D)."""
     num_labels = scorer.classifier(features[None]).shape[1]
     weights = evidence_weights(num_labels, label, scorer.temperature)
     return measure_importance(members_of(scorer.classifier), features, weights)

@@ -65,7 +65,7 @@ def predict(
     from activity_cli.predict.results.result_file import open_results
     from activity_cli.predict.results.rows import RowSchema
     from activity_cli.predict.results.segment_files import SegmentOutputs, video_segments
-    from activity_cli.report.overlay.outputs import PictureMaker
+    from activity_cli.report.overlay.outputs import VisualWriter
     from activity_cli.report.terminal import console
     from activity_cli.video.sources import find_sources
 
@@ -100,7 +100,7 @@ def predict(
         predictor = with_rejection(scoring, reject, on_rule=report.note)
         description = predictor.description
         schema = RowSchema(top_k=top_k, labels=description.labels if all_scores else ())
-        pictures = PictureMaker(wishes, paths, model=description.name)
+        pictures = VisualWriter(wishes, paths, model=description.name)
 
         with (
             open_results(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from activity_cli.predict.long_video import OnSeconds
     from activity_cli.predict.predictor import Predictor
     from activity_cli.predict.results.result_file import ResumePolicy
-    from activity_cli.report.overlay.outputs import PictureWishes
+    from activity_cli.report.overlay.outputs import VisualOptions
     from activity_cli.video.sources import Found
 
 
@@ -48,11 +48,11 @@ class WindowOptions(LengthOptions):
     clips_dir: Path | None = setting(None, metavar="FOLDER")
     """Folder for the segments as videos."""
 
-    def pictures(self, *, overwrite: bool) -> "PictureWishes":
+    def pictures(self, *, overwrite: bool) -> "VisualOptions":
         """Return the files to make of each video."""
-        from activity_cli.report.overlay.outputs import PictureWishes
+        from activity_cli.report.overlay.outputs import VisualOptions
 
-        return PictureWishes(
+        return VisualOptions(
             save_video=self.save_video,
             storyboard=self.storyboard,
             clips_dir=self.clips_dir,

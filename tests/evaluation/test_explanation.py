@@ -12,10 +12,10 @@ from torch import nn
 
 from activity_cli.common.optional_dependencies import import_torchvision
 from activity_cli.errors import ActivityError
-from activity_cli.evaluation.explanation import gates, heatmaps, importance
+from activity_cli.evaluation.explanation import attribution, heatmaps
 from activity_cli.evaluation.explanation.explainer import check_request
+from activity_cli.evaluation.explanation.summary import describe_agreement, find_span, where
 from activity_cli.evaluation.explanation.values import Floats, Importance, rank_correlation
-from activity_cli.evaluation.explanation.words import describe_agreement, find_span, where
 from activity_cli.features import backbones
 from activity_cli.features.backbones import find_backbone, scratch_backbone
 from activity_cli.features.cnn import FrameFeatures, scratch_features, without_classifier
@@ -68,8 +68,8 @@ def network(
 
 def measure(made: SequenceClassifier, seed: int = 1) -> Importance:
     features = torch.randn(S, T, D, generator=torch.Generator().manual_seed(seed))
-    return importance.measure_importance(
-        [made], features, importance.evidence_weights(C, 1, temperature=1.5)
+    return attribution.measure_importance(
+        [made], features, attribution.evidence_weights(C, 1, temperature=1.5)
     )
 
 
@@ -83,7 +83,7 @@ def test_gates_recomputed_step_by_step_give_what_torchs_lstm_gives(
     sequence = torch.randn(9, 7)
     with torch.no_grad():
         outputs, (_, cells) = lstm(sequence[None])
-    traces = gates.read_gates(lstm, sequence)
+    traces = attribution.read_gates(lstm, sequence)
     assert [trace.layer for trace in traces] == sorted(list(range(layers)) * (1 + both_ways))
     last = traces[-1 - both_ways :]
     hidden = np.concatenate([trace.hidden for trace in last], axis=1)
@@ -106,28 +106,28 @@ def test_what_the_frames_say_adds_up_to_the_evidence(temporal: Temporal, pooling
 def test_evidence_is_the_log_odds_of_two_labels() -> None:
     logits, temperature = torch.tensor([0.3, -1.2]), 0.7
     score = torch.softmax(logits / temperature, dim=0)[0]
-    evidence = logits @ importance.evidence_weights(2, 0, temperature)
+    evidence = logits @ attribution.evidence_weights(2, 0, temperature)
     assert float(evidence) == pytest.approx(float(torch.log(score / (1 - score))), abs=1e-6)
 
 
 def test_an_lstm_that_was_left_out_says_nothing_and_has_no_attention() -> None:
     silent = measure(network(trained=False))
     assert silent.attention is None
-    assert not silent.order.any()
-    assert silent.order_share == 0
+    assert not silent.temporal.any()
+    assert silent.lstm_share == 0
     assert silent.agreement == pytest.approx(1)  # the mean of the frames is linear in each
     assert "exact" in describe_agreement(silent)
     speaking = measure(network())
     assert speaking.attention is not None
     assert speaking.attention.sum() == pytest.approx(1, abs=1e-5)
-    assert 0 < speaking.order_share < 1
+    assert 0 < speaking.lstm_share < 1
 
 
 def test_of_several_networks_the_mean_is_explained() -> None:
     one, other = network(seed=0), network(seed=5)
     features = torch.randn(S, T, D)
-    weights = importance.evidence_weights(C, 0, 1.0)
-    both = importance.measure_importance([one, other], features, weights)
+    weights = attribution.evidence_weights(C, 0, 1.0)
+    both = attribution.measure_importance([one, other], features, weights)
     mean_logits = (one(features[None]) + other(features[None]))[0] / 2
     assert both.evidence == pytest.approx(float(mean_logits @ weights), abs=1e-4)
     assert both.constant + both.contributions.sum() == pytest.approx(both.evidence, abs=2e-3)
@@ -136,8 +136,8 @@ def test_of_several_networks_the_mean_is_explained() -> None:
 def test_a_contribution_that_depends_on_other_frames_is_called_uncertain() -> None:
     made = measure(network())
     flipped = Importance(
-        summary=made.summary,
-        order=made.order,
+        pooled=made.pooled,
+        temporal=made.temporal,
         constant=0.0,
         evidence=0.0,
         occlusion=-made.per_frame,
@@ -188,14 +188,14 @@ def test_cells_add_up_to_what_a_linear_reader_reads(name: str, stage: str) -> No
     cnn = lite0() if name == "efficientnet_lite0" else fresh(name)
     images = noise(2, 96)
     assert heatmaps.last_stage(cnn, torch.from_numpy(images[:1])) == stage
-    seen = heatmaps.see(cnn, stage, images)
+    seen = heatmaps.run_cnn(cnn, stage, images)
     np.testing.assert_allclose(
         seen.features.detach(), cnn(torch.from_numpy(images)), rtol=1e-4, atol=1e-5
     )
     reader = torch.randn(cnn.feature_size, generator=torch.Generator().manual_seed(1))
     nothing = torch.rand(2, cnn.feature_size)
     heat = heatmaps.heat_of(
-        seen, [heatmaps.Said(evidence=(seen.features @ reader).sum(), nothing=nothing)]
+        seen, [heatmaps.EvidenceTerm(evidence=(seen.features @ reader).sum(), baseline=nothing)]
     )
     assert heat.shape == (2, 3, 3)
     if name in {"mobilenet_v3_small", "convnext_tiny"}:
@@ -210,12 +210,12 @@ def test_heat_lies_where_the_picture_is_other() -> None:
     odd[0, 150:210, 10:70] = noise(1, 60)[0]
     with torch.no_grad():
         of_plain, of_odd = (cnn(torch.from_numpy(images)) for images in (plain, odd))
-    seen = heatmaps.see(cnn, heatmaps.last_stage(cnn, torch.from_numpy(plain)), odd)
+    seen = heatmaps.run_cnn(cnn, heatmaps.last_stage(cnn, torch.from_numpy(plain)), odd)
     evidence = (seen.features @ (of_odd - of_plain)[0]).sum()
-    heat = heatmaps.heat_of(seen, [heatmaps.Said(evidence=evidence, nothing=of_plain)])
+    heat = heatmaps.heat_of(seen, [heatmaps.EvidenceTerm(evidence=evidence, baseline=of_plain)])
     once = Importance(
-        summary=np.ones((1, 1), np.float32),
-        order=np.zeros((1, 1), np.float32),
+        pooled=np.ones((1, 1), np.float32),
+        temporal=np.zeros((1, 1), np.float32),
         constant=0.0,
         evidence=1.0,
         occlusion=np.ones(1, np.float32),
@@ -230,9 +230,10 @@ def test_a_cnn_that_learned_from_nothing_has_heat_maps_too() -> None:
     cnn = scratch_features(scratch_backbone(grey, (4, 8)))
     images = noise(3, 48, channels=1)
     stage = heatmaps.last_stage(cnn, torch.from_numpy(images[:1]))
-    seen = heatmaps.see(cnn, stage, images)
-    said = heatmaps.Said(evidence=seen.features.sum(), nothing=torch.zeros_like(seen.features))
-    heat = heatmaps.heat_of(seen, [said])
+    seen = heatmaps.run_cnn(cnn, stage, images)
+    nothing = torch.zeros_like(seen.features)
+    term = heatmaps.EvidenceTerm(evidence=seen.features.sum(), baseline=nothing)
+    heat = heatmaps.heat_of(seen, [term])
     assert heat.shape == (3, 12, 12)  # finer than the 4 x 4 cells that it reads features from
     assert heat.any()
 
@@ -251,8 +252,8 @@ def test_the_span_is_the_shortest_with_half_of_what_speaks_for_the_label() -> No
     says = floats([[0.1, -5.0, 0.1, 2.0, 1.0, 0.1, 0.1, 0.1]])
     found = find_span(
         Importance(
-            summary=says,
-            order=np.zeros_like(says),
+            pooled=says,
+            temporal=np.zeros_like(says),
             constant=0.0,
             evidence=0.0,
             occlusion=says[0],
@@ -339,7 +340,7 @@ def test_what_cannot_be_explained_is_refused_in_one_line(tmp_path: Path) -> None
         (video, str(export), None, "is an exported model"),
         (ClipRequest(path=tmp_path / "scores.csv"), "surveillance-fight", None, "holds results"),
         (ClipRequest(path=tmp_path / "s.csv.journal"), "surveillance-fight", None, "holds results"),
-        (video, "surveillance-fight", "dance", "does not know the label 'dance'"),
+        (video, "surveillance-fight", "dance", "has no label 'dance'"),
         (video, "nowhere", None, "There is no model"),
     ]
     for request, model, label, reason in refused:

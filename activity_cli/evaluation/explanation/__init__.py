@@ -1,9 +1,9 @@
-"""Which frames, which pixels and which parts of the network decided about a video.
+"""Why a model predicts a label: which frames, which pixels, and what the LSTM did.
 
-values       what an explanation consists of
-importance   how much each frame speaks for a label
-heatmaps     where in the pictures that comes from
-gates        what the LSTM let in, kept and gave out
-words        all of it in a sentence
+values       an explanation as data
+attribution  evidence by frame: exact for the pooled head, integrated gradients for the LSTM;
+             occlusion, attention and the LSTM's gates
+heatmaps     Grad-CAM: evidence by image region
+summary      an explanation in sentences
 explainer    a video and a model -> an explanation
 """

@@ -1,6 +1,6 @@
 """A video and a model -> an explanation. Imports torch when it is called."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from activity_cli.errors import ModelError, SettingsError, VideoError
-from activity_cli.evaluation.explanation.values import Explanation, InnerLife
+from activity_cli.evaluation.explanation.values import Explanation, LstmTrace
 from activity_cli.features import backbones
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import Model, load_model
@@ -21,49 +21,46 @@ from activity_cli.video.decoder_pool import DecoderPool, Decoders
 from activity_cli.video.windows import choose_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
-    from activity_cli.evaluation.explanation.heatmaps import Said
+    from activity_cli.evaluation.explanation.heatmaps import EvidenceTerm
     from activity_cli.features.cnn import FrameFeatures
     from activity_cli.model.network import ClipScorer, SequenceClassifier
 
-_RESULTS = frozenset({".csv", ".jsonl", ".json", ".parquet", JOURNAL_SUFFIX})
-_SWITCHED_OFF = (
-    "its output layer is zero, as in training it gained no more than chance would over the mean of "
-    "the frames, so its gates and attention decide nothing"
+_RESULT_SUFFIXES = frozenset({".csv", ".jsonl", ".json", ".parquet", JOURNAL_SUFFIX})
+_LSTM_UNUSED = (
+    "its output layer is zero, because in training it was not significantly better than the mean "
+    "of the frames; gates and attention have no effect"
 )
 _NO_LSTM = {
-    "mean": "this model has none and reads the mean of the frames",
-    "frame": "this model has none and reads the middle frame alone",
+    "mean": "this model has none; it uses the mean of the frames",
+    "frame": "this model has none; it uses the middle frame only",
 }
 
 
 def check_request(request: ClipRequest, name: str, *, label: str | None) -> Model:
-    """Load the model that a user asks for, and see that it can explain this label of this video.
+    """Load a model, and check that it can explain this label of this video.
 
     Raises:
-        ModelError: there is no such model, or it is an export, which is closed.
-        SettingsError: what is to be explained is a table of results, or the model does not know
-            the label.
+        ModelError: there is no such model, or it is an exported model.
+        SettingsError: the file holds results, or the model does not have the label.
     """
     if is_exported(Path(name)):
         raise ModelError(
-            f"{name} is an exported model: it gives scores and nothing of its inner life.",
+            f"{name} is an exported model: it gives scores only.",
             hint="Explain with the run folder or model folder that it was exported from.",
         )
-    if request.path.suffix.lower() in _RESULTS:
+    if request.path.suffix.lower() in _RESULT_SUFFIXES:
         raise SettingsError(
             f"{request.path} holds results, not a video.",
-            hint="Give one of the videos that its rows name.",
+            hint="Give one of the videos in its rows.",
         )
     model = load_model(name)
     labels = model.description.labels
     if label is not None and label not in labels:
         raise SettingsError(
-            f"{model.description.name} does not know the label {label!r}.",
-            hint=f"It knows {', '.join(labels)}.",
+            f"{model.description.name} has no label {label!r}.",
+            hint=f"Its labels are {', '.join(labels)}.",
         )
     return model
 
@@ -78,10 +75,10 @@ def explain_video(
     """Explain a label of a video, or of a piece of it, taken as one clip.
 
     Args:
-        model: with a CNN that is frozen, fine-tuned or learned from nothing.
+        model: the model.
         request: the video.
-        label: what to explain, one that the model knows; None is the one with the highest score.
-        on_note: told what to know of the clip.
+        label: the label to explain; None is the one with the highest score.
+        on_note: called with notes about the clip.
 
     Raises:
         VideoError: the video gives no frames.
@@ -111,8 +108,8 @@ def _notes(model: Model, clip: Clip) -> Iterator[str]:
     windows = choose_windows(description.clip.num_frames, description.data.get("clip_seconds"))
     if seconds > windows.max_clip_seconds:
         yield (
-            f"{seconds:.1f} s are explained as one clip; the model learned from clips of about "
-            f"{windows.window_seconds:.1f} s. Choose a piece with --start and --end."
+            f"{seconds:.1f} s are explained as one clip, but the model was trained on clips of "
+            f"about {windows.window_seconds:.1f} s. Choose a piece with --start and --end."
         )
 
 
@@ -125,27 +122,27 @@ def explain_clip(
     scorer: "ClipScorer",
     label: str | None = None,
 ) -> Explanation:
-    """Explain a clip that is decoded, with networks that are loaded; otherwise as above."""
+    """Explain a decoded clip with loaded networks; arguments as of `explain_video`."""
     import torch
 
-    from activity_cli.evaluation.explanation import heatmaps, importance
+    from activity_cli.evaluation.explanation import attribution, heatmaps
 
     description = model.description
     scorer.eval().requires_grad_(False)
     images = np.concatenate(list(clip.images.values()))  # (S * T, H, W, channels)
     stage = heatmaps.last_stage(cnn, torch.from_numpy(images[:1]))
-    seen = heatmaps.see(cnn, stage, images)
-    features = seen.features.view(description.feature_shape)  # (S, T, D)
+    activations = heatmaps.run_cnn(cnn, stage, images)
+    features = activations.features.view(description.feature_shape)  # (S, T, D)
     logits = scorer.classifier(features[None])[0]
     scores = torch.softmax(logits.detach() / scorer.temperature, dim=-1).numpy()
     prediction = Prediction(labels=description.labels, scores=scores)
     label = label or prediction.label
     number = description.labels.index(label)
-    weights = importance.evidence_weights(len(scores), number, scorer.temperature)
-    members = importance.members_of(scorer.classifier)
-    heat = heatmaps.heat_of(seen, _said(members, features, weights))
-    known = features.detach()
-    life, silence = _inner_life(members, known, weights)
+    weights = attribution.evidence_weights(len(scores), number, scorer.temperature)
+    members = attribution.members_of(scorer.classifier)
+    heat = heatmaps.heat_of(activations, _terms(members, features, weights))
+    fixed = features.detach()
+    lstm = _trace_lstm(members, fixed, weights)
     return Explanation(
         video=request.path,
         model=description.name,
@@ -153,49 +150,47 @@ def explain_clip(
         label=label,
         decoded=clip.decoded,
         start_seconds=request.start_seconds or 0.0,
-        importance=importance.measure_importance(members, known, weights),
+        importance=attribution.measure_importance(members, fixed, weights),
         images=clip.images,
         heat=dict(zip(clip.images, np.split(heat, len(clip.images)), strict=True)),
         stage=stage,
-        life=life,
-        silence=silence,
+        lstm=lstm,
+        lstm_unused="" if lstm else _NO_LSTM.get(members[0].temporal, _LSTM_UNUSED),
         has_lstm=members[0].temporal == "lstm",
         num_members=len(members),
     )
 
 
-def _said(
+def _terms(
     members: "Sequence[SequenceClassifier]", features: "Tensor", weights: "Tensor"
-) -> "Iterator[Said]":
-    """What each part of each network says of (S, T, D) features, its share of the mean."""
-    from activity_cli.evaluation.explanation.heatmaps import Said
-    from activity_cli.evaluation.explanation.importance import speaks
+) -> "Iterator[EvidenceTerm]":
+    """Yield the evidence of the pooled head and of the LSTM of each member, for (S, T, D)."""
+    from activity_cli.evaluation.explanation.attribution import uses_lstm
+    from activity_cli.evaluation.explanation.heatmaps import EvidenceTerm
 
-    share, still = weights / len(members), features.detach().mean(dim=1, keepdim=True)
+    share, unchanging = weights / len(members), features.detach().mean(dim=1, keepdim=True)
     for network in members:
         encoded = network.encode(features[None])
-        yield Said(
+        yield EvidenceTerm(
             evidence=network.summary_logits(encoded)[0] @ share,
-            nothing=network.mean[:, None].expand_as(features).flatten(0, 1),
+            baseline=network.mean[:, None].expand_as(features).flatten(0, 1),
         )
-        if speaks(network):
-            yield Said(
+        if uses_lstm(network):
+            yield EvidenceTerm(
                 evidence=network.order(encoded.changes)[0] @ share,
-                nothing=still.expand_as(features).flatten(0, 1),
+                baseline=unchanging.expand_as(features).flatten(0, 1),
             )
 
 
-def _inner_life(
+def _trace_lstm(
     members: "Sequence[SequenceClassifier]", features: "Tensor", weights: "Tensor"
-) -> tuple[InnerLife | None, str]:
-    """What the LSTM did, or why it does not count. Of several, the one that says most."""
-    from activity_cli.evaluation.explanation import gates, importance
+) -> LstmTrace | None:
+    """Return the trace of the member whose LSTM has the largest effect; None if it is unused."""
+    from activity_cli.evaluation.explanation.attribution import trace_lstm, uses_lstm
 
-    speaking = [network for network in members if importance.speaks(network)]
-    if not speaking:
-        return None, _NO_LSTM.get(members[0].temporal, _SWITCHED_OFF)
-    lives = [
-        gates.inner_life(network.order, network.encode(features[None]).changes[0], weights)
-        for network in speaking
+    traces = [
+        trace_lstm(network.order, network.encode(features[None]).changes[0], weights)
+        for network in members
+        if uses_lstm(network)
     ]
-    return max(lives, key=lambda life: abs(life.telling[0].effect)), ""
+    return max(traces, key=lambda trace: abs(trace.top_units[0].effect), default=None)

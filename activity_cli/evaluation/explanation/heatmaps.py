@@ -1,10 +1,10 @@
-"""Where in the pictures the evidence comes from: Grad-CAM through classifier and LSTM to the CNN.
+"""Grad-CAM through the classifier and the CNN: where in the pictures the evidence lies.
 
-N is frames, D CNN features, K channels; h and w the cells of the CNN's last maps.
+N is frames, D CNN features, K channels; h and w the cells of the CNN's last feature maps.
 
-Selvaraju et al., "Grad-CAM" (2017), taken cell by cell as in Draelos and Carin, "HiResCAM" (2020):
-each cell's activation times its own gradient. Behind a mean over all cells, as in most CNNs, that
-is the same; behind layers that tell one place from another it is what these layers read.
+Selvaraju et al., "Grad-CAM" (2017), in the element-wise form of Draelos and Carin, "HiResCAM"
+(2020): each cell's activation times its own gradient. Behind global average pooling, as in most
+CNNs, both are the same; behind layers that treat positions differently only this form is exact.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,95 +18,95 @@ from activity_cli.evaluation.explanation.values import Floats
 from activity_cli.features.cnn import FrameFeatures
 from activity_cli.types import Images
 
-_FRAMES_AT_ONCE = 16
+_BATCH_SIZE = 16  # frames
 _POOLING = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """Frames that went through a CNN as far as its last maps, and on to features."""
+class Activations:
+    """Feature maps and features of frames."""
 
     features: Tensor
     """(N, D), with a graph that reaches back to the maps."""
     maps: tuple[Tensor, ...]
-    """(n, K, h, w) each, the frames in runs."""
+    """(n, K, h, w) of each batch of frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceTerm:
+    """The evidence of a part of the classifier."""
+
+    evidence: Tensor
+    """() with a graph that reaches back to the features."""
+    baseline: Tensor
+    """(N, D) features from which contributions are counted."""
 
 
 def last_stage(cnn: FrameFeatures, frames: Tensor) -> str:
-    """The name of the part of a CNN that gives its last maps, of more than one cell.
+    """Return the name of the CNN's last module whose output has more than one cell.
 
-    Pooling does not count: before it the cells are finer.
+    Pooling does not count: the cells before it are finer.
 
     Args:
         cnn: in eval mode.
-        frames: (N, H, W, channels) uint8; one will do.
+        frames: (N, H, W, channels) uint8; one is enough.
     """
     done: list[str] = []
 
-    def listen(name: str) -> Callable[[nn.Module, object, object], None]:
-        def on_done(module: nn.Module, given: object, result: object) -> None:
+    def record(name: str) -> Callable[[nn.Module, object, object], None]:
+        def on_output(module: nn.Module, given: object, output: object) -> None:
             del module, given
-            if isinstance(result, Tensor) and result.ndim == 4 and max(result.shape[2:]) > 1:
-                done.append(name)  # parts before the whole that they are part of
+            if isinstance(output, Tensor) and output.ndim == 4 and max(output.shape[2:]) > 1:
+                done.append(name)  # a module comes after the modules inside it
 
-        return on_done
+        return on_output
 
     with ExitStack() as hooks, torch.no_grad():
         for name, module in cnn.network.named_modules():
             if name and not isinstance(module, _POOLING):
-                hooks.callback(module.register_forward_hook(listen(name)).remove)
+                hooks.callback(module.register_forward_hook(record(name)).remove)
         cnn(frames)
     if not done:
         raise ValueError(f"{type(cnn.network).__name__} has no maps of several cells")
     return done[-1]
 
 
-def see(cnn: FrameFeatures, stage: str, images: Images) -> Seen:
-    """Run frames (N, H, W, channels) through the CNN; gradients reach back to a stage's maps."""
+def run_cnn(cnn: FrameFeatures, stage: str, images: Images) -> Activations:
+    """Run frames (N, H, W, channels) through the CNN and keep the feature maps of a stage."""
     maps: list[Tensor] = []
 
-    def keep(module: nn.Module, given: object, result: Tensor) -> Tensor:
+    def keep(module: nn.Module, given: object, output: Tensor) -> Tensor:
         del module, given
-        maps.append(result.detach().requires_grad_(True))
-        return maps[-1].clone()  # what follows may change it in place
+        maps.append(output.detach().requires_grad_(True))
+        return maps[-1].clone()  # a module that follows may change it in place
 
     cnn.requires_grad_(False)
     hook = cnn.network.get_submodule(stage).register_forward_hook(keep)
     try:
-        runs = torch.split(torch.from_numpy(images), _FRAMES_AT_ONCE)
-        features = torch.cat([cnn(frames) for frames in runs])
+        batches = torch.split(torch.from_numpy(images), _BATCH_SIZE)
+        features = torch.cat([cnn(frames) for frames in batches])
     finally:
         hook.remove()
-    return Seen(features=features, maps=tuple(maps))
+    return Activations(features=features, maps=tuple(maps))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What a part of the classifier says of some features."""
+def heat_of(activations: Activations, terms: Iterable[EvidenceTerm]) -> Floats:
+    """Return (N, h, w) evidence by cell; negative where it is against the label.
 
-    evidence: Tensor
-    """() with a graph that reaches back to the features."""
-    nothing: Tensor
-    """(N, D) features of which it would say nothing in particular."""
-
-
-def heat_of(seen: Seen, parts: Iterable[Said]) -> Floats:
-    """(N, h, w) where evidence comes from, or, where negative, where evidence against it does.
-
-    The cells of a frame add up to what the frame contributes, to first order, where the CNN takes
-    the mean over its last maps: what is not unlike `nothing` is not hot.
+    Where the CNN takes the mean over its last maps, the cells of a frame add up to the frame's
+    contribution, to first order: cells that equal the baseline have no heat.
     """
-    cells = [torch.zeros(len(maps), *maps.shape[2:]) for maps in seen.maps]
-    for part in parts:
+    cells = [torch.zeros(len(maps), *maps.shape[2:]) for maps in activations.maps]
+    sizes = [len(maps) for maps in activations.maps]
+    for term in terms:
         of_features, *of_maps = torch.autograd.grad(
-            part.evidence, (seen.features, *seen.maps), retain_graph=True
+            term.evidence, (activations.features, *activations.maps), retain_graph=True
         )
-        of_nothing = (of_features * part.nothing).sum(dim=1)  # (N,)
-        sizes = [len(maps) for maps in seen.maps]
-        for run, (maps, slope, taken) in enumerate(
-            zip(seen.maps, of_maps, torch.split(of_nothing, sizes), strict=True)
+        of_baseline = torch.split((of_features * term.baseline).sum(dim=1), sizes)  # (n,) each
+        for batch, (maps, gradient, base) in enumerate(
+            zip(activations.maps, of_maps, of_baseline, strict=True)
         ):
-            heat = (maps.detach() * slope).sum(dim=1)  # (n, h, w)
-            cells[run] += heat - (taken / heat[0].numel()).view(-1, 1, 1)
+            heat = (maps.detach() * gradient).sum(dim=1)  # (n, h, w)
+            cells[batch] += heat - (base / heat[0].numel()).view(-1, 1, 1)
     heat_map: Floats = torch.cat(cells).numpy()
     return heat_map

@@ -1,11 +1,11 @@
-"""What an explanation consists of. Light to import: no torch.
+"""An explanation as data. Light to import: no torch.
 
 T is frames per clip, S streams, H LSTM units per direction, C labels; h and w the cells of the
-CNN's last maps.
+CNN's last feature maps.
 
-*Evidence* for a label is its logit minus the mean of the other labels' logits, divided by the
-model's temperature. With two labels it is the log-odds of the score. A network's logits mean
-nothing by themselves, as a number added to all of them changes no score; evidence is free of that.
+The *evidence* for a label is its logit minus the mean of the other labels' logits, divided by the
+model's temperature. With two labels it is the log-odds of the score. A constant added to all
+logits changes no score; evidence does not depend on it.
 """
 
 from collections.abc import Mapping
@@ -23,56 +23,55 @@ Floats = NDArray[np.float32]
 Direction = Literal["forward", "backward"]
 
 AGREES = 0.5
-"""Rank correlations from here on count as rough agreement; with 16 frames chance gives as much one
+"""Rank correlation from which two rankings count as similar. With 16 frames, chance reaches it one
 time in 40."""
-
-
-_NEXT_TO_NOTHING = 0.05  # of all that is said
+_MIN_LSTM_SHARE = 0.05  # of the evidence; below, attention is not shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importance:
-    """How much each frame speaks for a label, in evidence."""
+    """Contribution of each frame to the evidence for a label."""
 
-    summary: Floats
-    """(S, T) through the mean over time: exact, as that part is linear. The measure of nothing is
-    the mean frame of the training clips."""
-    order: Floats
-    """(S, T) through the LSTM: integrated gradients, from a clip in which nothing changes."""
+    pooled: Floats
+    """(S, T) through the mean over time. Exact, as this part is linear. The baseline is the mean
+    frame of the training clips."""
+    temporal: Floats
+    """(S, T) through the LSTM: integrated gradients. The baseline is a clip in which nothing
+    changes."""
     constant: float
-    """What the network says before it has seen anything."""
+    """What the baselines give."""
     evidence: float
-    """For the label; the constant and all contributions add up to it."""
+    """Sum of the constant and all contributions."""
     occlusion: Floats
-    """(T,) by how much the evidence falls where a frame is replaced by the mean of the others."""
+    """(T,) decrease of the evidence when a frame is replaced by the mean of the others."""
     attention: Floats | None
-    """(T,) weights of the LSTM's attention, which sum to 1; None where they decide nothing."""
+    """(T,) attention weights, which sum to 1; None where they have no effect."""
 
     @property
     def contributions(self) -> Floats:
         """(S, T) of both parts."""
-        return self.summary + self.order
+        return self.pooled + self.temporal
 
     @property
     def per_frame(self) -> Floats:
-        """(T,) of both parts and all streams."""
+        """(T,) sum over both parts and all streams."""
         total: Floats = self.contributions.sum(axis=0)
         return total
 
     @property
-    def order_share(self) -> float:
-        """How much of all that is said, for and against, the LSTM says: 0 to 1."""
-        order, summary = float(np.abs(self.order).sum()), float(np.abs(self.summary).sum())
-        return order / (order + summary) if order else 0.0
+    def lstm_share(self) -> float:
+        """Share of the LSTM in all evidence, for and against the label: 0 to 1."""
+        lstm, pooled = float(np.abs(self.temporal).sum()), float(np.abs(self.pooled).sum())
+        return lstm / (lstm + pooled) if lstm else 0.0
 
     @property
     def attention_matters(self) -> bool:
-        """Whether the LSTM says enough for its attention to be worth a look."""
-        return self.attention is not None and self.order_share >= _NEXT_TO_NOTHING
+        """Whether the LSTM contributes enough for its attention to be shown."""
+        return self.attention is not None and self.lstm_share >= _MIN_LSTM_SHARE
 
     @property
     def agreement(self) -> float | None:
-        """Rank correlation of contributions and occlusion; None where a rank means nothing."""
+        """Rank correlation of contributions and occlusion; None where frames do not differ."""
         return rank_correlation(self.per_frame, self.occlusion)
 
     @property
@@ -80,7 +79,7 @@ class Importance:
         """Rank correlation of attention and the size of the LSTM's contributions."""
         if self.attention is None:
             return None
-        return rank_correlation(self.attention, np.abs(self.order.sum(axis=0)))
+        return rank_correlation(self.attention, np.abs(self.temporal.sum(axis=0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,47 +89,45 @@ class GateTrace:
     layer: int
     direction: Direction
     input: Floats
-    """0 keeps the frame out, 1 lets it in."""
+    """0 blocks the frame, 1 passes it."""
     forget: Floats
-    """0 forgets what was known, 1 keeps it."""
+    """0 clears the cell, 1 keeps it."""
     output: Floats
-    """0 says nothing, 1 all that is known."""
-    candidate: Floats
-    """What would be let in, -1 to 1."""
+    """0 hides the cell, 1 passes it on."""
     cell: Floats
-    """What is known after the frame."""
+    """State after the frame."""
     hidden: Floats
-    """What is said after the frame, -1 to 1."""
+    """Output after the frame, -1 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """A unit of the LSTM's last layer, and how much it says."""
+    """A unit of the LSTM's last layer."""
 
     direction: Direction
     index: int
     effect: float
-    """Its share of the evidence, to first order: the sum over time of output times gradient."""
+    """Its contribution to the evidence, to first order: the sum over time of output * gradient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InnerLife:
+class LstmTrace:
     """What an LSTM did while it read a clip."""
 
     traces: tuple[GateTrace, ...]
     """Of every layer and direction, the first layer first."""
-    telling: tuple[Unit, ...]
-    """The units of the last layer that say most, first the one that says most."""
+    top_units: tuple[Unit, ...]
+    """Units of the last layer with the largest effect, largest first."""
 
     def last(self, direction: Direction) -> GateTrace | None:
-        """The last layer's trace in a direction; None where it does not read in that one."""
+        """Return the last layer's trace in a direction; None where the LSTM is one-way."""
         found = [trace for trace in self.traces if trace.direction == direction]
         return found[-1] if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why a model gives a video a label's score."""
+    """Why a model gives a label of a video its score."""
 
     video: Path
     model: str
@@ -142,22 +139,22 @@ class Explanation:
     """Where the clip starts in the video."""
     importance: Importance
     images: Mapping[Stream, Images]
-    """(T, H, W, channels) what the CNN saw."""
+    """(T, H, W, channels) input of the CNN."""
     heat: Mapping[Stream, Floats]
-    """(T, h, w) where in the pictures evidence for the label, or against it, comes from."""
+    """(T, h, w) evidence by image region; negative where it is against the label."""
     stage: str
-    """The part of the CNN whose maps these are."""
-    life: InnerLife | None
-    """None where the LSTM says nothing."""
-    silence: str = ""
-    """Why the LSTM says nothing, in words."""
+    """The part of the CNN whose feature maps these are."""
+    lstm: LstmTrace | None
+    """None where the LSTM has no effect."""
+    lstm_unused: str = ""
+    """Why the LSTM has no effect, in words."""
     has_lstm: bool = True
     num_members: int = 1
-    """Networks whose mean is explained."""
+    """Networks in the ensemble, whose mean is explained."""
 
     @property
     def score(self) -> float:
-        """Of the label that is explained."""
+        """Score of the label that is explained."""
         return float(self.prediction.scores[self.prediction.labels.index(self.label)])
 
     @property
@@ -172,20 +169,20 @@ class Explanation:
 
     @property
     def heat_scale(self) -> float:
-        """The heat that counts as hottest, one for all frames and streams, so that they compare."""
+        """The largest heat: one scale for all frames and streams, so that they compare."""
         return max(*(float(heat.max()) for heat in self.heat.values()), 1e-9)
 
     def most_important(self, count: int) -> list[int]:
-        """Frames that speak most for the label, in the order of time.
+        """Return the frames with the most evidence for the label, in the order of time.
 
-        Neighbours look alike, so none are taken together as long as there are others; where the
-        video has too few frames and some were repeated, each is taken once.
+        Neighbours look alike, so they are taken together only where there are no others. A frame
+        that was repeated because the video is short is taken once.
         """
         ranked = np.argsort(-self.importance.per_frame, kind="stable").tolist()
         chosen: list[int] = []
-        for gap in (2, 1):
+        for min_distance in (2, 1):
             for frame in ranked:
-                is_apart = all(abs(frame - other) >= gap for other in chosen)
+                is_apart = all(abs(frame - other) >= min_distance for other in chosen)
                 is_new = self.seconds[frame] not in self.seconds[chosen]
                 if len(chosen) < count and is_apart and is_new:
                     chosen.append(frame)
@@ -193,15 +190,15 @@ class Explanation:
 
 
 def rank_correlation(first: Floats, second: Floats) -> float | None:
-    """Spearman's: 1 where both put the frames in the same order; None where one says nothing."""
+    """Return Spearman's rank correlation; None where all values of one side are equal."""
     ranks = [_ranks(values) for values in (first, second)]
-    deviations = [values - values.mean() for values in ranks]
-    size = float(np.sqrt(np.prod([np.square(values).sum() for values in deviations])))
-    return float((deviations[0] * deviations[1]).sum() / size) if size else None
+    if not all(np.ptp(values) for values in ranks):
+        return None
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _ranks(values: Floats) -> NDArray[np.float64]:
-    """The place of each value among all; equal values share the mean of their places."""
+    """Return the rank of each value; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     shared: NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]

@@ -1,7 +1,7 @@
-"""A contact sheet of what the network sees: clips, their views, all frames of every stream.
+"""A contact sheet of the network's input: clips, their augmented copies, all frames of each stream.
 
-From the top: title, then clip by clip its label and name, and below them view by view the frames
-of each stream with their times.
+From the top: the title, then for each clip its label and name, and for each copy the frames of each
+stream with their times.
 """
 
 from collections.abc import Sequence
@@ -15,26 +15,24 @@ from activity_cli.errors import OutputError
 from activity_cli.features.labelled import DataConfig
 from activity_cli.features.preview import PreviewClip, read_preview
 from activity_cli.report.figures.plots import DPI, save_figure
-from activity_cli.report.figures.sheet import Sheet
+from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
 from activity_cli.report.palette import label_colours
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import Clip, Images
 from activity_cli.video.augmentation import View
-
-_INK, _GREY, _LINES = "#111827", "#6b7280", "#e5e7eb"
 
 # Inches.
 _WIDTH, _LEFT, _RIGHT, _NAMES = 13.0, 0.3, 0.3, 0.62
 _INNER = _WIDTH - _LEFT - _RIGHT - _NAMES
 _TITLE, _CAPTION, _VIEW, _TIMES, _BOTTOM = 0.95, 0.42, 0.26, 0.22, 0.15
 _GAP = 0.03  # between frames
-_MOST_FRAME = 1.2  # side of a frame
+_MAX_SIDE = 1.2  # side of a frame
 
-_MOST_IN_ROW = 24
+_MAX_IN_ROW = 24
 
 
 def save_preview(data: Path, data_config: DataConfig, output: Path) -> int:
-    """Write what a training on labelled clips would show the network, as one picture.
+    """Write a picture of the network's input in a training on labelled clips.
 
     Args:
         data: folder or CSV of labelled clips.
@@ -54,7 +52,7 @@ def save_preview(data: Path, data_config: DataConfig, output: Path) -> int:
         raise OutputError(f"{output} exists already.", hint="Choose another file.")
     dataset = load_dataset(data)
     clips = read_preview(dataset, data_config)
-    title = f"What the network sees of {dataset.root.name}"
+    title = f"Network input from {dataset.root.name}"
     save_contact_sheet(clips, data_config.clip, dataset.labels, output, title=title)
     return len(clips)
 
@@ -67,14 +65,14 @@ def save_contact_sheet(
     *,
     title: str,
 ) -> None:
-    """Write what the network sees as one picture.
+    """Write the network's input as one picture.
 
     Args:
-        clips: what to show.
+        clips: the clips to show.
         settings: T, frame size and streams of the clips.
-        labels: all labels of the data, for the colours.
+        labels: all labels of the data, which determine the colours.
         output: the .png to write.
-        title: what the clips are from.
+        title: of the picture.
 
     Raises:
         OutputError: it cannot be written.
@@ -87,17 +85,17 @@ def save_contact_sheet(
 
 
 class _Board:
-    """Draws from the top to the bottom, and knows how far it has come."""
+    """Draws from top to bottom."""
 
     def __init__(
         self, clips: Sequence[PreviewClip], settings: ClipSettings, labels: Sequence[str]
     ) -> None:
         self._settings = settings
         self._colours = label_colours(labels)
-        self._num_rows = -(-settings.num_frames // _MOST_IN_ROW)
+        self._num_rows = -(-settings.num_frames // _MAX_IN_ROW)
         columns = -(-settings.num_frames // self._num_rows)
         self._columns = columns
-        self._side = min((_INNER - _GAP * (columns - 1)) / columns, _MOST_FRAME)
+        self._side = min((_INNER - _GAP * (columns - 1)) / columns, _MAX_SIDE)
         self._pixels = round(self._side * DPI)
         num_views = sum(len(clip.views) for clip in clips)
         row = len(settings.streams) * (self._side + _GAP) + _TIMES
@@ -106,7 +104,7 @@ class _Board:
         self._top = _TITLE
 
     def draw_title(self, title: str) -> None:
-        """What is shown, and with which settings it was made."""
+        """Draw the title and the settings."""
         clip = self._settings
         facts = [f"{clip.num_frames} frames of {clip.frame_size} × {clip.frame_size}"]
         if "motion" in clip.streams:
@@ -115,25 +113,25 @@ class _Board:
         if "flow" in clip.streams:
             facts += ["flow: red to the right, green down, blue how far"]
         self.sheet.write(
-            _LEFT, 0.36, title, size=15, colour=_INK, bold=True, room=_WIDTH - _LEFT - _RIGHT
+            _LEFT, 0.36, title, size=15, colour=INK, bold=True, room=_WIDTH - _LEFT - _RIGHT
         )
-        self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=_GREY)
+        self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=GREY)
 
     def draw_clip(self, clip: PreviewClip) -> None:
-        """A coloured block with the label, the file's name, then the views."""
+        """Draw label and name of a clip, then its copies."""
         colour, middle = self._colours[clip.sample.label], self._top + 0.22
         end = _WIDTH - _RIGHT
-        self.sheet.line([(_LEFT, self._top + 0.02), (end, self._top + 0.02)], _LINES)
+        self.sheet.line([(_LEFT, self._top + 0.02), (end, self._top + 0.02)], LINES)
         self.sheet.box(_LEFT, middle - 0.08, 0.16, 0.16, colour)
         left = _LEFT + 0.26
         left += 0.15 + self.sheet.write(
-            left, middle, clip.sample.label, size=12, colour=_INK, bold=True, room=4.0
+            left, middle, clip.sample.label, size=12, colour=INK, bold=True, room=4.0
         )
         decoded = clip.views[0][1].decoded
         facts = f"{decoded.duration_seconds:.2f} s  ·  {decoded.num_frames} frames"
-        width = self.sheet.write(end, middle, facts, size=9, colour=_GREY, align="right")
+        width = self.sheet.write(end, middle, facts, size=9, colour=GREY, align="right")
         self.sheet.write(
-            left, middle, clip.sample.name, size=10, colour=_GREY, room=end - width - 0.2 - left
+            left, middle, clip.sample.name, size=10, colour=GREY, room=end - width - 0.2 - left
         )
         self._top += _CAPTION
         for view, seen in clip.views:
@@ -141,7 +139,7 @@ class _Board:
 
     def _draw_view(self, view: View, seen: Clip) -> None:
         text = f"view: {view.describe()}"
-        self.sheet.write(_LEFT + _NAMES, self._top + 0.12, text, size=8.5, colour=_INK, room=_INNER)
+        self.sheet.write(_LEFT + _NAMES, self._top + 0.12, text, size=8.5, colour=INK, room=_INNER)
         self._top += _VIEW
         for row in range(self._num_rows):
             part = slice(row * self._columns, (row + 1) * self._columns)
@@ -152,16 +150,14 @@ class _Board:
                 text = f"{seconds:.2f} s"
                 size = 7 if self._side > 0.5 else 5.5
                 self.sheet.write(
-                    middle, self._top + 0.08, text, size=size, colour=_GREY, align="center"
+                    middle, self._top + 0.08, text, size=size, colour=GREY, align="center"
                 )
             self._top += _TIMES
 
     def _draw_strip(self, stream: Stream, images: Images) -> None:
-        """Frames side by side, in one set of axes."""
+        """Draw frames side by side, in one set of axes."""
         middle = self._top + self._side / 2
-        self.sheet.write(
-            _LEFT + _NAMES - 0.1, middle, stream, size=8.5, colour=_GREY, align="right"
-        )
+        self.sheet.write(_LEFT + _NAMES - 0.1, middle, stream, size=8.5, colour=GREY, align="right")
         gap, side = round(_GAP * DPI), self._pixels
         strip = np.full((side, len(images) * (side + gap) - gap, 3), 255, np.uint8)
         method = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_CUBIC

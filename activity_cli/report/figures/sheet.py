@@ -1,7 +1,7 @@
-"""A matplotlib figure on which things are placed in inches from the left upper corner.
+"""A matplotlib figure with positions in inches from the left upper corner.
 
-Text may be in any script: what matplotlib's own font lacks is drawn by `text` and put there as a
-picture. No text is read as a formula.
+Text may be in any script: characters that matplotlib's font lacks are drawn by `overlay.layer` and
+placed as a picture. No text is read as a formula.
 """
 
 from functools import cache
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from activity_cli.report.figures.plots import DPI, new_figure
-from activity_cli.report.overlay.text import printable, text_mask
+from activity_cli.report.overlay.layer import printable, text_mask
 from activity_cli.report.palette import rgb
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _POINTS_PER_INCH = 72
 
 Align = Literal["left", "center", "right"]
+
+INK, GREY, LINES = "#111827", "#6b7280", "#e5e7eb"
+"""Colours of text, of secondary text and of thin lines."""
 
 
 class _Ink(NamedTuple):
@@ -41,13 +44,13 @@ class Sheet:
         self._measure = _measuring_renderer()
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
-        """New axes."""
+        """Return new axes."""
         bottom = self.height - top - height
         place = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(place)
 
     def box(self, left: float, top: float, width: float, height: float, colour: str) -> None:
-        """A filled rectangle."""
+        """Draw a filled rectangle."""
         from matplotlib.patches import Rectangle
 
         corner = self._place(left, top + height)
@@ -58,7 +61,7 @@ class Sheet:
         self.figure.add_artist(patch)
 
     def line(self, points: list[tuple[float, float]], colour: str) -> None:
-        """A thin line through points."""
+        """Draw a thin line through points."""
         from matplotlib.lines import Line2D
 
         xs, ys = zip(*(self._place(*point) for point in points), strict=True)
@@ -81,21 +84,21 @@ class Sheet:
         room: float | None = None,
         clear: bool = False,
     ) -> float:
-        """Text at a place.
+        """Write text.
 
         Args:
-            left: of its left end, middle or right end, as `align` says.
+            left: of the text's left end, centre or right end, depending on `align`.
             middle: of its height.
             text: in any script.
             size: in points.
             colour: #rrggbb.
             bold: whether letters are heavier.
             align: which part of the text is at `left`.
-            room: the width to shorten it to; where hardly a letter would stay, it is left out.
-            clear: whether lines stop before it.
+            room: width to shorten it to; where hardly a letter fits, it is left out.
+            clear: whether to draw a white box behind it.
 
         Returns:
-            Its width in inches.
+            The width in inches; 0 if it was left out.
         """
         text, at = printable(text), self._place(left, middle)
         ink = _Ink(size, colour, bold, align)
@@ -148,14 +151,14 @@ class Sheet:
 
 @cache
 def _measuring_renderer() -> "RendererAgg":
-    """What measures text. Left to itself matplotlib makes one as large as the figure per text."""
+    """Return one renderer for all measuring; by default each text gets one of the figure's size."""
     from matplotlib.backends.backend_agg import RendererAgg
 
     return RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
 
 
 def is_covered(text: str) -> bool:
-    """Whether matplotlib's own font has all of a text."""
+    """Return whether matplotlib's font has all characters of a text."""
     return all(ord(c) in _covered_codes() for c in text)
 
 

@@ -186,7 +186,7 @@ def read_strips(
 
 
 def _read(reader: ClipReader, clip: ClipPrediction) -> Strip:
-    from activity_cli.report.overlay.strips import read_jpegs
+    from activity_cli.report.overlay.thumbnails import read_jpegs
 
     share = (np.arange(_NUM_FRAMES) + 0.5) / _NUM_FRAMES
     times = (clip.start_seconds + share * clip.duration_seconds).tolist()

@@ -1,7 +1,7 @@
-"""A video and its segments -> one file per segment, cut to the frame.
+"""A video and its segments -> one file per segment, cut exactly.
 
-Frames are decoded and written anew, so that a piece begins and ends where its segment does and not
-at the next key frame. The video is gone through once, up to the end of the last segment.
+Frames are decoded and encoded again, so that a piece starts and ends where its segment does, not
+at the next key frame. The video is decoded once, up to the end of the last segment.
 """
 
 import re
@@ -12,20 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from activity_cli.common.files import new_folder
-from activity_cli.report.overlay.encoder import NewVideo, SoundSource, new_video
-from activity_cli.report.overlay.ffmpeg import Sound, sound_of
-from activity_cli.report.overlay.timing import FrameRate, Pacer, read_frame_rate, shown_frames
+from activity_cli.report.overlay.encoder import NewVideo, Sound, SoundSource, new_video, sound_of
+from activity_cli.report.overlay.timing import (
+    TIE_SECONDS,
+    FrameRate,
+    Pacer,
+    read_frame_rate,
+    shown_frames,
+)
 from activity_cli.types import OnProgress, Segment, no_progress
 from activity_cli.video.reader import VideoReader
 
-# Times that differ by less are equal, as in sampling: a segment may end at 2.4000000001.
-_TIE_SECONDS = 0.001
 _MOST_NAME_BYTES = 80  # of each of the two names in a file's name; systems allow 255 in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutPieces:
-    """What became of the segments of a video."""
+    """The files that segments were written to."""
 
     paths: tuple[Path, ...]
     """One file per segment with frames, in their order."""
@@ -34,7 +37,7 @@ class CutPieces:
 
 @dataclass(slots=True)
 class _Piece:
-    """A segment on its way into a file."""
+    """A segment that is being written."""
 
     segment: Segment
     path: Path
@@ -43,9 +46,9 @@ class _Piece:
     closing: ExitStack = field(default_factory=ExitStack)
 
     def holds(self, seconds: float) -> bool:
-        """Whether a frame that is shown from this time on belongs to it."""
+        """Return whether a frame that is shown from this time on belongs to it."""
         start, end = self.segment.start_seconds, self.segment.end_seconds
-        return start - _TIE_SECONDS <= seconds < end - _TIE_SECONDS
+        return start - TIE_SECONDS <= seconds < end - TIE_SECONDS
 
 
 def cut_segments(
@@ -60,15 +63,15 @@ def cut_segments(
     """Cut segments of a video into files, `NAME_0012.40-0018.20_LABEL.mp4`, times in seconds.
 
     A piece holds the frames from the first at or after the segment's start to the last before its
-    end. A segment during which no frame is shown for the first time gives no file.
+    end. A segment in which no new frame appears gives no file.
 
     Args:
         video: the video.
         segments: what was found in it.
-        folder: where to; made if it is missing.
-        label: cut only segments with this label; None is all.
-        overwrite: accept a folder that is not empty, and replace files in it.
-        on_progress: told of stage "cut", in segments.
+        folder: for the files; created if it is missing.
+        label: cut only segments with this label; None cuts all.
+        overwrite: use a folder that is not empty, and replace files in it.
+        on_progress: called with stage "cut" and segments.
 
     Raises:
         VideoError: no frame can be decoded.
@@ -85,7 +88,7 @@ def cut_segments(
         ]
         on_progress("cut", 0, len(pieces))
         with ExitStack() as all_files:
-            for piece in pieces:  # whatever happens, no file is left half-written
+            for piece in pieces:  # an error leaves no incomplete file
                 all_files.push(piece.closing)
             _write_pieces(reader, pieces, rate, video if sound.is_kept else None, on_progress)
     written = tuple(piece.path for piece in pieces if piece.video is not None)
@@ -93,7 +96,7 @@ def cut_segments(
 
 
 def piece_names(video: Path, segments: Sequence[Segment]) -> list[str]:
-    """File names that every file system takes, all different, which sort by time."""
+    """Return file names that every file system accepts, all different, in the order of time."""
     names: list[str] = []
     for segment in segments:
         span = f"{segment.start_seconds:07.2f}-{segment.end_seconds:07.2f}"
@@ -125,7 +128,7 @@ def _write_pieces(
             assert piece.video is not None
             for _ in piece.pacer.ticks(start, min(until, piece.segment.end_seconds)):
                 piece.video.write(frame)
-        over = [p for p in pending if p.segment.end_seconds - _TIE_SECONDS <= until]
+        over = [p for p in pending if p.segment.end_seconds - TIE_SECONDS <= until]
         for piece in over:
             piece.closing.close()
             pending.remove(piece)
@@ -146,6 +149,6 @@ def _open(piece: _Piece, start: float, rate: FrameRate, sound_from: Path | None)
 
 
 def _safe(name: str) -> str:
-    """Letters and digits of any script, dots and dashes; short enough."""
+    """Keep letters and digits of any script, dots and dashes; shorten."""
     kept = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._-")
     return kept.encode()[:_MOST_NAME_BYTES].decode(errors="ignore") or "video"

@@ -1,63 +1,109 @@
-"""RGB frames -> a video file, there completely or not at all.
+"""RGB frames -> an .mp4, complete or not there at all.
 
-With ffmpeg H.264 and the sound; without, what OpenCV's wheels can write. Of that, MPEG-4 Part 2
-(mp4v) in .mp4 plays most widely: in VLC, mpv, QuickTime and the players of Windows, though not in
-browsers. VP9, the other choice, plays in browsers and not in QuickTime, and takes 5 to 10 times as
-long to write. An OpenCV that was built with an H.264 encoder uses it.
+With ffmpeg, H.264 and sound; it is found on PATH or in the package imageio-ffmpeg. Without it, what
+OpenCV's wheels can write: MPEG-4 Part 2 (mp4v), which plays in VLC, mpv, QuickTime and Windows'
+players, though not in browsers. VP9 plays in browsers but not in QuickTime, and takes 5 to 10 times
+as long. An OpenCV that was built with an H.264 encoder uses it.
 """
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, cast
 
 import cv2
 import numpy as np
 
 from activity_cli.common.files import writing
 from activity_cli.errors import OutputError, VideoError
-from activity_cli.report.overlay.ffmpeg import encode_arguments, find_ffmpeg, input_arguments
 from activity_cli.video.capture import Frame, quiet_opencv
 from activity_cli.video.reader import read_packet_times
 
 _OPENCV_CODECS = ("avc1", "mp4v")  # the better first
+_ENCODER = "libx264"
+_HINT = "Choose another place, or free space there."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """What happens to the sound of a video."""
+
+    is_kept: bool
+    note: str = ""
+    """One line for the user; empty where there is nothing to report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundSource:
-    """The sound to put beside the frames: that of a file, or of a piece of it."""
+    """A file whose sound is written beside the frames, or a piece of it."""
 
     video: Path
     start_seconds: float = 0.0
     duration_seconds: float | None = None
     """None is to the end."""
 
+    def arguments(self) -> list[str]:
+        """Return ffmpeg's arguments to read it: under any name, and from this disk only."""
+        piece = ["-ss", f"{self.start_seconds:.6f}"] if self.start_seconds > 0 else []
+        if self.duration_seconds is not None:
+            piece += ["-t", f"{self.duration_seconds:.6f}"]
+        return ["-protocol_whitelist", "file", *piece, "-i", f"file:{self.video.absolute()}"]
 
-class Sink(Protocol):
-    """Takes frames, (H, W, 3) RGB of one even size, and writes them to a file."""
 
-    def write(self, frame: Frame) -> None:
-        """Add a frame."""
-        ...
+@cache
+def find_ffmpeg() -> str | None:
+    """Return the path of an ffmpeg that writes H.264, or None."""
+    for path in (shutil.which("ffmpeg"), _packaged_ffmpeg()):
+        if path is not None and _ENCODER in _run([path, "-hide_banner", "-encoders"]).stdout:
+            return path
+    return None
 
-    def finish(self) -> None:
-        """Complete the file."""
-        ...
 
-    def abandon(self) -> None:
-        """Stop, and leave nothing behind but the file that was named."""
-        ...
+def _packaged_ffmpeg() -> str | None:
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):  # not installed; no program for this system
+        return None
+
+
+def sound_of(video: Path) -> Sound:
+    """Return whether the sound of a video can be kept."""
+    ffmpeg = find_ffmpeg()
+    if ffmpeg is None:
+        install = "this needs ffmpeg on PATH, or: pip install 'activity-cli[video]'"
+        return Sound(is_kept=False, note=f"Sound, if there is any, is not kept: {install}")
+    # Half a second is decoded, because a header may promise a sound track that is not there.
+    source = [*(ffmpeg, "-hide_banner", "-nostdin"), *SoundSource(video=video).arguments()]
+    test = _run([*source, "-map", "0:a:0", "-t", "0.5", "-f", "null", "-"])
+    if test.returncode == 0:
+        return Sound(is_kept=True)
+    if " Audio: " in test.stderr:
+        return Sound(is_kept=False, note="Sound is not kept: ffmpeg cannot decode it.")
+    return Sound(is_kept=False)
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:  # not executable
+        return subprocess.CompletedProcess(command, 127, "", str(error))
 
 
 class NewVideo:
-    """A video being written: frames of the first one's size, made even by repeating an edge."""
+    """A video being written; the first frame sets its size, made even by repeating an edge."""
 
     def __init__(self, target: Path, name: Path, fps: float, sound: SoundSource | None) -> None:
         self._target, self._name, self._fps, self._sound = target, name, fps, sound
-        self._sink: Sink | None = None
+        self._sink: _FfmpegSink | _OpenCVSink | None = None
 
     def write(self, frame: Frame) -> None:
         """Add a frame, (H, W, 3) RGB.
@@ -70,7 +116,13 @@ class NewVideo:
             frame = cast(Frame, np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge"))
             height, width = frame.shape[:2]
         if self._sink is None:
-            self._sink = self._open((width, height))
+            if ffmpeg := find_ffmpeg():
+                command = _encode_command(
+                    ffmpeg, self._target, size=(width, height), fps=self._fps, sound=self._sound
+                )
+                self._sink = _FfmpegSink(command, self._name)
+            else:
+                self._sink = _OpenCVSink(self._target, self._name, (width, height), self._fps)
         self._sink.write(frame)
 
     def finish(self) -> None:
@@ -83,25 +135,10 @@ class NewVideo:
             raise OutputError(f"{self._name} would have no frame.")
         self._sink.finish()
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         """Stop writing."""
         if self._sink is not None:
-            self._sink.abandon()
-
-    def _open(self, size: tuple[int, int]) -> Sink:
-        if ffmpeg := find_ffmpeg():
-            sound_input = []
-            if sound := self._sound:
-                sound_input = input_arguments(
-                    sound.video,
-                    start_seconds=sound.start_seconds,
-                    duration_seconds=sound.duration_seconds,
-                )
-            command = encode_arguments(
-                ffmpeg, self._target, size=size, fps=self._fps, sound_input=sound_input
-            )
-            return _FfmpegSink(command, self._name)
-        return _OpenCVSink(self._target, self._name, size, self._fps)
+            self._sink.abort()
 
 
 @contextmanager
@@ -111,7 +148,7 @@ def new_video(path: Path, *, fps: float, sound: SoundSource | None = None) -> It
     Args:
         path: the .mp4 to write.
         fps: frames per second.
-        sound: kept where ffmpeg is there.
+        sound: kept if ffmpeg is installed.
 
     Raises:
         OutputError: it cannot be written.
@@ -122,17 +159,36 @@ def new_video(path: Path, *, fps: float, sound: SoundSource | None = None) -> It
             yield video
             video.finish()
         except BaseException:
-            video.abandon()
+            video.abort()
             raise
 
 
+def _encode_command(
+    ffmpeg: str, target: Path, *, size: tuple[int, int], fps: float, sound: SoundSource | None
+) -> list[str]:
+    """Return the command that writes an .mp4 from RGB frames on stdin, (width, height) each."""
+    width, height = size
+    frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:.6f}"]
+    # Tagged BT.709, so that players need not guess from the picture's height.
+    colours = ["-vf", "scale=out_color_matrix=bt709:out_range=tv"]
+    colours += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
+    video = ["-c:v", _ENCODER, "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"]
+    audio = ["-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"] if sound else []
+    return [
+        *(ffmpeg, "-hide_banner", "-loglevel", "error", "-y", *frames, "-i", "pipe:0"),
+        *(sound.arguments() if sound else ()),
+        *("-map", "0:v:0", *audio, *colours, *video),
+        *("-movflags", "+faststart", "-f", "mp4", f"file:{target.absolute()}"),
+    ]
+
+
 class _FfmpegSink:
-    """Frames through a pipe to ffmpeg."""
+    """Sends frames through a pipe to ffmpeg."""
 
     def __init__(self, command: list[str], name: Path) -> None:
         self._name = name
-        self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _close
-        # A session of its own: Ctrl-C comes to us alone, and we end it.
+        self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
+        # A session of its own: Ctrl-C reaches this process only, which then ends ffmpeg.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -145,37 +201,32 @@ class _FfmpegSink:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
-        except OSError:  # it ended early, and says why
+        except OSError:  # ffmpeg ended early and printed why
             self.finish()
 
     def finish(self) -> None:
-        with suppress(OSError):
-            self._close_input()
-        if self._process.wait() != 0:
-            self._messages.seek(0)
-            lines = self._messages.read().decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else f"ffmpeg ended with {self._process.returncode}"
-            self._messages.close()
-            raise OutputError(
-                f"Cannot write {self._name}: {reason}",
-                hint="Choose another place, or free space there.",
-            )
-        self._messages.close()
+        self._close_input()
+        with self._messages as messages:
+            if self._process.wait() != 0:
+                messages.seek(0)
+                lines = messages.read().decode(errors="replace").strip().splitlines()
+                reason = lines[-1] if lines else f"ffmpeg ended with {self._process.returncode}"
+                raise OutputError(f"Cannot write {self._name}: {reason}", hint=_HINT)
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         self._process.kill()
-        with suppress(OSError):
-            self._close_input()
+        self._close_input()
         self._process.wait()
         self._messages.close()
 
     def _close_input(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        with suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
 
 
 class _OpenCVSink:
-    """Frames to OpenCV's own writer."""
+    """Writes frames with OpenCV."""
 
     def __init__(self, target: Path, name: Path, size: tuple[int, int], fps: float) -> None:
         self._target, self._name = target, name
@@ -184,11 +235,11 @@ class _OpenCVSink:
         for codec in _OPENCV_CODECS:
             fourcc = cv2.VideoWriter.fourcc(*codec)
             path = str(self._file.absolute())
-            with quiet_opencv():  # it complains about each codec that it lacks
+            with quiet_opencv():  # it prints a message for each codec that it lacks
                 self._writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, fourcc, fps, size)
             if self._writer.isOpened():
                 return
-        self.abandon()
+        self.abort()
         raise OutputError(
             f"OpenCV cannot write a video of {size[0]} x {size[1]} pixels as {name}.",
             hint="Choose another place, or install ffmpeg: pip install 'activity-cli[video]'",
@@ -200,19 +251,18 @@ class _OpenCVSink:
 
     def finish(self) -> None:
         self._writer.release()
-        # OpenCV does not say when a disk is full.
-        try:
+        try:  # OpenCV does not report a full disk
             num_written = len(read_packet_times(self._file).seconds)
         except VideoError:
             num_written = 0
         if num_written != self._num_frames:
             raise OutputError(
-                f"Cannot write {self._name}: {num_written} of {self._num_frames} frames came to be "
-                "in the file.",
-                hint="Choose another place, or free space there.",
+                f"Cannot write {self._name}: only {num_written} of {self._num_frames} frames were "
+                "written.",
+                hint=_HINT,
             )
         self._file.replace(self._target)
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         self._writer.release()
         self._file.unlink(missing_ok=True)

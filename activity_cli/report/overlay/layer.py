@@ -1,7 +1,12 @@
-"""Drawings that are laid over frames: soft-edged shapes and text with opacity."""
+"""Drawings to blend over frames: soft-edged shapes, and text in any script.
+
+OpenCV 5 has fonts for Latin, Greek, Cyrillic, Arabic, Chinese, Japanese and Korean. With an older
+OpenCV, text is drawn in DejaVu Sans, which comes with matplotlib and lacks the last four.
+"""
 
 from functools import lru_cache
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -10,15 +15,20 @@ from numpy.typing import NDArray
 from activity_cli.report.palette import rgb
 from activity_cli.video.capture import Frame
 
-Mask = NDArray[np.uint8]  # (H, W), 255 is covered
+Mask = NDArray[np.uint8]
+"""(H, W), how much of each pixel is covered; 255 is all."""
+
+_REGULAR, _BOLD = 400, 600  # font weights
+_LINE_HEIGHT = 1.3  # times the font size
+_BASELINE = 0.98  # times the font size, from the top of the line
 
 
 class Layer:
-    """A transparent picture of H x W pixels to paint on, and then to lay over frames."""
+    """A transparent picture of H x W pixels to draw on and to blend over frames."""
 
     def __init__(self, height: int, width: int) -> None:
         self._paint = np.zeros((height, width, 3), np.uint8)  # colour times opacity
-        self._shine = np.full((height, width, 3), 255, np.uint8)  # how much of a frame is seen
+        self._transparency = np.full((height, width, 3), 255, np.uint8)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -28,31 +38,38 @@ class Layer:
     def fill(
         self, mask: Mask, colour: str, *, x: int = 0, y: int = 0, opacity: float = 1.0
     ) -> None:
-        """Paint a colour, #rrggbb, where a mask is, with its left upper corner at (x, y)."""
-        area, mask = _overlap(self.size, mask, x, y)
-        if not mask.size:
+        """Fill a mask with a colour, #rrggbb. (x, y) is its left upper corner; clipped."""
+        top, left = max(y, 0), max(x, 0)
+        bottom = max(min(y + mask.shape[0], self.size[0]), top)
+        right = max(min(x + mask.shape[1], self.size[1]), left)
+        inside = mask[top - y : bottom - y, left - x : right - x]
+        if not inside.size:
             return
-        cover = cv2.cvtColor(cv2.convertScaleAbs(mask, alpha=opacity), cv2.COLOR_GRAY2RGB)
+        area = slice(top, bottom), slice(left, right)
+        cover = cv2.cvtColor(cv2.convertScaleAbs(inside, alpha=opacity), cv2.COLOR_GRAY2RGB)
         colours = np.full_like(cover, rgb(colour))
-        shine = cv2.bitwise_not(cover)
-        _lay(self._paint[area], cv2.multiply(cover, colours, scale=1 / 255), shine)
-        self._shine[area] = cv2.multiply(self._shine[area], shine, scale=1 / 255)
+        transparency = cv2.bitwise_not(cover)
+        _blend(self._paint[area], cv2.multiply(cover, colours, scale=1 / 255), transparency)
+        self._transparency[area] = cv2.multiply(
+            self._transparency[area], transparency, scale=1 / 255
+        )
 
-    def lay_over(self, frame: Frame, *, x: int, y: int) -> None:
-        """Lay it over a frame, in place, with its left upper corner at (x, y)."""
+    def blend_over(self, frame: Frame, *, x: int, y: int) -> None:
+        """Blend over a frame in place; (x, y) is the left upper corner. Clipped at the right."""
         height, width = frame.shape[:2]
         bottom, right = min(y + self.size[0], height), min(x + self.size[1], width)
-        paint, shine = (
-            self._paint[: bottom - y, : right - x],
-            self._shine[: bottom - y, : right - x],
-        )
-        if paint.size:
-            _lay(frame[y:bottom, x:right], paint, shine)
+        area = slice(0, bottom - y), slice(0, right - x)
+        if self._paint[area].size:
+            _blend(frame[y:bottom, x:right], self._paint[area], self._transparency[area])
+
+
+def _blend(below: Frame, paint: cv2.typing.MatLike, transparency: cv2.typing.MatLike) -> None:
+    below[:] = cv2.add(cv2.multiply(below, transparency, scale=1 / 255), paint)
 
 
 @lru_cache(maxsize=64)
 def rounded(height: int, width: int, radius: float) -> Mask:
-    """A filled rectangle with round corners and soft edges there."""
+    """Return a filled rectangle with round corners."""
     rows, columns = np.ogrid[0.5:height, 0.5:width]
     radius = min(radius, height / 2, width / 2)
     down = np.maximum(np.abs(rows - height / 2) - height / 2 + radius, 0)
@@ -62,27 +79,68 @@ def rounded(height: int, width: int, radius: float) -> Mask:
 
 
 def area_below(heights: NDArray[np.floating], height: int) -> Mask:
-    """The area below a curve: (W,) heights from the bottom in pixels -> (height, W)."""
-    rows = np.arange(height, 0, -1)[:, None]  # of the upper edges of the pixels
+    """Return (height, W) the area below a curve; (W,) heights from the bottom in pixels."""
+    rows = np.arange(height, 0, -1)[:, None]  # upper edges of the pixels
     return cast(Mask, (255 * np.clip(heights - rows + 1, 0, 1)).astype(np.uint8))
 
 
 def line_along(heights: NDArray[np.floating], height: int, thickness: float) -> Mask:
-    """A line along a curve, whole where it is steep: (W,) heights in pixels -> (height, W)."""
+    """Return (height, W) a line along a curve, without gaps where it is steep."""
     around = np.pad(heights, 1, mode="edge")
     lowest = np.minimum(np.minimum(around[:-2], around[2:]), heights) - thickness
     return cast(Mask, area_below(heights, height) - area_below(lowest, height))
 
 
-def _lay(below: NDArray[np.uint8], paint: cv2.typing.MatLike, shine: cv2.typing.MatLike) -> None:
-    below[:] = cv2.add(cv2.multiply(below, shine, scale=1 / 255), paint)
+@lru_cache(maxsize=128)
+def text_mask(text: str, size: int, *, bold: bool = False) -> Mask:
+    """Return one line of text, cut to its width; all lines of a size have the same height.
+
+    Args:
+        text: in any script; characters that no font has become a question mark or a box.
+        size: of the font, in pixels.
+        bold: whether the letters are heavier.
+    """
+    text = printable(text)
+    mask = _with_opencv(text, size, bold) if hasattr(cv2, "FontFace") else with_pillow(text, size)
+    covered = np.flatnonzero(mask.any(axis=0))
+    return mask[:, : covered[-1] + 1] if covered.size else mask[:, :0]
 
 
-def _overlap(size: tuple[int, int], mask: Mask, x: int, y: int) -> tuple[tuple[slice, slice], Mask]:
-    """The part of a mask that lies inside, and where."""
-    top, left = max(y, 0), max(x, 0)
-    bottom, right = min(y + mask.shape[0], size[0]), min(x + mask.shape[1], size[1])
-    bottom, right = max(bottom, top), max(right, left)
-    return (slice(top, bottom), slice(left, right)), mask[
-        top - y : bottom - y, left - x : right - x
-    ]
+@lru_cache(maxsize=128)
+def fit_text(text: str, size: int, width: int, *, bold: bool = False) -> Mask:
+    """Return a line of text as `text_mask` does, shortened to a width in pixels."""
+    text = printable(text)
+    mask = text_mask(text, size, bold=bold)
+    while mask.shape[1] > width and text:
+        share = min(width / mask.shape[1], 0.95)
+        text = text[: int(len(text) * share)].rstrip()
+        mask = text_mask(f"{text}…" if text else "", size, bold=bold)
+    return mask
+
+
+def printable(text: str) -> str:
+    """Replace line breaks, control codes and parts of broken names, which have no picture."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def with_pillow(text: str, size: int) -> Mask:
+    """Draw text in DejaVu Sans."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    font = ImageFont.truetype(path, size)
+    width = int(font.getlength(text)) + size
+    image = Image.new("L", (width, round(_LINE_HEIGHT * size)))
+    ImageDraw.Draw(image).text((0, _BASELINE * size), text, fill=255, font=font, anchor="ls")
+    return np.asarray(image)
+
+
+def _with_opencv(text: str, size: int, bold: bool) -> Mask:
+    font: Any = cv2.FontFace("sans")
+    weight = _BOLD if bold else _REGULAR
+    height, baseline = round(_LINE_HEIGHT * size), round(_BASELINE * size)
+    # Not measured before: getTextSize cuts at the picture's width. No letter is wider than 2 sizes.
+    canvas = np.zeros((height, size * (2 * len(text) + 1)), np.uint8)
+    cv2.putText(canvas, text, (0, baseline), (255,), font, size, weight)
+    return cast(Mask, canvas)

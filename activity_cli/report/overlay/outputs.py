@@ -1,4 +1,4 @@
-"""What a user wants to see of each video: an overlay, a storyboard, its segments as files."""
+"""Files made of each video: overlay video, storyboard, segments as files."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from activity_cli.types import FileResult, OnProgress, no_progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureWishes:
-    """Files to make of each video; None is not wanted."""
+class VisualOptions:
+    """Files to make of each video; None makes none."""
 
     save_video: Path | None = None
     """An .mp4 with label, scores and timeline drawn in."""
     storyboard: Path | None = None
-    """A .png with thumbnails above the course of the scores."""
+    """A .png with thumbnails and the scores over time."""
     clips_dir: Path | None = None
     """Folder for the segments as files."""
     overwrite: bool = False
 
     def __bool__(self) -> bool:
-        """Whether anything is wanted."""
+        """Return whether any file is to be made."""
         return any((self.save_video, self.storyboard, self.clips_dir))
 
     def check(self, videos: Sequence[Path]) -> None:
-        """See before any work that there is a name for each video's files.
+        """Check before any work that each video's files have a name of their own.
 
         Raises:
             OutputError: there is one name for several videos.
@@ -40,32 +40,29 @@ class PictureWishes:
                 )
 
 
-class PictureMaker:
-    """Makes the files that are wanted, video by video.
+class VisualWriter:
+    """Makes the files, video by video.
 
     Args:
-        wishes: what is wanted.
-        videos: all of them, so that equal names are told apart.
+        options: the files to make.
+        videos: all of them, to make names unique.
         model: the model's name, for titles.
 
     Raises:
         OutputError: there is one name for several videos.
     """
 
-    def __init__(self, wishes: PictureWishes, videos: Sequence[Path], *, model: str) -> None:
-        wishes.check(videos)
-        self._wishes = wishes
-        self._model = model
+    def __init__(self, options: VisualOptions, videos: Sequence[Path], *, model: str) -> None:
+        options.check(videos)
+        self._model, self._overwrite = model, options.overwrite
+        clips_dir = options.clips_dir
+        if clips_dir and len(videos) > 1 and NAME not in clips_dir.name:
+            clips_dir = clips_dir / NAME  # a subfolder for each of several videos
         names = [str(video) for video in videos]
-        self._places = {
-            wish: dict(zip(names, path_per_video(path, names), strict=True))
-            for wish, path in (
-                ("video", wishes.save_video),
-                ("storyboard", wishes.storyboard),
-                ("clips", self._clips_folder(len(videos))),
-            )
-            if path is not None
-        }
+        self._videos, self._storyboards, self._clips_dirs = (
+            dict(zip(names, path_per_video(path, names), strict=True)) if path else {}
+            for path in (options.save_video, options.storyboard, clips_dir)
+        )
 
     def make(
         self,
@@ -74,61 +71,53 @@ class PictureMaker:
         on_progress: OnProgress = no_progress,
         on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Make the files of a video that has scores, and say in a line each where they are.
+        """Make the files of a video that has scores, and note the path of each.
 
         Raises:
             OutputError: a file exists or cannot be written.
         """
         try:
-            for line in self._make(result, on_progress):
+            for line in self._write(result, on_progress):
                 on_note(line)
-        except VideoError as error:  # it had frames before: it has been taken away or changed
+        except VideoError as error:  # it had frames before, so it was deleted or changed
             on_note(f"No pictures of {result.path}: {error}")
 
-    def _make(self, result: FileResult, on_progress: OnProgress) -> Iterator[str]:
+    def _write(self, result: FileResult, on_progress: OnProgress) -> Iterator[str]:
         if result.timeline is None:
             return
-        video, overwrite = Path(result.path), self._wishes.overwrite
-        if place := self._place("storyboard", result):
+        video = Path(result.path)
+        if path := self._storyboards.get(result.path):
             from activity_cli.report.overlay.storyboard import save_storyboard
 
             save_storyboard(
                 video,
                 result.timeline,
                 result.segments,
-                place,
+                path,
                 model=self._model,
-                overwrite=overwrite,
+                overwrite=self._overwrite,
             )
-            yield f"Storyboard: {place}"
-        if place := self._place("video", result):
+            yield f"Storyboard: {path}"
+        if path := self._videos.get(result.path):
             from activity_cli.report.overlay.video import save_overlay
 
             rendered = save_overlay(
                 video,
                 result.timeline,
                 result.segments,
-                place,
-                overwrite=overwrite,
+                path,
+                overwrite=self._overwrite,
                 on_progress=on_progress,
             )
-            yield f"Video: {place}{_in_addition(rendered.sound.note)}"
-        if place := self._place("clips", result):
+            yield f"Video: {path}{_in_parentheses(rendered.sound.note)}"
+        if path := self._clips_dirs.get(result.path):
             from activity_cli.report.overlay.cutting import cut_segments
 
             cut = cut_segments(
-                video, result.segments, place, overwrite=overwrite, on_progress=on_progress
+                video, result.segments, path, overwrite=self._overwrite, on_progress=on_progress
             )
-            yield f"{len(cut.paths)} pieces: {place}{_in_addition(cut.sound.note)}"
-
-    def _place(self, wish: str, result: FileResult) -> Path | None:
-        return self._places.get(wish, {}).get(result.path)
-
-    def _clips_folder(self, num_videos: int) -> Path | None:
-        """One video's pieces lie in the folder itself, those of several in one for each."""
-        folder = self._wishes.clips_dir
-        return folder / NAME if folder and num_videos > 1 and NAME not in folder.name else folder
+            yield f"{len(cut.paths)} pieces: {path}{_in_parentheses(cut.sound.note)}"
 
 
-def _in_addition(note: str) -> str:
+def _in_parentheses(note: str) -> str:
     return f" ({note})" if note else ""

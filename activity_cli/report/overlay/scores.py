@@ -1,4 +1,4 @@
-"""A timeline and its segments -> what is to be shown at a time. Times are seconds."""
+"""A timeline and its segments -> what to show at a time. Times are seconds."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from activity_cli.types import Segment, Timeline
 
 
 def scores_at(timeline: Timeline, seconds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The scores at times: those of the windows, at their middles, and straight lines between.
+    """Return the scores at times: those of the windows at their middles, interpolated between.
 
     Args:
         timeline: W windows.
@@ -26,7 +26,7 @@ def scores_at(timeline: Timeline, seconds: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def segment_at(segments: Sequence[Segment], seconds: float) -> Segment | None:
-    """The segment that goes on at a time; its end is no longer part of it."""
+    """Return the segment at a time, if any; its end is not part of it."""
     for segment in segments:
         if segment.start_seconds <= seconds < segment.end_seconds:
             return segment
@@ -34,7 +34,7 @@ def segment_at(segments: Sequence[Segment], seconds: float) -> Segment | None:
 
 
 def leading_labels(timeline: Timeline, segments: Sequence[Segment], most: int) -> list[str]:
-    """The model's labels that matter in a video: those found, then those with high scores."""
+    """Return the most relevant labels: those found, then those with high scores."""
     found = {segment.label for segment in segments}
     highest = timeline.scores.max(axis=0)
     order = sorted(
@@ -46,12 +46,12 @@ def leading_labels(timeline: Timeline, segments: Sequence[Segment], most: int) -
 
 
 def clock_decimals(end_seconds: float) -> int:
-    """Digits below a second that tell the moments of a video of some length apart."""
+    """Return how many decimals of a second tell moments of a video apart."""
     return 2 if end_seconds < 10 else 1
 
 
 def clock(seconds: float, *, decimals: int = 0) -> str:
-    """A time as people read it: 0:07, 12:34.5, 1:02:03. Cut off, not rounded, as clocks do."""
+    """Format a time: 0:07, 12:34.5, 1:02:03. Truncated, not rounded, as on clocks."""
     ticks = int(max(seconds, 0) * 10**decimals + 1e-6)
     whole, rest = divmod(ticks, 10**decimals)
     minutes, second = divmod(whole, 60)

@@ -1,7 +1,7 @@
-"""A video and its timeline -> one picture: scores over time, and thumbnails of what happens.
+"""A video and its timeline -> one picture: scores over time, and thumbnails.
 
 From the top: title, thumbnails, a plot of the scores, the band of segments, the time axis. More
-than eight thumbnails lie in two rows, above and below the plot by turns, each near its time.
+than eight thumbnails are placed alternately above and below the plot, each near its time.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from activity_cli.report.figures.plots import save_figure
-from activity_cli.report.figures.sheet import Sheet
+from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
 from activity_cli.report.overlay.scores import (
     clock,
     clock_decimals,
@@ -24,41 +24,22 @@ from activity_cli.report.palette import UNKNOWN_COLOUR, text_colour_on, timeline
 from activity_cli.types import Segment, Timeline
 from activity_cli.video.capture import Frame
 
-_INK, _GREY, _LINES, _EMPTY = "#111827", "#6b7280", "#e5e7eb", "#f3f4f6"
+_EMPTY = "#f3f4f6"
 
 # Inches.
 _WIDTH, _LEFT, _RIGHT = 12.0, 0.65, 0.3
 _INNER = _WIDTH - _LEFT - _RIGHT
 _TITLE, _PLOT, _BAND, _AXIS, _BOTTOM = 0.95, 1.7, 0.3, 0.3, 0.12
 _CAPTION, _GAP, _CONNECTOR = 0.36, 0.12, 0.4
-_MOST_HEIGHT = 2.1  # of a thumbnail
+_MAX_HEIGHT = 2.1  # of a thumbnail
 
-_MOST_IN_ROW = 8
-_MOST_CURVES = 12
-_MANY_WINDOWS = 300  # whose curves are thinner, lest they run together
+_MAX_IN_ROW = 8
+_MAX_CURVES = 12
+_MANY_WINDOWS = 300  # from here on curves are thinner
 _THUMBNAIL_PIXELS = 400
 _TICK_STEPS = (
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.5,
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    21600,
+    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+    *(60, 120, 300, 600, 900, 1800, 3600, 7200, 21600),
 )
 
 
@@ -74,8 +55,8 @@ def save_storyboard(
     """Write a picture of what happens in a video, and when.
 
     Args:
-        video: the video; only the frames that are shown are decoded where it can be sought in.
-        timeline: what the model says of its windows.
+        video: the video; where it can be sought in, only the shown frames are decoded.
+        timeline: scores of its windows.
         segments: what was found in it, in order.
         output: the .png to write.
         model: the model's name, for the title.
@@ -102,7 +83,7 @@ def save_storyboard(
 
 
 class _Board:
-    """Knows where everything lies."""
+    """The layout, and what draws each part of it."""
 
     def __init__(
         self, timeline: Timeline, segments: Sequence[Segment], count: int, aspect: float
@@ -110,12 +91,12 @@ class _Board:
         self._timeline, self._segments = timeline, segments
         self._colours = timeline_colours(timeline.labels, [s.label for s in segments])
         self._decimals = clock_decimals(timeline.end_seconds)
-        self._num_rows = 1 if count <= _MOST_IN_ROW else 2
+        self._num_rows = 1 if count <= _MAX_IN_ROW else 2
         columns = -(-count // self._num_rows)
         width = (_INNER - _GAP * (columns - 1)) / columns
-        self._height = min(width / aspect, _MOST_HEIGHT)
+        self._height = min(width / aspect, _MAX_HEIGHT)
         self._width = self._height * aspect
-        # Rows of slim pictures are spread over the whole width.
+        # Slim pictures are spread over the whole width.
         self._step = (_INNER - self._width) / max(columns - 1, 1)
         self._indent = self._step / 2 if count % self._num_rows else 0.0  # of the shorter row
         row = self._height + _CAPTION + _CONNECTOR
@@ -127,22 +108,22 @@ class _Board:
         self.sheet = Sheet(_WIDTH, height)
 
     def draw_title(self, name: str, model: str) -> None:
-        """The file's name; below it length, number of segments, model; at the right the labels."""
+        """Draw the file's name, length, number of segments, model, and the labels at the right."""
         count = len(self._segments)
         facts = [clock(self._timeline.end_seconds, decimals=self._decimals)]
         facts += [f"{count} segment{'s' * (count != 1)}"]
         facts += [f"model {model}"] * bool(model)
-        title = self.sheet.write(_LEFT, 0.36, name, size=15, colour=_INK, bold=True, room=_INNER)
-        subtitle = self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=_GREY)
+        title = self.sheet.write(_LEFT, 0.36, name, size=15, colour=INK, bold=True, room=_INNER)
+        subtitle = self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=GREY)
         self._draw_legend([(0.68, _LEFT + subtitle + 0.3), (0.36, _LEFT + title + 0.3)])
 
     def draw_thumbnails(self, moments: Sequence[float], pictures: Sequence[Frame]) -> None:
-        """Pictures with time and label below, and a line to their time."""
+        """Draw pictures with time and label below, and a line to their time."""
         for index, (moment, picture) in enumerate(zip(moments, pictures, strict=True)):
             column, row = divmod(index, self._num_rows)
             left = _LEFT + column * self._step + (self._indent if row else 0.0)
             top = self._second_row_top if row else _TITLE
-            colour, label = self._look(moment)
+            colour, label = self._label_at(moment)
             centre, at = left + self._width / 2, self._x_at(moment)
             if row:
                 ends = [(at, self._axis_top), (at, self._axis_top + _AXIS), (centre, top)]
@@ -156,29 +137,29 @@ class _Board:
             below = top + self._height
             self.sheet.box(left, below, self._width, 0.06, colour)
             text = f"{clock(moment, decimals=self._decimals)}  {label}".rstrip()
-            self.sheet.write(left, below + 0.2, text, size=9, colour=_INK, room=self._width)
+            self.sheet.write(left, below + 0.2, text, size=9, colour=INK, room=self._width)
 
     def draw_scores(self) -> None:
-        """The scores of the labels that matter, over time."""
+        """Draw the scores of the most relevant labels over time."""
         axes = self.sheet.axes(_LEFT, self._plot_top, _INNER, _PLOT)
         axes.patch.set_visible(False)
         seconds = np.linspace(0, self._timeline.end_seconds, 2000)
         scores = scores_at(self._timeline, seconds)
         thick = 1.6 if len(self._timeline.starts_seconds) < _MANY_WINDOWS else 0.9
-        for label in leading_labels(self._timeline, self._segments, _MOST_CURVES):
+        for label in leading_labels(self._timeline, self._segments, _MAX_CURVES):
             values, colour = scores[:, self._timeline.labels.index(label)], self._colours[label]
             axes.fill_between(seconds, values, color=colour, alpha=0.12, linewidth=0)
             axes.plot(seconds, values, color=colour, linewidth=thick)
         axes.set(xlim=(0, self._timeline.end_seconds), ylim=(0, 1.03), xticks=[])
-        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], color=_GREY, fontsize=8.5)
-        axes.set_ylabel("score", color=_GREY, fontsize=9)
+        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], color=GREY, fontsize=8.5)
+        axes.set_ylabel("score", color=GREY, fontsize=9)
         axes.tick_params(length=0)
-        axes.grid(axis="y", color=_LINES, linewidth=0.8)
+        axes.grid(axis="y", color=LINES, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)
 
     def draw_band(self) -> None:
-        """The segments as coloured blocks, with their labels where there is room, and the times."""
+        """Draw the segments as coloured blocks with labels where they fit, and the time axis."""
         self.sheet.box(_LEFT, self._band_top, _INNER, _BAND, _EMPTY)
         for segment in self._segments:
             left, right = self._x_at(segment.start_seconds), self._x_at(segment.end_seconds)
@@ -200,25 +181,25 @@ class _Board:
         decimals = 0 if step >= 1 else self._decimals
         for seconds in np.arange(0, self._timeline.end_seconds + 1e-9, step).tolist():
             x, text = self._x_at(seconds), clock(seconds, decimals=decimals)
-            self.sheet.line([(x, self._axis_top), (x, self._axis_top + 0.05)], _GREY)
+            self.sheet.line([(x, self._axis_top), (x, self._axis_top + 0.05)], GREY)
             middle = self._axis_top + 0.15
-            self.sheet.write(x, middle, text, size=8.5, colour=_GREY, align="center", clear=True)
+            self.sheet.write(x, middle, text, size=8.5, colour=GREY, align="center", clear=True)
 
     def _draw_legend(self, lines: list[tuple[float, float]]) -> None:
-        """Colours and their labels, from the right; those that find no room are left out.
+        """Draw colours and labels from the right; those that do not fit are left out.
 
         Args:
-            lines: to fill one after the other: middle, and where what stands there already ends.
+            lines: to fill one after the other: middle, and right end of the text already there.
         """
         found = {segment.label for segment in self._segments}
-        shown = leading_labels(self._timeline, self._segments, _MOST_CURVES)
+        shown = leading_labels(self._timeline, self._segments, _MAX_CURVES)
         labels = [label for label in self._colours if label in found or label in shown]
         right = _LEFT + _INNER
         while labels and lines:
             middle, left = lines[0]
             room = right - left - 0.2
             width = self.sheet.write(
-                right, middle, labels[-1], size=10, colour=_INK, align="right", room=room
+                right, middle, labels[-1], size=10, colour=INK, align="right", room=room
             )
             if width == 0:
                 lines, right = lines[1:], _LEFT + _INNER
@@ -232,12 +213,12 @@ class _Board:
     def _x_at(self, seconds: float) -> float:
         return _LEFT + _INNER * min(max(seconds / self._timeline.end_seconds, 0.0), 1.0)
 
-    def _look(self, seconds: float) -> tuple[str, str]:
-        """Colour and label of what goes on at a time."""
+    def _label_at(self, seconds: float) -> tuple[str, str]:
+        """Return colour and label of the segment at a time."""
         segment = segment_at(self._segments, seconds)
         return (self._colours[segment.label], segment.label) if segment else (UNKNOWN_COLOUR, "")
 
 
 def tick_step(end_seconds: float) -> float:
-    """The time between two marks of an axis: round, and such that there are at most 13."""
+    """Return a round time between two ticks of an axis, for at most 13 ticks."""
     return next((step for step in _TICK_STEPS if end_seconds / step <= 12), end_seconds / 10)

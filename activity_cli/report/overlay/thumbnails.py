@@ -1,4 +1,4 @@
-"""A long video -> a few small pictures of it, sought where that is quicker than decoding all."""
+"""A video -> a few small pictures of it, by seeking where that is faster than decoding all."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from activity_cli.types import Segment
 from activity_cli.video.capture import Frame
@@ -14,20 +15,21 @@ from activity_cli.video.reader import VideoReader, frame_interval_seconds
 from activity_cli.video.sampling import Seconds
 
 MOST_THUMBNAILS = 16
-_FEW_THUMBNAILS = 6  # a short video is shown by so many at least
+_MIN_THUMBNAILS = 6
+_JPEG_QUALITY = 72
 
 
 def choose_moments(segments: Sequence[Segment], end_seconds: float) -> list[float]:
-    """The times that show best what is in a video, in order; at most 16, at least 6.
+    """Return the times that represent a video best, in order; at most 16, at least 6.
 
-    One or more of each segment, spread evenly over it; of many segments those that are longest
-    and surest, from all parts of the video. Without segments, times spread over the video.
+    One or more of each segment, spread evenly over it. Of many segments, the longest with the
+    highest scores, from all parts of the video. Without segments, times spread over the video.
     """
     if not segments:
-        return _spread(0.0, end_seconds, _FEW_THUMBNAILS)
+        return _spread(0.0, end_seconds, _MIN_THUMBNAILS)
     parts = np.array_split(np.arange(len(segments)), min(len(segments), MOST_THUMBNAILS))
     chosen = [max((segments[index] for index in part), key=_weight) for part in parts]
-    per_segment = -(-_FEW_THUMBNAILS // len(chosen))
+    per_segment = -(-_MIN_THUMBNAILS // len(chosen))
     return sorted(
         moment
         for segment in chosen
@@ -36,9 +38,9 @@ def choose_moments(segments: Sequence[Segment], end_seconds: float) -> list[floa
 
 
 def read_thumbnails(video: Path, moments: Sequence[float], *, height: int) -> list[Frame]:
-    """The frame on screen at each of some times, in order, as (height, W, 3) RGB.
+    """Return the frame on screen at each of some times, in order, as (height, W, 3) RGB.
 
-    Times beyond the end get the last frame.
+    Times beyond the end give the last frame.
 
     Raises:
         VideoError: no frame can be decoded.
@@ -61,8 +63,25 @@ def read_thumbnails(video: Path, moments: Sequence[float], *, height: int) -> li
     return _frames_at(video, moments, height)
 
 
+def read_jpegs(
+    video: Path, moments: Sequence[float], *, height: int
+) -> tuple[list[NDArray[np.uint8]], tuple[int, int]]:
+    """Return thumbnails as JPEG files, and their (width, height).
+
+    Raises:
+        VideoError: no frame can be decoded.
+    """
+    frames = read_thumbnails(video, moments, height=height)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    files = []
+    for frame in frames:
+        _, file = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
+        files.append(cast(NDArray[np.uint8], file))
+    return files, (frames[0].shape[1], frames[0].shape[0])
+
+
 def _frames_at(video: Path, moments: Sequence[float], height: int) -> list[Frame]:
-    """Decode up to the last moment; a frame counts from half an interval before its time."""
+    """Decode up to the last time; a frame counts from half an interval before its own."""
     frames: list[Frame] = []
     last = 0.0
     with VideoReader(video) as reader:
@@ -79,7 +98,7 @@ def _frames_at(video: Path, moments: Sequence[float], height: int) -> list[Frame
 
 
 def _spread(start: float, end: float, count: int) -> list[float]:
-    """Times in the middles of equal parts."""
+    """Return times in the middles of equal parts."""
     return [start + (index + 0.5) * (end - start) / count for index in range(count)]
 
 

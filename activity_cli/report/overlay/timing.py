@@ -1,7 +1,7 @@
 """The times of a video's frames -> the constant frame rate of a video made from it.
 
-A written video has one frame rate. From one with a constant rate each frame is taken once; from
-one without, the frame on screen at each tick of the typical rate, so that the duration is right.
+A written video has one frame rate. Where the source's rate is constant, each frame is written once.
+Where it varies, the frame on screen at each tick of the typical rate, so that the duration is kept.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,9 @@ from activity_cli.video.reader import (
     read_packet_times,
 )
 
-_MOST_FPS = 240.0  # beyond, gaps between times are noise, not a frame rate
+TIE_SECONDS = 0.001
+"""Times that differ by less are equal, as in sampling: a segment may end at 2.4000000001."""
+_MAX_FPS = 240.0  # above, gaps between times are noise, not a frame rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class FrameRate:
 
 
 def read_frame_rate(info: VideoInfo) -> FrameRate:
-    """A video's frame rate from the times of its packets, without decoding."""
+    """Return a video's frame rate from the times of its packets, without decoding."""
     header = FrameRate(fps=1 / frame_interval_seconds(info), is_constant=True)
     if not info.has_stored_times:
         return header
@@ -44,21 +46,21 @@ def read_frame_rate(info: VideoInfo) -> FrameRate:
     if not gaps.size:
         return header
     mean = float(len(seconds) - 1) / float(seconds[-1] - seconds[0])
-    for fps in (header.fps, mean):  # the header's is rounder, where it is true
+    for fps in (header.fps, mean):  # the header's is rounder, where it is right
         late = seconds - seconds[0] - np.arange(len(seconds)) / fps
-        if np.abs(late).max() < 0.5 / fps and fps <= _MOST_FPS:
+        if np.abs(late).max() < 0.5 / fps and fps <= _MAX_FPS:
             return FrameRate(fps=fps, is_constant=True)
-    return FrameRate(fps=min(1 / float(np.median(gaps)), _MOST_FPS), is_constant=False)
+    return FrameRate(fps=min(1 / float(np.median(gaps)), _MAX_FPS), is_constant=False)
 
 
 def shown_frames(
     reader: VideoReader, is_wanted: Callable[[float], bool] = lambda _: True
 ) -> Iterator[tuple[float, float, Frame]]:
-    """The frames from where the reader is: shown from, shown until, picture as (H, W, 3) RGB.
+    """Yield for each frame: shown from, shown until, picture as (H, W, 3) RGB.
 
     Args:
-        reader: the video.
-        is_wanted: says of the time from which a frame is shown whether to give it.
+        reader: the video, from where it is.
+        is_wanted: tells by the time from which a frame is shown whether to yield it.
 
     Raises:
         VideoError: a frame cannot be converted.
@@ -74,7 +76,7 @@ def shown_frames(
 
 
 class Pacer:
-    """Says at which ticks of the frame rate a frame is shown."""
+    """Tells at which ticks of the frame rate a frame is shown."""
 
     def __init__(self, rate: FrameRate) -> None:
         self._rate = rate
@@ -82,7 +84,7 @@ class Pacer:
         self._num_ticks = 0
 
     def ticks(self, start: float, until: float) -> list[float]:
-        """The times to show a frame at, in seconds; none where others are shown in between."""
+        """Return the times at which to show a frame, in seconds; none if it is too short."""
         if self._rate.is_constant:
             return [start]
         if self._start is None:

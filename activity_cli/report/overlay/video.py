@@ -4,27 +4,36 @@ Frames pass through one at a time, so memory does not grow with the video. The p
 and has the frame rate of the video; where that varies, its typical one (see `timing`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from activity_cli.errors import OutputError
-from activity_cli.report.overlay.drawing import OverlayPainter
-from activity_cli.report.overlay.encoder import SoundSource, new_video
-from activity_cli.report.overlay.ffmpeg import Sound, sound_of
-from activity_cli.report.overlay.timing import Pacer, read_frame_rate, shown_frames
+from activity_cli.errors import OutputError, VideoError
+from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
+from activity_cli.report.overlay.painter import FramePainter, StripContent
+from activity_cli.report.overlay.scores import leading_labels, scores_at, segment_at
+from activity_cli.report.overlay.timing import (
+    TIE_SECONDS,
+    Pacer,
+    read_frame_rate,
+    shown_frames,
+)
+from activity_cli.report.palette import timeline_colours
 from activity_cli.types import OnProgress, Segment, Timeline, no_progress
 from activity_cli.video.capture import Frame
 from activity_cli.video.reader import VideoReader
 
-# Letters need some 11 pixels, and a frame some 240 to have room for them: smaller ones are
+# Letters need about 11 pixels, and a frame about 240 to have room for them. Smaller frames are
 # enlarged by a whole number, as long as the longer side stays below Full HD.
-_LEAST_SIDE = 240
-_MOST_ENLARGED_SIDE = 1920
+_MIN_SIDE = 240
+_MAX_ENLARGED_SIDE = 1920
+_MAX_CURVES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,69 @@ class RenderedVideo:
     path: Path
     num_frames: int
     sound: Sound
+
+
+class Painter(Protocol):
+    """Draws into the frames of one video."""
+
+    def paint(self, frame: Frame, seconds: float) -> Frame:
+        """Return a frame with drawings; the argument may be changed."""
+        ...
+
+
+def render_video(
+    video: Path,
+    output: Path,
+    make_painter: Callable[[tuple[int, int]], Painter],
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float,
+    is_piece: bool = False,
+    overwrite: bool = False,
+    on_progress: OnProgress = no_progress,
+) -> RenderedVideo:
+    """Write a video, or a piece of it, with drawings in every frame.
+
+    Args:
+        video: the video.
+        output: the .mp4 to write.
+        make_painter: called with the size (width, height) of the frames.
+        start_seconds: of the piece.
+        end_seconds: of the piece, or length of the video as far as known.
+        is_piece: write the piece only; otherwise all frames.
+        overwrite: replace an existing file; never the video itself.
+        on_progress: called with stage "overlay" and frames.
+
+    Raises:
+        VideoError: no frame can be decoded.
+        OutputError: not an .mp4, the file exists, is the video itself, or cannot be written.
+    """
+    check_output(output, ".mp4", video, overwrite=overwrite)
+    piece = (start_seconds - TIE_SECONDS, end_seconds - TIE_SECONDS if is_piece else np.inf)
+    length = end_seconds - start_seconds
+    with VideoReader(video) as reader:
+        rate, sound = read_frame_rate(reader.info), sound_of(video)
+        total, num_frames = round(length * rate.fps), 0
+        source = SoundSource(
+            video=video,
+            start_seconds=start_seconds,
+            duration_seconds=length if is_piece else None,
+        )
+        pacer, painter, size = Pacer(rate), None, (0, 0)
+        with new_video(output, fps=rate.fps, sound=source if sound.is_kept else None) as written:
+            for shown, until, frame in shown_frames(reader, lambda t: piece[0] <= t < piece[1]):
+                if painter is None:
+                    size = enlarged_size(frame)
+                    painter = make_painter(size)
+                for seconds in pacer.ticks(shown, until):
+                    written.write(painter.paint(_copy_enlarged(frame, size), seconds))
+                    num_frames += 1
+                on_progress("overlay", num_frames, max(total, num_frames))
+                if until >= piece[1]:
+                    break
+            if painter is None and is_piece:
+                raise VideoError(f"{video} has no frame in the clip any more.")
+    return RenderedVideo(path=output, num_frames=num_frames, sound=sound)
 
 
 def save_overlay(
@@ -47,38 +119,62 @@ def save_overlay(
 ) -> RenderedVideo:
     """Write a video with label, score bar and timeline drawn into every frame.
 
-    Between segments the label with the highest score stands there in grey: the model's guess.
+    Between segments the label with the highest score is shown in grey, with a question mark.
 
     Args:
         video: the video.
-        timeline: what the model says of its windows.
+        timeline: scores of its windows.
         segments: what was found in it, in order.
         output: the .mp4 to write.
-        overwrite: replace a file that exists; the video itself never.
-        on_progress: told of stage "overlay", in frames.
+        overwrite: replace an existing file; never the video itself.
+        on_progress: called with stage "overlay" and frames.
 
     Raises:
         VideoError: no frame can be decoded.
         OutputError: not an .mp4, the file exists, is the video itself, or cannot be written.
     """
-    check_output(output, ".mp4", video, overwrite=overwrite)
-    with VideoReader(video) as reader:
-        info = reader.info
-        rate, sound = read_frame_rate(info), sound_of(video)
-        total = round(timeline.end_seconds * rate.fps)
-        pacer, painter, num_frames = Pacer(rate), None, 0
-        source = SoundSource(video=video) if sound.is_kept else None
-        with new_video(output, fps=rate.fps, sound=source) as written:
-            for start, until, frame in shown_frames(reader):
-                if painter is None:
-                    painter = OverlayPainter(timeline, segments, enlarged_size(frame))
-                for seconds in pacer.ticks(start, until):
-                    drawn = copy_enlarged(frame, painter.size)
-                    painter.paint(drawn, seconds)
-                    written.write(drawn)
-                    num_frames += 1
-                on_progress("overlay", num_frames, max(total, num_frames))
-    return RenderedVideo(path=output, num_frames=num_frames, sound=sound)
+    return render_video(
+        video,
+        output,
+        partial(OverlayPainter, timeline, segments),
+        end_seconds=timeline.end_seconds,
+        overwrite=overwrite,
+        on_progress=on_progress,
+    )
+
+
+class OverlayPainter:
+    """Draws the scores of a timeline into frames of (width, height) pixels."""
+
+    def __init__(
+        self, timeline: Timeline, segments: Sequence[Segment], size: tuple[int, int]
+    ) -> None:
+        self._timeline, self._segments = timeline, segments
+        content = StripContent(
+            start_seconds=0.0,
+            end_seconds=timeline.end_seconds,
+            curves={
+                label: partial(self._scores_of, timeline.labels.index(label))
+                for label in leading_labels(timeline, segments, _MAX_CURVES)
+            },
+            colours=timeline_colours(timeline.labels, [s.label for s in segments]),
+            segments=segments,
+        )
+        self._painter = FramePainter(content, size)
+
+    def paint(self, frame: Frame, seconds: float) -> Frame:
+        """Draw in place what belongs to a time."""
+        scores = scores_at(self._timeline, np.array([seconds]))[0]
+        segment = segment_at(self._segments, seconds)
+        label = segment.label if segment else self._timeline.labels[int(scores.argmax())]
+        score = segment.mean_score if segment else 0.0
+        if label in self._timeline.labels:
+            score = float(scores[self._timeline.labels.index(label)])
+        self._painter.paint(frame, seconds, label=label, score=score, is_guess=segment is None)
+        return frame
+
+    def _scores_of(self, label: int, seconds: NDArray[np.float64]) -> NDArray[np.float32]:
+        return scores_at(self._timeline, seconds)[:, label]
 
 
 def check_output(output: Path, suffix: str, video: Path, *, overwrite: bool) -> None:
@@ -93,7 +189,7 @@ def check_output(output: Path, suffix: str, video: Path, *, overwrite: bool) -> 
         exists = output.exists()
         is_input = exists and output.samefile(video)
     except OSError:
-        return  # the video is missing, or the name cannot be: opening them says so
+        return  # the video is missing, or the name is impossible: opening them reports it
     if is_input:
         raise OutputError(f"{output} is the video itself.", hint="Choose another file.")
     if exists and not overwrite:
@@ -103,14 +199,14 @@ def check_output(output: Path, suffix: str, video: Path, *, overwrite: bool) -> 
 
 
 def enlarged_size(frame: Frame) -> tuple[int, int]:
-    """Width and height, large enough for letters."""
+    """Return width and height, large enough for letters."""
     height, width = frame.shape[:2]
-    factor = min(-(-_LEAST_SIDE // min(height, width)), _MOST_ENLARGED_SIDE // max(height, width))
+    factor = min(-(-_MIN_SIDE // min(height, width)), _MAX_ENLARGED_SIDE // max(height, width))
     return max(factor, 1) * width, max(factor, 1) * height
 
 
-def copy_enlarged(frame: Frame, size: tuple[int, int]) -> Frame:
-    """A copy of a frame in a size (width, height)."""
+def _copy_enlarged(frame: Frame, size: tuple[int, int]) -> Frame:
+    """Return a copy in a size (width, height)."""
     if size == (frame.shape[1], frame.shape[0]):
         return frame.copy()
     return cast(Frame, np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8))

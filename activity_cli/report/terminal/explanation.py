@@ -1,4 +1,4 @@
-"""An explanation as JSON, and as what a terminal shows."""
+"""An explanation as JSON, and as a table for the terminal."""
 
 from typing import Any
 
@@ -6,8 +6,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from activity_cli.evaluation.explanation.values import Explanation, Floats, GateTrace, InnerLife
-from activity_cli.evaluation.explanation.words import (
+from activity_cli.evaluation.explanation.summary import (
     describe_agreement,
     describe_attention,
     find_span,
@@ -16,6 +15,7 @@ from activity_cli.evaluation.explanation.words import (
     summarise,
     where,
 )
+from activity_cli.evaluation.explanation.values import Explanation, Floats, GateTrace, LstmTrace
 from activity_cli.report.terminal.elements import bar, new_table
 
 _BAR_CELLS = 14
@@ -23,7 +23,7 @@ _DIGITS = 4
 
 
 def explanation_values(explanation: Explanation) -> dict[str, Any]:
-    """Everything in an explanation but the pictures, as plain values."""
+    """Return an explanation as plain values, without the pictures."""
     e, importance = explanation, explanation.importance
     span = find_span(importance)
     start, end = span_seconds(e, span) if span else (None, None)
@@ -41,9 +41,9 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
         "evidence": {
             "total": importance.evidence,
             "constant": importance.constant,
-            "by_summary": float(importance.summary.sum()),
-            "by_lstm": float(importance.order.sum()),
-            "lstm_share": importance.order_share,
+            "by_summary": float(importance.pooled.sum()),
+            "by_lstm": float(importance.temporal.sum()),
+            "lstm_share": importance.lstm_share,
             "half_from_seconds": start,
             "half_to_seconds": end,
         },
@@ -59,16 +59,16 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
         },
         "frames": [_frame(e, number) for number in range(len(e.seconds))],
         "heat_stage": e.stage,
-        "lstm": _life(e.life) if e.life else {"says_nothing_because": e.silence},
+        "lstm": _lstm(e.lstm) if e.lstm else {"says_nothing_because": e.lstm_unused},
     }
 
 
 def show_explanation(explanation: Explanation) -> RenderableType:
-    """The sentence, a line per frame, and how far these can be trusted."""
+    """Show the summary, a line per frame, and how reliable these are."""
     e, importance = explanation, explanation.importance
-    has_lstm = e.life is not None
+    has_lstm = e.lstm is not None
     attention = importance.attention if importance.attention_matters else None
-    table = new_table("time", "evidence", "", *e.heat, *(["LSTM"] if has_lstm else []), "left out")
+    table = new_table("time", "evidence", "", *e.heat, *(["LSTM"] if has_lstm else []), "occlusion")
     if attention is not None:
         table.add_column("attention")
     for column in (table.columns[0], *table.columns[2:]):
@@ -78,7 +78,7 @@ def show_explanation(explanation: Explanation) -> RenderableType:
         style = "cyan" if total >= 0 else "red"
         figures = [f"{value:+.2f}" for value in importance.contributions[:, number]]
         if has_lstm:
-            figures.append(f"{importance.order[:, number].sum():+.2f}")
+            figures.append(f"{importance.temporal[:, number].sum():+.2f}")
         figures.append(f"{importance.occlusion[number]:+.2f}")
         if attention is not None:
             figures.append(f"{attention[number]:.2f}")
@@ -89,12 +89,12 @@ def show_explanation(explanation: Explanation) -> RenderableType:
             *figures,
         )
     notes = [describe_agreement(importance), describe_attention(importance)]
-    if e.silence:
-        notes.append(f"The LSTM says nothing: {e.silence}.")
+    if e.lstm_unused:
+        notes.append(f"The LSTM is not used: {e.lstm_unused}.")
     if e.num_members > 1:
         notes.append(f"The mean of {e.num_members} networks is explained.")
-    said = "\n".join(note for note in notes if note)
-    return Group(Text(summarise(e), "bold"), Text(), table, Text(), Text(said, "dim"))
+    text = "\n".join(note for note in notes if note)
+    return Group(Text(summarise(e), "bold"), Text(), table, Text(), Text(text, "dim"))
 
 
 def _frame(explanation: Explanation, number: int) -> dict[str, Any]:
@@ -107,16 +107,16 @@ def _frame(explanation: Explanation, number: int) -> dict[str, Any]:
             stream: float(values[number])
             for stream, values in zip(e.heat, importance.contributions, strict=True)
         },
-        "by_summary": float(importance.summary[:, number].sum()),
-        "by_lstm": float(importance.order[:, number].sum()),
+        "by_summary": float(importance.pooled[:, number].sum()),
+        "by_lstm": float(importance.temporal[:, number].sum()),
         "left_out": float(importance.occlusion[number]),
         "attention": None if attention is None else float(attention[number]),
         "heat": {stream: _rounded(heat[number], 5) for stream, heat in e.heat.items()},
     }
 
 
-def _life(life: InnerLife) -> dict[str, Any]:
-    """Means over all units, layer by layer, and the units that say most."""
+def _lstm(lstm: LstmTrace) -> dict[str, Any]:
+    """Return means over all units, layer by layer, and the units with the largest effect."""
     return {
         "layers": [
             {
@@ -125,7 +125,7 @@ def _life(life: InnerLife) -> dict[str, Any]:
                 **{f"{gate}_gate": _rounded(_gate(trace, gate).mean(axis=1)) for gate in _GATES},
                 "cell_size": _rounded(np.abs(trace.cell).mean(axis=1)),
             }
-            for trace in life.traces
+            for trace in lstm.traces
         ],
         "telling_units": [
             {
@@ -136,8 +136,8 @@ def _life(life: InnerLife) -> dict[str, Any]:
                 "cell": _rounded(trace.cell[:, unit.index]),
                 "output": _rounded(trace.hidden[:, unit.index]),
             }
-            for unit in life.telling
-            if (trace := life.last(unit.direction))
+            for unit in lstm.top_units
+            if (trace := lstm.last(unit.direction))
         ],
     }
 

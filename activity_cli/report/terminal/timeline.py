@@ -1,7 +1,7 @@
-"""Segments -> a coloured bar with time marks and a table, for the terminal.
+"""Segments -> a coloured bar with time marks, and a table, for the terminal.
 
-Each label has a colour and a letter. Where there are no colours (NO_COLOR, a pipe) the bar is
-filled with the letters, so that it says the same.
+Each label has a colour and a letter. Without colours (NO_COLOR, a pipe) the bar is filled with the
+letters, so that nothing is lost.
 """
 
 from collections.abc import Sequence
@@ -31,45 +31,45 @@ _COLUMNS_PER_TICK = 10
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """How a label is told from the others."""
+class _Badge:
+    """Letter and colour of a label."""
 
     letter: str
     colour: str
 
     @property
-    def badge_style(self) -> str:
-        """Of the letter on the colour."""
+    def style(self) -> str:
+        """Style of the letter on the colour."""
         return f"bold {text_colour_on(self.colour)} on {self.colour}"
 
 
 def show_timeline(timeline: Timeline, segments: Sequence[Segment]) -> RenderableType:
-    """The bar with its legend, then a row per segment."""
-    looks = _looks(timeline.labels, segments)
-    bar = _Bar(cell_scores(timeline), timeline.labels, tuple(segments), looks)
-    legend = _legend(timeline, segments, looks)
+    """Show a bar with its legend, then a row per segment."""
+    badges = _badges_of(timeline.labels, segments)
+    bar = _Bar(cell_scores(timeline), timeline.labels, tuple(segments), badges)
+    legend = _legend(timeline, segments, badges)
     if not segments:
         return Group(bar, legend, Text("No segments.", "dim"))
-    return Group(bar, legend, Text(), _segment_table(segments, looks))
+    return Group(bar, legend, Text(), _segment_table(segments, badges))
 
 
 class _Bar:
-    """Three lines as wide as the terminal: scores, labels, times."""
+    """Three lines of the terminal's width: scores, labels, times."""
 
     def __init__(
         self,
         cells: CellScores,
         labels: tuple[str, ...],
         segments: tuple[Segment, ...],
-        looks: dict[str, _Look],
+        badges: dict[str, _Badge],
     ) -> None:
         self._cells = cells
         self._labels = labels
         self._segments = segments
-        self._looks = looks
+        self._badges = badges
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw for the width there is."""
+        """Draw in the available width."""
         width = options.max_width
         start, end = float(self._cells.edges_seconds[0]), float(self._cells.edges_seconds[-1])
         edges = np.linspace(start, end, width + 1)
@@ -84,7 +84,7 @@ class _Bar:
             if owner is None:
                 yield Cells(_UNKNOWN_MARK, style)
             else:
-                letter = self._looks[self._segments[owner].label].letter
+                letter = self._badges[self._segments[owner].label].letter
                 begins = owner != before
                 on_colour = Style(color="black", bgcolor=style.color, bold=True)
                 yield Cells(letter if is_plain or begins else " ", on_colour)
@@ -96,10 +96,10 @@ class _Bar:
     def _style(self, owner: int | None) -> Style:
         if owner is None:
             return Style(dim=True)
-        return Style(color=self._looks[self._segments[owner].label].colour)
+        return Style(color=self._badges[self._segments[owner].label].colour)
 
     def _heights(self, owners: Sequence[int | None], edges: NDArray[np.float64]) -> list[str]:
-        """A block per column, as high as the score of the label there; nothing where unknown."""
+        """Return a block per column, as high as the score of the label; blank where unknown."""
         centres = (edges[1:] + edges[:-1]) / 2
         rows = np.searchsorted(self._cells.edges_seconds, centres) - 1
         heights = []
@@ -114,9 +114,9 @@ class _Bar:
 
 
 def _column_owners(segments: Sequence[Segment], edges: NDArray[np.float64]) -> list[int | None]:
-    """Which segment each column shows: the one that covers its middle.
+    """Return the segment that each column shows: the one that covers its middle.
 
-    One that is too short to cover any takes the column it is in, unless that is all another has.
+    A segment too short for that takes the column it is in, unless another segment has only this.
     """
     width = len(edges) - 1
     centres = (edges[1:] + edges[:-1]) / 2
@@ -138,7 +138,7 @@ def _column_owners(segments: Sequence[Segment], edges: NDArray[np.float64]) -> l
 
 
 def _time_marks(start: float, end: float, width: int) -> str:
-    """Times under the columns they belong to: |0:00     |0:10 ..."""
+    """Return times under their columns: |0:00     |0:10 ..."""
     wanted = (end - start) / max(1, width // _COLUMNS_PER_TICK)
     step = next((s for s in _TICK_SECONDS if s >= wanted), _TICK_SECONDS[-1])
     marks = [" "] * width
@@ -152,30 +152,30 @@ def _time_marks(start: float, end: float, width: int) -> str:
     return "".join(marks)
 
 
-def _looks(labels: Sequence[str], segments: Sequence[Segment]) -> dict[str, _Look]:
-    """A letter and a colour for each label that is shown, the letter out of its name if it can."""
+def _badges_of(labels: Sequence[str], segments: Sequence[Segment]) -> dict[str, _Badge]:
+    """Choose a letter and a colour for each label, a letter of its name where one is free."""
     shown = list(dict.fromkeys(segment.label for segment in segments))
     colours = timeline_colours(labels, shown)
-    looks: dict[str, _Look] = {}
+    badges: dict[str, _Badge] = {}
     taken: set[str] = set()
     for label in shown:
         own = [letter for letter in label.upper() if letter in ascii_uppercase + digits]
         free = (c for c in [*own, *ascii_letters.swapcase(), *digits] if c not in taken)
         letter = next(free, "#")
         taken.add(letter)
-        looks[label] = _Look(letter, colours[label])
-    return looks
+        badges[label] = _Badge(letter, colours[label])
+    return badges
 
 
 def _legend(
-    timeline: Timeline, segments: Sequence[Segment], looks: dict[str, _Look]
+    timeline: Timeline, segments: Sequence[Segment], badges: dict[str, _Badge]
 ) -> RenderableType:
-    """Each label that is shown with its letter and how long it lasts in all."""
+    """Show each label with its letter and total duration."""
     parts = []
-    for label, look in looks.items():
+    for label, badge in badges.items():
         seconds = sum(s.end_seconds - s.start_seconds for s in segments if s.label == label)
-        badge = (f" {look.letter} ", look.badge_style)
-        parts.append(Text.assemble(badge, f" {_printable(label)} ", (clock(seconds), "dim")))
+        letter = (f" {badge.letter} ", badge.style)
+        parts.append(Text.assemble(letter, f" {_printable(label)} ", (clock(seconds), "dim")))
     span = timeline.end_seconds - float(timeline.starts_seconds[0])
     rest = span - sum(s.end_seconds - s.start_seconds for s in segments)
     if rest > 0.05 or not segments:
@@ -183,20 +183,20 @@ def _legend(
     return Columns(parts, padding=(0, 3))
 
 
-def _segment_table(segments: Sequence[Segment], looks: dict[str, _Look]) -> RenderableType:
+def _segment_table(segments: Sequence[Segment], badges: dict[str, _Badge]) -> RenderableType:
     table = new_table("start", "end", "length", "", "label", "mean", "peak")
     for column in (0, 1, 2, 5, 6):
         table.columns[column].justify = "right"
         table.columns[column].no_wrap = True
     table.columns[4].overflow = "fold"
     for segment in segments:
-        look = looks[segment.label]
+        badge = badges[segment.label]
         length = segment.end_seconds - segment.start_seconds
         table.add_row(
             clock(segment.start_seconds),
             clock(segment.end_seconds),
             Text(clock(length), "dim"),
-            Text(f" {look.letter} ", look.badge_style),
+            Text(f" {badge.letter} ", badge.style),
             Text(_printable(segment.label), "bold"),
             f"{segment.mean_score:.1%}",
             Text(f"{segment.peak_score:.1%}", "dim"),
@@ -205,5 +205,5 @@ def _segment_table(segments: Sequence[Segment], looks: dict[str, _Look]) -> Rend
 
 
 def _printable(text: str) -> str:
-    """A label as it can be printed in a line: bytes that are no text become escapes."""
+    """Return a label that fits in a line; bytes that are not text become escapes."""
     return " ".join(text.encode("utf-8", "backslashreplace").decode().split())

@@ -1,0 +1,218 @@
+"""Contribution of each frame to the evidence for a label, and what the LSTM did meanwhile.
+
+B clips, S streams, T frames, D CNN features, C labels, R components, as in `network`; H units per
+direction.
+
+The pooled head is linear in every frame, so its contributions are exact. Those of the LSTM are
+integrated gradients: Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from activity_cli.evaluation.explanation.values import (
+    Direction,
+    Floats,
+    GateTrace,
+    Importance,
+    LstmTrace,
+    Unit,
+)
+from activity_cli.model.network import SequenceClassifier, TemporalHead
+
+_STEPS = 256  # of the integral: contributions of drawn clips then add up to 4 digits
+_NUM_TOP_UNITS = 3
+
+
+def members_of(classifier: nn.Module) -> list[SequenceClassifier]:
+    """Return the members of an ensemble, or the network itself."""
+    if isinstance(classifier, SequenceClassifier):
+        return [classifier]
+    return [m for m in classifier.modules() if isinstance(m, SequenceClassifier)]
+
+
+def evidence_weights(num_labels: int, label: int, temperature: float) -> Tensor:
+    """Return (C,) weights whose product with logits is the evidence for a label; see `values`."""
+    weights = torch.full((num_labels,), -1 / (num_labels - 1))
+    weights[label] = 1
+    return weights / temperature
+
+
+def uses_lstm(network: SequenceClassifier) -> bool:
+    """Return whether the LSTM affects scores: its output layer starts at 0 and may stay there."""
+    if network.temporal != "lstm":
+        return False
+    last = network.order.classifier
+    return bool(last.weight.any() or last.bias.any())
+
+
+def measure_importance(
+    members: Sequence[SequenceClassifier], features: Tensor, weights: Tensor
+) -> Importance:
+    """Return the contribution of each frame of a clip; the mean over all members.
+
+    Args:
+        members: in eval mode; their weights need no gradients.
+        features: (S, T, D) of the clip.
+        weights: (C,) from `evidence_weights`.
+    """
+    parts = [_importance(network, features, weights) for network in members]
+    attention = [part.attention for part in parts if part.attention is not None]
+    return Importance(
+        pooled=_mean([part.pooled for part in parts]),
+        temporal=_mean([part.temporal for part in parts]),
+        constant=sum(part.constant for part in parts) / len(parts),
+        evidence=sum(part.evidence for part in parts) / len(parts),
+        occlusion=_mean([part.occlusion for part in parts]),
+        attention=_mean(attention) if attention else None,
+    )
+
+
+def _mean(values: Sequence[Floats]) -> Floats:
+    return np.asarray(np.mean(values, axis=0), np.float32)
+
+
+def _importance(network: SequenceClassifier, features: Tensor, weights: Tensor) -> Importance:
+    with torch.no_grad():
+        evidence = float(network(features[None])[0] @ weights)
+        pooled = _pooled(network, features, weights)
+        constant = float(weights @ network.summary.bias)
+        occlusion = _occlusion(network, features, weights)
+    temporal, attention = torch.zeros_like(pooled), None
+    if uses_lstm(network):
+        temporal, unchanged = _integrated_gradients(network, features, weights)
+        constant += unchanged
+        attention = _attention(network, features)
+    return Importance(
+        pooled=pooled.numpy(),
+        temporal=temporal.numpy(),
+        constant=constant,
+        evidence=evidence,
+        occlusion=occlusion.numpy(),
+        attention=attention,
+    )
+
+
+def _pooled(network: SequenceClassifier, features: Tensor, weights: Tensor) -> Tensor:
+    """Return (S, T) contributions through the mean over time."""
+    num_streams, num_frames, size = features.shape
+    deviations = (features - network.mean[:, None]) / network.scale[:, None]
+    per_feature = torch.zeros(num_streams, size)
+    weight = weights @ network.summary.weight  # (S * D,)
+    per_feature[: network.num_summarised] = weight.view(network.num_summarised, size)
+    contributions = torch.einsum("std,sd->st", deviations, per_feature)
+    if network.temporal == "frame":  # the single-frame baseline uses the middle frame only
+        return contributions * (torch.arange(num_frames) == num_frames // 2)
+    return contributions / num_frames
+
+
+def _integrated_gradients(
+    network: SequenceClassifier, features: Tensor, weights: Tensor
+) -> tuple[Tensor, float]:
+    """Return (S, T) contributions through the LSTM, and its evidence for an unchanging clip."""
+    changes = network.encode(features[None]).changes  # (1, S, T, R)
+    steps = (torch.arange(_STEPS) + 0.5) / _STEPS
+    path = (steps.view(-1, 1, 1, 1) * changes).requires_grad_(True)
+    evidence: Tensor = (network.order(path) @ weights).sum()
+    [gradients] = torch.autograd.grad(evidence, path)
+    contributions = (gradients.mean(dim=0) * changes[0]).sum(dim=-1)
+    with torch.no_grad():
+        unchanged = float(network.order(torch.zeros_like(changes))[0] @ weights)
+    return contributions, unchanged
+
+
+def _occlusion(network: SequenceClassifier, features: Tensor, weights: Tensor) -> Tensor:
+    """Return (T,) decreases of the evidence when a frame is replaced by the others' mean."""
+    num_frames = features.shape[1]
+    if num_frames == 1:
+        others = network.mean[:, None]
+    else:
+        others = (features.sum(dim=1, keepdim=True) - features) / (num_frames - 1)  # (S, T, D)
+    occluded = features.repeat(num_frames, 1, 1, 1)  # (T, S, T, D)
+    each = torch.arange(num_frames)
+    occluded[each, :, each] = others.transpose(0, 1)
+    decrease: Tensor = network(features[None]) @ weights - network(occluded) @ weights
+    return decrease
+
+
+def _attention(network: SequenceClassifier, features: Tensor) -> Floats | None:
+    """Return (T,) attention weights; None where outputs are pooled in another way."""
+    head = network.order
+    if head.pooling != "attention":
+        return None
+    with torch.no_grad():
+        outputs, _ = head.lstm(head.fuse(network.encode(features[None]).changes))
+        return cast(Floats, head.attention.weights(outputs, head.ends(outputs))[0].numpy())
+
+
+def trace_lstm(head: TemporalHead, changes: Tensor, weights: Tensor) -> LstmTrace:
+    """Return the gates of an LSTM while it reads a clip, and the units with the largest effect.
+
+    Args:
+        head: in eval mode.
+        changes: (S, T, R) of the clip.
+        weights: (C,) from `evidence_weights`.
+    """
+    with torch.no_grad():
+        fused = head.fuse(changes[None])
+        outputs, _ = head.lstm(fused)
+    outputs = outputs.detach().requires_grad_(True)  # (1, T, 2H)
+    [gradients] = torch.autograd.grad((head.decide(outputs) @ weights).sum(), outputs)
+    effects = (gradients * outputs.detach())[0].sum(dim=0).numpy()  # (2H,)
+    largest = np.argsort(-np.abs(effects), kind="stable")[:_NUM_TOP_UNITS]
+    return LstmTrace(
+        traces=read_gates(head.lstm, fused[0]),
+        top_units=tuple(
+            Unit(
+                direction="backward" if index >= head.hidden_size else "forward",
+                index=index % head.hidden_size,
+                effect=float(effects[index]),
+            )
+            for index in largest.tolist()
+        ),
+    )
+
+
+def read_gates(lstm: nn.LSTM, sequence: Tensor) -> tuple[GateTrace, ...]:
+    """Return the gates of every layer and direction while an LSTM in eval mode reads (T, F).
+
+    Torch returns outputs only; gates are recomputed by the equations of `torch.nn.LSTM`.
+    """
+    traces: list[GateTrace] = []
+    directions: tuple[Direction, ...] = ("forward", "backward")
+    with torch.no_grad():
+        for layer in range(lstm.num_layers):
+            found = [
+                _read_layer(lstm, sequence, layer, direction)
+                for direction in directions[: 2 if lstm.bidirectional else 1]
+            ]
+            sequence = torch.cat([torch.from_numpy(trace.hidden) for trace in found], dim=-1)
+            traces += found
+    return tuple(traces)
+
+
+def _read_layer(lstm: nn.LSTM, sequence: Tensor, layer: int, direction: Direction) -> GateTrace:
+    suffix = f"l{layer}{'_reverse' if direction == 'backward' else ''}"
+    of_input, of_state = getattr(lstm, f"weight_ih_{suffix}"), getattr(lstm, f"weight_hh_{suffix}")
+    bias = getattr(lstm, f"bias_ih_{suffix}") + getattr(lstm, f"bias_hh_{suffix}")
+    frames = sequence.flip(0) if direction == "backward" else sequence
+    steps = torch.stack(list(_steps(frames, of_input, of_state, bias)), dim=1)  # (5, T, H)
+    parts = (steps.flip(1) if direction == "backward" else steps).numpy()
+    names = ("input", "forget", "output", "cell", "hidden")
+    return GateTrace(layer=layer, direction=direction, **dict(zip(names, parts, strict=True)))
+
+
+def _steps(frames: Tensor, of_input: Tensor, of_state: Tensor, bias: Tensor) -> Iterator[Tensor]:
+    """Yield (5, H) after each frame: input, forget and output gate, cell, hidden state."""
+    hidden = cell = torch.zeros(of_state.shape[1])
+    for frame in frames:
+        gates = of_input @ frame + of_state @ hidden + bias  # (4H,), in torch's order
+        entry, forget, candidate, output = gates.chunk(4)
+        entry, forget, output = entry.sigmoid(), forget.sigmoid(), output.sigmoid()
+        cell = forget * cell + entry * candidate.tanh()
+        hidden = output * cell.tanh()
+        yield torch.stack([entry, forget, output, cell, hidden])

@@ -1,0 +1,180 @@
+"""What is drawn into every frame: a panel with label and score, and a strip with curves over time.
+
+Sizes depend on the shorter side of the frame, so that all frames are equally readable.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.report.overlay.layer import (
+    Layer,
+    area_below,
+    fit_text,
+    line_along,
+    rounded,
+    text_mask,
+)
+from activity_cli.report.overlay.scores import clock
+from activity_cli.report.palette import UNKNOWN_COLOUR, text_colour_on
+from activity_cli.types import Segment
+from activity_cli.video.capture import Frame
+
+_INK, _TRACK, _MUTED = "#0b0f17", "#ffffff", "#cbd5e1"
+_OPACITY = 0.76
+_MAX_STRIP = 0.45  # of the frame's height; above, nothing is drawn
+_SAMPLES_PER_COLUMN = 8
+_MIN_NAME = 3.5  # font sizes: names that must be shortened below this are left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripContent:
+    """What the strip at the bottom of every frame shows."""
+
+    start_seconds: float
+    end_seconds: float
+    curves: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.floating]]]
+    """Labels, and functions from times (N,) to heights (N,), 0 to 1."""
+    colours: Mapping[str, str]
+    """#rrggbb of each label."""
+    segments: Sequence[Segment] | None = None
+    """Drawn as a band below the curves; None draws no band."""
+    caption: str = ""
+    """Written behind the time."""
+
+
+class FramePainter:
+    """Draws into the frames of one video, of (width, height) pixels each."""
+
+    def __init__(self, content: StripContent, size: tuple[int, int]) -> None:
+        self._content = content
+        self._width, self._height = size
+        short_side = min(self._height, round(0.8 * self._width))
+        self._text = max(11, round(0.045 * short_side))
+        self._small = max(10, round(0.032 * short_side))
+        self._pad = max(3, round(0.45 * self._text))
+        self._inner = self._width - 2 * self._pad
+        self._strip = self._draw_strip()
+        self._panel: tuple[object, Layer] | None = None
+
+    def paint(
+        self, frame: Frame, seconds: float, *, label: str, score: float, is_guess: bool = False
+    ) -> None:
+        """Draw in place.
+
+        Args:
+            frame: RGB.
+            seconds: its time.
+            label: for the panel.
+            score: of the label.
+            is_guess: whether no segment was found here; the label is grey then.
+        """
+        if self._strip.size[0] > _MAX_STRIP * self._height:
+            return  # the frame is too low for letters
+        strip_top = self._height - self._strip.size[0]
+        self._strip.blend_over(frame, x=0, y=strip_top)
+        self._paint_clock(frame, seconds, strip_top)
+        self._paint_play_head(frame, seconds, strip_top)
+        key = (label, round(score, 2), is_guess)
+        if self._panel is None or self._panel[0] != key:
+            self._panel = key, self._draw_panel(*key)
+        self._panel[1].blend_over(frame, x=self._pad, y=self._pad)
+
+    def _draw_panel(self, label: str, score: float, is_guess: bool) -> Layer:
+        text, pad = self._text, self._pad
+        shown = f"{label}?" if is_guess else label
+        name = text_mask(shown, text, bold=True)
+        width = max(9 * text, self._width // 5, name.shape[1] + 4 * pad)
+        width = min(width, self._inner)
+        if width <= 4 * pad:
+            return Layer(0, 0)
+        bar = max(3, round(0.3 * text))
+        height = round(1.7 * pad) + name.shape[0] + text_mask("0", self._small).shape[0]
+        layer = Layer(min(height, self._height), width)
+        layer.fill(rounded(height, width, pad), _INK, opacity=_OPACITY)
+        colour = UNKNOWN_COLOUR if is_guess else self._content.colours[label]
+        layer.fill(rounded(height - 2 * pad, max(2, pad // 2), pad), colour, x=pad // 2, y=pad)
+        left, right = 2 * pad, width - pad
+        name = fit_text(shown, text, right - left, bold=True)
+        layer.fill(name, _MUTED if is_guess else "#ffffff", x=left, y=pad // 2)
+        number = text_mask(f"{score:.2f}", self._small, bold=True)
+        middle = pad // 2 + name.shape[0] + pad // 2 + number.shape[0] // 2
+        layer.fill(number, "#ffffff", x=right - number.shape[1], y=middle - number.shape[0] // 2)
+        room = right - left - text_mask("0.00", self._small, bold=True).shape[1] - pad
+        if room > bar:
+            layer.fill(rounded(bar, room, bar), _TRACK, x=left, y=middle - bar // 2, opacity=0.25)
+            if filled := round(score * room):
+                layer.fill(rounded(bar, filled, bar), colour, x=left, y=middle - bar // 2)
+        return layer
+
+    def _draw_strip(self) -> Layer:
+        """Draw what is the same in all frames: curves and segments."""
+        content, pad, small = self._content, self._pad, self._small
+        height = round(2.0 * small)
+        band = 0 if content.segments is None else round(1.5 * small)
+        self._curves_top = round(1.4 * small) + pad
+        self._band_top = self._curves_top + height + 2
+        layer = Layer(self._band_top + band + pad, self._width)
+        layer.fill(np.full(layer.size, 255, np.uint8), _INK, opacity=_OPACITY)
+        if self._inner < 8:
+            return layer
+        # In a long video a column covers many windows: it shows their mean.
+        shares = (np.arange(self._inner * _SAMPLES_PER_COLUMN) + 0.5) / _SAMPLES_PER_COLUMN
+        length = content.end_seconds - content.start_seconds
+        seconds = content.start_seconds + shares / self._inner * length
+        for label, curve in content.curves.items():
+            values = curve(seconds).reshape(self._inner, _SAMPLES_PER_COLUMN).mean(axis=1) * height
+            colour, y = content.colours[label], self._curves_top
+            layer.fill(area_below(values, height), colour, x=pad, y=y, opacity=0.22)
+            layer.fill(line_along(values, height, max(1.5, small / 9)), colour, x=pad, y=y)
+        if content.segments is not None:
+            track = rounded(band, self._inner, small / 3)
+            layer.fill(track, _TRACK, x=pad, y=self._band_top, opacity=0.16)
+            for segment in content.segments:
+                self._draw_segment(layer, segment, band)
+        return layer
+
+    def _draw_segment(self, layer: Layer, segment: Segment, band: int) -> None:
+        left, right = (round(self._x_at(t)) for t in (segment.start_seconds, segment.end_seconds))
+        gap = 1 if right - left > 4 else 0  # separates neighbours with one label
+        width = max(right - left - gap, 1)
+        colour = self._content.colours[segment.label]
+        layer.fill(rounded(band, width, self._small / 3), colour, x=left, y=self._band_top)
+        room = width - self._small // 2
+        name = text_mask(segment.label, self._small, bold=True)
+        if name.shape[1] > room:
+            if room < _MIN_NAME * self._small:
+                return
+            name = fit_text(segment.label, self._small, room, bold=True)
+        top = self._band_top + (band - name.shape[0]) // 2
+        layer.fill(name, text_colour_on(colour), x=left + (width - name.shape[1]) // 2, y=top)
+
+    def _paint_clock(self, frame: Frame, seconds: float, strip_top: int) -> None:
+        text = f"{clock(seconds, decimals=1)} / {clock(self._content.end_seconds, decimals=1)}"
+        if self._content.caption:
+            text += f"  ·  {self._content.caption}"
+        mask = fit_text(text, self._small, self._inner)
+        layer = Layer(*mask.shape)
+        layer.fill(mask, "#ffffff")
+        layer.blend_over(frame, x=self._pad, y=strip_top + self._pad // 2)
+
+    def _paint_play_head(self, frame: Frame, seconds: float, strip_top: int) -> None:
+        """Draw a white line through curves and band, with a dark rim and a knob on top."""
+        thick = max(2, round(self._small / 7))
+        knob = max(3, round(self._small / 3.2))
+        centre = self._x_at(seconds)
+        top, bottom = self._curves_top - knob, self._strip.size[0] - self._pad + thick
+        for colour, rim in ((11, 15, 23), 1.0), ((255, 255, 255), 0.0):
+            half = thick / 2 + rim
+            first, last = round(centre - half), max(round(centre + half), round(centre - half) + 1)
+            frame[strip_top + top : strip_top + bottom, max(first, 0) : max(last, 0)] = colour
+            where = (round(16 * (centre - 0.5)), round(16 * (strip_top + top)))
+            cv2.circle(frame, where, round(16 * (knob + rim)), colour, -1, cv2.LINE_AA, shift=4)
+
+    def _x_at(self, seconds: float) -> float:
+        """Return the column of a time."""
+        start, end = self._content.start_seconds, self._content.end_seconds
+        return self._pad + self._inner * min(max((seconds - start) / (end - start), 0.0), 1.0)
