@@ -67,6 +67,6 @@ def compare(
         typer.echo(jsonlib.dumps(rows, indent=2))
         return
     console = results_console()
-    console.print(report_of.show_comparison(read, pairs, settings, width=console.width))
+    console.print(report_of.show_comparison(read, pairs, settings))
     if output is not None and not quiet:
         messages_console().print(f"Results: {output}", style="dim", markup=False)

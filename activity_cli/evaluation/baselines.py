@@ -10,7 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.evaluation.intervals import Estimate, Groups, mean_with_interval, paired_p_value
+from activity_cli.evaluation.intervals import (
+    SIGNIFICANT,
+    Estimate,
+    Groups,
+    mean_with_interval,
+    paired_p_value,
+)
 from activity_cli.model.calibration import Scores
 from activity_cli.model.frame_order_ablation import OrderScores
 
@@ -85,14 +91,14 @@ class BaselineComparison:
         gain = mean.gain
         points = f"{signed_points(gain.value)} points vs mean pooling"
         interval = f"(95% CI {signed_points(gain.low)} to {signed_points(gain.high)})"
-        if gain.low > 0:
-            answer = f"Yes: {points} {interval}"
-        elif gain.high < 0:
-            answer = f"No, it lowers accuracy: {points} {interval}"
-        elif gain.low == gain.high == 0:
+        if gain.low == gain.high == 0:
             answer = "No: mean pooling, which ignores the order, gives the same result"
-        else:
+        elif mean.p_value is None or mean.p_value >= SIGNIFICANT:
             answer = f"{points}, not significant {interval}"
+        elif gain.value > 0:
+            answer = f"Yes: {points} {interval}"
+        else:
+            answer = f"No, it lowers accuracy: {points} {interval}"
         return f"{answer}. {_effect_of_shuffling(shuffled)}"
 
 

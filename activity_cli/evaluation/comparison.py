@@ -5,7 +5,7 @@ predictions.csv, and settings.toml where it was trained.
 """
 
 import json
-import struct
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import read_table
@@ -255,9 +256,6 @@ def _with_model(run: Run, folder: Path) -> Run:
 
 
 def _num_parameters(path: Path) -> int:
-    """Count the numbers in a safetensors file by its header, JSON after its length in 8 bytes."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    return sum(int(np.prod(shape)) for shape in shapes)
+    """Count the numbers in a safetensors file."""
+    with safe_open(path, framework="numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from activity_cli.model.calibration import Scores
 from activity_cli.model.metrics import wilson_interval
 
+SIGNIFICANT = 0.05
+"""Differences with a smaller p-value are called significant."""
+
 _NUM_RESAMPLES = 1000
 _BLOCK = 100  # resamples at a time: weights of 100 x 100,000 groups take 40 MB
 _TOP_K = (2, 3, 5)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from activity_cli.common.files import write_json
@@ -15,102 +14,99 @@ from activity_cli.common.wording import count_of
 from activity_cli.errors import OutputError
 from activity_cli.evaluation.baselines import signed_points
 from activity_cli.evaluation.comparison import Pair, Run
+from activity_cli.evaluation.intervals import SIGNIFICANT
 from activity_cli.report.terminal.elements import new_table, printable
 
-_SIGNIFICANT = 0.05
-_MIN_WIDTH, _MAX_WIDTH = 16, 24  # of a run's column
 _METRICS = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "log_loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """One value of every run."""
+class _Column:
+    """A value of every run."""
 
     title: str
     value: Callable[[Run], Any]
     show: Callable[[Any], str] = str
     best: Callable[[Sequence[Any]], Any] | None = None
     """Chooses the value to highlight; None highlights none."""
-    needs_same_clips: bool = True
-    """Whether values are comparable only where all runs measured the same clips."""
 
 
-def _metric(title: str, name: str, best: Callable[[Sequence[Any]], Any] = max) -> _Row:
-    return _Row(
-        title=title, value=lambda run: run.metrics.get(name), show="{:.1%}".format, best=best
-    )
-
-
-_ROWS = (
-    _Row(title="measured on", value=lambda run: run.measured_on),
-    _Row(title="clips", value=lambda run: len(run.outcomes)),
-    _metric("accuracy", "accuracy"),
-    _Row(
-        title="  95% CI",
+_COLUMNS = (
+    _Column(title="run", value=lambda run: printable(run.name)),
+    _Column(title="measured on", value=lambda run: f"{len(run.outcomes)}, {run.measured_on}"),
+    _Column(
+        title="accuracy",
+        value=lambda run: run.metrics.get("accuracy"),
+        show="{:.1%}".format,
+        best=max,
+    ),
+    _Column(
+        title="95% CI",
         value=lambda run: run.metrics.get("confidence_interval"),
-        show=lambda bounds: f"{100 * bounds[0]:.1f} to {bounds[1]:.1%}",
+        show=lambda bounds: f"{100 * bounds[0]:.1f}-{bounds[1]:.1%}",
     ),
-    _metric("macro precision", "macro_precision"),
-    _metric("macro recall", "macro_recall"),
-    _metric("macro F1", "macro_f1"),
-    _metric("calibration error", "calibration_error", min),
-    _Row(title="trained parameters", value=lambda run: run.num_parameters, show="{:,}".format),
-    _Row(
-        title="model folder",
-        value=lambda run: run.size_bytes,
-        show=lambda size: f"{size / 1e6:.1f} MB",
+    _Column(
+        title="macro F1",
+        value=lambda run: run.metrics.get("macro_f1"),
+        show="{:.1%}".format,
+        best=max,
     ),
-    _Row(
-        title="CNN + LSTM per clip",
-        value=lambda run: run.ms_per_clip,
-        show="{:.0f} ms".format,
+    _Column(
+        title="calibration error",
+        value=lambda run: run.metrics.get("calibration_error"),
+        show="{:.1%}".format,
         best=min,
-        needs_same_clips=False,
     ),
-    _Row(title="training", value=lambda run: run.training_seconds, show="{:.1f} s".format),
-    _Row(title="created, UTC", value=lambda run: run.created.strftime("%Y-%m-%d %H:%M")),
+    _Column(title="parameters", value=lambda run: run.num_parameters, show="{:,}".format),
+    _Column(title="MB", value=lambda run: run.size_bytes, show=lambda size: f"{size / 1e6:.1f}"),
+    _Column(title="ms per clip", value=lambda run: run.ms_per_clip, show="{:.0f}".format),
+    _Column(title="training", value=lambda run: run.training_seconds, show="{:.1f} s".format),
 )
 
 
 def show_comparison(
-    runs: Sequence[Run],
-    pairs: Sequence[Pair],
-    settings: Mapping[str, Sequence[Any]],
-    *,
-    width: int,
+    runs: Sequence[Run], pairs: Sequence[Pair], settings: Mapping[str, Sequence[Any]]
 ) -> RenderableType:
-    """Show the conclusions, then metrics and differing settings in tables that fit the width.
+    """Show the conclusions, then a table of metrics and cost, and the settings that differ.
 
     Args:
-        runs: in the order of the columns.
+        runs: all of them.
         pairs: the first run and each other one.
         settings: values of those that differ, in the order of the runs.
-        width: of the terminal, in cells; runs that do not fit beside each other go below.
     """
     parts: list[RenderableType] = [Text(describe_pair(pair)) for pair in pairs]
     parts += [*(Text(note, "dim") for note in _notes(pairs)), Text()]
-    title_width = max(map(len, [*(row.title for row in _ROWS), *settings]))
-    run_width = max([_MIN_WIDTH, *(len(printable(run.name)) for run in runs)])
-    run_width = min(run_width, _MAX_WIDTH)
-    columns = max(1, (width - title_width - 2) // (run_width + 2))
+    shown = [column for column in _COLUMNS if any(column.value(run) is not None for run in runs)]
+    table = new_table(*(column.title for column in shown))
+    # Metrics of different clips cannot be ranked.
     same_clips = all(pair.result for pair in pairs)
-    for start in range(0, len(runs), columns):
-        table = new_table("", *(printable(run.name) for run in runs[start : start + columns]))
-        table.columns[0].width = title_width
-        for column in table.columns[1:]:
-            column.width, column.overflow, column.justify = run_width, "fold", "right"
-        _add_metrics(table, runs, slice(start, start + columns), same_clips=same_clips)
-        if settings:
-            table.add_section()
+    columns = [_cells([column.value(run) for run in runs], column, same_clips) for column in shown]
+    for row in zip(*columns, strict=True):
+        table.add_row(*row)
+    parts.append(table)
+    if settings:
+        differing = new_table("setting", *(printable(run.name) for run in runs))
         for name, values in settings.items():
-            shown = [_cell(value, _plain) for value in values[start : start + columns]]
-            table.add_row(Text(printable(name), "dim"), *shown)
-        parts += [table, Text()]
-    if not settings and all(run.settings for run in runs):
+            cells = ["–" if value is None else _plain(value) for value in values]
+            differing.add_row(*map(Text, [printable(name), *cells]))
+        parts += [Text(), differing]
+    elif all(run.settings for run in runs):
         parts.append(Text("All settings are the same.", "dim"))
     if without := ", ".join(printable(run.name) for run in runs if not run.settings):
         parts.append(Text(f"No settings.toml in {without}: settings are not compared.", "dim"))
     return Group(*parts)
+
+
+def _cells(values: Sequence[Any], column: _Column, same_clips: bool) -> list[Text]:
+    known = [value for value in values if value is not None]
+    ranked = column.best is not None and same_clips and len(set(known)) > 1
+    best = column.best(known) if column.best and ranked else None
+    return [
+        Text("–", "dim")
+        if value is None
+        else Text(column.show(value), "bold green" if ranked and value == best else "")
+        for value in values
+    ]
 
 
 def describe_pair(pair: Pair) -> str:
@@ -128,7 +124,7 @@ def describe_pair(pair: Pair) -> str:
     if result.only_first == result.only_second == 0:
         return f"{second} and {first} are correct on the same clips: no difference."
     gain = result.difference
-    verdict = "significant" if result.p_value < _SIGNIFICANT else "not significant"
+    verdict = "significant" if result.p_value < SIGNIFICANT else "not significant"
     return (
         f"{second}: {signed_points(gain.value)} points of accuracy vs {first}, {verdict} "
         f"({_p(result.p_value)}, 95% CI {signed_points(gain.low)} to {signed_points(gain.high)}). "
@@ -201,25 +197,6 @@ def _difference_to_first(pair: Pair | None) -> dict[str, Any]:
     }
 
 
-def _add_metrics(table: Table, runs: Sequence[Run], shown: slice, *, same_clips: bool) -> None:
-    for row in _ROWS:
-        values = [row.value(run) for run in runs]
-        known = [value for value in values if value is not None]
-        if not known:
-            continue
-        choose = row.best if same_clips or not row.needs_same_clips else None
-        best = choose(known) if choose and len(set(known)) > 1 else None
-        cells = [
-            _cell(value, row.show, "bold green" if best is not None and value == best else "")
-            for value in values[shown]
-        ]
-        table.add_row(Text(row.title, "dim"), *cells)
-
-
-def _cell(value: Any, show: Callable[[Any], str], style: str = "") -> Text:
-    return Text("–", "dim") if value is None else Text(show(value), style)
-
-
 def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -237,7 +214,7 @@ def _notes(pairs: Sequence[Pair]) -> list[str]:
     if len(tested) > 2:
         notes.append(
             f"With {len(tested)} comparisons one can look significant by chance: "
-            f"require p < {_SIGNIFICANT / len(tested):.3f}."
+            f"require p < {SIGNIFICANT / len(tested):.3f}."
         )
     return notes
 
