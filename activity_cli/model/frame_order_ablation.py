@@ -6,8 +6,9 @@ reordered as CNN features, so a motion image still shows the direction of its ow
 N is clips, K shuffles, W parts; S, T, D, C as in `network`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,29 +44,19 @@ class OrderScores:
 
     def rows(self, index: NDArray[np.int64]) -> "OrderScores":
         """Return the clips at these positions."""
-        return OrderScores(
-            reversed=self.reversed[index],
-            shuffled=self.shuffled[index],
-            parts=self.parts[index],
-            pooled=None if self.pooled is None else self.pooled[index],
-            frame=None if self.frame is None else self.frame[index],
-        )
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {k: None if v is None else v[index] for k, v in arrays.items()}
+        return OrderScores(**chosen)
 
 
 def join_orders(found: Sequence[OrderScores]) -> OrderScores:
     """Concatenate the clips of all."""
-
-    def join(parts: Iterable[Scores | None]) -> Scores | None:
-        known = [part for part in parts if part is not None]
-        return np.concatenate(known) if len(known) == len(found) else None
-
-    return OrderScores(
-        reversed=np.concatenate([part.reversed for part in found]),
-        shuffled=np.concatenate([part.shuffled for part in found]),
-        parts=np.concatenate([part.parts for part in found]),
-        pooled=join(part.pooled for part in found),
-        frame=join(part.frame for part in found),
-    )
+    joined: dict[str, Any] = {}
+    for field in fields(OrderScores):
+        arrays = [getattr(orders, field.name) for orders in found]
+        is_missing = any(array is None for array in arrays)
+        joined[field.name] = None if is_missing else np.concatenate(arrays)
+    return OrderScores(**joined)
 
 
 def join_folds(found: Sequence[OrderScores], fold_index: NDArray[np.int64]) -> OrderScores:
