@@ -4,12 +4,12 @@ Nothing heavy is imported before a model is loaded, and no torch where OpenVINO 
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from activity_cli.common.closeable import Closeable
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from activity_cli.types import FileResult
 
 
-class ActionModel(Closeable):
+class ActionModel(AbstractContextManager["ActionModel"]):
     """A model ready to name actions. Made by `load_model`; a context manager.
 
     Worker processes decode for it until it is closed, or the program ends. For calls from one
@@ -66,6 +66,9 @@ class ActionModel(Closeable):
         from activity_cli.features.extraction import ClipRequest
 
         return self._predictor.predict(ClipRequest(path=Path(path)) for path in paths)
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the processes that decode."""

@@ -32,7 +32,7 @@ from activity_cli.types import Clip, Decoded, Images, OnProgress, Status, no_pro
 from activity_cli.video.augmentation import PLAIN, View, ViewsOf, plain_only, training_views
 from activity_cli.video.clips import read_clips
 from activity_cli.video.decoder_pool import ClipReader, DecoderPool, Decoders
-from activity_cli.video.pipeline import overlap
+from activity_cli.video.pipeline import pipelined_map
 
 _FORMAT = 1  # raise it when sampling, motion images or the entry's layout change
 
@@ -151,7 +151,7 @@ def extract_features(
         max_seconds=max_seconds,
         views_of=views_of,
     )
-    finished = overlap(
+    finished = pipelined_map(
         requests,
         prepare=preparer.prepare,
         compute=lambda batch: _run_cnn(batch, settings, extractor),

@@ -33,7 +33,7 @@ from activity_cli.types import Images, OnProgress, no_progress
 from activity_cli.video.augmentation import settle_flip, training_views
 from activity_cli.video.clips import read_clips
 from activity_cli.video.decoder_pool import DecoderPool
-from activity_cli.video.pipeline import overlap
+from activity_cli.video.pipeline import pipelined_map
 
 Pictures = NDArray[np.uint8]
 """(N, S, T, H, W, channels), a memory map of a file without a name."""
@@ -185,7 +185,7 @@ def _gather(
             ),
         )
 
-    finished = overlap(
+    finished = pipelined_map(
         threaded,
         prepare=decode,
         compute=list,

@@ -22,7 +22,7 @@ from activity_cli.predict.long_video import Scan
 from activity_cli.types import ClipFrames, FileResult, FrameRole, Images, Timesteps, frame_roles
 from activity_cli.video.clips import read_views
 from activity_cli.video.decoder_pool import ClipReader, DecoderPool
-from activity_cli.video.pipeline import overlap
+from activity_cli.video.pipeline import pipelined_map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class ExportPredictor:
         requests, num_threads = threads_for(requests, self._pool.decoders)
         reader = self._pool.reader()
         max_seconds = self._maker.max_clip_seconds
-        results = overlap(
+        results = pipelined_map(
             requests,
             prepare=lambda request: self._decode(request, reader, num_threads, max_seconds),
             compute=lambda batch: [self._score(clip) for clip in batch],

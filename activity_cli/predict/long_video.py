@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Status, Timeline, Timesteps
-from activity_cli.video.decoder_pool import Decoders, GridSession
-from activity_cli.video.pipeline import overlap
-from activity_cli.video.resampling import GridChunk
+from activity_cli.video.decoder_pool import Decoders, ResamplingSession
+from activity_cli.video.pipeline import pipelined_map
+from activity_cli.video.resampling import FrameChunk
 from activity_cli.video.windows import Windows, slide
 
 _POINTS_AT_A_TIME = 32
@@ -85,16 +85,16 @@ def score_long_video(
     starts: list[int] = []
     scores: list[NDArray[np.float32]] = []
     novelty: list[NDArray[np.float32]] = []
-    with GridSession(
+    with ResamplingSession(
         path,
         decoders,
         settings,
         step_seconds=windows.step_seconds,
         as_streams=scan.as_streams,
-    ) as grid:
-        total = grid.info.duration_seconds_from_header or 0.0
+    ) as video:
+        total = video.info.duration_seconds_from_header or 0.0
         state = _Progress()
-        parts = _look(grid, scan, state, spent)
+        parts = _look(video, scan, state, spent)
         with closing(parts):
             for batch in _batches(slide(parts, windows)):
                 started = time.perf_counter()
@@ -129,18 +129,18 @@ def score_long_video(
 class _Progress:
     """How far a scan has come."""
 
-    last: GridChunk | None = None
+    last: FrameChunk | None = None
     """The end of the video, once it is reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    chunk: GridChunk
+    chunk: FrameChunk
     seconds: float
 
 
 def _look(
-    grid: GridSession, scan: Scan, state: _Progress, spent: defaultdict[str, float]
+    video: ResamplingSession, scan: Scan, state: _Progress, spent: defaultdict[str, float]
 ) -> Generator[NDArray[Any]]:
     """What `scan.see` makes of the video, part by part; a decoder works ahead."""
 
@@ -150,7 +150,7 @@ def _look(
 
     def read(_: None) -> _Read:
         started = time.perf_counter()
-        chunk = grid.read(_POINTS_AT_A_TIME)
+        chunk = video.read(_POINTS_AT_A_TIME)
         return _Read(chunk, time.perf_counter() - started)
 
     def see(batch: Sequence[_Read]) -> list[tuple[_Read, NDArray[Any] | None, float]]:
@@ -162,14 +162,14 @@ def _look(
         return seen
 
     with closing(
-        overlap(
+        pipelined_map(
             requests(),
             prepare=read,
             compute=see,
             size_of=lambda one: one.chunk.num_points,
             batch_size=_POINTS_AT_A_TIME,
             num_workers=1,
-            interrupt=grid.close,
+            interrupt=video.close,
         )
     ) as results:
         for one, values, seconds in results:

@@ -1,28 +1,28 @@
-"""Where clips are decoded: in worker processes, so that a file costs at most its own result.
+"""Decode in worker processes, so that a bad file costs at most its own result.
 
-A file that makes FFmpeg or OpenCV crash costs the worker, which is replaced; one that hangs costs
-its timeout.
+A file that makes FFmpeg or OpenCV crash ends its worker, which is replaced; a file that makes them
+hang is given up after a timeout.
 """
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from activity_cli.common.closeable import Closeable
 from activity_cli.common.processes.pool import PoolClosedError, WorkerPool
 from activity_cli.common.threads import available_cpus
 from activity_cli.errors import ActivityError, SettingsError, WorkerCrashError
 from activity_cli.settings import ClipSettings
 from activity_cli.video.clips import read_clip
-from activity_cli.video.resampling import GridChunk, open_grid, read_grid
+from activity_cli.video.resampling import FrameChunk, open_resampler, read_resampled
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A file is given so long before it counts as hanging. Decoding the slowest kind met, two hours of
-# 720p in an AVI of 1 GB on one slow core, takes about 15 minutes.
+# The time limit of a file. The slowest kind that was measured, two hours of 720p in an AVI of 1 GB
+# on one slow core, takes about 15 minutes.
 _TIMEOUT_SECONDS = 600.0
 _TIMEOUT_SECONDS_PER_MB = 4.0
 
@@ -33,9 +33,9 @@ class Decoders:
 
     num_workers: int = field(default_factory=available_cpus)
     num_threads: int | None = None
-    """None: one thread per video, which is cheapest, and all cores for a video that is alone."""
+    """None: one thread per video, which is cheapest, and all CPUs for a single video."""
     timeout_seconds: float | None = None
-    """The most that a file may take; None: 10 minutes and 4 seconds per megabyte."""
+    """Time limit for a file; None: 10 minutes and 4 seconds per megabyte."""
 
     def __post_init__(self) -> None:
         if self.num_workers < 1:
@@ -47,12 +47,12 @@ class Decoders:
             )
 
     def timeout_for(self, path: Path) -> float:
-        """Seconds that the decoding of a file may take."""
+        """Return the time limit in seconds for decoding a file."""
         if self.timeout_seconds is not None:
             return self.timeout_seconds
         try:
             num_bytes = path.stat().st_size
-        except (OSError, ValueError):  # the decoder will say that it is not there
+        except (OSError, ValueError):  # the decoder will report that it is missing
             num_bytes = 0
         return _TIMEOUT_SECONDS + _TIMEOUT_SECONDS_PER_MB * num_bytes / 1e6
 
@@ -60,11 +60,8 @@ class Decoders:
 AUTO_DECODERS = Decoders()
 
 
-class DecoderPool(Closeable):
+class DecoderPool(AbstractContextManager["DecoderPool"]):
     """The worker processes that decode. A context manager; the first one starts at once.
-
-    Args:
-        decoders: how many, and how long they may take.
 
     Raises:
         ActivityError: the system starts no more processes.
@@ -74,24 +71,27 @@ class DecoderPool(Closeable):
         self.decoders = decoders
         self._workers = WorkerPool(decoders.num_workers, imports=[read_clip.__module__])
 
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End all workers."""
         self._workers.close()
 
     def reader(self) -> "ClipReader":
-        """What the threads of one run read clips with."""
+        """Return a reader for the threads of one run."""
         return ClipReader(self._workers, self.decoders)
 
 
-class GridSession(Closeable):
-    """A long video that a worker process of its own reads. A context manager.
+class ResamplingSession(AbstractContextManager["ResamplingSession"]):
+    """A `Resampler` in a worker process of its own. A context manager.
 
     Args:
         path: the video file.
         decoders: how many threads decode it, and how long a step may take.
         settings: frame size, streams and how motion images are made.
-        step_seconds: time between two points of the grid.
-        as_streams: give what the CNN sees, not the frames that it is made of.
+        step_seconds: time between two timesteps.
+        as_streams: give the pictures that the CNN sees, not the frames that they are made of.
 
     Raises:
         VideoError: as `VideoReader`; also WorkerCrashError and WorkerTimeoutError.
@@ -107,12 +107,12 @@ class GridSession(Closeable):
         as_streams: bool,
     ) -> None:
         self._timeout_seconds = decoders.timeout_for(path)
-        self._workers = WorkerPool(1, imports=[open_grid.__module__])
+        self._workers = WorkerPool(1, imports=[open_resampler.__module__])
         try:
             self.info = _call(
                 self._workers,
                 self._timeout_seconds,
-                open_grid,
+                open_resampler,
                 path,
                 settings,
                 step_seconds=step_seconds,
@@ -123,13 +123,16 @@ class GridSession(Closeable):
             self.close()
             raise
 
-    def read(self, max_points: int) -> GridChunk:
-        """The next points of the grid, at most so many.
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def read(self, max_points: int) -> FrameChunk:
+        """Read the next timesteps, at most so many.
 
         Raises:
             VideoError: a frame cannot be converted; also as above.
         """
-        return _call(self._workers, self._timeout_seconds, read_grid, max_points)
+        return _call(self._workers, self._timeout_seconds, read_resampled, max_points)
 
     def close(self) -> None:
         """End the worker, whatever it is doing."""

@@ -1,7 +1,7 @@
-"""Two stages that overlap: many threads prepare, one computes. Order kept, memory bounded.
+"""A map in two pipelined stages: many threads prepare, one computes, in order, in bounded memory.
 
-For decoding and the CNN: decoders (which leave Python while they work) run ahead, and what one
-inference takes at once may come from several videos.
+For decoding and the CNN: decoders, which release the GIL, run ahead, and one inference may take
+frames of several videos.
 """
 
 import queue
@@ -18,8 +18,8 @@ Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
 
 _WINDOW_PER_WORKER = 32
-"""How far a worker may be ahead of the oldest unfinished request: a long video holds up only the
-results behind it, not the work, and a result that waits is small."""
+"""Requests per worker that may be begun before the oldest one is finished: a long video delays the
+results behind it, not the work, and a waiting result is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Ready(Generic[Prepared, Result]):
     promise: "Future[Result]"
 
 
-def overlap(
+def pipelined_map(
     requests: Iterable[Request],
     *,
     prepare: Callable[[Request], Prepared],
@@ -39,20 +39,20 @@ def overlap(
     stop: threading.Event | None = None,
     interrupt: Callable[[], None] = lambda: None,
 ) -> Generator[Result]:
-    """Results of `compute` for all requests, in their order.
+    """Give the results of `compute` for all requests, in their order.
 
     Args:
-        requests: read as they are needed.
+        requests: consumed lazily.
         prepare: called in `num_workers` threads at once.
-        compute: called in one thread of its own, with as many as are ready; one result each.
-        size_of: how much of a batch something prepared fills.
-        batch_size: the most that `compute` gets at once, unless one alone is larger.
+        compute: called in one thread with all values that are ready; returns one result each.
+        size_of: size of a prepared value.
+        batch_size: largest total size that `compute` gets at once, unless one alone is larger.
         num_workers: threads that prepare. At most twice as many prepared values are held.
-        stop: once it is set, requests that are not begun are left out; the others are finished.
-        interrupt: called when nobody wants the rest, to cut short what `prepare` is doing.
+        stop: once it is set, no further request is begun; the others are finished.
+        interrupt: called when the caller drops the generator, to cut `prepare` short.
 
     Raises:
-        Exception: whatever `prepare` or `compute` raised, where its result would have come.
+        Exception: from `prepare` or `compute`, in place of the result.
     """
     ready: queue.Queue[_Ready[Prepared, Result] | None] = queue.Queue(maxsize=num_workers)
     stopped = threading.Event()
@@ -64,7 +64,7 @@ def overlap(
             return
         try:
             ready.put(_Ready(prepare(request), promise))
-        except BaseException as error:  # raised again by whoever asks for the result
+        except BaseException as error:  # raised again where the result is read
             promise.set_exception(error)
 
     def consume() -> None:
@@ -98,9 +98,9 @@ def overlap(
                 start(1)
                 yield result
         finally:
-            stopped.set()  # what is still prepared is taken from the queue and dropped
+            stopped.set()  # values in the queue are dropped
             pool.shutdown(wait=False, cancel_futures=True)
-            while running:  # again, for one that was about to begin
+            while running:  # repeatedly: one may just have begun
                 interrupt()
                 wait(tuple(running), timeout=0.1)
             ready.put(None)
@@ -112,7 +112,7 @@ def _batches(
     size_of: Callable[[Prepared], int],
     batch_size: int,
 ) -> Iterator[list[_Ready[Prepared, Result]]]:
-    """What is ready, in runs that fit into a batch; never waits to fill one. None is the end."""
+    """Group values that are ready into batches; never waits to fill one. None is the end."""
     carried: _Ready[Prepared, Result] | None = None
     while (first := carried or ready.get()) is not None:
         batch, carried = [first], None
@@ -138,7 +138,7 @@ def _fulfil(
         results = compute([item.prepared for item in batch])
         for item, result in zip(batch, results, strict=True):
             item.promise.set_result(result)
-    except BaseException as error:  # raised again by whoever asks for the result
+    except BaseException as error:  # raised again where the result is read
         for item in batch:
             if not item.promise.done():
                 item.promise.set_exception(error)

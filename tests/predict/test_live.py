@@ -32,7 +32,7 @@ from activity_cli.settings import ALL_STREAMS, DEFAULT_MODEL, ClipSettings
 from activity_cli.types import Timesteps
 from activity_cli.video.clips import to_square
 from activity_cli.video.reader import VideoReader
-from activity_cli.video.resampling import GridReader
+from activity_cli.video.resampling import Resampler
 from activity_cli.video.windows import Windows
 from tests.media import DrawClip, drifting_pictures, noise_pictures
 from tests.mjpeg_server import Camera
@@ -82,7 +82,7 @@ def watch_all(
 def test_live_points_are_those_of_a_file(draw_clip: DrawClip, fps: float, step: float) -> None:
     path = draw_clip("clip.mp4", pictures=drifting_pictures(60), fps=fps)
     settings = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
-    of_file = GridReader(path, settings, step_seconds=step, as_streams=False).read(10_000)
+    of_file = Resampler(path, settings, step_seconds=step, as_streams=False).read(10_000)
 
     maker = PointMaker(settings, step, most_at_once=100)
     points = []

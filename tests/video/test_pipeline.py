@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from activity_cli.video.pipeline import overlap
+from activity_cli.video.pipeline import pipelined_map
 
 
 def double(batch: Sequence[int]) -> list[int]:
@@ -21,7 +21,7 @@ def run(
     batch_size: int = 4,
     num_workers: int = 3,
 ) -> Iterator[int]:
-    return overlap(
+    return pipelined_map(
         requests,
         prepare=prepare or (lambda value: value),  # type: ignore[arg-type]
         compute=compute,  # type: ignore[arg-type]

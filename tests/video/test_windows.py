@@ -13,9 +13,9 @@ from activity_cli.errors import SettingsError, VideoError, WorkerCrashError
 from activity_cli.settings import ALL_STREAMS, ClipSettings
 from activity_cli.types import Images, Status
 from activity_cli.video.clips import read_clip
-from activity_cli.video.decoder_pool import Decoders, GridSession
+from activity_cli.video.decoder_pool import Decoders, ResamplingSession
 from activity_cli.video.reader import VideoReader
-from activity_cli.video.resampling import GridChunk, GridReader
+from activity_cli.video.resampling import FrameChunk, Resampler
 from activity_cli.video.windows import Windows, choose_windows, slide
 from tests.media import DrawClip, drifting_pictures, noise_pictures
 from tests.processes import readers_of
@@ -24,9 +24,13 @@ SETTINGS = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
 WINDOWS = Windows(num_frames=8, step_seconds=0.25, stride_steps=2, max_clip_seconds=3)
 
 
-def windows_of(reader: GridReader, stream: str = "motion") -> dict[int, Images]:
+def open_session(path: Path) -> ResamplingSession:
+    return ResamplingSession(path, Decoders(), SETTINGS, step_seconds=0.25, as_streams=True)
+
+
+def windows_of(reader: Resampler, stream: str = "motion") -> dict[int, Images]:
     """All windows of a video by their first point, from chunks of an odd size."""
-    chunks: list[GridChunk] = []
+    chunks: list[FrameChunk] = []
     while not chunks or not chunks[-1].is_last:
         chunks.append(reader.read(5))
     parts = [np.stack(list(c.streams.values())) for c in chunks if c.num_points]  # (S, n, ...)
@@ -42,7 +46,7 @@ def test_a_window_sees_what_a_clip_of_that_time_sees(
     path = draw_clip(name, pictures=drifting_pictures(159), fps=12)  # 13.25 s
 
     windows = windows_of(
-        GridReader(path, SETTINGS, step_seconds=WINDOWS.step_seconds), stream=stream
+        Resampler(path, SETTINGS, step_seconds=WINDOWS.step_seconds), stream=stream
     )
 
     # Every half second, and one more that reaches the end.
@@ -68,7 +72,7 @@ def test_times_that_nobody_foresaw_cost_time_and_nothing_else(
         return seconds
 
     monkeypatch.setattr(VideoReader, "grab", stutter)
-    reader = GridReader(path, SETTINGS, step_seconds=WINDOWS.step_seconds)
+    reader = Resampler(path, SETTINGS, step_seconds=WINDOWS.step_seconds)
 
     windows = windows_of(reader)
 
@@ -83,7 +87,7 @@ def test_times_that_nobody_foresaw_cost_time_and_nothing_else(
 
 def test_memory_does_not_grow_with_the_video(draw_clip: DrawClip) -> None:
     path = draw_clip("long.avi", pictures=noise_pictures(20) * 100, fps=20)
-    reader = GridReader(path, SETTINGS, step_seconds=0.5)
+    reader = Resampler(path, SETTINGS, step_seconds=0.5)
 
     most = 0
     while not reader.read(10).is_last:
@@ -96,7 +100,9 @@ def test_memory_does_not_grow_with_the_video(draw_clip: DrawClip) -> None:
 def test_a_decoder_that_dies_between_two_steps_is_a_crash(draw_clip: DrawClip) -> None:
     path = draw_clip("long.avi", pictures=noise_pictures(100), fps=10)
 
-    with GridSession(path, Decoders(), SETTINGS, step_seconds=0.25, as_streams=True) as session:
+    with ResamplingSession(
+        path, Decoders(), SETTINGS, step_seconds=0.25, as_streams=True
+    ) as session:
         session.read(4)
         [decoder] = readers_of(path)
         os.kill(decoder, signal.SIGKILL)
@@ -112,7 +118,9 @@ def test_the_end_says_whether_the_file_broke_off(draw_clip: DrawClip) -> None:
     whole = path.read_bytes()
 
     def last_chunk() -> tuple[Status, int, float]:
-        with GridSession(path, Decoders(), SETTINGS, step_seconds=0.25, as_streams=True) as session:
+        with ResamplingSession(
+            path, Decoders(), SETTINGS, step_seconds=0.25, as_streams=True
+        ) as session:
             while not (chunk := session.read(16)).is_last:
                 pass
             return chunk.status, chunk.num_frames, chunk.end_seconds

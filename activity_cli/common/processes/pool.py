@@ -7,9 +7,9 @@ hand their calls to a pool of workers and wait, outside Python, for the answers.
 import atexit
 import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import ParamSpec, TypeVar, cast
 
-from activity_cli.common.closeable import Closeable
 from activity_cli.common.processes.messages import Message, decode, encode
 from activity_cli.common.processes.process import Worker
 from activity_cli.errors import ActivityError, SettingsError
@@ -25,7 +25,7 @@ class PoolClosedError(RuntimeError):
     """The pool was closed before or during a call."""
 
 
-class WorkerPool(Closeable):
+class WorkerPool(AbstractContextManager["WorkerPool"]):
     """Runs functions in processes that may crash or hang. A context manager.
 
     Any number of threads may call at once. One worker is started at once, the others when calls
@@ -105,6 +105,9 @@ class WorkerPool(Closeable):
             for worker in self._workers:
                 if worker.owner in threads:
                     worker.kill()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End all workers, busy or not. Calls that wait in other threads raise PoolClosedError."""

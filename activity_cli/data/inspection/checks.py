@@ -23,7 +23,7 @@ from activity_cli.errors import VideoError
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Status
 from activity_cli.video.clips import judge_end
-from activity_cli.video.pipeline import overlap
+from activity_cli.video.pipeline import pipelined_map
 from activity_cli.video.reader import (
     VideoInfo,
     VideoReader,
@@ -144,7 +144,7 @@ def check_files(
         return replace(check, fingerprint=store.add(pictures))
 
     with WorkerPool(num_workers, timeout_seconds=timeout_seconds, imports=[__name__]) as pool:
-        yield from overlap(
+        yield from pipelined_map(
             paths,
             prepare=prepare,
             compute=lambda batch: [keep(one) for one in batch],

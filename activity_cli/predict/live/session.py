@@ -4,8 +4,8 @@ Whatever the decoder does, crash or hang, it costs this connection and not the w
 """
 
 import time
+from contextlib import AbstractContextManager
 
-from activity_cli.common.closeable import Closeable
 from activity_cli.common.processes.pool import WorkerPool
 from activity_cli.errors import VideoError, WorkerCrashError
 from activity_cli.predict.live.frames import LiveReading
@@ -18,7 +18,7 @@ _GRACE_SECONDS = 5.0
 """Not every decoder keeps to the timeouts that it is given."""
 
 
-class LiveSession(Closeable):
+class LiveSession(AbstractContextManager["LiveSession"]):
     """A connection to a live source. A context manager; opening goes on in the background.
 
     Args:
@@ -54,6 +54,9 @@ class LiveSession(Closeable):
             raise VideoError(error.message.replace("on this file", "on this source")) from error
         self._check_alive(chunk)
         return chunk
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the process that reads, whatever it is doing."""

@@ -4,12 +4,12 @@ import csv
 import io
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activity_cli.common.closeable import Closeable
 from activity_cli.common.files import LineFile
 from activity_cli.training.loop.task import Epoch
 
@@ -20,7 +20,7 @@ HISTORY_FILE = "history.csv"
 TENSORBOARD_FOLDER = "tensorboard"
 
 
-class TrainingLog(Closeable):
+class TrainingLog(AbstractContextManager["TrainingLog"]):
     """Takes epochs from the first one on; a resumed training tells the earlier ones again."""
 
     def __init__(self, folder: Path, *, tensorboard: bool, quiet: bool = False) -> None:
@@ -50,6 +50,9 @@ class TrainingLog(Closeable):
                     self._board.add_scalar(f"{what}/{part}", value, epoch.epoch)
             self._board.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
             self._board.flush()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the files."""
