@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from activity_cli.cli import options
-from activity_cli.common.paths import default_cache_dir
+from activity_cli.common.cache import default_cache_dir
 
 EXAMPLE = "activity cache --clear"
 
@@ -27,7 +27,7 @@ def cache(
     json: options.Json = False,
 ) -> None:
     """Show the size of the cache of features and prepared CNNs, or clear it."""
-    from activity_cli.common.paths import cache_sizes, clear_cache
+    from activity_cli.common.cache import cache_sizes, clear_cache
     from activity_cli.report.terminal.console import results_console, show_cache
 
     folder = cache_dir or default_cache_dir()

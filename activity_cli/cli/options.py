@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from activity_cli.cli.option_groups import with_option_groups
-from activity_cli.common.paths import default_cache_dir
+from activity_cli.common.cache import default_cache_dir
 from activity_cli.features.engines.choice import Precision
 from activity_cli.setting_fields import setting
 

@@ -1,4 +1,4 @@
-"""Finding video files, and writing results so that nothing half-written or overwritten is left."""
+"""Find files, and write them completely or not at all."""
 
 import hashlib
 import io
@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from activity_cli.common.wording import count_of
 from activity_cli.errors import OutputError
 
 VIDEO_SUFFIXES = frozenset(
@@ -23,16 +24,16 @@ VIDEO_SUFFIXES = frozenset(
         *("gif", "wmv", "flv", "ts", "3gp", "ogv", "m2ts", "mts"),
     )
 )
-"""Endings that make a file a video when a folder is searched; a file named directly needs none."""
+"""Suffixes of the files that are taken from a folder; a file named directly needs none."""
 
 
 def is_video(path: Path) -> bool:
-    """Whether the name ends like a video's; the file is not opened."""
+    """Return whether the name ends like a video's; does not open the file."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def sha256_of(path: Path) -> str:
-    """Digest of a file's content, in hexadecimal digits.
+    """Return the digest of a file's content, in hexadecimal digits.
 
     Raises:
         OSError: the file cannot be read.
@@ -42,7 +43,7 @@ def sha256_of(path: Path) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, where a name that the system refuses counts as none."""
+    """Return whether there is a file; False for a name that the system refuses."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, not permitted, a zero byte
@@ -50,7 +51,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, where a name that the system refuses counts as none."""
+    """Return whether there is a folder; False for a name that the system refuses."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -58,11 +59,11 @@ def is_folder(path: Path) -> bool:
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """All files below a folder in the order of their names, without hidden ones.
+    """Give all files below a folder in the order of their names, without hidden ones.
 
-    Links to folders are followed, each folder once, so that loops of links end. A folder
-    that cannot be read is given itself, in place of its files, so that it is not lost; so is one
-    that is named like a video and empty.
+    Links to folders are followed, each folder once, so that loops of links end. A folder that
+    cannot be read is given itself, so that it can be reported; so is an empty one that is named
+    like a video.
     """
     pending = [(folder, True)]
     seen: set[tuple[int, int]] = set()
@@ -87,31 +88,21 @@ def walk_files(folder: Path) -> Iterator[Path]:
 
 
 def describe_other_files(paths: Iterable[Path]) -> str:
-    """The files that are no videos, in words: "3 other files (.csv, .txt)", or "no files"."""
+    """Describe files that are not videos: "3 other files (.csv, .txt)", or "no files"."""
     endings = Counter(path.suffix.lower() or "no ending" for path in paths)
     if not endings:
         return "no files"
-    total = endings.total()
-    return f"{total} other file{'s' * (total != 1)} ({', '.join(sorted(endings)[:5])})"
-
-
-def encode_text(text: str) -> bytes:
-    """UTF-8, where names that are not valid text keep their own bytes."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair, which Windows allows in names
-        return text.encode("utf-8", "surrogatepass")
+    return f"{count_of(endings.total(), 'other file')} ({', '.join(sorted(endings)[:5])})"
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to, which becomes the file when the block ends well.
+    """Give a temporary path to write to, which replaces the file when the block ends without error.
 
-    So the file is there completely or not at all, and an older one is replaced. The temporary
-    path has another suffix. Missing parent folders are made.
+    The temporary path has another suffix. Missing parent folders are made.
 
     Raises:
-        OutputError: the file cannot be written; an older one is still as it was.
+        OutputError: the file cannot be written; an older one is unchanged.
     """
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"  # same disk, so that replace works
     try:
@@ -128,36 +119,43 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there completely or not at all, as `writing` does.
-
-    Raises:
-        OutputError: the file cannot be written; an older one is still as it was.
-    """
+    """Write a file, as `writing` does."""
     with writing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, as `writing` does.
-
-    Raises:
-        OutputError: the file cannot be written; an older one is still as it was.
-    """
+    """Write a text file in UTF-8, as `writing` does."""
     write_bytes_atomically(path, encode_text(text))
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write strict JSON, as `writing` does: numpy as plain values, NaN and infinity as null."""
+    text = json.dumps(_plain(value), indent=2, allow_nan=False)
+    write_text_atomically(path, text + "\n")
+
+
+def encode_text(text: str) -> bytes:
+    """Encode as UTF-8; file names that are not valid text keep their bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, which Windows allows in names
+        return text.encode("utf-8", "surrogatepass")
+
+
 class LineFile:
-    """A file that whole lines are added to: each reaches the system at once, or not at all."""
+    """A file to which whole lines are added: each is written at once, or not at all.
+
+    Args:
+        path: the file. Missing parent folders are made.
+        mode: as for `open`: at its end, emptied, or only if it is new.
+
+    Raises:
+        FileExistsError: it must be new, and is not.
+        OutputError: it cannot be written.
+    """
 
     def __init__(self, path: Path, mode: Literal["a", "w", "x"] = "a") -> None:
-        """Open it, as `open` does: at its end, emptied, or only if it is new.
-
-        Missing parent folders are made.
-
-        Raises:
-            FileExistsError: it must be new, and is not.
-            OutputError: it cannot be written.
-        """
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,10 +177,10 @@ class LineFile:
         content = memoryview(lines)
         begin = self._file.seek(0, os.SEEK_END) if self._file.seekable() else 0
         try:
-            while content:  # the system may take less than the whole
+            while content:  # the system may write only a part
                 content = content[self._file.write(content) :]
         except OSError as error:
-            with suppress(OSError):  # a device cannot be cut
+            with suppress(OSError):  # a device cannot be truncated
                 self._file.truncate(begin)
                 self._file.seek(begin)
             raise output_error(self._path, error) from error
@@ -194,7 +192,7 @@ class LineFile:
 
 @contextmanager
 def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
-    """A file without a name in the folder, gone when the last handle or map of it is.
+    """Open an unnamed file in the folder; it is gone when its last handle or memory map is closed.
 
     Raises:
         OutputError: nothing can be written there.
@@ -208,18 +206,8 @@ def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON that every reader takes: numpy as plain values, NaN and infinity as null.
-
-    Raises:
-        OutputError: the file cannot be written; an older one is still as it was.
-    """
-    text = json.dumps(_plain(value), indent=2, allow_nan=False)
-    write_text_atomically(path, text + "\n")
-
-
 def new_folder(path: Path, *, overwrite: bool = False) -> Path:
-    """Make a folder for results, with its parents; an empty one that exists will do.
+    """Make a folder for results, with its parents; it may exist if it is empty.
 
     Args:
         path: The folder.
@@ -246,34 +234,58 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Path:
 
 
 def numbered_folder(parent: Path, name: str) -> Path:
-    """Make `parent/name`, or `name-2`, `name-3`, ... when that exists: always a new folder.
+    """Make a new folder `parent/name`, or `name-2`, `name-3`, ... if that exists.
 
-    Safe when several programs do it at once.
+    Several programs may call it at once.
 
     Raises:
         OutputError: the folder cannot be made.
     """
-    number = 1
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            path = parent / (name if number == 1 else f"{name}-{number}")
-            try:
+        for ending in _numbered_endings():
+            with suppress(FileExistsError):
+                path = parent / f"{name}{ending}"
                 path.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
                 return path
     except OSError as error:
         raise output_error(parent, error) from error
+    raise AssertionError("endless")
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """The error for a file that the system did not let us write."""
+    """Return the error for a file that the system did not let us write."""
     return OutputError(
         f"Cannot write {path}: {error.strerror or error}.",
         hint="Choose another place with --output, or free space there and check its permissions.",
     )
+
+
+NAME = "{name}"
+"""Placeholder for a video's name in the path of a file per video."""
+
+
+def path_per_video(path: Path, videos: Sequence[str]) -> list[Path]:
+    """Return a path for each video: `{name}` becomes its name without suffix, numbered if equal.
+
+    Args:
+        path: with `{name}` in its last part.
+        videos: paths of the videos.
+    """
+    targets: list[Path] = []
+    taken: set[str] = set()
+    for video in videos:
+        stem = Path(video).stem
+        names = (path.name.replace(NAME, stem + ending) for ending in _numbered_endings())
+        name = next(name for name in names if name.casefold() not in taken)
+        taken.add(name.casefold())  # some file systems ignore case
+        targets.append(path.parent / name)
+    return targets
+
+
+def _numbered_endings() -> Iterator[str]:
+    yield ""
+    yield from (f"-{number}" for number in count(2))
 
 
 def _plain(value: Any) -> Any:
@@ -291,30 +303,3 @@ def _plain(value: Any) -> Any:
         case _ if hasattr(value, "tolist"):  # numpy scalars and arrays
             return _plain(value.tolist())
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-NAME = "{name}"
-"""What stands in a file's name for that of a video, where there is a file for each."""
-
-
-def path_per_video(path: Path, videos: Sequence[str]) -> list[Path]:
-    """A path for each video: `{name}` becomes its name without the ending; equal ones are numbered.
-
-    Args:
-        path: with `{name}` in its last part.
-        videos: paths of the videos.
-    """
-    targets: list[Path] = []
-    taken: set[str] = set()
-    for video in videos:
-        stem = Path(video).stem
-        names = (path.name.replace(NAME, stem + end) for end in _numbered_ends())
-        name = next(name for name in names if name.casefold() not in taken)
-        taken.add(name.casefold())  # some disks do not tell A from a
-        targets.append(path.parent / name)
-    return targets
-
-
-def _numbered_ends() -> Iterator[str]:
-    yield ""
-    yield from (f"-{number}" for number in count(2))

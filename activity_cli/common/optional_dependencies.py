@@ -1,6 +1,7 @@
-"""Libraries that must not be imported before something else is settled. Import them here.
+"""Import libraries that must not be imported directly.
 
-torchvision dies beside a CPU-only torch; OpenVINO, ONNX Runtime and Ray report to their makers.
+torchvision fails beside a CPU-only torch; OpenVINO, ONNX Runtime and Ray send usage reports unless
+they are told not to.
 """
 
 import importlib.machinery
@@ -8,7 +9,8 @@ import importlib.util
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,9 +22,9 @@ from activity_cli.errors import MissingExtraError
 def import_openvino() -> Any:
     """Import OpenVINO so that it talks to no network.
 
-    By itself `import openvino` sends usage events through the package openvino-telemetry, and the
+    Plain `import openvino` sends usage events through the package openvino-telemetry, and the
     only documented switch is a file in the user's home folder. Without that package OpenVINO (and
-    NNCF) use their own silent stand-in, so here the package counts as not installed.
+    NNCF) use a silent stand-in, so this process treats the package as not installed.
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: not found
     import openvino
@@ -45,9 +47,9 @@ def openvino_core() -> Any:
 def _one_core() -> Any:
     """Make the process's only Core.
 
-    On CPUs with AMX each Core gives the thread a stack to handle signals on, and takes it back when
-    it goes. With two of them that go in the order in which they came, what is left is the stack of
-    the first one, which is gone: the next Ctrl-C is a segmentation fault (OpenVINO 2026.4).
+    On CPUs with AMX each Core gives the thread a signal stack, and restores the one before when it
+    is destroyed. After two Cores that end in the order in which they began, the thread keeps the
+    freed stack of the first one: the next Ctrl-C is a segmentation fault (OpenVINO 2026.4).
     """
     return import_openvino().Core()
 
@@ -63,9 +65,8 @@ def import_onnxruntime() -> Any:
     before = os.environ.get("ORT_DISABLE_TELEMETRY")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the library is loaded
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("ONNX", package="onnxruntime", extra="onnx") from error
+        with _extra("ONNX", package="onnxruntime", extra="onnx"):
+            import onnxruntime
     finally:
         if before is None:
             del os.environ["ORT_DISABLE_TELEMETRY"]
@@ -73,6 +74,76 @@ def import_onnxruntime() -> Any:
             os.environ["ORT_DISABLE_TELEMETRY"] = before
     onnxruntime.disable_telemetry_events()
     return onnxruntime
+
+
+def require_onnx() -> None:
+    """Check that networks can be converted to ONNX here, before minutes of work.
+
+    Raises:
+        MissingExtraError: a package is not installed.
+    """
+    with _extra("ONNX", package="onnx", extra="onnx"):
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    import_onnxruntime()
+
+
+def import_optuna() -> Any:
+    """Import Optuna, and keep it from writing to the terminal.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    with _extra("Tuning", package="optuna", extra="tune"):
+        import optuna
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def import_nncf() -> Any:
+    """Import NNCF so that it talks to no network: its reporting is OpenVINO's.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    import_openvino()
+    with _extra("The precision int8", package="nncf", extra="int8"):
+        import nncf
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
+def import_ray() -> Any:
+    """Import Ray with Ray Data, without usage reports and messages.
+
+    Sets Ray's environment variables for the rest of the process: a cluster that Ray starts reads
+    them. Messages still go to Ray's own log files; `ACTIVITY_DEBUG=1` shows them.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    is_silent = not os.environ.get("ACTIVITY_DEBUG")
+    if is_silent:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of its C++ part, on stderr
+        # Ray prints messages about lost machines to stdout, among the results.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
+    with _extra("--cluster", package="ray[data]", extra="cluster"):
+        import ray
+        import ray.data
+    if is_silent:
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    return ray
+
+
+@contextmanager
+def _extra(feature: str, *, package: str, extra: str) -> Iterator[None]:
+    """Turn the failed import of an optional package into the error that names its extra."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(feature, package=package, extra=extra) from error
 
 
 def opencv_version() -> str:
@@ -90,82 +161,13 @@ def opencv_version() -> str:
     return cv2.__version__
 
 
-def require_onnx() -> None:
-    """See that networks can be converted to ONNX here, before minutes of work.
-
-    Raises:
-        MissingExtraError: a package is not installed.
-    """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("ONNX", package="onnx", extra="onnx") from error
-    import_onnxruntime()
-
-
-def import_optuna() -> Any:
-    """Import Optuna, and keep it from writing to the terminal.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingExtraError("Tuning", package="optuna", extra="tune") from error
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna
-
-
-def import_nncf() -> Any:
-    """Import NNCF so that it talks to no network: its reporting is OpenVINO's.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    import_openvino()
-    try:
-        import nncf
-    except ImportError as error:
-        raise MissingExtraError("The precision int8", package="nncf", extra="int8") from error
-    nncf.set_log_level(logging.ERROR)
-    return nncf
-
-
-def import_ray() -> Any:
-    """Import Ray with Ray Data, so that it reports to nobody and keeps its messages to itself.
-
-    A cluster that it starts reports usage by itself unless told not to. Messages still go to Ray's
-    own log files; `ACTIVITY_DEBUG=1` shows them.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    is_silent = not os.environ.get("ACTIVITY_DEBUG")
-    if is_silent:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of its C++ part, on stderr
-        # What it hears of machines that die it prints to stdout, among the results.
-        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError("--cluster", package="ray[data]", extra="cluster") from error
-    if is_silent:
-        for name in ("ray", "ray.data"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    return ray
-
-
 @cache
 def import_torchvision() -> Any:
     """Import torchvision, also where its C++ extension does not load.
 
     Wheels of torchvision that were built for CUDA cannot load their extension beside a CPU-only
     torch, and then `import torchvision` fails with "operator torchvision::nms does not exist".
-    The CNNs need none of the extension's operators; that they are declared is enough.
+    The CNNs use none of the extension's operators; declaring them is enough.
     """
     import torch
 
@@ -181,11 +183,11 @@ def import_torchvision() -> Any:
 
 
 _declared: list[object] = []
-"""Declarations live as long as the object that made them."""
+"""Declarations last as long as their library object."""
 
 
 def _extension_loads() -> bool:
-    """Whether torchvision's operators are there. Loading the extension twice is harmless."""
+    """Return whether torchvision's operators load. Loading the extension twice is harmless."""
     import torch
 
     package = importlib.util.find_spec("torchvision")

@@ -1,4 +1,4 @@
-"""A table or a list that a user wrote -> its rows, each with the line that it came from.
+"""A table or a list that a user wrote -> its rows, with line numbers.
 
 Spreadsheets write such files in many ways, so a byte order mark, Windows line ends, semicolons
 and tabs between the fields, blank lines and spaces around values are all accepted.
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table with its good rows, and an error for each of the others."""
+    """A table with its valid rows, and an error for each of the others."""
 
     path: Path
     columns: tuple[str, ...]
@@ -59,12 +59,12 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def read_text(path: Path, *, errors: str = "strict") -> str:
-    """The text of a UTF-8 file, or of a UTF-16 one that begins with a byte order mark.
+    """Read a UTF-8 file, or a UTF-16 one that begins with a byte order mark.
 
     Args:
         path: The file.
         errors: What to do with bytes that are not UTF-8: "strict" refuses them,
-            "surrogateescape" keeps them, as Python does in file names.
+            "surrogateescape" keeps them, as in file names.
 
     Raises:
         DataError: the file cannot be read, or it is not UTF-8.
@@ -95,7 +95,7 @@ def read_table(path: Path, *, required: Sequence[str], errors: str = "strict") -
         errors: As for `read_text`.
 
     Raises:
-        DataError: the file as a whole is no such table.
+        DataError: the file as a whole is not such a table.
     """
     text = read_text(path, errors=errors)
     if not text.strip():
@@ -116,7 +116,7 @@ def read_table(path: Path, *, required: Sequence[str], errors: str = "strict") -
 
 
 def _read_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
-    """The line number and the fields of every row that is not blank."""
+    """Return the line number and the fields of every row that is not blank."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = 1
@@ -135,7 +135,7 @@ def _read_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[st
 
 
 def _separator(path: Path, text: str, required: Sequence[str]) -> str:
-    """The separator that makes sense of the header: the required columns, else most columns."""
+    """Return the separator that gives the required columns, else the most columns."""
     header = next(line for line in text.splitlines() if line.strip())
     headers = {separator: _read_rows(path, header, separator) for separator in SEPARATORS}
     columns = {separator: rows[0][1] if rows else [] for separator, rows in headers.items()}
@@ -151,7 +151,7 @@ def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) 
         )
     if twice := [name for i, name in enumerate(columns) if name and name in columns[:i]]:
         raise DataError(
-            f"{path}, line 1: the column {twice[0]} is there twice.",
+            f"{path}, line 1: the column {twice[0]} is listed twice.",
             hint="Rename or remove one of them.",
         )
     if "" in columns:

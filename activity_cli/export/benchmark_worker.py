@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from activity_cli.common.paths import ENGINES
+from activity_cli.common.cache import ENGINES
 from activity_cli.errors import ActivityError, DataError
 from activity_cli.features.backbones import weights_file
 from activity_cli.features.engines.choice import Engine

@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from activity_cli.common.checked_files import CheckedFiles
+from activity_cli.common.cache import FEATURES, CheckedFiles
 from activity_cli.common.files import sha256_of, temporary_file
-from activity_cli.common.paths import FEATURES
 from activity_cli.data.dataset import Sample
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.features.backbones import Backbone

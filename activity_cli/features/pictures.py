@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common.cache import FEATURES
 from activity_cli.common.files import temporary_file
-from activity_cli.common.paths import FEATURES
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.pieces import prepare_pieces
 from activity_cli.errors import VideoError

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from activity_cli.common.paths import default_cache_dir
+from activity_cli.common.cache import default_cache_dir
 from activity_cli.errors import SettingsError
 from activity_cli.features.engines.choice import Engine, Precision, choose_engine
 from activity_cli.features.engines.protocol import OnPrepare

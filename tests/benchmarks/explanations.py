@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from activity_cli.common.paths import default_cache_dir
+from activity_cli.common.cache import default_cache_dir
 from activity_cli.evaluation.explanation.values import Floats, Importance
 from activity_cli.features import backbones
 from activity_cli.features.backbones import find_backbone

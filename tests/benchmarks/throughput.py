@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from activity_cli.common.cache import default_cache_dir
 from activity_cli.common.files import is_video, walk_files
-from activity_cli.common.paths import default_cache_dir
 from activity_cli.features.engines.choice import choose_engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.extraction import ClipRequest

@@ -161,7 +161,7 @@ BAD_CSV = {
         "",
     ),
     "neither column": ("a.mp4,wave\nb.mp4,run\n", "no column path or label", "first line"),
-    "column twice": ("path,label,label\na.mp4,x,y\n", "label is there twice", "Rename"),
+    "column twice": ("path,label,label\na.mp4,x,y\n", "label is listed twice", "Rename"),
     "nameless column": ("path,label,\na.mp4,x,y\n", "column 3 has no name", "Name it"),
     "extra comma": (
         "path,label\na.mp4,wave\nsub/e,f.mp4,run\n",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
-from activity_cli.common.checked_files import CheckedFiles
+from activity_cli.common.cache import CheckedFiles
 from activity_cli.errors import SettingsError
 from activity_cli.features import backbones
 from activity_cli.features.engines import choice

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common import threads
-from activity_cli.common.checked_files import CheckedFiles
+from activity_cli.common.cache import ENGINES, CheckedFiles
 from activity_cli.common.optional_dependencies import import_onnxruntime, require_onnx
-from activity_cli.common.paths import ENGINES
 from activity_cli.errors import SettingsError
 from activity_cli.features import backbones
 from activity_cli.features.backbones import Backbone

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common.checked_files import CheckedFiles
+from activity_cli.common.cache import ENGINES, CheckedFiles
 from activity_cli.common.optional_dependencies import import_openvino, openvino_core
-from activity_cli.common.paths import ENGINES
 from activity_cli.errors import SettingsError
 from activity_cli.features import backbones
 from activity_cli.features.backbones import Backbone
