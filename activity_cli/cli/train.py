@@ -117,8 +117,7 @@ def train(
     from activity_cli.report.figures.contact_sheet import save_preview
     from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
-    from activity_cli.report.terminal.dry_run import show_rehearsal
-    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_training
+    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_dry_run, show_training
     from activity_cli.training.dry_run import run_dry
     from activity_cli.training.fitting import Plan, learn
     from activity_cli.training.loop.distributed import init_distributed
@@ -147,8 +146,8 @@ def train(
             return
         if dry_run:
             if team.is_main:
-                rehearsal = run_dry(plan)
-                _print(rehearsal.to_json() if json else show_rehearsal(rehearsal))
+                trial = run_dry(plan)
+                _print(trial.to_json() if json else show_dry_run(trial))
             return
         with (
             run_folder(output, name or data.resolve().stem, old=resume, team=team) as folder,

@@ -14,7 +14,7 @@ from activity_cli.common.wording import count_of, describe_parts
 from activity_cli.evaluation.quality_checks import ANNOUNCED
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.metrics import Evaluation
-from activity_cli.report.terminal.elements import new_table
+from activity_cli.report.terminal.elements import describe_seconds, new_table
 
 if TYPE_CHECKING:
     from activity_cli.evaluation.measurement import Measurement
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from activity_cli.evaluation.quality_checks import Findings
     from activity_cli.report.assembly import ReportData
     from activity_cli.training.crossval import CrossValidation, CrossvalRun, PairComparison
+    from activity_cli.training.dry_run import DryRunReport
     from activity_cli.training.run import TrainingRun
 
 REPORT_FILE = "report.html"
@@ -132,6 +133,21 @@ def show_training(run: "TrainingRun", content: "ReportData") -> RenderableType:
         _next_command(run.folder),
     ]
     return Group(*parts)
+
+
+def show_dry_run(report: "DryRunReport") -> RenderableType:
+    """Show what a dry run tried, and how long the training will take."""
+    stages = show_seconds(report.stage_seconds)
+    return Group(
+        Text.assemble(
+            ("Dry run passed: ", "green"),
+            f"read {report.clips} of {report.all_clips} clips, trained one batch of "
+            f"{report.batch_size}, saved and measured a model. All of it was deleted again.",
+        ),
+        *(Text(note, "yellow") for note in report.notes),
+        Text.assemble("Training takes about ", (describe_seconds(report.seconds), "bold cyan")),
+        Text(f"{stages}. Less with cached features or an end before epoch {report.epochs}.", "dim"),
+    )
 
 
 def show_crossval(
