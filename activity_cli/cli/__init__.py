@@ -32,8 +32,10 @@ def main() -> NoReturn:
     """Run the command line as a program: also its imports and its exit end quietly on Ctrl-C."""
     sys.unraisablehook = _end_on_lost_interrupt
     code = run()
-    # Threads and worker processes end now, in a second or so; nothing is left to be kept.
+    # From here on nothing is left to be kept: results are written, worker processes stopped.
     signal.signal(signal.SIGINT, _end_at_once)
+    if code == EXIT_INTERRUPTED:
+        _end_at_once()  # sys.exit would end in signal 2 where Ctrl-C came while Python ran exec
     sys.exit(code)
 
 
@@ -82,8 +84,9 @@ def _interrupted(message: str = _INTERRUPTED) -> int:
     return EXIT_INTERRUPTED
 
 
-def _end_at_once(number: int, frame: FrameType | None) -> None:
+def _end_at_once(number: int = signal.SIGINT, frame: FrameType | None = None) -> NoReturn:
     del number, frame
+    sys.stderr.flush()
     os._exit(EXIT_INTERRUPTED)
 
 
@@ -92,8 +95,8 @@ def _end_on_lost_interrupt(lost: "UnraisableHookArgs") -> None:
     if lost.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(lost)
         return
-    print(_INTERRUPTED, file=sys.stderr, flush=True)
-    os._exit(EXIT_INTERRUPTED)
+    print(_INTERRUPTED, file=sys.stderr)
+    _end_at_once()
 
 
 def _print_error(error: ActivityError) -> None:

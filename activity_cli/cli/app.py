@@ -28,7 +28,7 @@ COMMANDS = {
     "Ship a model": {
         "export": "Write a model as ONNX, OpenVINO, TorchScript or torch.export files.",
     },
-    "Look around": {
+    "Inspect": {
         "check": "Decode every file; report damage, odd properties and duplicates.",
         "models": "List the shipped models and the pretrained CNNs (backbones).",
         "cache": "Show the size of the cache of features and prepared CNNs, or clear it.",

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -393,64 +392,6 @@ def test_models_lists_the_bundled_cnn_and_those_of_torchvision(workplace: Workpl
     assert [model["name"] for model in listed["models"]] == ["surveillance-fight"]
 
 
-USAGE_ERRORS = [
-    (["train", "single", "--dropout", "2"], "dropout must be below 1, got 2", ""),
-    (["predict", "clip.mp4", "--top-k", "0"], "top-k", ""),
-    (["predict", "clip.mp4", "--device", "tpu"], "no device 'tpu'", "cuda"),
-    (["predict", "clip.mp4", "--precision", "int8"], "int8 needs", "activity export"),
-    (["predict", "clip.mp4", "--shard", "3/2"], "no shard", "1/3"),
-    (["predict", "clip.mp4", "--speed"], "No such option", "predict --help"),
-    (["crossval", "single", "--conv-channels", "a"], "'a' is not a list of numbers", "8,16"),
-    (["train"], "Missing argument", "DATA"),
-    (["compare", "clip.mp4"], "two or more runs", "another run"),
-    (["fly"], "No such command 'fly'", ""),
-]
-OTHER_ERRORS = [
-    (["train", "nothing"], "nothing does not exist", "folder of labelled clips"),
-    (["train", "void"], "void has no videos", "Put the clips of each action"),
-    (["train", "one"], "one label only", "Add clips"),
-    (["train", "single"], "only one clip", "Add clips"),
-    (["train", "labels.csv"], "line 3", "there is no file"),
-    (["train", "single", "--backbone", "resnet19"], "no backbone 'resnet19'", "resnet18"),
-    (["predict", "clip.mp4", "--model", "nobody"], "no model 'nobody'", "surveillance-fight"),
-    (["predict", "void"], "void has no videos", ".mp4"),
-    (["predict", "no*.mp4"], "matches no videos", "pattern"),
-    (["predict", "clip.mp4", "--output", "x.docx"], "format .docx is not known", ".jsonl"),
-    (["predict", "clip.mp4", "--output", "clip.mp4/x.csv"], "Cannot write", "--output"),
-    (["export", "nobody"], "no model 'nobody'", "surveillance-fight"),
-    (["export", "surveillance-fight", "--precision", "bf16"], "bf16", "predict --precision"),
-    (["crossval", "single", "--folds", "3"], "too few for 3 folds", "add clips"),
-    (["crossval", "single", "--fold-column", "site"], "no column site", "column"),
-    (["evaluate", "surveillance-fight", "one"], "does not know the label 'wave'", "fight"),
-]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message", "step", "code"),
-    [(*error, 2) for error in USAGE_ERRORS] + [(*error, 1) for error in OTHER_ERRORS],
-)
-def test_an_error_is_one_line_with_the_next_step(
-    workplace: Workplace, arguments: Sequence[str], message: str, step: str, code: int
-) -> None:
-    (workplace.folder / "void").mkdir()
-    for clip in ("clip.mp4", "one/wave/1.mp4", "single/wave/1.mp4", "single/walk/1.mp4"):
-        write_video(workplace.folder / clip, noise_pictures(20), fps=10)
-    for number in (2, 3):
-        again = workplace.folder / f"single/walk/{number}.mp4"
-        write_video(again, noise_pictures(20, seed=number), fps=10)
-    (workplace.folder / "labels.csv").write_bytes(
-        "\ufeffpath,label\r\nclip.mp4,wave\r\ngone.mp4,walk\r\n".encode()
-    )
-
-    done = workplace.run(*arguments, code=code)
-
-    printed = " ".join(done.stderr.split())
-    assert message in printed
-    assert step in printed
-    assert not done.stdout
-    assert not (workplace.folder / "x.docx").exists()
-
-
 @pytest.mark.parametrize("damage", ["weights gone", "weights changed", "json gone", "json cut"])
 def test_a_damaged_model_folder_is_refused(
     shared: Workplace, workplace: Workplace, damage: str
@@ -476,62 +417,3 @@ def test_a_damaged_model_folder_is_refused(
     assert done.stderr.startswith("Error: ")
     assert "run" in done.stderr
     assert len(done.stderr.splitlines()) == 2
-
-
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
-    script = (
-        "import resource, sys; sys.argv = ['activity', '--help']\n"
-        "from activity_cli.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'torchvision', 'cv2', 'openvino', 'numpy', 'sklearn', 'matplotlib'}\n"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
-        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(used.ru_utime + used.ru_stime, file=sys.stderr)\n"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        for _ in range(5)
-    ]
-
-    for run in runs:
-        loaded, _ = run.stderr.splitlines()
-        assert loaded == "[]"
-        for group in ("Use a model", "Make a model", "Measure", "Look around"):
-            assert group in run.stdout
-    # CPU time, and the best of five: other programs on the machine must not decide this.
-    assert min(float(run.stderr.splitlines()[1]) for run in runs) < 0.3
-
-
-COMMANDS = (
-    *("predict", "explain", "sample", "train", "tune", "settings", "crossval", "evaluate"),
-    *("compare", "benchmark", "export", "check", "merge", "watch", "models", "cache"),
-)
-
-
-@pytest.fixture(scope="module")
-def help_texts() -> dict[str, str]:
-    workplace = Workplace(Path(), Path("unused"))
-    return {command: workplace.run(command, "--help").stdout for command in COMMANDS}
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_helps_with_an_example(help_texts: dict[str, str], command: str) -> None:
-    assert re.search(rf"Example: +activity {command}\b", help_texts[command])
-
-
-README = Path(__file__).parents[2] / "README.md"
-
-
-def test_the_readme_names_only_commands_and_options_that_exist(
-    help_texts: dict[str, str],
-) -> None:
-    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
-    lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    used = [line.partition("#")[0].split() for line in lines if line.startswith("activity ")]
-
-    assert len(used) >= 8
-    for _, command, *arguments in used:
-        assert command in help_texts
-        for option in (argument for argument in arguments if argument.startswith("--")):
-            assert option in help_texts[command], f"{command} has no {option}"

@@ -1,0 +1,208 @@
+"""The command line itself: help, errors and their exit codes, closed pipes, Ctrl-C."""
+
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from activity_cli.cli.app import COMMANDS
+from tests.media import noise_pictures, write_video
+from tests.workplace import Workplace
+
+SUMMARIES = {name: text for commands in COMMANDS.values() for name, text in commands.items()}
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Workplace:
+    """An empty folder with an empty cache."""
+    return Workplace(tmp_path, tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def help_texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("help")
+    workplace = Workplace(folder, folder)
+    return {command: workplace.run(command, "--help").stdout for command in SUMMARIES}
+
+
+def test_the_help_lists_every_command_in_its_panel(empty: Workplace) -> None:
+    shown = empty.run("--help").stdout
+
+    for panel, commands in COMMANDS.items():
+        assert f"{panel}:" in shown
+        for command in commands:
+            assert re.search(rf"^  {command} ", shown, re.M)
+
+
+@pytest.mark.parametrize("command", SUMMARIES)
+def test_every_command_has_its_summary_and_an_example(
+    help_texts: dict[str, str], command: str
+) -> None:
+    shown = " ".join(help_texts[command].split())
+
+    assert SUMMARIES[command] in shown
+    assert f"Example: activity {command}" in shown
+
+
+def test_the_readme_names_only_commands_and_options_that_exist(
+    help_texts: dict[str, str],
+) -> None:
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    used = [line.partition("#")[0].split() for line in lines if line.startswith("activity ")]
+
+    assert len(used) >= 8
+    for _, command, *arguments in used:
+        assert command in help_texts
+        for option in (argument for argument in arguments if argument.startswith("--")):
+            assert option in help_texts[command], f"{command} has no {option}"
+
+
+def test_help_takes_at_most_twice_as_long_as_the_libraries_that_print_it() -> None:
+    # CPU time, the best of several, in turns: other programs must not decide this.
+    commands = {"import typer, rich": ["-c", "import typer, rich"], "help": HELP}
+    times = {name: [cpu_seconds(command) for _ in range(6)] for name, command in commands.items()}
+
+    assert min(times["help"]) < 2 * min(times["import typer, rich"])
+
+
+HELP = ["-m", "activity_cli", "--help"]
+
+
+def cpu_seconds(arguments: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("command", ["", "predict", "train"])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    script = (
+        "import sys; sys.argv = ['activity', *sys.argv[1:], '--help']\n"
+        "from activity_cli.cli import run\n"
+        "code = run()\n"
+        "heavy = {'torch', 'torchvision', 'cv2', 'openvino', 'numpy', 'sklearn', 'matplotlib'}\n"
+        "sys.exit(code or ', '.join(heavy & set(sys.modules)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_augment_lists_all_kinds(help_texts: dict[str, str]) -> None:
+    kinds = ", ".join(import_module("activity_cli.settings").AUGMENTATIONS)
+
+    assert f": {kinds}." in " ".join(help_texts["train"].split())
+
+
+USAGE_ERRORS = [
+    (["train", "single", "--dropout", "2"], "dropout must be below 1, got 2", ""),
+    (["predict", "clip.mp4", "--top-k", "0"], "top-k", ""),
+    (["predict", "clip.mp4", "--device", "tpu"], "no device 'tpu'", "cuda"),
+    (["predict", "clip.mp4", "--precision", "int8"], "int8 needs", "activity export"),
+    (["predict", "clip.mp4", "--shard", "3/2"], "no shard", "1/3"),
+    (["predict", "clip.mp4", "--speed"], "No such option", "predict --help"),
+    (["crossval", "single", "--conv-channels", "a"], "'a' is not a list of numbers", "8,16"),
+    (["train"], "Missing argument", "DATA"),
+    (["compare", "clip.mp4"], "two or more runs", "another run"),
+    (["fly"], "No such command 'fly'", ""),
+]
+OTHER_ERRORS = [
+    (["train", "nothing"], "nothing does not exist", "folder of labelled clips"),
+    (["train", "void"], "void has no videos", "Put the clips of each action"),
+    (["train", "one"], "one label only", "Add clips"),
+    (["train", "single"], "only one clip", "Add clips"),
+    (["train", "labels.csv"], "line 3", "there is no file"),
+    (["train", "single", "--backbone", "resnet19"], "no backbone 'resnet19'", "resnet18"),
+    (["predict", "clip.mp4", "--model", "nobody"], "no model 'nobody'", "surveillance-fight"),
+    (["predict", "void"], "void has no videos", ".mp4"),
+    (["predict", "no*.mp4"], "matches no videos", "pattern"),
+    (["predict", "clip.mp4", "--output", "x.docx"], "format .docx is not known", ".jsonl"),
+    (["predict", "clip.mp4", "--output", "clip.mp4/x.csv"], "Cannot write", "--output"),
+    (["export", "nobody"], "no model 'nobody'", "surveillance-fight"),
+    (["export", "surveillance-fight", "--precision", "bf16"], "bf16", "predict --precision"),
+    (["crossval", "single", "--folds", "3"], "too few for 3 folds", "add clips"),
+    (["crossval", "single", "--fold-column", "site"], "no column site", "column"),
+    (["evaluate", "surveillance-fight", "one"], "does not know the label 'wave'", "fight"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "step", "code"),
+    [(*error, 2) for error in USAGE_ERRORS] + [(*error, 1) for error in OTHER_ERRORS],
+)
+def test_an_error_is_one_line_with_the_next_step(
+    empty: Workplace, arguments: Sequence[str], message: str, step: str, code: int
+) -> None:
+    (empty.folder / "void").mkdir()
+    for clip in ("clip.mp4", "one/wave/1.mp4", "single/wave/1.mp4", "single/walk/1.mp4"):
+        write_video(empty.folder / clip, noise_pictures(20), fps=10)
+    for number in (2, 3):
+        again = empty.folder / f"single/walk/{number}.mp4"
+        write_video(again, noise_pictures(20, seed=number), fps=10)
+    (empty.folder / "labels.csv").write_bytes(
+        "\ufeffpath,label\r\nclip.mp4,wave\r\ngone.mp4,walk\r\n".encode()
+    )
+
+    done = empty.run(*arguments, code=code)
+
+    printed = " ".join(done.stderr.split())
+    assert message in printed
+    assert step in printed
+    assert not done.stdout
+    assert not (empty.folder / "x.docx").exists()
+
+
+@pytest.mark.parametrize("command", [["settings"], ["--help"], ["train", "--help"]])
+def test_a_closed_pipe_ends_a_command_quietly(empty: Workplace, command: list[str]) -> None:
+    process = empty.start(*command)
+    assert process.stdout is not None
+    process.stdout.close()  # before anything is written: Python itself would complain at its end
+
+    _, stderr = process.communicate(timeout=120)
+
+    assert (process.returncode, stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "module", ["activity_cli.cli.app", "typer", "activity_cli.cli.predict", "numpy", "cv2"]
+)
+def test_ctrl_c_while_a_module_is_imported_is_one_line(empty: Workplace, module: str) -> None:
+    write_video(empty.folder / "clip.mp4", noise_pictures(20), fps=10)
+    script = (
+        "import signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == sys.argv[-1]: signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from activity_cli.cli import main\n"
+        "sys.argv = ['activity', 'predict', 'clip.mp4', '--output', sys.argv[-1]]\n"
+        "main()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, module],
+        cwd=empty.folder,
+        env=empty.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 130
+    assert done.stderr.splitlines() == [
+        "Interrupted. Finished work is kept. Run the same command again to resume."
+    ]
