@@ -63,7 +63,7 @@ def run() -> int:
 def _exit_code_of(app: Any) -> int:
     """Run Typer's app, which ends with SystemExit."""
     try:
-        app()
+        app(prog_name="activity")
     except SystemExit as stop:
         # Rich and Typer turn the error of a closed pipe into exit code 1.
         if isinstance(stop.__context__, BrokenPipeError):

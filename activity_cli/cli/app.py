@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 COMMANDS = {
     "Use a model": {
         "predict": "Recognize the action in a video and when it happens, or score many videos.",
-        "explain": "Show which moments, image regions and parts of the network decided.",
+        "explain": "Show why a model predicts a label: when, where, and by which part of it.",
         "watch": "Recognize actions in live video.",
         "merge": "Join files of results into one, with one row per path, sorted by path.",
     },

@@ -1,4 +1,4 @@
-"""`activity explain`: which moments, image regions and parts of the network decided."""
+"""`activity explain`: which moments, places and parts of the network decided."""
 
 import json as jsonlib
 from pathlib import Path
@@ -38,11 +38,11 @@ def explain(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show why a model predicts a label: when, where in the picture, and by which part.
+    """Show why a model predicts a label: when, where, and by which part of it.
 
     The video, or the piece of it from --start to --end, is taken as one clip. Evidence is the
     label's logit against the mean of the others'; with two labels, the log-odds of its score.
-    The score comes from torch and may differ from that of `predict` in the third digit. Exported
+    Needs torch, by which the score may differ in the third digit from that of `predict`. Exported
     models cannot be explained.
     """
     from activity_cli.common.files import new_folder

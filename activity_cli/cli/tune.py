@@ -68,7 +68,7 @@ def tune(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Search for the settings that suit your clips, by cross-validation on cached features.
+    """Search for the settings that suit your clips, by cross-validation.
 
     The search starts from the options given here, or the defaults, and varies what --search names.
     Stop it at any time and run the same command again to resume. Use best.toml with

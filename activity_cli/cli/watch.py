@@ -55,7 +55,7 @@ def watch(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Name actions in live video as they happen.
+    """Recognize actions in live video.
 
     On a pipe one JSON line per window and event: activity watch 0 | jq 'select(.event)'. A camera
     or stream that is lost is tried again, less and less often. A file is read on as it grows, if

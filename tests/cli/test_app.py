@@ -89,7 +89,7 @@ def test_help_loads_nothing_heavy(command: str) -> None:
         "from activity_cli.cli import run\n"
         "code = run()\n"
         "heavy = {'torch', 'torchvision', 'cv2', 'openvino', 'numpy', 'sklearn', 'matplotlib'}\n"
-        "sys.exit(code or ', '.join(heavy & set(sys.modules)))"
+        "print(code, heavy & set(sys.modules), file=sys.stderr)"
     )
 
     done = subprocess.run(
@@ -99,7 +99,7 @@ def test_help_loads_nothing_heavy(command: str) -> None:
         check=False,
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stderr == "0 set()\n"
 
 
 def test_augment_lists_all_kinds(help_texts: dict[str, str]) -> None:
@@ -113,30 +113,30 @@ USAGE_ERRORS = [
     (["predict", "clip.mp4", "--top-k", "0"], "top-k", ""),
     (["predict", "clip.mp4", "--device", "tpu"], "no device 'tpu'", "cuda"),
     (["predict", "clip.mp4", "--precision", "int8"], "int8 needs", "activity export"),
-    (["predict", "clip.mp4", "--shard", "3/2"], "no shard", "1/3"),
-    (["predict", "clip.mp4", "--speed"], "No such option", "predict --help"),
+    (["predict", "clip.mp4", "--shard", "3/2"], "is not a shard", "1/3"),
+    (["predict", "clip.mp4", "--speed"], "No such option", "predict -h"),
     (["crossval", "single", "--conv-channels", "a"], "'a' is not a list of numbers", "8,16"),
     (["train"], "Missing argument", "DATA"),
-    (["compare", "clip.mp4"], "two or more runs", "another run"),
+    (["compare", "clip.mp4"], "two runs or more", "another run"),
     (["fly"], "No such command 'fly'", ""),
 ]
 OTHER_ERRORS = [
     (["train", "nothing"], "nothing does not exist", "folder of labelled clips"),
     (["train", "void"], "void has no videos", "Put the clips of each action"),
     (["train", "one"], "one label only", "Add clips"),
-    (["train", "single"], "only one clip", "Add clips"),
+    (["train", "single"], "only 1 clip", "Add clips"),
     (["train", "labels.csv"], "line 3", "there is no file"),
     (["train", "single", "--backbone", "resnet19"], "no backbone 'resnet19'", "resnet18"),
     (["predict", "clip.mp4", "--model", "nobody"], "no model 'nobody'", "surveillance-fight"),
     (["predict", "void"], "void has no videos", ".mp4"),
     (["predict", "no*.mp4"], "matches no videos", "pattern"),
-    (["predict", "clip.mp4", "--output", "x.docx"], "format .docx is not known", ".jsonl"),
+    (["predict", "clip.mp4", "--output", "x.docx"], "format .docx is not supported", ".jsonl"),
     (["predict", "clip.mp4", "--output", "clip.mp4/x.csv"], "Cannot write", "--output"),
     (["export", "nobody"], "no model 'nobody'", "surveillance-fight"),
     (["export", "surveillance-fight", "--precision", "bf16"], "bf16", "predict --precision"),
     (["crossval", "single", "--folds", "3"], "too few for 3 folds", "add clips"),
     (["crossval", "single", "--fold-column", "site"], "no column site", "column"),
-    (["evaluate", "surveillance-fight", "one"], "does not know the label 'wave'", "fight"),
+    (["evaluate", "surveillance-fight", "one"], "no label 'wave'", "fight"),
 ]
 
 
