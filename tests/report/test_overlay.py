@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from activity_cli.errors import OutputError
-from activity_cli.report.figures.sheet import is_covered
 from activity_cli.report.overlay import encoder
 from activity_cli.report.overlay import video as overlay
 from activity_cli.report.overlay.cutting import cut_segments, piece_names
@@ -487,8 +486,3 @@ def test_scores_are_those_of_the_windows_at_their_middles() -> None:
 )
 def test_clock(seconds: float, decimals: int, text: str) -> None:
     assert clock(seconds, decimals=decimals) == text
-
-
-def test_only_text_that_the_font_lacks_is_drawn_otherwise() -> None:
-    assert is_covered("fight Прыжок é · …")
-    assert not is_covered("走る")

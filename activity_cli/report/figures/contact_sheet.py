@@ -7,15 +7,11 @@ stream with their times.
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from activity_cli.data.loading import load_dataset
 from activity_cli.errors import OutputError
 from activity_cli.features.labelled import DataConfig
 from activity_cli.features.preview import PreviewClip, read_preview
-from activity_cli.report.figures.plots import DPI, save_figure
-from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
+from activity_cli.report.figures.sheet import GREY, LINES, Sheet
 from activity_cli.report.palette import label_colours
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import Clip, Images
@@ -81,7 +77,7 @@ def save_contact_sheet(
     board.draw_title(title)
     for clip in clips:
         board.draw_clip(clip)
-    save_figure(board.sheet.figure, output, trim=False)
+    board.sheet.save(output)
 
 
 class _Board:
@@ -96,7 +92,6 @@ class _Board:
         columns = -(-settings.num_frames // self._num_rows)
         self._columns = columns
         self._side = min((_INNER - _GAP * (columns - 1)) / columns, _MAX_SIDE)
-        self._pixels = round(self._side * DPI)
         num_views = sum(len(clip.views) for clip in clips)
         row = len(settings.streams) * (self._side + _GAP) + _TIMES
         height = _TITLE + len(clips) * _CAPTION + num_views * (_VIEW + self._num_rows * row)
@@ -112,9 +107,7 @@ class _Board:
             facts += [f"motion: difference to {step} before, × {clip.motion_gain:g}, around grey"]
         if "flow" in clip.streams:
             facts += ["flow: red to the right, green down, blue how far"]
-        self.sheet.write(
-            _LEFT, 0.36, title, size=15, colour=INK, bold=True, room=_WIDTH - _LEFT - _RIGHT
-        )
+        self.sheet.write(_LEFT, 0.36, title, size=15, bold=True, room=_WIDTH - _LEFT - _RIGHT)
         self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=GREY)
 
     def draw_clip(self, clip: PreviewClip) -> None:
@@ -125,7 +118,7 @@ class _Board:
         self.sheet.box(_LEFT, middle - 0.08, 0.16, 0.16, colour)
         left = _LEFT + 0.26
         left += 0.15 + self.sheet.write(
-            left, middle, clip.sample.label, size=12, colour=INK, bold=True, room=4.0
+            left, middle, clip.sample.label, size=12, bold=True, room=4.0
         )
         decoded = clip.views[0][1].decoded
         facts = f"{decoded.duration_seconds:.2f} s  ·  {decoded.num_frames} frames"
@@ -139,7 +132,7 @@ class _Board:
 
     def _draw_view(self, view: View, seen: Clip) -> None:
         text = f"view: {view.describe()}"
-        self.sheet.write(_LEFT + _NAMES, self._top + 0.12, text, size=8.5, colour=INK, room=_INNER)
+        self.sheet.write(_LEFT + _NAMES, self._top + 0.12, text, size=8.5, room=_INNER)
         self._top += _VIEW
         for row in range(self._num_rows):
             part = slice(row * self._columns, (row + 1) * self._columns)
@@ -155,17 +148,10 @@ class _Board:
             self._top += _TIMES
 
     def _draw_strip(self, stream: Stream, images: Images) -> None:
-        """Draw frames side by side, in one set of axes."""
-        middle = self._top + self._side / 2
-        self.sheet.write(_LEFT + _NAMES - 0.1, middle, stream, size=8.5, colour=GREY, align="right")
-        gap, side = round(_GAP * DPI), self._pixels
-        strip = np.full((side, len(images) * (side + gap) - gap, 3), 255, np.uint8)
-        method = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_CUBIC
+        """Draw frames side by side."""
+        left, middle = _LEFT + _NAMES, self._top + self._side / 2
+        self.sheet.write(left - 0.1, middle, stream, size=8.5, colour=GREY, align="right")
         for column, image in enumerate(images):
-            left = column * (side + gap)
-            strip[:, left : left + side] = cv2.resize(image, (side, side), interpolation=method)
-        width = len(images) * (self._side + _GAP) - _GAP
-        axes = self.sheet.axes(_LEFT + _NAMES, self._top, width, self._side)
-        axes.imshow(strip, aspect="auto", interpolation="antialiased")
-        axes.set_axis_off()
+            place = left + column * (self._side + _GAP)
+            self.sheet.picture(place, self._top, self._side, self._side, image)
         self._top += self._side + _GAP

@@ -21,7 +21,6 @@ from activity_cli.evaluation.explanation.summary import (
     summarise,
 )
 from activity_cli.evaluation.explanation.values import Direction, Explanation, Floats, GateTrace
-from activity_cli.report.figures.plots import save_figure
 from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
 from activity_cli.report.overlay.heat_video import blend_heat
 from activity_cli.report.overlay.thumbnails import read_thumbnails
@@ -83,7 +82,7 @@ def draw_explanation(explanation: Explanation, path: Path) -> None:
     board.draw_pictures(chosen, pictures)
     board.draw_importance(chosen)
     board.draw_lstm()
-    save_figure(board.sheet.figure, path, trim=False)
+    board.sheet.save(path)
 
 
 class _Board:
@@ -108,8 +107,8 @@ class _Board:
         e, sheet = self._explanation, self.sheet
         colour = label_colours(e.prediction.labels)[e.label]
         sheet.box(_LEFT, 0.17, 0.2, 0.2, colour)
-        width = sheet.write(_LEFT + 0.3, 0.28, e.label, size=16, colour=INK, bold=True, room=5)
-        sheet.write(_LEFT + 0.42 + width, 0.28, f"{e.score:.2f}", size=16, colour=INK)
+        width = sheet.write(_LEFT + 0.3, 0.28, e.label, size=16, bold=True, room=5)
+        sheet.write(_LEFT + 0.42 + width, 0.28, f"{e.score:.2f}", size=16)
         about = f"{e.video.name} · {e.model}"
         right = _WIDTH - _RIGHT
         sheet.write(right, 0.28, about, size=9, colour=GREY, align="right", room=4.5)
@@ -127,12 +126,12 @@ class _Board:
         for column, frame in enumerate(chosen):
             left = self._left(column)
             caption = f"{e.seconds[frame]:.2f} s"
-            width = sheet.write(left, middle, caption, size=10, colour=INK, bold=True)
+            width = sheet.write(left, middle, caption, size=10, bold=True)
             evidence = f"evidence {per_frame[frame]:+.2f}"
             sheet.write(left + width + 0.15, middle, evidence, size=9, colour=GREY)
         self._top += _CAPTION
         for stream, heat in e.heat.items():
-            self._write_sideways(STREAM_NAMES[stream], STREAM_COLOURS[stream])
+            self._write_stream(stream)
             for column, frame in enumerate(chosen):
                 shown = pictures[column]
                 if stream != "rgb":
@@ -140,9 +139,9 @@ class _Board:
                     shown = cv2.resize(e.images[stream][frame], (width, height))
                     if shown.ndim == 2:  # grey frames
                         shown = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
-                axes = self._axes(self._left(column), self._picture_width, self._picture)
-                axes.set_axis_off()
-                axes.imshow(blend_heat(shown, np.maximum(heat[frame], 0) / scale), aspect="auto")
+                shown = blend_heat(shown, np.maximum(heat[frame], 0) / scale)
+                left, width = self._left(column), self._picture_width
+                sheet.picture(left, self._top, width, self._picture, shown)
             self._top += self._picture + 0.08
 
     def draw_importance(self, chosen: Sequence[int]) -> None:
@@ -279,15 +278,12 @@ class _Board:
 
     def _head_plot(self, heading: str, unit: str) -> None:
         middle = self._top + _HEADING - 0.24
-        width = self.sheet.write(_LEFT, middle, heading, size=10.5, colour=INK, bold=True)
+        width = self.sheet.write(_LEFT, middle, heading, size=10.5, bold=True)
         self.sheet.write(_LEFT + width + 0.1, middle, unit, size=9, colour=GREY)
         self._top += _HEADING
 
-    def _axes(self, left: float, width: float, height: float) -> "Axes":
-        return self.sheet.axes(left, self._top, width, height)
-
     def _time_axes(self, left: float, width: float, height: float) -> "Axes":
-        axes = self._axes(left, width, height)
+        axes = self.sheet.axes(left, self._top, width, height)
         axes.set_xlim(self._explanation.start_seconds, self._explanation.end_seconds)
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(LINES)
@@ -298,22 +294,10 @@ class _Board:
         axes.xaxis.set_major_locator(_time_locator(width))
         return axes
 
-    def _write_sideways(self, text: str, colour: str) -> None:
-        axes = self._axes(_LEFT - 0.4, 0.3, self._picture)
-        axes.set_axis_off()
-        axes.axvline(0.95, color=colour, linewidth=4)
-        axes.set_xlim(0, 1)
-        axes.text(
-            0.35,
-            0.5,
-            text,
-            rotation=90,
-            ha="center",
-            va="center",
-            fontsize=9.5,
-            color=INK,
-            transform=axes.transAxes,
-        )
+    def _write_stream(self, stream: Stream) -> None:
+        self.sheet.box(_LEFT - 0.1, self._top, 0.03, self._picture, STREAM_COLOURS[stream])
+        middle, name = self._top + self._picture / 2, STREAM_NAMES[stream]
+        self.sheet.write(_LEFT - 0.16, middle, name, size=8.5, align="right")
 
 
 def _time_locator(width: float) -> "Locator":

@@ -1,75 +1,67 @@
-"""A matplotlib figure with positions in inches from the left upper corner.
+"""A white picture with positions in inches from the left upper corner.
 
-Text may be in any script: characters that matplotlib's font lacks are drawn by `overlay.layer` and
-placed as a picture. No text is read as a formula.
+Text, boxes, lines and pictures are drawn into pixels, text in any script. Axes belong to a
+transparent matplotlib figure, which is blended over them at the end.
 """
 
-from functools import cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from activity_cli.common.files import write_bytes_atomically
 from activity_cli.report.figures.plots import DPI, new_figure
-from activity_cli.report.overlay.layer import printable, text_mask
+from activity_cli.report.overlay.layer import fit_text, text_mask
 from activity_cli.report.palette import rgb
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import RendererAgg
-
-_POINTS_PER_INCH = 72
-
-Align = Literal["left", "center", "right"]
 
 INK, GREY, LINES = "#111827", "#6b7280", "#e5e7eb"
 """Colours of text, of secondary text and of thin lines."""
 
-
-class _Ink(NamedTuple):
-    size: float
-    colour: str
-    bold: bool
-    align: Align
+_POINTS_PER_INCH = 72
+_MIN_ROOM = 2.5  # font sizes: shorter names are left out
 
 
 class Sheet:
-    """An empty figure of a size in inches."""
+    """An empty picture of a size in inches."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
-        self.figure = new_figure(width, height)
-        self.figure.set_layout_engine("none")
-        self.figure.set_dpi(DPI)
-        self._measure = _measuring_renderer()
+        self._pixels = np.full((round(height * DPI), round(width * DPI), 3), 255, np.uint8)
+        self._figure = new_figure(width, height)
+        self._figure.set_layout_engine("none")
+        self._figure.patch.set_alpha(0)
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
-        """Return new axes."""
+        """Return new axes without a background."""
         bottom = self.height - top - height
         place = (left / self.width, bottom / self.height, width / self.width, height / self.height)
-        return self.figure.add_axes(place)
+        axes = self._figure.add_axes(place)
+        axes.patch.set_visible(False)
+        return axes
 
     def box(self, left: float, top: float, width: float, height: float, colour: str) -> None:
         """Draw a filled rectangle."""
-        from matplotlib.patches import Rectangle
-
-        corner = self._place(left, top + height)
-        size = (width / self.width, height / self.height)
-        patch = Rectangle(
-            corner, *size, facecolor=colour, linewidth=0, transform=self.figure.transFigure
-        )
-        self.figure.add_artist(patch)
+        rows, columns = _span(top, height), _span(left, width)
+        self._pixels[rows, columns] = rgb(colour)
 
     def line(self, points: list[tuple[float, float]], colour: str) -> None:
         """Draw a thin line through points."""
-        from matplotlib.lines import Line2D
+        ends = np.round(np.array(points) * DPI * 16).astype(np.int32)
+        cv2.polylines(self._pixels, [ends], False, rgb(colour), 2, cv2.LINE_AA, shift=4)
 
-        xs, ys = zip(*(self._place(*point) for point in points), strict=True)
-        self.figure.add_artist(
-            Line2D(
-                xs, ys, color=colour, linewidth=0.9, zorder=0.5, transform=self.figure.transFigure
-            )
-        )
+    def picture(
+        self, left: float, top: float, width: float, height: float, image: NDArray[np.uint8]
+    ) -> None:
+        """Draw a picture, (H, W, 3) or grey, scaled to a rectangle."""
+        area = self._pixels[_span(top, height), _span(left, width)]
+        method = cv2.INTER_AREA if image.shape[0] > area.shape[0] else cv2.INTER_CUBIC
+        scaled = cv2.resize(image, (area.shape[1], area.shape[0]), interpolation=method)
+        area[:] = scaled if scaled.ndim == 3 else scaled[..., None]
 
     def write(
         self,
@@ -78,9 +70,9 @@ class Sheet:
         text: str,
         *,
         size: float,
-        colour: str,
+        colour: str = INK,
         bold: bool = False,
-        align: Align = "left",
+        align: Literal["left", "center", "right"] = "left",
         room: float | None = None,
         clear: bool = False,
     ) -> float:
@@ -100,70 +92,44 @@ class Sheet:
         Returns:
             The width in inches; 0 if it was left out.
         """
-        text, at = printable(text), self._place(left, middle)
-        ink = _Ink(size, colour, bold, align)
-        while True:
-            draw = self._draw_text if is_covered(text) else self._draw_mask
-            artist = draw(at, text, ink)
-            width = float(artist.get_window_extent(self._measure).width) / DPI
-            if room is None or width <= room:
-                break
-            artist.remove()
-            kept = min(int(len(text) * room / width), len(text) - 1) - 1
-            if kept < 4:
+        pixels = round(size * DPI / _POINTS_PER_INCH)
+        mask = text_mask(text, pixels, bold=bold)
+        if room is not None and mask.shape[1] > room * DPI:
+            if room * DPI < _MIN_ROOM * pixels:
                 return 0.0
-            text = f"{text[:kept].rstrip()}…"
+            mask = fit_text(text, pixels, int(room * DPI), bold=bold)
+        height, width = mask.shape
+        x = round(left * DPI - {"left": 0.0, "center": 0.5, "right": 1.0}[align] * width)
+        y = round(middle * DPI - height / 2)
         if clear:
-            self.box(left - width / 2 - 0.03, middle - 0.07, width + 0.06, 0.14, "#ffffff")
-        return width
+            self.box(x / DPI - 0.03, middle - 0.07, width / DPI + 0.06, 0.14, "#ffffff")
+        area = self._pixels[max(y, 0) : y + height, max(x, 0) : x + width]
+        shown = mask[max(-y, 0) :, max(-x, 0) :][: area.shape[0], : area.shape[1], None] / 255
+        area[:] = np.rint(area * (1 - shown) + np.array(rgb(colour)) * shown)
+        return float(width / DPI)
 
-    def _place(self, left: float, top: float) -> tuple[float, float]:
-        return left / self.width, 1 - top / self.height
+    def save(self, path: Path) -> None:
+        """Write the picture as PNG.
 
-    def _draw_text(self, at: tuple[float, float], text: str, ink: "_Ink") -> "Artist":
-        return self.figure.text(
-            *at,
-            text,
-            fontsize=ink.size,
-            color=ink.colour,
-            weight="bold" if ink.bold else "normal",
-            ha=ink.align,
-            va="center_baseline",
-            parse_math=False,
-        )
+        Raises:
+            OutputError: it cannot be written.
+        """
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    def _draw_mask(self, at: tuple[float, float], text: str, ink: "_Ink") -> "Artist":
-        from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-
-        mask = text_mask(text, round(ink.size * DPI / _POINTS_PER_INCH), bold=ink.bold)
-        picture = np.dstack([np.full((*mask.shape, 3), rgb(ink.colour), np.uint8), mask])
-        artist = AnnotationBbox(
-            OffsetImage(picture, zoom=_POINTS_PER_INCH / DPI),
-            at,
-            xycoords="figure fraction",
-            box_alignment=({"left": 0.0, "center": 0.5, "right": 1.0}[ink.align], 0.5),
-            frameon=False,
-            pad=0,
-        )
-        self.figure.add_artist(artist)
-        return artist
+        self._figure.set_dpi(DPI)
+        canvas = FigureCanvasAgg(self._figure)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        height, width = self._pixels.shape[:2]
+        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        above = pixels[:height, :width].astype(np.float32)
+        opacity = above[..., 3:] / 255
+        below = self._pixels[: above.shape[0], : above.shape[1]]
+        below[:] = np.rint(below * (1 - opacity) + above[..., :3] * opacity)
+        _, file = cv2.imencode(".png", cv2.cvtColor(self._pixels, cv2.COLOR_RGB2BGR))
+        write_bytes_atomically(path, file.tobytes())
 
 
-@cache
-def _measuring_renderer() -> "RendererAgg":
-    """Return one renderer for all measuring; by default each text gets one of the figure's size."""
-    from matplotlib.backends.backend_agg import RendererAgg
-
-    return RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
-
-
-def is_covered(text: str) -> bool:
-    """Return whether matplotlib's font has all characters of a text."""
-    return all(ord(c) in _covered_codes() for c in text)
-
-
-@cache
-def _covered_codes() -> frozenset[int]:
-    from matplotlib.font_manager import findfont, get_font
-
-    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+def _span(start: float, length: float) -> slice:
+    """Return the pixels of a span in inches, at least one."""
+    first = max(round(start * DPI), 0)
+    return slice(first, max(round((start + length) * DPI), first + 1))

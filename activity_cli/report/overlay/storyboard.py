@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from activity_cli.report.figures.plots import save_figure
-from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
+from activity_cli.report.figures.sheet import GREY, LINES, Sheet
 from activity_cli.report.overlay.scores import (
     clock,
     clock_decimals,
@@ -78,7 +77,7 @@ def save_storyboard(
     board.draw_thumbnails(moments, pictures)
     board.draw_scores()
     board.draw_band()
-    save_figure(board.sheet.figure, output, trim=False)
+    board.sheet.save(output)
     return output
 
 
@@ -113,7 +112,7 @@ class _Board:
         facts = [clock(self._timeline.end_seconds, decimals=self._decimals)]
         facts += [f"{count} segment{'s' * (count != 1)}"]
         facts += [f"model {model}"] * bool(model)
-        title = self.sheet.write(_LEFT, 0.36, name, size=15, colour=INK, bold=True, room=_INNER)
+        title = self.sheet.write(_LEFT, 0.36, name, size=15, bold=True, room=_INNER)
         subtitle = self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=GREY)
         self._draw_legend([(0.68, _LEFT + subtitle + 0.3), (0.36, _LEFT + title + 0.3)])
 
@@ -131,18 +130,15 @@ class _Board:
                 under = top + self._height + _CAPTION
                 ends = [(centre, under), (at, self._plot_top - 0.06), (at, self._band_top)]
             self.sheet.line(ends, colour)
-            axes = self.sheet.axes(left, top, self._width, self._height)
-            axes.imshow(picture, aspect="auto", interpolation="antialiased")
-            axes.set_axis_off()
+            self.sheet.picture(left, top, self._width, self._height, picture)
             below = top + self._height
             self.sheet.box(left, below, self._width, 0.06, colour)
             text = f"{clock(moment, decimals=self._decimals)}  {label}".rstrip()
-            self.sheet.write(left, below + 0.2, text, size=9, colour=INK, room=self._width)
+            self.sheet.write(left, below + 0.2, text, size=9, room=self._width)
 
     def draw_scores(self) -> None:
         """Draw the scores of the most relevant labels over time."""
         axes = self.sheet.axes(_LEFT, self._plot_top, _INNER, _PLOT)
-        axes.patch.set_visible(False)
         seconds = np.linspace(0, self._timeline.end_seconds, 2000)
         scores = scores_at(self._timeline, seconds)
         thick = 1.6 if len(self._timeline.starts_seconds) < _MANY_WINDOWS else 0.9
@@ -198,9 +194,7 @@ class _Board:
         while labels and lines:
             middle, left = lines[0]
             room = right - left - 0.2
-            width = self.sheet.write(
-                right, middle, labels[-1], size=10, colour=INK, align="right", room=room
-            )
+            width = self.sheet.write(right, middle, labels[-1], size=10, align="right", room=room)
             if width == 0:
                 lines, right = lines[1:], _LEFT + _INNER
                 continue
