@@ -108,8 +108,8 @@ class Sheet:
         area[:] = np.rint(area * (1 - shown) + np.array(rgb(colour)) * shown)
         return float(width / DPI)
 
-    def save(self, path: Path) -> None:
-        """Write the picture as PNG.
+    def save(self, path: Path, *, height: float | None = None) -> None:
+        """Write the picture as PNG, cut to a height if one is given.
 
         Raises:
             OutputError: it cannot be written.
@@ -119,13 +119,14 @@ class Sheet:
         self._figure.set_dpi(DPI)
         canvas = FigureCanvasAgg(self._figure)
         canvas.draw()  # type: ignore[no-untyped-call]
-        height, width = self._pixels.shape[:2]
+        rows, columns = self._pixels.shape[:2]
         pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-        above = pixels[:height, :width].astype(np.float32)
+        above = pixels[:rows, :columns].astype(np.float32)
         opacity = above[..., 3:] / 255
         below = self._pixels[: above.shape[0], : above.shape[1]]
         below[:] = np.rint(below * (1 - opacity) + above[..., :3] * opacity)
-        _, file = cv2.imencode(".png", cv2.cvtColor(self._pixels, cv2.COLOR_RGB2BGR))
+        shown = self._pixels[: None if height is None else round(height * DPI)]
+        _, file = cv2.imencode(".png", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
         write_bytes_atomically(path, file.tobytes())
 
 
