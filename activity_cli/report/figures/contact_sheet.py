@@ -4,7 +4,6 @@ From the top: the title, then for each clip its label and name, and for each cop
 stream with their times.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from activity_cli.data.loading import load_dataset
@@ -13,8 +12,8 @@ from activity_cli.features.labelled import DataConfig
 from activity_cli.features.preview import PreviewClip, read_preview
 from activity_cli.report.figures.sheet import GREY, LINES, Sheet
 from activity_cli.report.palette import label_colours
-from activity_cli.settings import ClipSettings, Stream
-from activity_cli.types import Clip, Images
+from activity_cli.settings import ClipSettings
+from activity_cli.types import Clip
 from activity_cli.video.augmentation import View
 
 # Inches.
@@ -47,54 +46,26 @@ def save_preview(data: Path, data_config: DataConfig, output: Path) -> int:
     if output.exists():
         raise OutputError(f"{output} exists already.", hint="Choose another file.")
     dataset = load_dataset(data)
-    clips = read_preview(dataset, data_config)
-    title = f"Network input from {dataset.root.name}"
-    save_contact_sheet(clips, data_config.clip, dataset.labels, output, title=title)
-    return len(clips)
-
-
-def save_contact_sheet(
-    clips: Sequence[PreviewClip],
-    settings: ClipSettings,
-    labels: Sequence[str],
-    output: Path,
-    *,
-    title: str,
-) -> None:
-    """Write the network's input as one picture.
-
-    Args:
-        clips: the clips to show.
-        settings: T, frame size and streams of the clips.
-        labels: all labels of the data, which determine the colours.
-        output: the .png to write.
-        title: of the picture.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    board = _Board(clips, settings, labels)
-    board.draw_title(title)
+    clips, settings = read_preview(dataset, data_config), data_config.clip
+    board = _Board(settings, sum(len(clip.views) for clip in clips), len(clips))
+    board.draw_title(f"Network input from {dataset.root.name}")
+    colours = label_colours(dataset.labels)
     for clip in clips:
-        board.draw_clip(clip)
+        board.draw_clip(clip, colours[clip.sample.label])
     board.sheet.save(output)
+    return len(clips)
 
 
 class _Board:
     """Draws from top to bottom."""
 
-    def __init__(
-        self, clips: Sequence[PreviewClip], settings: ClipSettings, labels: Sequence[str]
-    ) -> None:
+    def __init__(self, settings: ClipSettings, num_views: int, num_clips: int) -> None:
         self._settings = settings
-        self._colours = label_colours(labels)
         self._num_rows = -(-settings.num_frames // _MAX_IN_ROW)
-        columns = -(-settings.num_frames // self._num_rows)
-        self._columns = columns
-        self._side = min((_INNER - _GAP * (columns - 1)) / columns, _MAX_SIDE)
-        num_views = sum(len(clip.views) for clip in clips)
+        self._columns = -(-settings.num_frames // self._num_rows)
+        self._side = min((_INNER + _GAP) / self._columns - _GAP, _MAX_SIDE)
         row = len(settings.streams) * (self._side + _GAP) + _TIMES
-        height = _TITLE + len(clips) * _CAPTION + num_views * (_VIEW + self._num_rows * row)
+        height = _TITLE + num_clips * _CAPTION + num_views * (_VIEW + self._num_rows * row)
         self.sheet = Sheet(_WIDTH, height + _BOTTOM)
         self._top = _TITLE
 
@@ -110,10 +81,9 @@ class _Board:
         self.sheet.write(_LEFT, 0.36, title, size=15, bold=True, room=_WIDTH - _LEFT - _RIGHT)
         self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=GREY)
 
-    def draw_clip(self, clip: PreviewClip) -> None:
+    def draw_clip(self, clip: PreviewClip, colour: str) -> None:
         """Draw label and name of a clip, then its copies."""
-        colour, middle = self._colours[clip.sample.label], self._top + 0.22
-        end = _WIDTH - _RIGHT
+        middle, end = self._top + 0.22, _WIDTH - _RIGHT
         self.sheet.line([(_LEFT, self._top + 0.02), (end, self._top + 0.02)], LINES)
         self.sheet.box(_LEFT, middle - 0.08, 0.16, 0.16, colour)
         left = _LEFT + 0.26
@@ -121,37 +91,31 @@ class _Board:
             left, middle, clip.sample.label, size=12, bold=True, room=4.0
         )
         decoded = clip.views[0][1].decoded
-        facts = f"{decoded.duration_seconds:.2f} s  ·  {decoded.num_frames} frames"
-        width = self.sheet.write(end, middle, facts, size=9, colour=GREY, align="right")
-        self.sheet.write(
-            left, middle, clip.sample.name, size=10, colour=GREY, room=end - width - 0.2 - left
-        )
+        length = f"{decoded.duration_seconds:.2f} s  ·  {decoded.num_frames} frames"
+        room = end - 0.2 - left
+        room -= self.sheet.write(end, middle, length, size=9, colour=GREY, align="right")
+        self.sheet.write(left, middle, clip.sample.name, size=10, colour=GREY, room=room)
         self._top += _CAPTION
         for view, seen in clip.views:
             self._draw_view(view, seen)
 
     def _draw_view(self, view: View, seen: Clip) -> None:
-        text = f"view: {view.describe()}"
-        self.sheet.write(_LEFT + _NAMES, self._top + 0.12, text, size=8.5, room=_INNER)
+        """Draw the frames of a copy, stream below stream, with their times."""
+        start = _LEFT + _NAMES
+        self.sheet.write(start, self._top + 0.12, f"view: {view.describe()}", size=8.5, room=_INNER)
         self._top += _VIEW
+        size = 7 if self._side > 0.5 else 5.5
         for row in range(self._num_rows):
             part = slice(row * self._columns, (row + 1) * self._columns)
+            lefts = [start + column * (self._side + _GAP) for column in range(self._columns)]
             for stream, images in seen.images.items():
-                self._draw_strip(stream, images[part])
-            for column, seconds in enumerate(seen.decoded.seconds[part].tolist()):
-                middle = _LEFT + _NAMES + column * (self._side + _GAP) + self._side / 2
-                text = f"{seconds:.2f} s"
-                size = 7 if self._side > 0.5 else 5.5
-                self.sheet.write(
-                    middle, self._top + 0.08, text, size=size, colour=GREY, align="center"
-                )
+                middle = self._top + self._side / 2
+                self.sheet.write(start - 0.1, middle, stream, size=8.5, colour=GREY, align="right")
+                for left, image in zip(lefts, images[part], strict=False):
+                    self.sheet.picture(left, self._top, self._side, self._side, image)
+                self._top += self._side + _GAP
+            middle = self._top + 0.08
+            for left, seconds in zip(lefts, seen.decoded.seconds[part], strict=False):
+                centre, text = left + self._side / 2, f"{seconds:.2f} s"
+                self.sheet.write(centre, middle, text, size=size, colour=GREY, align="center")
             self._top += _TIMES
-
-    def _draw_strip(self, stream: Stream, images: Images) -> None:
-        """Draw frames side by side."""
-        left, middle = _LEFT + _NAMES, self._top + self._side / 2
-        self.sheet.write(left - 0.1, middle, stream, size=8.5, colour=GREY, align="right")
-        for column, image in enumerate(images):
-            place = left + column * (self._side + _GAP)
-            self.sheet.picture(place, self._top, self._side, self._side, image)
-        self._top += self._side + _GAP

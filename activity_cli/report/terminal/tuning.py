@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from activity_cli.training.tuning.run import TuningRun
     from activity_cli.training.tuning.search import SearchResult, Trial
-    from activity_cli.training.tuning.space import Point, Value
+    from activity_cli.training.tuning.space import Value
 
-_SHOWN_TRIALS = 5
 _SHOWN_SETTINGS = 6
 
 
@@ -80,8 +79,7 @@ def show_tuning(
         f"{len(result.trials)} trials, {metrics['num_pruned']} of them stopped early. Each trial "
         f"is scored by cross-validation, {len(run.folds.names)} folds by {run.folds.by}.\n"
     )
-    parts: list[RenderableType] = [Text(head, "dim"), _show_trials(result), Text()]
-    parts.append(_show_changes(run))
+    parts: list[RenderableType] = [Text(head, "dim"), _show_best(run)]
     if run.importance:
         parts += [Text(), _show_importance(run.importance)]
     parts.append(Text())
@@ -101,36 +99,16 @@ def describe_best(trial: "Trial") -> str:
     return f"best {trial.log_loss:.3f} ({trial.accuracy:.1%})"
 
 
-def _show_trials(result: "SearchResult") -> Table:
-    """Show the best whole trials, and the default one."""
-    whole = sorted((t for t in result.trials if t.state == "whole"), key=lambda t: t.log_loss)
-    shown = whole[:_SHOWN_TRIALS]
-    shown += [] if result.default in shown else [result.default]
-    table = _numbers_table("trial", "log-loss", "accuracy")
-    table.add_column("settings")
-    for trial in shown:
-        style = "bold" if trial is shown[0] else ""
-        settings = "defaults" if trial == result.default else _describe_point(trial.point)
-        table.add_row(
-            str(trial.number),
-            Text(f"{trial.log_loss:.4f}", style),
-            Text(f"{trial.accuracy:.1%}", style),
-            Text(settings, "dim"),
-        )
-    return table
-
-
-def _show_changes(run: "TuningRun") -> RenderableType:
-    """Show the best settings beside the defaults, where they differ."""
-    best, default = run.result.best.point, run.space.base.point()
-    changed = [name for name, value in best.items() if value != default[name]]
-    if not changed:
-        return Text("No trial was better than the defaults.")
-    table = new_table("setting", "best", "default")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name in changed:
-        table.add_row(name, Text(_plain(best[name]), "bold"), Text(_plain(default[name]), "dim"))
+def _show_best(run: "TuningRun") -> Table:
+    """Show scores and settings of the best trial and of the defaults, where they differ."""
+    best, default = run.result.best, run.result.default
+    table = _numbers_table("", f"best: trial {best.number}", "defaults")
+    table.add_row("log-loss", f"{best.log_loss:.4f}", f"{default.log_loss:.4f}")
+    table.add_row("accuracy", f"{best.accuracy:.1%}", f"{default.accuracy:.1%}")
+    base = run.space.base.point()
+    for name, value in best.point.items():
+        if value != base[name]:
+            table.add_row(name, Text(_plain(value), "bold"), Text(_plain(base[name]), "dim"))
     return table
 
 
@@ -154,7 +132,6 @@ def _show_nested(metrics: Mapping[str, Any]) -> RenderableType:
     """Show the scores on clips that took no part in a search."""
     nested = metrics["nested"]
     table = _numbers_table("nested cross-validation", "accuracy", "95% CI", "log-loss")
-    table.columns[0].justify = "left"
     for name in ("tuned", "default"):
         scores = nested[name]
         low, high = scores["confidence_interval"]
@@ -172,8 +149,9 @@ def _show_nested(metrics: Mapping[str, Any]) -> RenderableType:
 
 
 def _numbers_table(*columns: str) -> Table:
+    """Return a table whose columns are numbers, but the first."""
     table = new_table(*columns)
-    for column in table.columns:
+    for column in table.columns[1:]:
         column.justify = "right"
         column.no_wrap = True
     return table
@@ -218,10 +196,6 @@ def _nested_metrics(run: "TuningRun") -> dict[str, Any] | None:
             for fold in nested.folds
         ],
     }
-
-
-def _describe_point(point: "Point") -> str:
-    return ", ".join(f"{name} {_plain(value)}" for name, value in point.items())
 
 
 def _plain(value: "Value") -> str:
