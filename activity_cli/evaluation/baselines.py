@@ -3,7 +3,7 @@
 N is clips, C labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -121,15 +121,11 @@ class BaselineScores:
 
     majority: NDArray[np.int64]
     """(N,) most frequent label of the training clips of each clip's model."""
-    frame: Scores | None = None
-    """(N, C) by a single-frame classifier."""
-    mean: Scores | None = None
-    """(N, C) by mean pooling."""
-    orders: OrderScores | None = None
-    """By the model, with the frames in other orders."""
     has_lstm: bool
-    missing: dict[Kind, str] = field(default_factory=dict)
-    """Why those that are None were not measured."""
+    orders: OrderScores | None = None
+    """By the model with the frames in other orders; None where it was not measured."""
+    heads: Mapping[Kind, Scores] = field(default_factory=dict)
+    """(N, C) by heads that were trained in full; they replace those of `orders`."""
 
 
 def compare_with_baselines(
@@ -143,21 +139,45 @@ def compare_with_baselines(
         found: scores of the baselines.
         groups: (N,) group of each clip, or None where clips are independent.
     """
-    correct: dict[Kind, Correct] = {"majority": (found.majority == targets).astype(np.float64)}
-    if found.frame is not None:
-        correct["frame"] = _correct(found.frame, targets)
-    if found.mean is not None:
-        correct["mean"] = _correct(found.mean, targets)
-    if found.orders is not None:
-        shuffled = np.moveaxis(found.orders.shuffled, 1, 0)  # (K, N, C)
+    orders, correct = found.orders, {"majority": (found.majority == targets).astype(np.float64)}
+    frame = found.heads.get("frame", orders.frame if orders else None)
+    mean = found.heads.get("mean", orders.pooled if orders else None)
+    correct |= {
+        kind: _correct(head, targets)
+        for kind, head in (("frame", frame), ("mean", mean))
+        if head is not None
+    }
+    if orders is not None:
+        shuffled = np.moveaxis(orders.shuffled, 1, 0)  # (K, N, C)
         correct["shuffled"] = np.mean([_correct(order, targets) for order in shuffled], axis=0)
-        correct["reversed"] = _correct(found.orders.reversed, targets)
+        correct["reversed"] = _correct(orders.reversed, targets)
     own = _correct(scores, targets)
+    reasons = _why_missing(has_lstm=found.has_lstm, has_orders=orders is not None)
     return BaselineComparison(
-        baselines=tuple(_compare(kind, own, other, groups) for kind, other in correct.items()),
+        baselines=tuple(
+            _compare(kind, own, correct[kind], groups) for kind in TITLES if kind in correct
+        ),
         has_lstm=found.has_lstm,
-        missing={kind: why for kind, why in found.missing.items() if kind not in correct},
+        missing={kind: why for kind, why in reasons.items() if kind not in correct},
     )
+
+
+def _why_missing(*, has_lstm: bool, has_orders: bool) -> dict[Kind, str]:
+    """Return why each baseline may not have been measured."""
+    if not has_lstm:
+        return {
+            "frame": "measured only for a model with an LSTM",
+            "mean": "the model is mean pooling itself",
+            "shuffled": "no effect without an LSTM",
+            "reversed": "no effect without an LSTM",
+        }
+    why = "needs a model folder and no test-time augmentation"
+    return {
+        "frame": "needs training, use `activity crossval`",
+        "mean": "the model has no pooled linear head" if has_orders else why,
+        "shuffled": why,
+        "reversed": why,
+    }
 
 
 def _compare(kind: Kind, own: Correct, other: Correct, groups: Groups | None) -> Baseline:

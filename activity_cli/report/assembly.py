@@ -1,7 +1,7 @@
 """Cross-validations, training runs and evaluations -> the content of their reports."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +38,8 @@ if TYPE_CHECKING:  # these import torch, which an evaluation does not need
     from activity_cli.training.crossval import CrossvalRun, FoldResult
     from activity_cli.training.run import TrainingRun
 
+_HEADS: Mapping[Kind, str] = {"frame": "single frame", "mean": "mean-pool"}
 Tables = Mapping[str, Mapping[str, Any]]
-
-_NO_LSTM: dict[Kind, str] = {
-    "frame": "measured only for a model with an LSTM",
-    "mean": "the model is mean pooling itself",
-    "shuffled": "no effect without an LSTM",
-    "reversed": "no effect without an LSTM",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +79,12 @@ def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> Re
         data, np.arange(len(data.targets)), result.scores, result.evaluation, result.orders
     )
     majority = majority_baseline(data, run.folds).scores.argmax(axis=1)
-    baselines = _baselines(majority, result.orders)
+    heads: dict[Kind, Any] = {}
     if run.rounds:  # --compare trained these heads in full
-        frame, mean = (run.rounds[head].scores for head in ("single frame", "mean-pool"))
-        baselines = replace(baselines, frame=frame, mean=mean)
+        heads = {kind: run.rounds[_HEADS[kind]].scores for kind in _HEADS}
+    baselines = BaselineScores(
+        majority=majority, has_lstm=result.orders is not None, orders=result.orders, heads=heads
+    )
     split, number = f"folds by {run.folds.by}", len(result.folds)
     return ReportData(
         title=data.dataset.root.name or str(data.dataset.root),
@@ -115,7 +111,11 @@ def training_report(run: "TrainingRun", *, command: str, settings: Tables) -> Re
         leakage=run.leakage,
         optimistic_because=optimistic if run.measured_on == "val" else "",
     )
-    baselines = _baselines(most_frequent(learned.tolist(), len(rows)), run.orders)
+    baselines = BaselineScores(
+        majority=most_frequent(learned.tolist(), len(rows)),
+        has_lstm=run.orders is not None,
+        orders=run.orders,
+    )
     parts = describe_parts(len(run.split.train), len(run.split.val), len(run.split.test))
     return ReportData(
         title=description.name,
@@ -167,6 +167,12 @@ def measurement_report(
         evaluation=measurement.evaluation,
         orders=orders,
     )
+    counts = description.data.get("clips_per_label", {})
+    baselines = BaselineScores(
+        majority=most_frequent([counts.get(label, 0) for label in labels], len(samples)),
+        has_lstm=description.network.temporal == "lstm",
+        orders=orders,
+    )
     metadata = data_metadata(samples, durations, labels, sample_groups(samples))
     more = {**model_metadata(description), **rejection_metadata(measurement), "Engine": engine}
     return ReportData(
@@ -174,46 +180,11 @@ def measurement_report(
         subtitle=f"Evaluation on {dataset.root.name or dataset.root}, {len(samples)} clips",
         method="The metrics are valid for clips that the model was not trained on.",
         predictions=predictions,
-        findings=compute_findings(predictions, _model_baselines(measurement, orders), SplitInfo()),
+        findings=compute_findings(predictions, baselines, SplitInfo()),
         metadata={**metadata, **more},
         speed=speed_of_clips([result.stage_seconds for result in measurement.results]),
         settings=model_settings(description),
         command=command,
-    )
-
-
-def _baselines(majority: NDArray[np.int64], orders: OrderScores | None) -> BaselineScores:
-    """Return the baselines that training measured; without `orders` there is no LSTM."""
-    return BaselineScores(
-        majority=majority,
-        frame=orders.frame if orders else None,
-        mean=orders.pooled if orders else None,
-        orders=orders,
-        has_lstm=orders is not None,
-        missing={} if orders else _NO_LSTM,
-    )
-
-
-def _model_baselines(measurement: "Measurement", orders: OrderScores | None) -> BaselineScores:
-    """Return the baselines that need no training."""
-    description = measurement.description
-    has_lstm = description.network.temporal == "lstm"
-    counts = description.data.get("clips_per_label", {})
-    missing: dict[Kind, str] = {} if has_lstm else dict(_NO_LSTM)
-    missing["frame"] = "needs training, use `activity crossval`"
-    if has_lstm and orders is None:
-        why = "needs a model folder and no test-time augmentation"
-        missing |= {"mean": why, "shuffled": why, "reversed": why}
-    elif has_lstm:
-        missing["mean"] = "the model has no pooled linear head"
-    return BaselineScores(
-        majority=most_frequent(
-            [counts.get(label, 0) for label in description.labels], len(measurement.samples)
-        ),
-        mean=orders.pooled if orders else None,
-        orders=orders,
-        has_lstm=has_lstm,
-        missing=missing,
     )
 
 

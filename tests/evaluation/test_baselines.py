@@ -36,7 +36,6 @@ def baselines_in(data: tuple[np.ndarray, np.ndarray]) -> BaselineComparison:
         targets[TEST],
         BaselineScores(
             majority=most_frequent([30, 30], len(TEST)),
-            mean=orders.pooled,
             orders=orders,
             has_lstm=True,
         ),
