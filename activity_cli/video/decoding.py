@@ -1,9 +1,9 @@
 """Video -> the wanted frames of it, by decoding everything or by seeking.
 
-N is frames of the video; times are seconds. Seeking gives what decoding everything gives, or gives
-up. The times of all frames are read from the packets; then only the stretches from a key frame to
-each wanted frame are decoded, and every frame on the way must come exactly at its time. What this
-cannot see is damage between those stretches: frames there count as if they had been decoded.
+N is frames of the video; times are seconds. Seeking gives the same frames as decoding everything,
+or gives up. The times of all frames are read from the packets; then only the stretches from a key
+frame to each wanted frame are decoded, and every frame on the way must come exactly at its time.
+Damage between those stretches is not detected.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -23,30 +23,30 @@ from activity_cli.video.reader import (
 from activity_cli.video.sampling import Indices, Seconds
 
 Shrink = Callable[[Frame], Frame]
-"""From a frame as decoded, BGR, to what is kept of it."""
+"""From a decoded frame, BGR, to the one that is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What going through a video gave."""
+    """The result of one pass through a video."""
 
     seconds: Seconds  # (N,)
     frames: dict[int, Frame]  # (H, W, 3), of the wanted indices that exist
     reached_end: bool
 
 
-# Codecs whose frames, sought, were compared with those of decoding everything, bit by bit: with
-# B-frames, open groups of pictures, variable frame rates and times that do not start at 0.
+# Codecs for which seeking was compared with decoding everything, bit by bit: with B-frames, open
+# groups of pictures, variable frame rates and times that do not start at 0.
 _PROVEN_CODECS = "H264 AVC1 X264 HEVC HEV1 HVC1 FMP4 MP4V XVID DIVX DX50 VP80 VP90 VP08 VP09 MJPG"
 
-# Below so many frames (40 s at 25 fps) packets are not looked at: groups of pictures of a second
-# leave nothing to gain there, and all frames of a 160 x 120 video are decoded in 0.1 s.
+# Below so many frames (40 s at 25 fps) everything is decoded: with groups of pictures of a second
+# seeking gains nothing, and all frames of a 160 x 120 video are decoded in 0.1 s.
 _MIN_FRAMES = 1000
 
-# `VideoReader.seek` goes up to so many frames beyond the key frame that it was sent to.
+# `VideoReader.seek` may end up so many frames after the key frame.
 _OVERSHOOT_FRAMES = 17
 
-# What a seek takes besides decoding, in frames' decoding time: 0 to 6 measured, from MPEG-4 at
+# The cost of a seek, in the time that it takes to decode a frame: 0 to 6 measured, from MPEG-4 at
 # 160 x 120 (0.1 ms a frame) to H.264 at 1280 x 720 (2.5 ms a frame).
 _SEEK_COST_FRAMES = 8
 
@@ -57,25 +57,25 @@ class _Leg:
 
     stop: int
     key: int = 0
-    """After a seek, the key frame from which on pictures are whole; not after `stop`."""
+    """After a seek, the key frame from which on frames are valid; at most `stop`."""
     lead: int | None = None
-    """The key frame to seek to, an earlier one; None is no seek."""
+    """The earlier key frame to seek to; None is no seek."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeekPlan:
-    """How to get at the wanted frames without decoding all."""
+    """How to reach the wanted frames without decoding all."""
 
     seconds: Seconds  # (N,), to the end or the first frame at or after the time asked for
     is_key: NDArray[np.bool_]  # (N,)
     wanted: frozenset[int]
     legs: tuple[_Leg, ...]
     reaches_end: bool
-    """Whether N is all frames of the video."""
+    """Whether N covers all frames of the video."""
 
 
 class _UnprovenError(Exception):
-    """A frame did not come as its packet promised."""
+    """A frame differs from its packet."""
 
 
 def decode_all(
@@ -86,7 +86,7 @@ def decode_all(
     until_seconds: float | None = None,
     last_index: int | None = None,
 ) -> Pass:
-    """Go through a video and keep the wanted frames, resized at once so that memory stays flat.
+    """Decode a video and keep the wanted frames, shrunk at once so that memory stays flat.
 
     Stops after the first frame at or after `until_seconds`, or after `last_index`.
     """
@@ -105,7 +105,7 @@ def decode_all(
 
 
 def is_proven(info: VideoInfo) -> bool:
-    """Whether a file is of a kind whose packets tell the times that its frames will have."""
+    """Return whether a file is of a kind whose packets have the times of its frames."""
     return info.has_stored_times and info.codec.upper() in _PROVEN_CODECS.split()
 
 
@@ -119,11 +119,11 @@ def plan_seeks(
 
     Args:
         info: the video.
-        choose: from the times of frames, (N,), to the wanted ones.
+        choose: from the times of frames, (N,), to the indices of the wanted ones.
         until_seconds: frames after the first at or after this time do not matter; None is the end.
 
     Returns:
-        None where decoding everything is as quick, or the file is not of a kind to be sought in.
+        None where decoding everything is as fast, or seeking is not proven for the kind of file.
     """
     num_frames = info.num_frames_from_header or 0
     if until_seconds is not None:
@@ -142,7 +142,7 @@ def plan_seeks(
         stop = int(np.searchsorted(seconds, until_seconds)) + 1
         seconds, is_key = seconds[:stop], is_key[:stop]
     wanted = frozenset(choose(seconds))
-    # The first frame is where time starts; the last tells that there is nothing else to come.
+    # The first frame is where time starts; the last proves that nothing else comes.
     legs = _plan_legs(sorted({0, *wanted, len(seconds) - 1}), np.flatnonzero(is_key))
     if not wanted or _cost_frames(legs) >= len(seconds):
         return None
@@ -152,12 +152,12 @@ def plan_seeks(
 
 
 def decode_by_seeking(reader: VideoReader, plan: SeekPlan, shrink: Shrink) -> Pass | None:
-    """Keep the wanted frames, resized at once; None as soon as one does not come as planned.
+    """Keep the wanted frames, shrunk at once; None if one does not come as planned.
 
     Args:
-        reader: a fresh one; of no use afterwards.
+        reader: a new one; don't use it afterwards.
         plan: from `plan_seeks`.
-        shrink: what is kept of a frame.
+        shrink: makes the frame that is kept.
     """
     frames: dict[int, Frame] = {}
     try:
@@ -170,13 +170,13 @@ def decode_by_seeking(reader: VideoReader, plan: SeekPlan, shrink: Shrink) -> Pa
 
 
 def _plan_legs(stops: list[int], keys: Indices) -> tuple[_Leg, ...]:
-    """The way through the stops, in order, by seeking wherever that decodes less."""
+    """Plan the way through the stops, in order, with a seek wherever that decodes less."""
     legs = []
     position = -1
     for stop in stops:
         key = keys[np.searchsorted(keys, stop, side="right") - 1]
-        # Started one key frame early, the reader is seen to pass the key frame, and pictures that
-        # refer to others before it (open groups, damage) are whole all the same.
+        # Starting one key frame early proves that the reader passes the key frame, and makes frames
+        # valid that refer to others before it (open groups of pictures).
         leads = keys[keys <= key - _OVERSHOOT_FRAMES]
         if leads.size and leads[-1] > position + _SEEK_COST_FRAMES:
             legs.append(_Leg(stop=stop, key=int(key), lead=int(leads[-1])))
@@ -187,7 +187,7 @@ def _plan_legs(stops: list[int], keys: Indices) -> tuple[_Leg, ...]:
 
 
 def _cost_frames(legs: Iterable[_Leg]) -> int:
-    """What a plan costs, in the time that it takes to decode a frame."""
+    """Return the cost of a plan, in the time that it takes to decode a frame."""
     cost, position = 0, -1
     for leg in legs:
         start = position if leg.lead is None else leg.lead - 1 - _SEEK_COST_FRAMES
@@ -197,10 +197,10 @@ def _cost_frames(legs: Iterable[_Leg]) -> int:
 
 
 def _proven_indices(reader: VideoReader, plan: SeekPlan) -> Iterator[int]:
-    """Go through a plan, and say of each frame whose picture is to be trusted which one it is.
+    """Go through a plan and give the index of each frame that is valid.
 
     Raises:
-        _UnprovenError: a frame did not come at its time, or is no key frame though it should be.
+        _UnprovenError: a frame did not come at its time, or should be a key frame and is not.
     """
     index = -1
     for leg in plan.legs:

@@ -1,7 +1,7 @@
-"""Frame times -> which frames make up a clip. Nothing here touches a video.
+"""Frame times -> the frames that make up a clip. Opens no video.
 
-T is frames per clip, N frames of the video; times are seconds. What a clip holds is a function of
-decoded timestamps alone, and of the settings.
+T is frames per clip, N frames of the video; times are seconds. The choice depends on decoded
+timestamps and the settings alone.
 """
 
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ from activity_cli.settings import ClipSettings
 Indices = NDArray[np.intp]
 Seconds = NDArray[np.float64]
 
-# Times that differ by less count as equal, lest rounding decide which of two frames is taken: in
-# sampling and, twice as much because two differences are compared, in pairing for motion.
+# Times that differ by less count as equal, lest rounding decide which of two frames is taken. For
+# pairs of frames the tolerance is double, because two differences are compared.
 TIE_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """The span that was asked for; None is the start or the end of the video."""
+    """The requested span; None is the start or the end of the video."""
 
     start_seconds: float | None
     end_seconds: float | None
@@ -30,7 +30,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Which times of a clip a view of it takes. By default those of the plain clip."""
+    """Which times of a clip a view takes. By default those of the plain clip."""
 
     first: float = 0.0
     """Where the view starts, as a share of the clip."""
@@ -39,19 +39,19 @@ class Timing:
     jitter: float = 0.0
     """How far a sample may be from the middle of its part, in parts; up to 0.5 keeps the order."""
     speed: float = 1.0
-    """How much faster things seem to move: the pairs of motion images are so much farther apart."""
+    """Apparent speed: the two frames of a motion image are so many times farther apart."""
     is_reversed: bool = False
     """Whether time runs backwards."""
     seed: int = 0
     """Of the jitter."""
 
     def span(self, start_seconds: float, end_seconds: float) -> tuple[float, float]:
-        """The part of a clip's span that is taken; exactly the span itself by default."""
+        """Return the part of a clip's span that the view takes."""
         length = end_seconds - start_seconds
         return start_seconds + self.first * length, end_seconds - (1 - self.last) * length
 
     def shifts(self, num_frames: int) -> Seconds:
-        """(T,) how far each sample is from the middle of its part, in parts."""
+        """Return (T,) how far each sample is from the middle of its part, in parts."""
         if self.jitter == 0:
             return np.zeros(num_frames)
         random = np.random.default_rng(self.seed)
@@ -72,7 +72,7 @@ class Choice:
     num_frames: int
     """Of the whole clip, whatever part of it the view takes."""
     duration_seconds: float
-    """As `num_frames`."""
+    """Of the whole clip."""
 
 
 def choose_frames(
@@ -82,7 +82,7 @@ def choose_frames(
     interval_from_header: float,
     timing: Timing = PLAIN_TIMING,
 ) -> Choice | None:
-    """Choose the clip's frames by their times; None when the piece starts after the video."""
+    """Choose the clip's frames by their times; None if the piece starts after the video."""
     video_end = end_of_video(seconds, interval_from_header)
     start = float(seconds[0]) if piece.start_seconds is None else piece.start_seconds
     end = video_end if piece.end_seconds is None else min(video_end, piece.end_seconds)
@@ -117,7 +117,7 @@ def choose_frames(
 def _choose_backwards(
     seconds: Seconds, settings: ClipSettings, start: float, end: float, timing: Timing
 ) -> Choice | None:
-    """Choose in the mirrored video, in which every frame is on screen as long as it really is."""
+    """Choose in the mirrored video, in which every frame stays on screen equally long."""
     until = np.append(seconds[1:], max(end, seconds[-1]))
     forwards = choose_frames(
         -until[::-1],
@@ -139,7 +139,7 @@ def _choose_backwards(
 
 
 def end_of_video(seconds: Seconds, interval_from_header: float) -> float:
-    """One typical frame interval after the last frame; the header's where there is one frame.
+    """Return the end: one median frame interval after the last frame; the header's for one frame.
 
     Args:
         seconds: (N,) times of the video's frames, not decreasing.
@@ -158,7 +158,7 @@ def sample_indices(
     start_seconds: float | None = None,
     shifts: Seconds | float = 0.0,
 ) -> Indices:
-    """The frames on screen at the middles of T equal parts of [start, end).
+    """Return the frames on screen at the middles of T equal parts of [start, end).
 
     Args:
         seconds: (N,) times of the video's frames, not decreasing.
@@ -168,8 +168,8 @@ def sample_indices(
         shifts: (T,) how far from the middles, in parts.
 
     Returns:
-        (T,) indices into `seconds`, not decreasing. Frames outside the span are never taken,
-        unless it lies between two frames: then it is the earlier of the two.
+        (T,) indices into `seconds`, not decreasing. All are in the span, unless it lies between
+        two frames: then the earlier of the two is taken.
     """
     start = float(seconds[0]) if start_seconds is None else start_seconds
     first, stop = _span_indices(seconds, start, end_seconds)
@@ -183,14 +183,14 @@ def sample_indices(
 def partner_indices(
     seconds: Seconds, indices: Indices, step_seconds: float
 ) -> tuple[Indices, Indices]:
-    """The pairs of frames whose difference makes the motion images of the given frames.
+    """Return the pairs of frames whose difference makes the motion images of the given frames.
 
     A frame is paired with the one nearest to a step earlier, at least one frame earlier (the
     later of two that are equally near). The video's first frame is paired with the one after it.
 
     Args:
         seconds: (N,) times of the video's frames, not decreasing.
-        indices: (T,) frames whose motion is asked for.
+        indices: (T,) frames whose motion is needed.
         step_seconds: time between the two frames of a pair.
 
     Returns:
@@ -208,7 +208,7 @@ def partner_indices(
 
 
 def _span_indices(seconds: Seconds, start: float, end: float) -> tuple[int, int]:
-    """The half-open range of frames in [start, end); never empty."""
+    """Return the half-open range of frames in [start, end); never empty."""
     first, stop = np.searchsorted(seconds, (start, end))
     if first == stop:  # between two frames: the one on screen is the earlier
         first = max(0, stop - 1)

@@ -1,4 +1,4 @@
-"""What the user asked to score -> the list of videos, in order and without duplicates.
+"""Sources -> the list of videos, in order and without duplicates.
 
 A source is a file, a folder, a pattern such as `*.mp4`, a list (`.txt`, `.csv`), or `-`, a list on
 stdin.
@@ -24,7 +24,7 @@ from activity_cli.common.files import (
     is_video,
     walk_files,
 )
-from activity_cli.common.tables import TABLE_SUFFIXES, read_table, read_text
+from activity_cli.common.tables import TABLE_SUFFIXES, RowError, read_table, read_text
 from activity_cli.errors import DataError, SettingsError
 
 STDIN = "-"
@@ -33,27 +33,27 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that a source stands for."""
+    """A file of a source."""
 
     path: Path
     name: str
-    """As it is called within its source: relative to the folder, or as the list has it."""
+    """Its name within the source: relative to the folder, or as the list has it."""
 
 
 def expand_sources(sources: Sequence[str]) -> list[Path]:
-    """List the videos that the sources stand for, as `find_sources` does."""
+    """List the paths of the videos, as `find_sources` does."""
     return [found.path for found in find_sources(sources)]
 
 
 def find_sources(sources: Sequence[str]) -> list[Found]:
-    """List the videos that the sources stand for.
+    """List the videos of the sources.
 
-    Folders are searched with all below them, by the videos' suffixes, without hidden files.
-    A file that is named but not there stays in the list, so that it is reported as missing;
-    the same goes for a folder below that cannot be read.
+    Folders are searched with all their subfolders, by the videos' suffixes, without hidden files.
+    A file that does not exist stays in the list, so that it is reported as missing; so does a
+    subfolder that cannot be read.
 
     Args:
-        sources: What the user typed. An existing file or folder wins over any other reading.
+        sources: As typed. An existing file or folder wins over any other reading.
 
     Returns:
         The first of each file, in the order of the sources, sorted by name within a folder.
@@ -66,7 +66,6 @@ def find_sources(sources: Sequence[str]) -> list[Found]:
     for source in sources:
         base = Path(source) if is_folder(Path(source)) else None
         for video in _expand(source):
-            # Both are made of the same text, so that what is relative is a matter of text as well.
             name = str(video.relative_to(base)) if base else str(video)
             found.setdefault(identify(video), Found(video, name))
     return list(found.values())
@@ -146,26 +145,24 @@ def _expand(source: str) -> Iterator[Path]:
     if not source.strip():
         raise DataError("A source is empty.", hint="Name a video, a folder, a pattern or a list.")
     if source == STDIN:
-        yield from _videos_of_stdin()
+        yield from _videos_of_entries(_read_stdin(), folder=Path())
     elif is_folder(path):
         yield from _videos_of_folder(path)
     elif path.suffix.lower() in (".txt", *TABLE_SUFFIXES) and not _is_pattern(source):
-        yield from _videos_of_list(path)
+        yield from _videos_of_entries(_read_list(path), folder=path.parent)
     elif is_file(path):
         yield path
-    elif "://" in source:
-        raise _no_addresses(source)
-    elif _is_pattern(source):
+    elif _is_pattern(source) and "://" not in source:
         yield from _videos_of_pattern(source)
     else:
-        yield path
+        yield from _videos_of_entries([source], folder=Path())
 
 
 def _videos_of_folder(folder: Path) -> Iterator[Path]:
     others: list[Path] = []
     num_videos = 0
     for path in walk_files(folder):
-        if is_video(path) or is_folder(path):  # the latter cannot be read, and must be reported
+        if is_video(path) or is_folder(path):  # an unreadable folder must be reported
             num_videos += 1
             yield path
         else:
@@ -177,12 +174,35 @@ def _videos_of_folder(folder: Path) -> Iterator[Path]:
         )
 
 
-def _videos_of_list(path: Path) -> Iterator[Path]:
-    """Entries of a list. They are relative to it, and may be folders."""
+def _videos_of_entries(entries: Sequence[str], folder: Path) -> Iterator[Path]:
+    """Give the files and folders of a list; they are relative to `folder`."""
+    for entry in entries:
+        if "://" in entry:
+            raise DataError(
+                f"{entry} is an address; activity reads files.",
+                hint="Download it and name the file.",
+            )
+        path = folder / entry
+        if is_folder(path):
+            yield from _videos_of_folder(path)
+        else:
+            yield path
+
+
+def _read_stdin() -> list[str]:
+    """Read one path per line."""
+    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    entries = [line for line in text.splitlines() if line.strip()]
+    if not entries:
+        raise DataError("The list on stdin is empty.", hint="find footage -name '*.mp4' | ... -")
+    return entries
+
+
+def _read_list(path: Path) -> list[str]:
     if not is_file(path):
         raise DataError(f"There is no list {path}.", hint="Check the path.")
     if path.suffix.lower() == ".txt":
-        # Names need not be valid text, and a list of them should still find the files.
+        # File names need not be valid text.
         lines = (line.strip() for line in read_text(path, errors="surrogateescape").splitlines())
         entries = [line for line in lines if line and not line.startswith("#")]
     else:
@@ -192,42 +212,11 @@ def _videos_of_list(path: Path) -> Iterator[Path]:
         entries = [row.values["path"] for row in table.rows]
         if "" in entries:
             line = table.rows[entries.index("")].line
-            raise DataError(
-                f"{path}, line {line}, column path: the value is empty.",
-                hint="Write the video's path, or remove the row.",
-            )
+            hint = "Write the video's path, or remove the row."
+            raise RowError(path, line, "path", "the value is empty.", hint=hint)
     if not entries:
         raise DataError(f"{path} lists no files.", hint="Write one path per line.")
-    for entry in entries:
-        file = path.parent / entry
-        if "://" in entry:
-            raise _no_addresses(entry)
-        if is_folder(file):
-            yield from _videos_of_folder(file)
-        else:
-            yield file
-
-
-def _videos_of_stdin() -> Iterator[Path]:
-    """One path per line, relative to the working folder."""
-    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    entries = [line for line in text.splitlines() if line.strip()]
-    if not entries:
-        raise DataError("The list on stdin is empty.", hint="find footage -name '*.mp4' | ... -")
-    for entry in entries:
-        path = Path(entry)
-        if "://" in entry:
-            raise _no_addresses(entry)
-        if is_folder(path):
-            yield from _videos_of_folder(path)
-        else:
-            yield path
-
-
-def _no_addresses(source: str) -> DataError:
-    return DataError(
-        f"{source} is an address; activity reads files.", hint="Download it and name the file."
-    )
+    return entries
 
 
 def _is_pattern(source: str) -> bool:
@@ -235,7 +224,7 @@ def _is_pattern(source: str) -> bool:
 
 
 def _videos_of_pattern(pattern: str) -> Iterator[Path]:
-    """Matches in order. Files with other suffixes count where the pattern names the suffix."""
+    """Give matches in order. A pattern with a suffix matches files with any suffix."""
     any_suffix = bool(re.fullmatch(r"\.\w+", PurePath(pattern).suffix))
     num_videos = 0
     others: list[Path] = []
@@ -257,15 +246,15 @@ def _videos_of_pattern(pattern: str) -> Iterator[Path]:
 
 
 def _matches(pattern: str) -> Iterator[Path]:
-    """Files and folders that match, sorted; `**` looks below with the care of `walk_files`."""
+    """Give files and folders that match, sorted; below `**` as `walk_files` does."""
     before, stars, after = pattern.partition("**")
     if not stars:
-        yield from map(Path, sorted(glob.glob(pattern)))  # noqa: PTH207 - takes absolute patterns too
+        yield from map(Path, sorted(glob.glob(pattern)))  # noqa: PTH207 - absolute patterns too
         return
     after = after.lstrip("/" + os.sep)
     if "**" in after or (before and before[-1] not in ("/", os.sep)):
         raise DataError(
-            f"{pattern} is not a pattern that can be read.",
+            f"{pattern} is not a valid pattern.",
             hint="Use ** once, as a folder of its own: footage/**/cam1/*.mp4",
         )
     for folder in sorted(glob.glob(before)) if before else ["."]:  # noqa: PTH207
@@ -275,9 +264,9 @@ def _matches(pattern: str) -> Iterator[Path]:
 
 
 def _identifier() -> Callable[[Path], str]:
-    """A function that gives one name to all the ways to write a file's path.
+    """Return a function that gives all spellings of a file's path the same name.
 
-    Links are followed. Folders are remembered: to resolve a million files anew takes a minute.
+    Links are followed. Resolved folders are cached: to resolve a million files takes a minute.
     """
     resolve_folder = cache(os.path.realpath)
 
@@ -286,7 +275,7 @@ def _identifier() -> Callable[[Path], str]:
             if source.is_symlink() or source.name in ("", ".."):
                 return os.path.realpath(source)
             return os.path.join(resolve_folder(source.parent), source.name)  # noqa: PTH118
-        except (OSError, ValueError):  # no such name can exist; it is reported as missing
+        except (OSError, ValueError):  # no such name can exist: reported as missing
             return str(source)
 
     return identify

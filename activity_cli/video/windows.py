@@ -1,8 +1,8 @@
-"""Long video -> windows that slide over it, as many as overlap, for the price of one pass.
+"""Sliding windows over a long video: their lengths, and cutting them out of a stream of timesteps.
 
-T is frames per window, S streams, D the CNN's feature size, C labels; times are seconds. A window
-is sampled to T frames like a clip. Windows begin whole steps apart, a step being the time between
-two of these frames, so that they share frames and the CNN sees each frame once.
+T is frames per window, S streams; times are seconds. A window is sampled to T frames like a clip.
+Windows begin whole steps apart, a step being the time between two of these frames, so that they
+share frames and the CNN computes each frame once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from activity_cli.errors import SettingsError
 
-# How much longer than a clip a video has to be before windows tell more than one clip does.
+# Videos up to so many window lengths are scored as one clip.
 _LONGER_THAN_A_CLIP = 1.5
 
-_DEFAULT_SECONDS = 2.0  # for models that do not say how long their training clips were
+_DEFAULT_SECONDS = 2.0  # for models without the length of their training clips
 _DEFAULT_STRIDES = 4  # strides per window
 
 
@@ -32,7 +32,7 @@ class Windows:
     stride_steps: int
     """Steps from the start of a window to that of the next."""
     max_clip_seconds: float
-    """Videos up to this length are taken as one clip."""
+    """Videos up to this length are scored as one clip."""
 
     @property
     def window_seconds(self) -> float:
@@ -45,7 +45,7 @@ class Windows:
         return self.stride_steps * self.step_seconds
 
     def describe(self) -> str:
-        """The lengths in words."""
+        """Describe the lengths."""
         return f"{self.window_seconds:.3g} s every {self.stride_seconds:.3g} s"
 
 
@@ -56,11 +56,11 @@ def choose_windows(
     window_seconds: float | None = None,
     stride_seconds: float | None = None,
 ) -> Windows:
-    """Turn wishes into windows; by default they are as long as the clips a model learned from.
+    """Choose windows; by default they are as long as the clips that the model was trained on.
 
     Args:
         num_frames: T, of the model.
-        clip_seconds: `median` and `max` length of the training clips, where they are known.
+        clip_seconds: `median` and `max` length of the training clips, if known.
         window_seconds: length of a window.
         stride_seconds: from the start of a window to that of the next, a quarter of a window by
             default. Rounded to whole steps.
@@ -76,7 +76,7 @@ def choose_windows(
     stride = stride_seconds or window / _DEFAULT_STRIDES
     if stride > window * 1.001:
         raise SettingsError(
-            f"A window of {window:g} s every {stride:g} s leaves gaps that nothing looks at.",
+            f"A window of {window:g} s every {stride:g} s leaves gaps that are not scored.",
             hint="--stride may be as long as --window, or shorter.",
         )
     longest = _LONGER_THAN_A_CLIP * window
@@ -92,16 +92,16 @@ def choose_windows(
 
 
 def slide(parts: Iterable[NDArray[Any]], windows: Windows) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Cut windows out of what comes in parts. Only the last window's worth is held.
+    """Cut windows out of parts that come one by one. Holds at most a window and a part.
 
     Args:
-        parts: (S, n, ...) each, with n points in time, in order.
+        parts: (S, n, ...) each, with n timesteps, in order.
         windows: T and the stride.
 
     Returns:
-        The number of each window's first point, and its (S, T, ...). The last window reaches the
-        last point, so it may begin less than a stride after the one before. Nothing where there
-        are fewer than T points.
+        The number of each window's first timestep, and its (S, T, ...). The last window reaches
+        the last timestep, so it may begin less than a stride after the one before. Nothing for
+        fewer than T timesteps.
     """
     length = windows.num_frames
     held: NDArray[Any] | None = None

@@ -110,7 +110,7 @@ def test_a_list_may_name_folders_and_undecodable_files(footage: Path) -> None:
         ("texts", "texts has no videos; 1 other file (.md).", ".avi"),
         ("footage/*.mkv", "*.mkv matches no videos; no files", "pattern"),
         ("texts/*", "texts/* matches no videos; 1 other file (.md)", "pattern"),
-        ("a**/x.mp4", "a**/x.mp4 is not a pattern", "**"),
+        ("a**/x.mp4", "a**/x.mp4 is not a valid pattern", "**"),
         ("none.txt", "There is no list none.txt", "path"),
         ("nothing.txt", "nothing.txt lists no files", "one path per line"),
         ("bad.csv", "no column path; the columns are file", "path"),
