@@ -187,9 +187,10 @@ def _call(
     except (ActivityError, PoolClosedError):
         raise
     except Exception as error:
-        # A cv2.error keeps its message apart from the place in OpenCV's source code.
-        reason = " ".join(str(getattr(error, "err", error)).split()) or "no further details"
+        name = "OpenCV" if type(error).__module__ == "cv2" else type(error).__name__
+        # OpenCV's messages begin with a place in its source code.
+        text = " ".join(str(error).split()).rpartition(" error: ")[2].rstrip(".")
         raise WorkerCrashError(
-            f"Decoding failed with {type(error).__name__}: {reason.rstrip('.')}.",
+            f"Decoding failed ({name}): {text or 'no further details'}.",
             hint="The file may be damaged: convert it, for instance with ffmpeg.",
         ) from error

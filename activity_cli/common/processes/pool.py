@@ -1,24 +1,44 @@
 """Worker processes that run functions of this package: a crash there costs one call, not the run.
 
 FFmpeg and OpenCV decode whatever they are given, and some files make them crash or hang. Threads
-hand their calls to a pool of workers and wait, outside Python, for the answers.
+hand their calls to a pool of workers and wait for the answers, without holding Python's lock.
 """
 
 import atexit
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from io import FileIO
+from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
-from activity_cli.common.processes.messages import Message, decode, encode
-from activity_cli.common.processes.process import Worker
-from activity_cli.errors import ActivityError, SettingsError
+from activity_cli.common.processes.main import Message, decode, encode, receive, send
+from activity_cli.errors import (
+    ActivityError,
+    SettingsError,
+    VideoError,
+    WorkerCrashError,
+    WorkerTimeoutError,
+)
+
+if sys.platform == "linux":
+    import fcntl
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_FAILED_STARTS = 2
-"""So many workers in a row that end before they are ready, and the installation is at fault."""
+"""After so many workers in a row that end before they are ready, the installation is at fault."""
+_PIPE_BYTES = 2**19
+"""Instead of 64 KB. All pipes of a user may hold 64 MB by default, and there is one per worker."""
+
+# Ctrl-C goes to the terminal's foreground group. A new session (on Windows, where that is ignored,
+# a new group) is out of its reach.
+_NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
 
 
 class PoolClosedError(RuntimeError):
@@ -28,13 +48,13 @@ class PoolClosedError(RuntimeError):
 class WorkerPool(AbstractContextManager["WorkerPool"]):
     """Runs functions in processes that may crash or hang. A context manager.
 
-    Any number of threads may call at once. One worker is started at once, the others when calls
-    need them; one that crashed or took too long is replaced. Workers end with this process,
-    however it ends, and do not hear Ctrl-C.
+    Any number of threads may call at once. The first worker is started at once, the others when
+    calls need them; one that crashed or took too long is replaced. Workers end with this process,
+    however it ends, and do not receive Ctrl-C.
 
     Args:
         num_workers: how many calls run at a time.
-        timeout_seconds: how long a call may take once a worker has begun with it; None is for ever.
+        timeout_seconds: longest time of a call, from when a worker begins with it; None: no limit.
         imports: modules that workers import as they start, so that no call waits for that.
 
     Raises:
@@ -56,19 +76,19 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         self._timeout_seconds = timeout_seconds
         self._imports = imports
         self._changed = threading.Condition()  # guards all below
-        self._workers = [Worker(imports)]
+        self._workers = [_Worker(imports)]
         self._num_failed_starts = 0
         self._is_closed = False
         atexit.register(self.close)
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a module-level function of this package in a worker and wait for what it returns.
+        """Run a module-level function of this package in a worker and wait for its result.
 
         The function, its arguments and its result are pickled; arrays are cheap.
 
         Raises:
             Exception: what the function raises, with its traceback in the worker as a note.
-            WorkerCrashError: the worker died of it.
+            WorkerCrashError: the worker ended during the call.
             WorkerTimeoutError: it took too long.
             ActivityError: no worker can be started.
             PoolClosedError: the pool is closed, or was while this call waited.
@@ -83,7 +103,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """As `call`, with a timeout of its own."""
+        """Do the same as `call`, with a timeout of its own."""
         request = encode((function, args, kwargs))
         try:
             answer = self._ask(request, timeout_seconds)
@@ -110,7 +130,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         self.close()
 
     def close(self) -> None:
-        """End all workers, busy or not. Calls that wait in other threads raise PoolClosedError."""
+        """End all workers, busy or not. Waiting calls in other threads raise PoolClosedError."""
         with self._changed:
             self._is_closed = True
             idle = [worker for worker in self._workers if worker.owner is None]
@@ -133,7 +153,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
                 if self._num_failed_starts >= _MAX_FAILED_STARTS:
                     raise ActivityError(
                         "Worker processes end as soon as they are started.",
-                        hint="Set ACTIVITY_DEBUG=1 to see what they say.",
+                        hint="Set ACTIVITY_DEBUG=1 to see their messages.",
                     )
             worker = self._acquire()
         self._num_failed_starts = 0
@@ -144,8 +164,8 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
             self._check_open()
         raise worker.failure(timeout_seconds)
 
-    def _acquire(self) -> Worker:
-        """An idle worker, or a new one, for this thread; waits while all are busy.
+    def _acquire(self) -> "_Worker":
+        """Return an idle worker, or a new one, for this thread; waits while all are busy.
 
         A worker is taken by one assignment, so that Ctrl-C at any point leaves it either idle or
         with an owner who gives it back.
@@ -156,7 +176,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
                 self._drop([w for w in self._workers if w.owner is None and w.has_ended])
                 idle = [worker for worker in self._workers if worker.owner is None]
                 if not idle and len(self._workers) < self._num_workers:
-                    idle = [Worker(self._imports)]
+                    idle = [_Worker(self._imports)]
                     self._workers += idle
                 if idle:
                     idle[0].owner = threading.get_ident()
@@ -164,7 +184,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
                 self._changed.wait()
 
     def _release(self) -> None:
-        """Give back the worker that this thread has, if any; one in mid-answer is ended."""
+        """Give back the worker of this thread, if any; one without an answer is ended."""
         with self._changed:
             mine = [w for w in self._workers if w.owner == threading.get_ident()]
             self._drop([w for w in mine if self._is_closed or not w.is_usable])
@@ -172,7 +192,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
                 worker.owner = None
             self._changed.notify(len(mine))
 
-    def _drop(self, workers: Sequence[Worker]) -> None:
+    def _drop(self, workers: Sequence["_Worker"]) -> None:
         for worker in workers:
             worker.clear_away()
             self._workers.remove(worker)
@@ -180,3 +200,112 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
     def _check_open(self) -> None:
         if self._is_closed:
             raise PoolClosedError("The pool of workers is closed.")
+
+
+class _Worker:
+    """A worker process and the conversation with it: one request at a time, from one thread."""
+
+    def __init__(self, imports: Sequence[str]) -> None:
+        self.owner: int | None = None
+        """The thread whose call it serves."""
+        self.is_usable = True
+        """False while a request has no answer, and for good if none arrives."""
+        self._is_ready = False
+        self._is_late = False
+        self._process = _start_process(imports)
+        self._requests = cast(FileIO, self._process.stdin)
+        self._answers = cast(FileIO, self._process.stdout)
+        if sys.platform == "linux":
+            # Fewer turns to read a clip, each of which may wait for Python's lock. A user may have
+            # only so many large pipes; with a small one reading takes more turns.
+            with suppress(OSError):
+                fcntl.fcntl(self._answers.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone, also if nobody has noticed yet."""
+        return self._process.poll() is not None
+
+    def wait_until_ready(self) -> bool:
+        """Return whether the worker has started and imported its modules."""
+        if not self._is_ready:
+            self.is_usable = False
+            try:
+                receive(self._answers)
+            except EOFError:
+                return False
+            self.is_usable = self._is_ready = True
+        return True
+
+    def ask(self, request: Message, timeout_seconds: float | None) -> Message | None:
+        """Return the answer to a request, or None if the worker ended; see `failure`."""
+        self.is_usable = False
+        limit = threading.TIMEOUT_MAX if timeout_seconds is None else timeout_seconds
+        timer = threading.Timer(min(limit, threading.TIMEOUT_MAX), self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            send(self._requests, request)
+            answer = receive(self._answers)
+        except (EOFError, OSError):
+            return None
+        finally:
+            timer.cancel()
+            timer.join()  # from here on it is certain whether the worker was killed
+        self.is_usable = not self._is_late
+        return answer
+
+    def failure(self, timeout_seconds: float | None) -> VideoError:
+        """Return why there was no answer to a request."""
+        if self._is_late:
+            return WorkerTimeoutError(f"Decoding took longer than {timeout_seconds:g} s.")
+        self.clear_away()
+        code = self._process.returncode
+        try:
+            cause = signal.Signals(-code).name
+        except ValueError:
+            cause = f"exit code {code}"
+        if cause == "SIGKILL":
+            hint = "The system may be short of memory: decode fewer videos at a time."
+        else:
+            hint = "The file may be damaged: convert it, for instance with ffmpeg."
+        return WorkerCrashError(f"The decoder crashed on this file ({cause}).", hint=hint)
+
+    def kill(self) -> None:
+        """End the process and wait until the system has removed it. Any thread may."""
+        self._process.kill()
+        self._process.wait()
+
+    def clear_away(self) -> None:
+        """End the process and close its pipes; no other thread may be reading from them."""
+        self.kill()
+        self._requests.close()
+        self._answers.close()
+
+    def _expire(self) -> None:
+        self._is_late = True
+        self.kill()
+
+
+def _start_process(imports: Sequence[str]) -> "subprocess.Popen[bytes]":
+    # The worker finds modules where this process does, whatever folder it is in.
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    # FFmpeg, OpenCV and the C library print to stderr, above all when they crash.
+    stderr = None if os.environ.get("ACTIVITY_DEBUG") else subprocess.DEVNULL
+    command = [sys.executable, "-P", "-m", "activity_cli.common.processes.main", *imports]
+    try:
+        return subprocess.Popen(
+            command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+            creationflags=_NEW_GROUP,
+        )
+    except OSError as error:
+        raise ActivityError(
+            f"Cannot start a worker process: {error.strerror or error}.",
+            hint="Decode fewer videos at a time, or close other programs.",
+        ) from error
