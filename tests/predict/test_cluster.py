@@ -20,6 +20,7 @@ from activity_cli.features.extraction import ClipRequest
 from activity_cli.predict.cluster.connection import ClusterError
 from activity_cli.predict.cluster.driver import Workers, match_results
 from activity_cli.predict.cluster.worker import (
+    Identity,
     ScoringWorker,
     SentResult,
     WorkerConfig,
@@ -30,6 +31,9 @@ from activity_cli.predict.config import PredictConfig
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import FileResult, Status
+from activity_cli.video.decoder_pool import Decoders
+from tests.media import plain_pictures, write_video
+from tests.processes import limit_memory_of_workers
 from tests.ray_nodes import ROOT, Nodes
 
 needs_ray = "needs the extra cluster: pip install 'activity-cli[cluster]'"
@@ -95,6 +99,7 @@ def nodes(workplace: Workplace) -> Iterator[Nodes]:
         yield nodes
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_costs_no_row_and_doubles_none(workplace: Workplace, nodes: Nodes) -> None:
     workplace.run("clips", "--output", "local.csv", "--no-cache", code=3)
     expected = sorted((workplace.folder / "local.csv").read_bytes().splitlines())
@@ -114,6 +119,7 @@ def test_a_node_that_dies_costs_no_row_and_doubles_none(workplace: Workplace, no
     assert sorted((workplace.folder / "cluster.csv").read_bytes().splitlines()) == expected
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_rows_and_another_machine_goes_on(workplace: Workplace, nodes: Nodes) -> None:
     arguments = ("clips", "--output", "broken.jsonl", "--no-cache", "--all-scores", "--top-k", "1")
     run = workplace.start(*arguments, "--cluster", nodes.address)
@@ -134,12 +140,22 @@ def test_ctrl_c_keeps_rows_and_another_machine_goes_on(workplace: Workplace, nod
     assert {row["path"]: str(row["score"] or "") for row in rows} == local
 
 
-def test_a_cluster_that_is_not_there_is_said_in_two_lines(workplace: Workplace) -> None:
-    said = workplace.run("clips", "--cluster", "127.0.0.1:1", code=1)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", "There is no Ray cluster at 127.0.0.1:1"),
+        ("auto", "No Ray cluster is running on this machine"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_an_error_with_what_to_type(
+    workplace: Workplace, address: str, message: str
+) -> None:
+    stderr = workplace.run("clips", "--cluster", address, code=1)
 
-    assert "There is no Ray cluster at 127.0.0.1:1" in said
-    assert "ray start --head" in said
-    assert len(said.splitlines()) == 3
+    assert message in stderr
+    assert "ray start --head" in stderr
+    assert "--cluster local" in stderr
 
 
 def requests_of(*names: str) -> list[ClipRequest]:
@@ -176,29 +192,55 @@ def table_of(*names: str) -> Any:
     return pyarrow.table({"index": list(range(len(names))), "request": contents})
 
 
-def test_a_worker_that_computes_something_else_says_so_in_place_of_rows(
-    workplace: Workplace,
-) -> None:
-    config = WorkerConfig(
-        model=DEFAULT_MODEL,
-        predict=PredictConfig(
-            engine="openvino", precision="fp32", cache_dir=workplace.folder / "cache"
-        ),
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> WorkerConfig:
+    predict = PredictConfig(
+        engine="openvino",
+        precision="fp32",
+        cache_dir=tmp_path_factory.mktemp("cache"),
+        use_cache=False,
+        decoders=Decoders(num_workers=1),
     )
-    identity = read_outcome(identify(config))
+    return WorkerConfig(model=DEFAULT_MODEL, predict=predict)
+
+
+@pytest.fixture(scope="module")
+def identity(config: WorkerConfig) -> Identity:
+    found: Identity = read_outcome(identify(config))
+    return found
+
+
+def test_a_worker_that_computes_something_else_is_an_error(
+    config: WorkerConfig, identity: Identity
+) -> None:
     others = {
         "engine": replace(identity, provenance={**identity.provenance, "engine": "torch-cuda"}),
         "version of activity": replace(identity, version="0.0"),
     }
 
-    here = ScoringWorker(config, identity)(table_of("gone.mp4"))
-    assert read_outcome(here["outcome"][0].as_py()).result.status is Status.MISSING
     for name, expected in others.items():
         table = ScoringWorker(config, expected)(table_of("gone.mp4"))
         with pytest.raises(SettingsError, match=f"has another {name} than"):
             read_outcome(table["outcome"][0].as_py())
 
 
+def test_an_error_that_a_file_causes_in_a_worker_costs_its_own_row(
+    tmp_path: Path, config: WorkerConfig, identity: Identity
+) -> None:
+    clip = str(write_video(tmp_path / "clip.mp4", plain_pictures(20), fps=10))
+    huge = write_video(tmp_path / "huge.avi", plain_pictures(2, (9000, 9000)), fps=10)
+    worker = ScoringWorker(config, identity)
+
+    def statuses(*names: str) -> list[Status]:
+        sent = worker(table_of(*names))["outcome"].to_pylist()
+        return [read_outcome(content).result.status for content in sent]
+
+    assert statuses(clip) == ["ok"]
+    limit_memory_of_workers(480 * 2**20)  # two frames of the huge video need 486 MB
+    assert statuses(str(huge), clip, "gone.mp4") == ["crashed", "ok", "missing"]
+
+
+@pytest.mark.slow
 def test_an_engine_keeps_to_its_threads_and_says_the_same(workplace: Workplace) -> None:
     # A process for each: OpenVINO has one Core in a process, which knows its threads.
     script = (
@@ -238,6 +280,7 @@ def test_a_number_of_workers_is_one_or_a_range(text: str) -> None:
         Workers.parse_count(text)
 
 
+@pytest.mark.slow
 def test_ray_reports_usage_to_nobody() -> None:
     script = (
         "from activity_cli.common.optional_dependencies import import_ray\n"

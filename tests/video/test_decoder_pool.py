@@ -40,6 +40,7 @@ def statuses(output: Path) -> dict[str, str]:
     return {Path(row["path"]).name: row["status"] for row in rows_of(output)}
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_the_decoder_costs_its_own_row(
     shared: Workplace, workplace: Workplace, footage: list[str]
 ) -> None:
@@ -82,6 +83,7 @@ def test_an_error_that_a_file_causes_in_the_decoder_costs_its_own_row(
     assert after.status == "ok"
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_too_long_costs_the_timeout(
     shared: Workplace, workplace: Workplace, footage: list[str]
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_file_that_takes_too_long_costs_the_timeout(
     assert "Decoding took longer than 8 s" in stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_does_not_wait_for_a_decoder(
     shared: Workplace, workplace: Workplace, footage: list[str]
 ) -> None:

@@ -71,12 +71,15 @@ def _check_reachable(address: str) -> None:
 
 def _no_cluster(address: str, why: str) -> ClusterError:
     if address == "auto":
-        where, why = "on this machine", "nothing of Ray is running"
-    else:
-        where, why = f"at {address}", why.partition("\n")[0]
+        return ClusterError(
+            "No Ray cluster is running on this machine.",
+            hint="Add --cluster local to start one here for this run, or start one that other "
+            "machines can join with `ray start --head`, then run the same command again.",
+        )
+    reason = why.partition("\n")[0]
     return ClusterError(
-        f"There is no Ray cluster {where}: {why}",
-        hint="Start one with `ray start --head`, or use --cluster local.",
+        f"There is no Ray cluster at {address}: {reason}",
+        hint="Start one there with `ray start --head`, or use --cluster local.",
     )
 
 
