@@ -73,5 +73,5 @@ def evaluate(
         typer.echo(jsonlib.dumps(metrics, indent=2))
     else:
         results_console().print(show_measurement(measurement, content, output))
-    if measurement.left_out:
+    if measurement.predictions.left_out:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

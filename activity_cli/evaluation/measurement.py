@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.data.dataset import Dataset, Sample
+from activity_cli.data.dataset import Dataset
 from activity_cli.errors import DataError
+from activity_cli.evaluation.predictions import ClipPrediction, Predictions
 from activity_cli.features.engines.protocol import Classifier, Extractor
 from activity_cli.features.extraction import clip_request
 from activity_cli.model.folder import Model, ModelDescription, load_model
 from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of
-from activity_cli.model.metrics import Evaluation, evaluate_scores
+from activity_cli.model.metrics import evaluate_scores
 from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.model_predictor import ModelPredictor, load_networks
 from activity_cli.predict.predictor import Predictor
-from activity_cli.types import FileResult, OnProgress, no_progress
+from activity_cli.types import UNKNOWN, OnProgress, no_progress
 
 _TIMING_ROUNDS = 5
 
@@ -28,28 +29,19 @@ class Measurement:
     """The evaluation of a model on labelled clips."""
 
     description: ModelDescription
-    samples: tuple[Sample, ...]
-    """The N clips that have a score."""
-    results: tuple[FileResult, ...]
-    """(N,)"""
-    scores: NDArray[np.float32]
-    """(N, C)"""
-    left_out: tuple[tuple[Sample, FileResult], ...]
-    """Clips without a decoded frame, and why."""
-    evaluation: Evaluation
-    """Of all N clips, rejected ones included."""
+    predictions: Predictions
+    """Of all clips with a score, rejected ones included."""
+    stage_seconds: tuple[Mapping[str, float], ...]
+    """(N,) time per stage of each clip."""
     rejected: NDArray[np.bool_] | None = None
-    """(N,) which were predicted as unknown; None without rejection."""
+    """(N,) which clips were rejected as unknown; None without rejection."""
 
     @property
     def accuracy_of_accepted(self) -> float | None:
         """Return the accuracy on the clips that were not rejected; None where there are none."""
         if self.rejected is None or self.rejected.all():
             return None
-        best = self.scores.argmax(axis=1)
-        labels = self.description.labels
-        correct = [labels[i] == s.label for i, s in zip(best, self.samples, strict=True)]
-        return float(np.array(correct)[~self.rejected].mean())
+        return float(self.predictions.is_correct[~self.rejected].mean())
 
 
 def evaluate_model(
@@ -90,13 +82,26 @@ def evaluate_model(
         )
     scores = np.stack([prediction.scores for _, _, prediction in scored])
     targets = np.array([labels.index(sample.label) for sample, _, _ in scored], np.int64)
+    clips = tuple(
+        ClipPrediction(
+            sample=sample,
+            status=result.status,
+            reason=result.reason,
+            duration_seconds=result.duration_seconds or 0.0,
+            label=result.label or UNKNOWN,
+        )
+        for sample, result, _ in scored
+    )
     return Measurement(
         description=predictor.description,
-        samples=tuple(sample for sample, _, _ in scored),
-        results=tuple(result for _, result, _ in scored),
-        scores=scores,
-        left_out=tuple((s, r) for s, r in pairs if r.prediction is None),
-        evaluation=evaluate_scores(scores, targets, labels),
+        predictions=Predictions(
+            clips=clips,
+            scores=scores,
+            targets=targets,
+            left_out=tuple((s, r.status, r.reason) for s, r in pairs if r.prediction is None),
+            evaluation=evaluate_scores(scores, targets, labels),
+        ),
+        stage_seconds=tuple(result.stage_seconds for _, result, _ in scored),
         rejected=np.array([bool(r.rejected) for _, r, _ in scored]) if rejects else None,
     )
 

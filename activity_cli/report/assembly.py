@@ -1,7 +1,7 @@
 """Cross-validations, training runs and evaluations -> the content of their reports."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.wording import describe_parts
-from activity_cli.data.dataset import Dataset, Sample, sample_groups
+from activity_cli.data.dataset import Dataset, sample_groups
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
 from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.quality_checks import Findings, compute_findings
@@ -28,11 +28,9 @@ from activity_cli.report.metadata import (
     speed_of_clips,
     speed_of_run,
 )
-from activity_cli.types import UNKNOWN, FileResult, Status
 
 if TYPE_CHECKING:  # these import torch, which an evaluation does not need
     from activity_cli.evaluation.measurement import Measurement
-    from activity_cli.features.extraction import ExtractedClip
     from activity_cli.features.labelled import LabelledFeatures
     from activity_cli.features.pictures import LabelledPictures
     from activity_cli.training.crossval import CrossvalRun, FoldResult
@@ -147,26 +145,10 @@ def measurement_report(
         orders: the frame-order ablation; None where it was not measured.
         command: as the user typed it.
     """
-    description, samples = measurement.description, measurement.samples
-    labels, durations = description.labels, [r.duration_seconds or 0.0 for r in measurement.results]
-    clips = tuple(
-        ClipPrediction(
-            sample=sample,
-            status=result.status,
-            reason=result.reason,
-            duration_seconds=seconds,
-            label=result.label or UNKNOWN,
-        )
-        for sample, result, seconds in zip(samples, measurement.results, durations, strict=True)
-    )
-    predictions = Predictions(
-        clips=clips,
-        scores=measurement.scores,
-        targets=np.array([labels.index(sample.label) for sample in samples], np.int64),
-        left_out=_left_out(measurement.left_out),
-        evaluation=measurement.evaluation,
-        orders=orders,
-    )
+    description, labels = measurement.description, measurement.description.labels
+    predictions = replace(measurement.predictions, orders=orders)
+    samples = [clip.sample for clip in predictions.clips]
+    durations = [clip.duration_seconds for clip in predictions.clips]
     counts = description.data.get("clips_per_label", {})
     baselines = BaselineScores(
         majority=most_frequent([counts.get(label, 0) for label in labels], len(samples)),
@@ -182,7 +164,7 @@ def measurement_report(
         predictions=predictions,
         findings=compute_findings(predictions, baselines, SplitInfo()),
         metadata={**metadata, **more},
-        speed=speed_of_clips([result.stage_seconds for result in measurement.results]),
+        speed=speed_of_clips(measurement.stage_seconds),
         settings=model_settings(description),
         command=command,
     )
@@ -212,13 +194,7 @@ def _predictions(
         clips=tuple(clips),
         scores=scores,
         targets=data.targets[rows],
-        left_out=_left_out(data.left_out),
+        left_out=tuple((sample, clip.status, clip.reason) for sample, clip in data.left_out),
         evaluation=evaluation,
         orders=orders,
     )
-
-
-def _left_out(
-    pairs: "Sequence[tuple[Sample, ExtractedClip | FileResult]]",
-) -> tuple[tuple[Sample, Status, str], ...]:
-    return tuple((sample, clip.status, clip.reason) for sample, clip in pairs)

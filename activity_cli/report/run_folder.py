@@ -84,7 +84,7 @@ def measurement_metrics(measurement: "Measurement", content: ReportData) -> dict
     """Return the content of an evaluation's metrics.json, which `--json` prints as well."""
     rejected, accuracy = measurement.rejected, measurement.accuracy_of_accepted
     return {
-        **measurement.evaluation.to_json(),
+        **content.predictions.evaluation.to_json(),
         "model": measurement.description.name,
         "rejected": None
         if rejected is None
@@ -93,7 +93,7 @@ def measurement_metrics(measurement: "Measurement", content: ReportData) -> dict
             "share": round(float(rejected.mean()), 4),
             "accuracy_of_others": None if accuracy is None else round(accuracy, 4),
         },
-        "num_left_out": len(measurement.left_out),
+        "num_left_out": len(content.predictions.left_out),
         "command": content.command,
         **content.findings.to_json(),
     }

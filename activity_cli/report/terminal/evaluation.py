@@ -186,7 +186,7 @@ def show_measurement(
     measurement: "Measurement", content: "ReportData", folder: Path | None
 ) -> RenderableType:
     """Show an evaluation."""
-    evaluation = measurement.evaluation
+    evaluation = measurement.predictions.evaluation
     parts: list[RenderableType] = [
         Text(f"{measurement.description.name} on {evaluation.num_clips} clips\n", "dim"),
         show_evaluation(evaluation),
