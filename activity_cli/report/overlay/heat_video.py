@@ -34,15 +34,7 @@ def save_heat_video(
 ) -> RenderedVideo:
     """Write the explained clip with the heat of all streams over every frame.
 
-    Args:
-        explanation: of the clip.
-        output: the .mp4 to write.
-        overwrite: replace an existing file; never the video itself.
-        on_progress: called with stage "overlay" and frames.
-
-    Raises:
-        VideoError: no frame can be decoded.
-        OutputError: not an .mp4, the file exists, is the video itself, or cannot be written.
+    Arguments and errors are those of `render_video`.
     """
     return render_video(
         explanation.video,

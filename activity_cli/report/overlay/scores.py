@@ -1,6 +1,6 @@
 """A timeline and its segments -> what to show at a time. Times are seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,20 +9,20 @@ from activity_cli.types import Segment, Timeline
 
 
 def scores_at(timeline: Timeline, seconds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the scores at times: those of the windows at their middles, interpolated between.
-
-    Args:
-        timeline: W windows.
-        seconds: (N,) times.
-
-    Returns:
-        (N, C), rows sum to 1.
-    """
+    """Return scores (N, C) at times (N,), interpolated between the middles of the windows."""
     starts = timeline.starts_seconds
     ends = np.minimum(starts + timeline.window_seconds, timeline.end_seconds)
     middles = (starts + ends) / 2
     columns = [np.interp(seconds, middles, column) for column in timeline.scores.T]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def score_curve(
+    timeline: Timeline, label: str
+) -> Callable[[NDArray[np.float64]], NDArray[np.float32]]:
+    """Return a function from times (N,) to scores (N,) of a label."""
+    number = timeline.labels.index(label)
+    return lambda seconds: scores_at(timeline, seconds)[:, number]
 
 
 def segment_at(segments: Sequence[Segment], seconds: float) -> Segment | None:

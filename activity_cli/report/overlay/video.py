@@ -12,12 +12,11 @@ from typing import Protocol, cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from activity_cli.errors import OutputError, VideoError
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
 from activity_cli.report.overlay.painter import FramePainter, StripContent
-from activity_cli.report.overlay.scores import leading_labels, scores_at, segment_at
+from activity_cli.report.overlay.scores import leading_labels, score_curve, scores_at, segment_at
 from activity_cli.report.overlay.timing import (
     TIE_SECONDS,
     Pacer,
@@ -64,15 +63,15 @@ def render_video(
     overwrite: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> RenderedVideo:
-    """Write a video, or a piece of it, with drawings in every frame.
+    """Write a video, or a piece of it from start to end, with drawings in every frame.
 
     Args:
         video: the video.
         output: the .mp4 to write.
         make_painter: called with the size (width, height) of the frames.
         start_seconds: of the piece.
-        end_seconds: of the piece, or length of the video as far as known.
-        is_piece: write the piece only; otherwise all frames.
+        end_seconds: of the piece, or the length of the video as far as known.
+        is_piece: write only the piece, not all frames.
         overwrite: replace an existing file; never the video itself.
         on_progress: called with stage "overlay" and frames.
 
@@ -120,18 +119,7 @@ def save_overlay(
     """Write a video with label, score bar and timeline drawn into every frame.
 
     Between segments the label with the highest score is shown in grey, with a question mark.
-
-    Args:
-        video: the video.
-        timeline: scores of its windows.
-        segments: what was found in it, in order.
-        output: the .mp4 to write.
-        overwrite: replace an existing file; never the video itself.
-        on_progress: called with stage "overlay" and frames.
-
-    Raises:
-        VideoError: no frame can be decoded.
-        OutputError: not an .mp4, the file exists, is the video itself, or cannot be written.
+    Arguments and errors are those of `render_video`.
     """
     return render_video(
         video,
@@ -154,7 +142,7 @@ class OverlayPainter:
             start_seconds=0.0,
             end_seconds=timeline.end_seconds,
             curves={
-                label: partial(self._scores_of, timeline.labels.index(label))
+                label: score_curve(timeline, label)
                 for label in leading_labels(timeline, segments, _MAX_CURVES)
             },
             colours=timeline_colours(timeline.labels, [s.label for s in segments]),
@@ -172,9 +160,6 @@ class OverlayPainter:
             score = float(scores[self._timeline.labels.index(label)])
         self._painter.paint(frame, seconds, label=label, score=score, is_guess=segment is None)
         return frame
-
-    def _scores_of(self, label: int, seconds: NDArray[np.float64]) -> NDArray[np.float32]:
-        return scores_at(self._timeline, seconds)[:, label]
 
 
 def check_output(output: Path, suffix: str, video: Path, *, overwrite: bool) -> None:

@@ -9,8 +9,9 @@ are kept on disk for all workers: fitting alone takes less than half of the time
 S, T, D, R, C as in `network`.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -57,8 +58,8 @@ class FoldScorer:
         self._pool.close()
         self._threads.shutdown(cancel_futures=True)
 
-    def scores(self, candidate: Candidate, folds: Sequence[Fold]) -> Generator[NDArray[np.float32]]:
-        """Yield the logits (H, C) of each fold's held-out clips, in the order of the folds.
+    def scores(self, candidate: Candidate, folds: Sequence[Fold]) -> Iterator[NDArray[np.float32]]:
+        """Return the logits (H, C) of each fold's held-out clips, in the order of the folds.
 
         Later folds start early. A caller that stops early wastes them, but gets the same numbers
         with any number of workers.
@@ -66,13 +67,7 @@ class FoldScorer:
         Raises:
             ActivityError: a worker crashed, or cannot write to the store.
         """
-        waiting = [self._threads.submit(self._score, candidate, fold) for fold in folds]
-        try:
-            for future in waiting:
-                yield future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        return self._threads.map(partial(self._score, candidate), folds)
 
     def _score(self, candidate: Candidate, fold: Fold) -> NDArray[np.float32]:
         try:

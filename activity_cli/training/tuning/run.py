@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,8 +150,6 @@ class _Searches:
     config: TuningConfig
     scorer: FoldScorer
     callbacks: TuningCallbacks
-    started: float = field(default_factory=time.monotonic)
-    num_done: int = 0
 
     def search_all(self) -> SearchResult:
         """Search among all clips."""
@@ -198,19 +196,16 @@ class _Searches:
             deadline=self._deadline(),
         )
         result = search.run(config.num_trials, report)
-        self.num_done += 1
         self.data.store.discard(folds)
         return result
 
     def _deadline(self) -> float | None:
-        """Return when the next search has used its share of the remaining time."""
+        """Return when the search that starts now has used its share of the time."""
         if self.config.max_seconds is None:
             return None
         outer = self.config.make_outer_folds
         num_searches = 1 + (len(outer(self.data.dataset).names) if outer else 0)
-        now = time.monotonic()
-        remaining = self.started + self.config.max_seconds - now
-        return now + remaining / (num_searches - self.num_done)
+        return time.monotonic() + self.config.max_seconds / num_searches
 
 
 def importance_of(study: "optuna.Study") -> dict[str, float]:
@@ -257,7 +252,7 @@ def _identity(
             "engine": f"{data_config.engine.name}-{data_config.engine.precision}",
             "window": data_config.window_seconds,
         },
-        "search space": space.to_json(),
+        "search space": asdict(space),
     }
 
 

@@ -13,7 +13,6 @@ trials, so an interrupted search resumes to the same trials and numbers.
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
@@ -188,18 +187,18 @@ class Search:
         logits: list[NDArray[np.float32]] = []
         targets: list[NDArray[np.int64]] = []
         score = None
-        with closing(self._scorer.scores(candidate, self._folds)) as fitted:
-            for fold, fold_logits in zip(self._folds, fitted, strict=True):
-                logits.append(fold_logits)
-                targets.append(self._targets[fold.held_out])
-                score = _score_of(logits, targets)
-                self._report(trial, len(logits), score)
-                if len(logits) == len(self._folds):
-                    break
-                if has_whole and self._is_over():
-                    return self._states.FAIL, None
-                if self._is_behind(score.log_loss, len(logits)):
-                    return self._states.PRUNED, None
+        fitted = self._scorer.scores(candidate, self._folds)
+        for fold, fold_logits in zip(self._folds, fitted, strict=True):
+            logits.append(fold_logits)
+            targets.append(self._targets[fold.held_out])
+            score = _score_of(logits, targets)
+            self._report(trial, len(logits), score)
+            if len(logits) == len(self._folds):
+                break
+            if has_whole and self._is_over():
+                return self._states.FAIL, None
+            if self._is_behind(score.log_loss, len(logits)):
+                return self._states.PRUNED, None
         assert score is not None
         return self._states.COMPLETE, score.log_loss
 

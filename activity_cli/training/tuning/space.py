@@ -74,10 +74,6 @@ class Candidate:
             training=replace(self.training, **changes["training"]),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all settings as plain values."""
-        return {part: getattr(self, part).to_json() for part in _PARTS}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
@@ -218,18 +214,6 @@ class Space:
         for dimension in self.active(point):
             point[dimension.name] = base[dimension.name]
         return point
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the space as plain values; equal for equal searches."""
-        return {
-            "base": self.base.to_json(),
-            "dimensions": {
-                d.name: [d.values.low, d.values.high]
-                if isinstance(d.values, SearchRange)
-                else list(d.values)
-                for d in self.dimensions
-            },
-        }
 
 
 def streams_of(name: str) -> tuple[Stream, ...]:
