@@ -1,4 +1,4 @@
-"""`activity explain`: which moments, places and parts of the network decided."""
+"""`activity explain`: which moments, image regions and parts of the network decided."""
 
 import json as jsonlib
 from pathlib import Path
@@ -42,7 +42,7 @@ def explain(
 
     The video, or the piece of it from --start to --end, is taken as one clip. Evidence is the
     label's logit against the mean of the others'; with two labels, the log-odds of its score.
-    Needs torch, by which the score may differ in the third digit from that of `predict`. Exported
+    The score comes from torch and may differ from that of `predict` in the third digit. Exported
     models cannot be explained.
     """
     from activity_cli.common.files import new_folder
