@@ -6,6 +6,8 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from activity_cli.cli.option_groups import with_option_groups
+
 COMMANDS = {
     "Use a model": {
         "predict": "Recognize the action in a video and when it happens, or score many videos.",
@@ -90,7 +92,7 @@ def load_command(name: str) -> Command:
     own = typer.Typer(add_completion=False, **_PLAIN)
     own.command(
         name, cls=Command, help=_unwrap(function.__doc__), epilog=f"Example:  {module.EXAMPLE}"
-    )(function)
+    )(with_option_groups(function))
     return cast(Command, typer.main.get_command(own))
 
 

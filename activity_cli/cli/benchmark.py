@@ -1,7 +1,6 @@
 """`activity benchmark`: measure speed and agreement of engines and precisions on this machine."""
 
-import json as jsonlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +10,7 @@ import typer
 
 from activity_cli.cli import options
 from activity_cli.cli.progress import progress_report
+from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
 
 EXAMPLE = "activity benchmark runs/gym clips/ --output speed"
@@ -18,13 +18,18 @@ EXAMPLE = "activity benchmark runs/gym clips/ --output speed"
 _MOST_CLIPS = 16
 
 
-class PrecisionChoice(StrEnum):
-    """Precisions. Typer accepts a list of an enum, but not of a Literal."""
+# Typer takes a list of an enum's values, but not of a Literal's.
+Precision = StrEnum("Precision", ["fp32", "fp16", "bf16", "int8"])
 
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What is measured, and where it is written."""
+
+    precisions: tuple[Precision, ...] = setting((), option="precision", derived="all")
+    """Only this precision; can be given several times."""
+    output: Path | None = setting(None)
+    """Folder for benchmark.json and benchmark.png."""
 
 
 def benchmark(
@@ -38,15 +43,7 @@ def benchmark(
         ),
     ] = None,
     *,
-    precisions: Annotated[
-        list[PrecisionChoice] | None,
-        typer.Option(
-            "--precision", help="Only this one; can be given several times.", show_default="all"
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for benchmark.json and benchmark.png.")
-    ] = None,
+    own: BenchmarkOptions,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -59,12 +56,11 @@ def benchmark(
     from activity_cli.common.files import new_folder, write_json
     from activity_cli.export.benchmark import run_benchmark
     from activity_cli.report.terminal.benchmark import plot_benchmark, show_benchmark
-    from activity_cli.report.terminal.console import results_console
     from activity_cli.sampledata import draw_dataset
     from activity_cli.video.sources import expand_sources
 
-    if output is not None:
-        new_folder(output, overwrite=overwrite)
+    if own.output is not None:
+        new_folder(own.output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report, TemporaryDirectory() as folder:
         if not clips:
             draw_dataset(Path(folder, "clips"), clips_per_label=1, on_progress=report)
@@ -73,14 +69,11 @@ def benchmark(
         rows = run_benchmark(
             model,
             paths[::step][:_MOST_CLIPS],
-            precisions=[one.value for one in precisions or PrecisionChoice],
+            precisions=[one.value for one in own.precisions or Precision],
             on_progress=report,
         )
     values = [asdict(row) for row in rows]
-    if output is not None:
-        write_json(output / "benchmark.json", values)
-        plot_benchmark(rows, output / "benchmark.png")
-    if json:
-        typer.echo(jsonlib.dumps(values, indent=2))
-    else:
-        results_console().print(show_benchmark(rows, output))
+    if own.output is not None:
+        write_json(own.output / "benchmark.json", values)
+        plot_benchmark(rows, own.output / "benchmark.png")
+    options.print_result(values, lambda: show_benchmark(rows, own.output), json=json)

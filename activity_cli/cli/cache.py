@@ -1,6 +1,5 @@
 """`activity cache`: size of the cache, and clearing it."""
 
-import json as jsonlib
 from pathlib import Path
 from typing import Annotated
 
@@ -18,21 +17,15 @@ def cache(
     ] = False,
     cache_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="Cache folder.",
-            envvar="ACTIVITY_CACHE_DIR",
-            show_default="the user's cache folder",
-        ),
+        typer.Option(envvar="ACTIVITY_CACHE_DIR", help="Cache folder.", show_default="the user's"),
     ] = None,
     json: options.Json = False,
 ) -> None:
     """Show the size of the cache of features and prepared CNNs, or clear it."""
     from activity_cli.common.cache import cache_sizes, clear_cache
-    from activity_cli.report.terminal.console import results_console, show_cache
+    from activity_cli.report.terminal.console import show_cache
 
     folder = cache_dir or default_cache_dir()
     sizes = clear_cache(folder) if clear else cache_sizes(folder)
-    if json:
-        typer.echo(jsonlib.dumps({"folder": str(folder), "cleared": clear, **sizes}, indent=2))
-    else:
-        results_console().print(show_cache(folder, sizes, cleared=clear))
+    values = {"folder": str(folder), "cleared": clear, **sizes}
+    options.print_result(values, lambda: show_cache(folder, sizes, cleared=clear), json=json)

@@ -1,6 +1,6 @@
 """`activity check`: decode every file; report damage, odd properties and duplicates."""
 
-import json as jsonlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +9,25 @@ import typer
 from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, StoppedError, options
 from activity_cli.cli.interrupts import finish_on_interrupt
 from activity_cli.cli.progress import progress_report
+from activity_cli.setting_fields import setting
 
 EXAMPLE = "activity check clips/ --output check.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Which files are decoded, and how."""
+
+    pattern: tuple[str, ...] = setting(())
+    """Only files that match, e.g. '*.mp4'; can be given several times."""
+    exclude: tuple[str, ...] = setting(())
+    """Leave out files that match, e.g. '*/old/*'."""
+    workers: int | None = setting(None, at_least=1, derived="one per core")
+    """Videos decoded at the same time."""
+    timeout: float = setting(3600.0)
+    """Seconds that the decoding of one file may take."""
+    output: Path | None = setting(None)
+    """File for one row per video: .csv, .jsonl or .parquet."""
 
 
 def check(
@@ -22,23 +39,7 @@ def check(
         ),
     ],
     *,
-    pattern: Annotated[
-        list[str] | None,
-        typer.Option(help="Only files that match, e.g. '*.mp4'; can be given several times."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Leave out files that match, e.g. '*/old/*'.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Videos decoded at the same time.", min=1, show_default="one per core"),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds that the decoding of one file may take.")
-    ] = 3600,
-    output: Annotated[
-        Path | None, typer.Option(help="File for one row per video: .csv, .jsonl or .parquet.")
-    ] = None,
+    own: CheckOptions,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -55,11 +56,10 @@ def check(
     from activity_cli.predict.results.rows import write_rows
     from activity_cli.report import check_rows
     from activity_cli.report.terminal.check import describe_failures, show_survey
-    from activity_cli.report.terminal.console import messages_console, results_console
 
-    inventory = take_inventory(sources).select(pattern or (), exclude or ())
-    if output is not None:
-        check_rows.check_output(output, overwrite=overwrite)
+    inventory = take_inventory(sources).select(own.pattern, own.exclude)
+    if own.output is not None:
+        check_rows.check_output(own.output, overwrite=overwrite)
     num_files, num_done, num_unsound = len(inventory.entries), 0, 0
     with progress_report(quiet=quiet) as report, finish_on_interrupt(report.note) as stop:
         for reason in inventory.unlabelled:
@@ -74,20 +74,16 @@ def check(
         report("check", 0, num_files)
         found = survey(
             inventory.entries,
-            num_workers=workers,
-            timeout_seconds=timeout,
+            num_workers=own.workers,
+            timeout_seconds=own.timeout,
             stop=stop,
             on_check=on_check,
             on_compare=lambda done: report("compare", done, 1),
         )
-    if json:
-        typer.echo(jsonlib.dumps(check_rows.make_document(found), indent=2))
-    else:
-        results_console().print(show_survey(found))
-    if output is not None:  # last: a full disk must not cost the report
-        write_rows(output, check_rows.COLUMNS, check_rows.make_rows(found))
-        if not quiet:
-            messages_console().print(f"Rows: {output}", style="dim", markup=False)
+    options.print_result(check_rows.make_document(found), lambda: show_survey(found), json=json)
+    if own.output is not None:  # last: a full disk must not cost the report
+        write_rows(own.output, check_rows.COLUMNS, check_rows.make_rows(found))
+        options.print_note(f"Rows: {own.output}", quiet=quiet)
     if stop.is_set():
         raise StoppedError(f"Interrupted. {num_done} of {num_files} files were checked.")
     if found.overview.num_unsound:

@@ -1,6 +1,5 @@
 """`activity compare`: runs side by side, with the significance of their differences."""
 
-import json as jsonlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,6 @@ from activity_cli.errors import SettingsError
 EXAMPLE = "activity compare runs/gym runs/gym-2"
 
 
-@options.with_option_groups
 def compare(
     runs: Annotated[
         list[Path],
@@ -41,7 +39,6 @@ def compare(
     """
     from activity_cli.evaluation.comparison import compare_pair, differing_settings, read_run
     from activity_cli.report.terminal import comparison as report_of
-    from activity_cli.report.terminal.console import messages_console, results_console
 
     if len(runs) < 2:
         raise SettingsError(
@@ -63,10 +60,6 @@ def compare(
     rows = report_of.comparison_rows(read, pairs, settings)
     if output is not None:
         report_of.write_comparison(output, rows)
-    if json:
-        typer.echo(jsonlib.dumps(rows, indent=2))
-        return
-    console = results_console()
-    console.print(report_of.show_comparison(read, pairs, settings))
-    if output is not None and not quiet:
-        messages_console().print(f"Results: {output}", style="dim", markup=False)
+    options.print_result(rows, lambda: report_of.show_comparison(read, pairs, settings), json=json)
+    if output is not None:
+        options.print_note(f"Results: {output}", quiet=quiet)

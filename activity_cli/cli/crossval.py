@@ -1,10 +1,8 @@
 """`activity crossval`: measure by cross-validation on clips, people or places held out."""
 
-import json as jsonlib
 import tomllib
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,7 +27,6 @@ class CrossvalOptions(FoldOptions):
     """Also measure baselines: majority label, single frame, and mean pooling."""
 
 
-@options.with_option_groups
 def crossval(
     context: typer.Context,
     data: options.Data,
@@ -45,15 +42,9 @@ def crossval(
     folds: CrossvalOptions,
     settings: SettingsFile = None,
     ensemble: Annotated[
-        bool,
-        typer.Option(
-            "--ensemble", help="Save the networks of all folds as one model in the output folder."
-        ),
+        bool, typer.Option("--ensemble", help="Save the networks of all folds as one model, too.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
-    ] = None,
+    output: options.ReportFolder = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -69,7 +60,6 @@ def crossval(
     from activity_cli.report.assembly import crossval_report
     from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import crossval_metrics, write_card, write_evaluation
-    from activity_cli.report.terminal.console import results_console
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_crossval
     from activity_cli.training.crossval import run_crossval
     from activity_cli.training.ensembles import save_ensemble
@@ -118,7 +108,6 @@ def crossval(
                 settings=training,
             )
             write_card(model, content, model.description.metrics["measured_on"])
-    if json:
-        typer.echo(jsonlib.dumps(metrics, indent=2))
-    else:
-        results_console().print(show_crossval(run, content, output, has_model=ensemble))
+    options.print_result(
+        metrics, lambda: show_crossval(run, content, output, has_model=ensemble), json=json
+    )

@@ -1,8 +1,6 @@
 """`activity evaluate`: measure a model on labelled clips."""
 
-import json as jsonlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,21 +12,14 @@ from activity_cli.cli.progress import progress_report
 EXAMPLE = "activity evaluate runs/gym new_clips --output results"
 
 
-@options.with_option_groups
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help=options.MODEL_HELP),
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
     data: options.Data,
     *,
     machine: options.MachineOptions,
     reject: options.Reject = "off",
     tta: options.TestTimeAugmentation = 1,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
-    ] = None,
+    output: options.ReportFolder = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -45,7 +36,6 @@ def evaluate(
     from activity_cli.report.assembly import measurement_report
     from activity_cli.report.html.page import write_report
     from activity_cli.report.run_folder import measurement_metrics, write_evaluation
-    from activity_cli.report.terminal.console import results_console
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_measurement
 
     dataset = load_dataset(data, min_labels=1)
@@ -69,9 +59,6 @@ def evaluate(
     if output is not None:
         write_evaluation(output, content, metrics)
         write_report(content, output / REPORT_FILE, decoders=machine.decoders())
-    if json:
-        typer.echo(jsonlib.dumps(metrics, indent=2))
-    else:
-        results_console().print(show_measurement(measurement, content, output))
+    options.print_result(metrics, lambda: show_measurement(measurement, content, output), json=json)
     if measurement.predictions.left_out:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

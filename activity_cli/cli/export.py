@@ -1,24 +1,22 @@
 """`activity export`: a model as files for other programs, checked against torch."""
 
 import importlib.util
-import json as jsonlib
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from activity_cli.cli import options
 from activity_cli.cli.progress import progress_report
-
-if TYPE_CHECKING:
-    pass
+from activity_cli.setting_fields import setting
 
 EXAMPLE = "activity export runs/gym --format onnx --format openvino --verify clips"
 
 
-class FormatChoice(StrEnum):
-    """`signature.Format` as Typer takes several of: a list of literals it does not know."""
+class Format(StrEnum):
+    """File formats. Typer takes a list of an enum's values, but not of a Literal's."""
 
     ONNX = "onnx"
     OPENVINO = "openvino"
@@ -26,71 +24,52 @@ class FormatChoice(StrEnum):
     TORCH_EXPORT = "torch-export"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What is written, and how it is checked."""
+
+    formats: tuple[Format, ...] = setting(
+        (), option="format", derived="openvino, and onnx where it is installed"
+    )
+    """File format; can be given several times."""
+    precision: Literal["fp32", "fp16", "int8", "bf16"] = setting("fp32")
+    """Precision of the weights: fp16 halves the file; int8 quarters the CNN and is faster."""
+    dynamic: bool = setting(True, option="dynamic/static")
+    """Accept any number of clips and frames, or only one clip of fixed length."""
+    split: bool = setting(False)
+    """Write CNN and classifier as two graphs."""
+    verify: str | None = setting(None, metavar="CLIPS", derived="drawn clips")
+    """Video, folder, pattern or list on which the export is compared with torch."""
+    calibrate: str | None = setting(None, metavar="CLIPS", derived="those of --verify")
+    """Video, folder, pattern or list for the calibration of int8."""
+    output: Path | None = setting(None, derived="exports/NAME")
+    """Folder that gets a folder per format."""
+
+
 def export(
     model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="Run folder, model folder, or shipped model."),
+        str, typer.Argument(metavar="MODEL", help="Run folder, model folder, or shipped model.")
     ],
     *,
-    formats: Annotated[
-        list[FormatChoice] | None,
-        typer.Option(
-            "--format",
-            help="May be given several times.",
-            show_default="openvino, and onnx where it is installed",
-        ),
-    ] = None,
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8", "bf16"],
-        typer.Option(help="fp16 halves the file; int8 quarters the CNN and speeds it up."),
-    ] = "fp32",
-    dynamic: Annotated[
-        bool,
-        typer.Option(
-            "--dynamic/--static", help="Any number of clips and frames, or 1 clip of fixed length."
-        ),
-    ] = True,
-    split: Annotated[
-        bool, typer.Option("--split", help="Two graphs, CNN and classifier, in place of one.")
-    ] = False,
-    verify: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLIPS",
-            help="Video, folder, pattern or list to compare with torch on.",
-            show_default="drawn clips",
-        ),
-    ] = None,
-    calibrate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLIPS",
-            help="The same, to calibrate int8 with.",
-            show_default="those of --verify",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder for a folder per format.", show_default="exports/NAME"),
-    ] = None,
+    own: ExportOptions,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write a model as ONNX, OpenVINO, TorchScript or torch.export files.
 
-    Labels, settings and preprocessing are inside each file, a README with an example lies beside
-    it. Every export is run against torch at several lengths and batch sizes; if it says anything
-    else, nothing is written. `activity predict --model` takes exports like any model.
+    Each file holds labels, settings and preprocessing; a README with an example lies beside it.
+    Every export is compared with torch at several lengths and batch sizes; if the results differ,
+    nothing is written. `activity predict --model` takes exports like any model.
     """
     from activity_cli.errors import ExportError
     from activity_cli.export.exporting import ParityError, export_model
     from activity_cli.model.folder import load_model
     from activity_cli.predict.exported.loading import is_exported
-    from activity_cli.report.terminal.console import messages_console, results_console
+    from activity_cli.report.terminal.console import messages_console
     from activity_cli.report.terminal.exports import show_export
 
-    if precision == "bf16":
+    if own.precision == "bf16":
         raise ExportError(
             "Files are not stored in bf16.",
             hint="Export fp32 and choose bf16 when it runs: activity predict --precision bf16",
@@ -101,18 +80,18 @@ def export(
             hint="Give the model that it was exported from, such as runs/NAME.",
         )
     chosen = load_model(model)
-    name = chosen.description.name + ("" if precision == "fp32" else f"-{precision}")
+    name = chosen.description.name + ("" if own.precision == "fp32" else f"-{own.precision}")
     with progress_report(quiet=quiet) as report:
         try:
             done = export_model(
                 chosen,
-                output or Path("exports") / name,
-                formats=[one.value for one in dict.fromkeys(formats or _default())],
-                precision=precision,
-                dynamic=dynamic,
-                split=split,
-                verify=verify,
-                calibrate=calibrate,
+                own.output or Path("exports") / name,
+                formats=[one.value for one in dict.fromkeys(own.formats or _default())],
+                precision=own.precision,
+                dynamic=own.dynamic,
+                split=own.split,
+                verify=own.verify,
+                calibrate=own.calibrate,
                 overwrite=overwrite,
                 on_progress=report,
                 on_prepare=report.note,
@@ -120,19 +99,13 @@ def export(
         except ParityError as error:
             messages_console().print(show_export(error.report))
             raise
-    if json:
-        typer.echo(jsonlib.dumps(done.to_json(), indent=2))
-        return
-    results_console().print(show_export(done))
-    if not quiet:
-        first = done.folder / done.parities[0].format
-        messages_console().print(
-            f"Written to {done.folder}. Try: activity predict VIDEO --model {first}",
-            style="dim",
-            markup=False,
-        )
+    options.print_result(done.to_json(), lambda: show_export(done), json=json)
+    first = done.folder / done.parities[0].format
+    note = f"Written to {done.folder}. Try: activity predict VIDEO --model {first}"
+    options.print_note(note, quiet=quiet or json)
 
 
-def _default() -> list[FormatChoice]:
+def _default() -> list[Format]:
+    """The default formats: those whose packages are installed."""
     has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
-    return [FormatChoice.ONNX, FormatChoice.OPENVINO] if has_onnx else [FormatChoice.OPENVINO]
+    return [Format.ONNX, Format.OPENVINO] if has_onnx else [Format.OPENVINO]

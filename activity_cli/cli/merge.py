@@ -1,6 +1,5 @@
 """`activity merge`: join the results of several machines into one file."""
 
-import json as jsonlib
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +36,7 @@ def merge(
 
     merged = merge_results(files, output, overwrite=overwrite, partial=partial)
     if json:
-        typer.echo(jsonlib.dumps(merged.to_json(), indent=2))
+        options.print_result(merged.to_json(), lambda: "", json=True)
     elif not quiet:
         messages_console().print(show_merged(merged, output))
     if merged.num_without_score:

@@ -23,6 +23,7 @@ _PANELS = {
     "windows": "Long videos",
     "batch": "Many files",
     **dict.fromkeys(("labels", "audit", "split", "folds"), "Data"),
+    "own": "Options",
 }
 """Panel of the help for a group, by the name of the parameter; for others that name itself."""
 

@@ -1,25 +1,28 @@
 """Options that several commands share."""
 
+import json as jsonlib
 import shlex
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from activity_cli.cli.option_groups import with_option_groups
 from activity_cli.common.cache import default_cache_dir
 from activity_cli.features.engines.choice import Precision
 from activity_cli.setting_fields import setting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
     from activity_cli.features.engines.choice import Engine
     from activity_cli.features.engines.protocol import OnPrepare
     from activity_cli.predict.config import PredictConfig
     from activity_cli.video.decoder_pool import Decoders
-
-__all__ = ["with_option_groups"]
 
 Data = Annotated[
     Path,
@@ -27,16 +30,13 @@ Data = Annotated[
 ]
 MODEL_HELP = "Run folder, model folder, exported file, or name of a shipped model."
 
-_OUTPUT = "Output"
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", rich_help_panel=_OUTPUT, help="Replace an existing output.")
-]
-Json = Annotated[
-    bool, typer.Option("--json", rich_help_panel=_OUTPUT, help="Print the result as JSON.")
-]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="Show no progress and no notes."),
+_output = partial(typer.Option, rich_help_panel="Output")
+Overwrite = Annotated[bool, _output("--overwrite", help="Replace an existing output.")]
+Json = Annotated[bool, _output("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, _output("--quiet", "-q", help="Show no progress and no notes.")]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0)]
 Reject = Annotated[
@@ -56,6 +56,28 @@ TestTimeAugmentation = Annotated[
         min=1,
     ),
 ]
+
+
+def print_result(values: Any, show: "Callable[[], RenderableType]", *, json: bool) -> None:
+    """Print a result to stdout: its values as JSON, or for people."""
+    if json:
+        typer.echo(jsonlib.dumps(values, indent=2))
+        return
+    from activity_cli.report.terminal.console import results_console
+
+    shown = show()
+    if isinstance(shown, str):
+        typer.echo(shown)  # a path stays on one line
+    else:
+        results_console().print(shown)
+
+
+def print_note(line: str, *, quiet: bool) -> None:
+    """Print a line about a result to stderr."""
+    from activity_cli.report.terminal.console import messages_console
+
+    if not quiet:
+        messages_console().print(line, style="dim", markup=False)
 
 
 def this_command() -> str:

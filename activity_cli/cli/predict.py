@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 EXAMPLE = "activity predict footage/ --model runs/gym --output scores.csv"
 
 
-@options.with_option_groups
 def predict(
     sources: Annotated[
         list[str],

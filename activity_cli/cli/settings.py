@@ -1,8 +1,8 @@
 """`activity settings`, and `--settings FILE`: options of train and crossval from a file.
 
 Each dataclass that a command takes is a table of the file, with the name of the parameter, so every
-setting is an option and a key. Options that stand alone tell what one call is to do (where results
-go, what is printed) and are in no file.
+setting is an option and a key. Options of one call (where results go, what is printed) are in no
+file.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +18,8 @@ from activity_cli.setting_fields import Option, build, options_of
 
 EXAMPLE = "activity settings > run.toml"
 
+_ONE_CALL = ("own", "run")
+"""Parameters of commands that are no tables."""
 _HEADER = """\
 Settings of activity: `activity train DATA --settings FILE`, and the same for crossval.
 Options of the command line override the file; the file overrides the defaults."""
@@ -39,7 +41,7 @@ def settings_keys() -> list[Option]:
     keys: dict[str, Option] = {}
     for command in _commands():
         for table, group in groups_of(command).items():
-            for key in options_of(group, table=table):
+            for key in options_of(group, table=table) if table not in _ONE_CALL else ():
                 if key.setting.envvar is None:  # what the environment sets holds here only
                     keys.setdefault(key.name, key)
     return list(keys.values())

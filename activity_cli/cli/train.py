@@ -1,14 +1,14 @@
 """`activity train`: train a model on a folder of labelled clips."""
 
-import json as jsonlib
 import math
 import shlex
 import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,16 +17,13 @@ from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings import SettingsFile, read_below, settings_text
 from activity_cli.cli.train_options import AugmentOptions, ClipOptions, LabelOptions, SplitOptions
+from activity_cli.setting_fields import setting
 from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from activity_cli.training.loop.log import TrainingLog
 
 EXAMPLE = "activity train clips --name gym"
-
-_RUN = "Run"
 
 
 def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
@@ -39,7 +36,24 @@ def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
     return folder
 
 
-@options.with_option_groups
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where one training run is kept, and how far it goes."""
+
+    name: str | None = setting(None, derived="the data's name")
+    """Name of the run."""
+    output: Path = setting(Path("runs"))
+    """Folder that holds the runs."""
+    time_limit: float | None = setting(None, at_least=0)
+    """Minutes after which no further epoch starts; --resume continues."""
+    preview: Path | None = setting(None, metavar="FILE")
+    """Write a picture, .png, of what the network would see, and stop."""
+    dry_run: bool = setting(False)
+    """Run one batch through all steps, estimate the time, and stop."""
+    tensorboard: bool = setting(True)
+    """Write TensorBoard files into the run folder, if it is installed."""
+
+
 def train(
     context: typer.Context,
     data: options.Data,
@@ -53,18 +67,12 @@ def train(
     labels: LabelOptions,
     audit: AuditSettings,
     split: SplitOptions,
+    run: RunOptions,
     settings: SettingsFile = None,
-    name: Annotated[
-        str | None,
-        typer.Option(rich_help_panel=_RUN, help="Name of the run.", show_default="the data's name"),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option(rich_help_panel=_RUN, help="Folder that holds the runs.")
-    ] = Path("runs"),
     resume: Annotated[
         Path | None,
         typer.Option(
-            rich_help_panel=_RUN,
+            rich_help_panel="Run",
             help="Resume this run with its options. --epochs, --patience and --time-limit may be"
             " higher than before.",
             callback=_read_run,
@@ -72,37 +80,6 @@ def train(
             metavar="RUN",
         ),
     ] = None,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=_RUN,
-            help="Minutes after which no further epoch starts; --resume continues.",
-            min=0,
-        ),
-    ] = None,
-    preview: Annotated[
-        Path | None,
-        typer.Option(
-            rich_help_panel=_RUN,
-            help="Write a picture, .png, of what the network would see, and stop.",
-            metavar="FILE",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            rich_help_panel=_RUN,
-            help="Run one batch through all steps, estimate the time, and stop.",
-        ),
-    ] = False,
-    tensorboard: Annotated[
-        bool,
-        typer.Option(
-            rich_help_panel=_RUN,
-            help="Write TensorBoard files into the run folder, if it is installed.",
-        ),
-    ] = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -126,7 +103,8 @@ def train(
     from activity_cli.training.resuming import CHECKPOINT_FOLDER
     from activity_cli.training.run import keep, run_folder
 
-    deadline = math.inf if time_limit is None else time.monotonic() + 60 * time_limit
+    name = run.name or data.resolve().stem
+    deadline = math.inf if run.time_limit is None else time.monotonic() + 60 * run.time_limit
     with init_distributed() as team, progress_report(quiet=quiet or not team.is_main) as report:
         plan = Plan(
             data=data,
@@ -139,19 +117,20 @@ def train(
             background=labels.background_label,
             audit=audit,
         )
-        if preview is not None:
+        if preview := run.preview:
             if team.is_main:
                 num_clips = save_preview(data, plan.data_config, preview)
-                _print({"preview": str(preview), "clips": num_clips} if json else str(preview))
+                values = {"preview": str(preview), "clips": num_clips}
+                options.print_result(values, lambda: str(preview), json=json)
             return
-        if dry_run:
+        if run.dry_run:
             if team.is_main:
                 trial = run_dry(plan)
-                _print(trial.to_json() if json else show_dry_run(trial))
+                options.print_result(trial.to_json(), lambda: show_dry_run(trial), json=json)
             return
         with (
-            run_folder(output, name or data.resolve().stem, old=resume, team=team) as folder,
-            TrainingLog(folder, tensorboard=tensorboard, quiet=not team.is_main) as log,
+            run_folder(run.output, name, old=resume, team=team) as folder,
+            TrainingLog(folder, tensorboard=run.tensorboard, quiet=not team.is_main) as log,
             _explain_how_to_resume(data, folder, log),
         ):
             session = Session(
@@ -166,13 +145,13 @@ def train(
             )
             if not team.is_main:
                 return
-            run = keep(learned, folder)
+            trained = keep(learned, folder)
             text = settings_text(context)
-            content = training_report(run, command=this_command(), settings=tomllib.loads(text))
-            metrics = training_metrics(run, content)
-            write_training_run(run, content, metrics, text)
+            content = training_report(trained, command=this_command(), settings=tomllib.loads(text))
+            metrics = training_metrics(trained, content)
+            write_training_run(trained, content, metrics, text)
             write_report(content, folder / REPORT_FILE, decoders=machine.decoders())
-    _print(metrics if json else show_training(run, content))
+    options.print_result(metrics, lambda: show_training(trained, content), json=json)
 
 
 @contextmanager
@@ -187,15 +166,3 @@ def _explain_how_to_resume(data: Path, folder: Path, log: "TrainingLog") -> Iter
         raise StoppedError(
             f"Interrupted after epoch {log.last.epoch}. Resume with:  {command}"
         ) from None
-
-
-def _print(result: "dict[str, Any] | RenderableType") -> None:
-    """Print JSON or a Rich renderable; a path stays on one line."""
-    from activity_cli.report.terminal.console import results_console
-
-    if isinstance(result, str):
-        typer.echo(result)
-    elif isinstance(result, dict):
-        typer.echo(jsonlib.dumps(result, indent=2))
-    else:
-        results_console().print(result)

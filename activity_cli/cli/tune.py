@@ -1,6 +1,5 @@
 """`activity tune`: search for the settings that suit labelled clips."""
 
-import json as jsonlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +46,6 @@ class SearchOptions:
     """As --nested, with this number of outer folds."""
 
 
-@options.with_option_groups
 def tune(
     context: typer.Context,
     data: options.Data,
@@ -74,10 +72,9 @@ def tune(
     Stop it at any time and run the same command again to resume. Use best.toml with
     `activity train --settings`.
     """
-    del settings  # its values are in the options by now
+    del settings  # the options have its values by now
     from activity_cli.common.files import write_json
     from activity_cli.report.figures.tuning import plot_tuning
-    from activity_cli.report.terminal.console import results_console
     from activity_cli.report.terminal.tuning import show_tuning, tuning_metrics
     from activity_cli.training.tuning.folder import BEST_FILE
     from activity_cli.training.tuning.run import TuningConfig
@@ -119,11 +116,10 @@ def tune(
     metrics = tuning_metrics(run, command=this_command())
     write_json(folder / "metrics.json", metrics)
     plot_tuning(run.result.study, run.importance, folder)
-    if json:
-        typer.echo(jsonlib.dumps(metrics, indent=2))
-    else:
-        best_file = folder / BEST_FILE
-        results_console().print(show_tuning(run, metrics, data=data, best_file=best_file))
+    best_file = folder / BEST_FILE
+    options.print_result(
+        metrics, lambda: show_tuning(run, metrics, data=data, best_file=best_file), json=json
+    )
 
 
 def _callbacks(context: typer.Context, folder: Path, report: ProgressReport) -> "TuningCallbacks":

@@ -23,7 +23,6 @@ EXAMPLE = "activity watch 0 --alert fight --run 'notify-send Fight'"
 _PICTURE_WIDTH = 640
 
 
-@options.with_option_groups
 def watch(
     source: Annotated[
         str,
