@@ -159,9 +159,9 @@ def test_any_size_can_be_drawn_on(size: tuple[int, int], tmp_path: Path) -> None
 
     for seconds in (0.0, 0.3, 1.0, 99.0):
         painter.paint(drawn, seconds)
-    with new_video(tmp_path / "out.mp4", fps=5) as video:
-        video.write(drawn)
-        video.write(drawn)
+    with new_video(tmp_path / "out.mp4", fps=5) as write:
+        write(drawn)
+        write(drawn)
 
     assert width * size[1] == height * size[0]
     assert bool((drawn != 128).any()) == (size != (500, 3))  # too low for letters
@@ -353,10 +353,10 @@ def test_a_place_that_the_encoder_cannot_write_to(encoder_name: str, tmp_path: P
     frame = np.zeros((48, 64, 3), np.uint8)
 
     def write() -> None:
-        with new_video(tmp_path / "gone" / "out.mp4", fps=10) as video:
+        with new_video(tmp_path / "gone" / "out.mp4", fps=10) as add:
             (tmp_path / "gone").rmdir()
             for _ in range(100):
-                video.write(frame)
+                add(frame)
 
     with pytest.raises(OutputError, match=r"annot write .*out\.mp4|as .*out\.mp4"):
         write()

@@ -6,13 +6,13 @@ at the next key frame. The video is decoded once, up to the end of the last segm
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from activity_cli.common.files import new_folder
-from activity_cli.report.overlay.encoder import NewVideo, Sound, SoundSource, new_video, sound_of
+from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
 from activity_cli.report.overlay.timing import (
     TIE_SECONDS,
     FrameRate,
@@ -21,6 +21,7 @@ from activity_cli.report.overlay.timing import (
     shown_frames,
 )
 from activity_cli.types import OnProgress, Segment, no_progress
+from activity_cli.video.capture import Frame
 from activity_cli.video.reader import VideoReader
 
 _MOST_NAME_BYTES = 80  # of each of the two names in a file's name; systems allow 255 in all
@@ -42,7 +43,7 @@ class _Piece:
     segment: Segment
     path: Path
     pacer: Pacer
-    video: NewVideo | None = None
+    write: Callable[[Frame], None] | None = None
     closing: ExitStack = field(default_factory=ExitStack)
 
     def holds(self, seconds: float) -> bool:
@@ -91,7 +92,7 @@ def cut_segments(
             for piece in pieces:  # an error leaves no incomplete file
                 all_files.push(piece.closing)
             _write_pieces(reader, pieces, rate, video if sound.is_kept else None, on_progress)
-    written = tuple(piece.path for piece in pieces if piece.video is not None)
+    written = tuple(piece.path for piece in pieces if piece.write is not None)
     return CutPieces(paths=written, sound=sound)
 
 
@@ -123,11 +124,11 @@ def _write_pieces(
 
     for start, until, frame in shown_frames(reader, is_wanted):
         for piece in [p for p in pending if p.holds(start)]:
-            if piece.video is None:
+            if piece.write is None:
                 _open(piece, start, rate, sound_from)
-            assert piece.video is not None
+            assert piece.write is not None
             for _ in piece.pacer.ticks(start, min(until, piece.segment.end_seconds)):
-                piece.video.write(frame)
+                piece.write(frame)
         over = [p for p in pending if p.segment.end_seconds - TIE_SECONDS <= until]
         for piece in over:
             piece.closing.close()
@@ -145,7 +146,7 @@ def _open(piece: _Piece, start: float, rate: FrameRate, sound_from: Path | None)
     if sound_from is not None:
         duration = piece.segment.end_seconds - start
         sound = SoundSource(video=sound_from, start_seconds=start, duration_seconds=duration)
-    piece.video = piece.closing.enter_context(new_video(piece.path, fps=rate.fps, sound=sound))
+    piece.write = piece.closing.enter_context(new_video(piece.path, fps=rate.fps, sound=sound))
 
 
 def _safe(name: str) -> str:

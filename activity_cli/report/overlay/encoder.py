@@ -9,7 +9,7 @@ as long. An OpenCV that was built with an H.264 encoder uses it.
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -31,11 +31,10 @@ _HINT = "Choose another place, or free space there."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sound:
-    """What happens to the sound of a video."""
+    """Whether the sound of a video is kept, and a note for the user if it is lost."""
 
     is_kept: bool
     note: str = ""
-    """One line for the user; empty where there is nothing to report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,73 +97,47 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 127, "", str(error))
 
 
-class NewVideo:
-    """A video being written; the first frame sets its size, made even by repeating an edge."""
+@contextmanager
+def new_video(
+    path: Path, *, fps: float, sound: SoundSource | None = None
+) -> Iterator[Callable[[Frame], None]]:
+    """Write a video; it appears under its name when the block ends well, or not at all.
 
-    def __init__(self, target: Path, name: Path, fps: float, sound: SoundSource | None) -> None:
-        self._target, self._name, self._fps, self._sound = target, name, fps, sound
-        self._sink: _FfmpegSink | _OpenCVSink | None = None
+    Yields a function that adds a frame, (H, W, 3) RGB. The first frame sets the size, made even by
+    repeating an edge. Sound is kept if ffmpeg is installed.
 
-    def write(self, frame: Frame) -> None:
-        """Add a frame, (H, W, 3) RGB.
+    Raises:
+        OutputError: it cannot be written, or has no frame.
+    """
+    sink: _FfmpegSink | _OpenCVSink | None = None
 
-        Raises:
-            OutputError: it cannot be written.
-        """
+    def write(frame: Frame) -> None:
+        nonlocal sink
         height, width = frame.shape[:2]
         if height % 2 or width % 2:  # colours are stored for 2 x 2 pixels
             frame = cast(Frame, np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge"))
-            height, width = frame.shape[:2]
-        if self._sink is None:
+        if sink is None:
+            size = (frame.shape[1], frame.shape[0])
             if ffmpeg := find_ffmpeg():
-                command = _encode_command(
-                    ffmpeg, self._target, size=(width, height), fps=self._fps, sound=self._sound
-                )
-                self._sink = _FfmpegSink(command, self._name)
+                sink = _FfmpegSink(_encode_command(ffmpeg, temporary, size, fps, sound), path)
             else:
-                self._sink = _OpenCVSink(self._target, self._name, (width, height), self._fps)
-        self._sink.write(frame)
+                sink = _OpenCVSink(temporary, path, size, fps)
+        sink.write(frame)
 
-    def finish(self) -> None:
-        """Complete the file.
-
-        Raises:
-            OutputError: it cannot be written, or has no frame.
-        """
-        if self._sink is None:
-            raise OutputError(f"{self._name} would have no frame.")
-        self._sink.finish()
-
-    def abort(self) -> None:
-        """Stop writing."""
-        if self._sink is not None:
-            self._sink.abort()
-
-
-@contextmanager
-def new_video(path: Path, *, fps: float, sound: SoundSource | None = None) -> Iterator[NewVideo]:
-    """Write a video; it appears under its name when the block ends well, or not at all.
-
-    Args:
-        path: the .mp4 to write.
-        fps: frames per second.
-        sound: kept if ffmpeg is installed.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
     with writing(path) as temporary:
-        video = NewVideo(temporary, path, fps, sound)
         try:
-            yield video
-            video.finish()
+            yield write
+            if sink is None:
+                raise OutputError(f"{path} would have no frame.")
+            sink.finish()
         except BaseException:
-            video.abort()
+            if sink is not None:
+                sink.abort()
             raise
 
 
 def _encode_command(
-    ffmpeg: str, target: Path, *, size: tuple[int, int], fps: float, sound: SoundSource | None
+    ffmpeg: str, target: Path, size: tuple[int, int], fps: float, sound: SoundSource | None
 ) -> list[str]:
     """Return the command that writes an .mp4 from RGB frames on stdin, (width, height) each."""
     width, height = size

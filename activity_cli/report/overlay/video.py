@@ -44,7 +44,7 @@ class RenderedVideo:
     sound: Sound
 
 
-class Painter(Protocol):
+class Overlay(Protocol):
     """Draws into the frames of one video."""
 
     def paint(self, frame: Frame, seconds: float) -> Frame:
@@ -55,7 +55,7 @@ class Painter(Protocol):
 def render_video(
     video: Path,
     output: Path,
-    make_painter: Callable[[tuple[int, int]], Painter],
+    make_painter: Callable[[tuple[int, int]], Overlay],
     *,
     start_seconds: float = 0.0,
     end_seconds: float,
@@ -91,13 +91,13 @@ def render_video(
             duration_seconds=length if is_piece else None,
         )
         pacer, painter, size = Pacer(rate), None, (0, 0)
-        with new_video(output, fps=rate.fps, sound=source if sound.is_kept else None) as written:
+        with new_video(output, fps=rate.fps, sound=source if sound.is_kept else None) as write:
             for shown, until, frame in shown_frames(reader, lambda t: piece[0] <= t < piece[1]):
                 if painter is None:
                     size = enlarged_size(frame)
                     painter = make_painter(size)
                 for seconds in pacer.ticks(shown, until):
-                    written.write(painter.paint(_copy_enlarged(frame, size), seconds))
+                    write(painter.paint(_copy_enlarged(frame, size), seconds))
                     num_frames += 1
                 on_progress("overlay", num_frames, max(total, num_frames))
                 if until >= piece[1]:

@@ -105,13 +105,7 @@ class TuningData:
         return replace(self.dataset, samples=tuple(self.dataset.samples[row] for row in rows))
 
     def folds(self, rows: Rows, dealt: Folds, *, name: str) -> list[Fold]:
-        """Return the folds of a search among some clips; no other clip takes part.
-
-        Args:
-            rows: the clips.
-            dealt: the fold of each of them.
-            name: of the search, unique within the tuning.
-        """
+        """Return the folds of a search among some clips, from the fold of each of them."""
         return [
             self.fold(
                 fitted=rows[dealt.index != number],
@@ -142,14 +136,9 @@ def read_tuning_data(
     *,
     check: Callable[[LabelledFeatures], None] = lambda _: None,
 ) -> TuningData:
-    """Read all clips with every number of frames that the space needs, and store the features.
+    """Read all clips with every number of frames that the space needs; store features in a folder.
 
-    Args:
-        dataset: the labelled clips.
-        data_config: how videos are read; the space decides streams and frames.
-        space: of the search.
-        folder: for the features.
-        check: called with the first features, before the others are read.
+    `check` is called with the first features, before the others are read.
 
     Raises:
         DataError: the data cannot be used, or changes while it is read.

@@ -36,10 +36,7 @@ def open_folder(
 ) -> Iterator[Path]:
     """Open a tuning's folder; yield a subfolder for features, which is deleted afterwards.
 
-    Args:
-        folder: new, empty, or of the same search.
-        identity: what must be equal for a search to resume, under names for messages.
-        overwrite: start again in a folder of another search.
+    The identity is what must be equal for a search to resume, under names for messages.
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written.

@@ -94,13 +94,6 @@ def score_fold(
 
     They equal those of `crossval.cross_validate` with the same settings, bit for bit.
 
-    Args:
-        store: features of all clips.
-        fold: rows of them.
-        targets: (N,) of all rows.
-        candidate: number of frames, streams, network and training settings.
-        num_labels: C.
-
     Raises:
         OutputError: the encoded clips cannot be written.
     """

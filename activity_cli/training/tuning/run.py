@@ -88,13 +88,7 @@ def tune(
 ) -> TuningRun:
     """Search for settings on labelled data, in a folder in which the search can resume.
 
-    Args:
-        data: folder or CSV of labelled clips.
-        data_config: how videos are read; the space decides streams and frames.
-        folder: for the study. It also holds the features while the search runs.
-        config: what is searched.
-        overwrite: start again.
-        callbacks: called on progress.
+    The folder also holds the features while the search runs. The space decides streams and frames.
 
     Raises:
         DataError: the data cannot be used, has too few clips for the folds, or leaks where that is

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,14 +83,7 @@ def best_of(trials: Sequence[Trial]) -> Trial:
 class Search:
     """A study, and the folds that its trials are scored on.
 
-    Args:
-        study: new, or one to resume.
-        space: what varies.
-        folds: what each trial is scored on.
-        targets: (N,) of all clips.
-        scorer: fits and scores folds.
-        seed: of the samplers.
-        deadline: time of `time.monotonic` after which no fold starts, once a trial is whole.
+    After the deadline, a time of `time.monotonic`, no fold starts once a trial is whole.
     """
 
     def __init__(
@@ -223,8 +216,7 @@ class Search:
         return bool(log_loss > median(o.intermediate_values[num_folds] for o in others))
 
 
-@dataclass(frozen=True, slots=True)
-class _Score:
+class _Score(NamedTuple):
     log_loss: float
     accuracy: float
     temperature: float

@@ -60,19 +60,13 @@ class Candidate:
         Raises:
             SettingsError: a value is out of range.
         """
-        changes: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        parts: dict[str, Any] = {part: getattr(self, part) for part in _PARTS}
         for dimension in DIMENSIONS:
             if dimension.name in point:
                 value = point[dimension.name]
-                is_streams = dimension.name == "streams"
-                changes[dimension.part][dimension.field] = (
-                    streams_of(str(value)) if is_streams else value
-                )
-        return Candidate(
-            clip=replace(self.clip, **changes["clip"]),
-            network=replace(self.network, **changes["network"]),
-            training=replace(self.training, **changes["training"]),
-        )
+                new = streams_of(str(value)) if dimension.name == "streams" else value
+                parts[dimension.part] = replace(parts[dimension.part], **{dimension.field: new})
+        return Candidate(**parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,20 +95,12 @@ class Dimension:
             number, bounds = float(value), self.values
             if bounds.log and number <= 0:
                 raise SettingsError(
-                    f"{self.name} is searched on a logarithmic scale, which cannot start at "
-                    f"{number:g}.",
+                    f"{self.name} is searched on a logarithmic scale, which has no {number:g}.",
                     hint=f"Set {self.name} above 0, or search other settings with --search.",
                 )
             bounds = replace(bounds, low=min(bounds.low, number), high=max(bounds.high, number))
             return replace(self, values=bounds)
-        if value in self.values:
-            return self
-        values = (*self.values, value)
-        return replace(self, values=values if isinstance(value, str) else tuple(sorted(values)))
-
-    def has_choice(self) -> bool:
-        """Return whether there is more than one value to choose from."""
-        return isinstance(self.values, SearchRange) or len(self.values) > 1
+        return replace(self, values=tuple(dict.fromkeys((*self.values, value))))
 
 
 def _read_dimensions() -> tuple[Dimension, ...]:
@@ -150,10 +136,7 @@ class Space:
     ) -> "Space":
         """Return a space that contains the base settings.
 
-        Args:
-            base: settings of the first trial.
-            names: settings to vary; empty varies all.
-            frames: numbers of frames to try; empty tries the usual ones.
+        It varies the named settings, or all, and these numbers of frames, or the usual ones.
 
         Raises:
             SettingsError: a setting cannot be searched, or a number of frames is below 1.
@@ -164,39 +147,41 @@ class Space:
             )
         if frames and min(frames) < 1:
             raise SettingsError("Numbers of frames to try must be at least 1.")
-        dimensions: list[Dimension] = []
-        for dimension in DIMENSIONS:
-            if names and dimension.name not in names:
-                continue
-            chosen = dimension
-            if dimension.name == "frames" and frames:
-                chosen = replace(dimension, values=tuple(sorted(set(frames))))
-            dimensions.append(chosen.including(chosen.value_in(base)))
-        return cls(base=base, dimensions=tuple(d for d in dimensions if d.has_choice()))
+        point = base.point()
+        chosen = [d for d in DIMENSIONS if not names or d.name in names]
+        if frames:
+            values = tuple(sorted(set(frames)))
+            chosen = [replace(d, values=values) if d.name == "frames" else d for d in chosen]
+        dimensions = [d.including(point[d.name]) for d in chosen]
+        return cls(
+            base=base,
+            dimensions=tuple(
+                d for d in dimensions if isinstance(d.values, SearchRange) or len(d.values) > 1
+            ),
+        )
 
-    @property
-    def frames(self) -> tuple[int, ...]:
-        """All numbers of frames that a trial may use."""
-        return tuple(int(value) for value in self._values_of("frames"))
-
-    @property
-    def streams(self) -> tuple[Stream, ...]:
-        """All streams that a trial may use."""
-        used = {s for value in self._values_of("streams") for s in streams_of(str(value))}
-        return tuple(stream for stream in ALL_STREAMS if stream in used)
-
-    def _values_of(self, name: str) -> tuple[Value, ...]:
+    def choices(self, name: str) -> tuple[Value, ...]:
+        """Return all values that trials may use of a setting with choices."""
         for dimension in self.dimensions:
             if dimension.name == name and not isinstance(dimension.values, SearchRange):
                 return dimension.values
         return (self.base.point()[name],)
 
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """All numbers of frames that a trial may use."""
+        return tuple(sorted(int(value) for value in self.choices("frames")))
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All streams that a trial may use."""
+        used = {s for value in self.choices("streams") for s in streams_of(str(value))}
+        return tuple(stream for stream in ALL_STREAMS if stream in used)
+
     def active(self, point: Point) -> Iterator[Dimension]:
         """Yield the dimensions that have an effect, in order.
 
-        Args:
-            point: the values chosen so far. It may grow while this iterates: `streams` and
-                `temporal` come first and decide about the others.
+        The point may grow meanwhile: `streams` and `temporal` come first and decide about others.
         """
         base = self.base.point()
         for dimension in self.dimensions:
