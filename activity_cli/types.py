@@ -45,7 +45,7 @@ class Timesteps(Protocol):
         ...
 
     @property
-    def num_points(self) -> int:
+    def num_timesteps(self) -> int:
         """N."""
         ...
 

@@ -61,10 +61,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[obje
 def read_text(path: Path, *, errors: str = "strict") -> str:
     """Read a UTF-8 file, or a UTF-16 one that begins with a byte order mark.
 
-    Args:
-        path: The file.
-        errors: What to do with bytes that are not UTF-8: "strict" refuses them,
-            "surrogateescape" keeps them, as in file names.
+    `errors` is as for `bytes.decode`: "surrogateescape" keeps bytes that are not UTF-8.
 
     Raises:
         DataError: the file cannot be read, or it is not UTF-8.
@@ -87,10 +84,10 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
 
 
 def read_table(path: Path, *, required: Sequence[str], errors: str = "strict") -> Table:
-    """Read a CSV with a header.
+    """Read a CSV with a header, with commas, semicolons or tabs between the fields.
 
     Args:
-        path: The file, with commas, semicolons or tabs between the fields.
+        path: The file.
         required: Columns that must be there.
         errors: As for `read_text`.
 

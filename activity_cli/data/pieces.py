@@ -23,10 +23,7 @@ def prepare_pieces(
 ) -> Dataset:
     """Check all pieces against their videos, and cut those that are longer than a window.
 
-    Args:
-        dataset: its samples may be pieces of videos.
-        pool: opens the videos.
-        window_seconds: length of a window; None cuts nothing.
+    Without `window_seconds` nothing is cut.
 
     Raises:
         SettingsError: the window length is not above 0.

@@ -111,8 +111,8 @@ def inner_split(
         seed: Draws another part.
 
     Returns:
-        Positions in `labels`, ascending: the training part and the validation part, which is
-        empty only when every label has a single clip.
+        Ascending positions of the training and of the validation part, which is empty only when
+        every label has a single clip.
     """
     part = deal_shares(labels, groups, [1 - fraction, fraction], seed)
     if not part.any():
@@ -135,12 +135,7 @@ def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Ind
 
     Each label must stay in training whichever fold is held out: samples of a label that is in one
     fold only, and their groups, are in no fold. If whole groups leave no fold, samples are dealt
-    one by one.
-
-    Args:
-        labels: (N,) label of each sample.
-        groups: (N,) group of each sample, or None.
-        seed: Deals other folds.
+    one by one. Labels and groups are (N,).
 
     Returns:
         (N,) the fold of each sample, from 0; -1 for those in no fold.

@@ -157,7 +157,7 @@ def _look(
         seen = []
         for one in batch:
             started = time.perf_counter()
-            values = scan.see(one.chunk) if one.chunk.num_points else None
+            values = scan.see(one.chunk) if one.chunk.num_timesteps else None
             seen.append((one, values, time.perf_counter() - started))
         return seen
 
@@ -166,7 +166,7 @@ def _look(
             requests(),
             prepare=read,
             compute=see,
-            size_of=lambda one: one.chunk.num_points,
+            size_of=lambda one: one.chunk.num_timesteps,
             batch_size=_POINTS_AT_A_TIME,
             num_workers=1,
             interrupt=video.close,

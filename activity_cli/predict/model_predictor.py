@@ -150,7 +150,7 @@ def model_scan(
     def see(points: Timesteps) -> NDArray[np.float16]:
         rows = extractor.extract(np.concatenate(list(points.streams.values())))
         return rows.astype(np.float16).reshape(
-            len(points.streams), points.num_points, -1
+            len(points.streams), points.num_timesteps, -1
         )  # (S, N, D)
 
     return Scan(

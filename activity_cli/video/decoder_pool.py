@@ -84,14 +84,7 @@ class DecoderPool(AbstractContextManager["DecoderPool"]):
 
 
 class ResamplingSession(AbstractContextManager["ResamplingSession"]):
-    """A `Resampler` in a worker process of its own. A context manager.
-
-    Args:
-        path: the video file.
-        decoders: how many threads decode it, and how long a step may take.
-        settings: frame size, streams and how motion images are made.
-        step_seconds: time between two timesteps.
-        as_streams: give the pictures that the CNN sees, not the frames that they are made of.
+    """A `Resampler` in a worker process of its own, with its arguments. A context manager.
 
     Raises:
         VideoError: as `VideoReader`; also WorkerCrashError and WorkerTimeoutError.
@@ -126,13 +119,13 @@ class ResamplingSession(AbstractContextManager["ResamplingSession"]):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def read(self, max_points: int) -> FrameChunk:
+    def read(self, max_timesteps: int) -> FrameChunk:
         """Read the next timesteps, at most so many.
 
         Raises:
             VideoError: a frame cannot be converted; also as above.
         """
-        return _call(self._workers, self._timeout_seconds, read_resampled, max_points)
+        return _call(self._workers, self._timeout_seconds, read_resampled, max_timesteps)
 
     def close(self) -> None:
         """End the worker, whatever it is doing."""

@@ -42,15 +42,9 @@ _own = threading.local()
 
 
 def motion_image(later: Images, earlier: Images, gain: float) -> Images:
-    """Return the difference of two frames, amplified around mid-grey.
+    """Return 128 + gain * (later - earlier), rounded and clipped: what moved, around mid-grey.
 
-    Args:
-        later: (..., H, W, channels) uint8.
-        earlier: the same shape.
-        gain: amplification; 1 shows differences up to half the range.
-
-    Returns:
-        128 + gain * (later - earlier), rounded and clipped to uint8, of the same shape.
+    Both, and the result, are (..., H, W, channels) uint8.
     """
     rows = (-1, later.shape[-2] * later.shape[-1])  # OpenCV takes no more than three axes
     flat = cv2.addWeighted(later.reshape(rows), gain, earlier.reshape(rows), -gain, 128)
@@ -60,12 +54,7 @@ def motion_image(later: Images, earlier: Images, gain: float) -> Images:
 def stabilize(earlier: Images, later: Images) -> Images:
     """Shift each earlier frame to where the camera was for the later one.
 
-    Args:
-        earlier: (N, H, W, channels) uint8.
-        later: the same shape.
-
-    Returns:
-        (N, H, W, channels) uint8.
+    Both, and the result, are (N, H, W, channels) uint8.
     """
     return np.stack([_stabilize_frame(a, b) for a, b in zip(earlier, later, strict=True)])
 
@@ -95,11 +84,7 @@ def _window(height: int, width: int) -> NDArray[np.float32]:
 
 
 def flow_images(earlier: Images, later: Images) -> Images:
-    """Compute the optical flow from each earlier frame to the later one, as a picture.
-
-    Args:
-        earlier: (N, H, W, 3) uint8, RGB.
-        later: the same shape.
+    """Compute the optical flow from each earlier frame to the later one, (N, H, W, 3) RGB uint8.
 
     Returns:
         (N, H, W, 3) uint8: 128 + 12 * pixels to the right, 128 + 12 * pixels down, and 12 * the

@@ -41,7 +41,7 @@ class FrameChunk:
     """(N, H, W, channels) uint8 per role; empty where N is 0 or streams were requested."""
     streams: Mapping[Stream, Images]
     """(N, H, W, channels) uint8 per stream; empty where N is 0 or frames were requested."""
-    num_points: int
+    num_timesteps: int
     """N."""
     first_seconds: float
     """Time of the video's first frame."""
@@ -98,7 +98,7 @@ class Resampler(AbstractContextManager["Resampler"]):
         """Free the decoder."""
         self._reader.close()
 
-    def read(self, max_points: int) -> FrameChunk:
+    def read(self, max_timesteps: int) -> FrameChunk:
         """Read the next timesteps, at most so many; fewer only at the end of the video.
 
         Raises:
@@ -106,7 +106,7 @@ class Resampler(AbstractContextManager["Resampler"]):
         """
         roles: dict[FrameRole, list[Frame]] = {"frames": [], "earlier": [], "later": []}
         count = 0
-        while count < max_points and self._reach_next():
+        while count < max_timesteps and self._reach_next():
             at = max(bisect_right(self._times, self._next_seconds() + self._tie) - 1, 0)
             indices = dict(zip(roles, (at, *self._partners(at)), strict=True))
             if any(index not in self._kept for index in indices.values()):
@@ -117,7 +117,7 @@ class Resampler(AbstractContextManager["Resampler"]):
             count += 1
             self._next += 1
             self._forget()
-        return self._chunk(roles, count, is_last=count < max_points)
+        return self._chunk(roles, count, is_last=count < max_timesteps)
 
     @property
     def num_held(self) -> int:
@@ -231,7 +231,7 @@ class Resampler(AbstractContextManager["Resampler"]):
         return FrameChunk(
             frames={} if self._as_streams else frames,
             streams=images_by_stream(frames, self._settings) if count and self._as_streams else {},
-            num_points=count,
+            num_timesteps=count,
             first_seconds=first,
             end_seconds=end,
             num_frames=len(self._times),
@@ -264,7 +264,7 @@ def open_resampler(
     return resampler.info
 
 
-def read_resampled(max_points: int) -> FrameChunk:
+def read_resampled(max_timesteps: int) -> FrameChunk:
     """Read the next timesteps of the video that was opened.
 
     Raises:
@@ -276,4 +276,4 @@ def read_resampled(max_points: int) -> FrameChunk:
             "The decoder crashed on this file.",
             hint="The system may be short of memory: decode fewer videos at a time.",
         )
-    return _opened[0].read(max_points)
+    return _opened[0].read(max_timesteps)

@@ -158,7 +158,9 @@ def sample_indices(
     start_seconds: float | None = None,
     shifts: Seconds | float = 0.0,
 ) -> Indices:
-    """Return the frames on screen at the middles of T equal parts of [start, end).
+    """Return (T,) the frames on screen at the middles of T equal parts of [start, end).
+
+    All are in the span, unless it lies between two frames: then the earlier of the two is taken.
 
     Args:
         seconds: (N,) times of the video's frames, not decreasing.
@@ -166,10 +168,6 @@ def sample_indices(
         num_frames: T.
         start_seconds: start of the span; None is the first frame.
         shifts: (T,) how far from the middles, in parts.
-
-    Returns:
-        (T,) indices into `seconds`, not decreasing. All are in the span, unless it lies between
-        two frames: then the earlier of the two is taken.
     """
     start = float(seconds[0]) if start_seconds is None else start_seconds
     first, stop = _span_indices(seconds, start, end_seconds)
@@ -183,18 +181,16 @@ def sample_indices(
 def partner_indices(
     seconds: Seconds, indices: Indices, step_seconds: float
 ) -> tuple[Indices, Indices]:
-    """Return the pairs of frames whose difference makes the motion images of the given frames.
+    """Return the earlier and the later frames, (T,) each, of the motion images of the given frames.
 
     A frame is paired with the one nearest to a step earlier, at least one frame earlier (the
     later of two that are equally near). The video's first frame is paired with the one after it.
+    The two are equal where N is 1.
 
     Args:
         seconds: (N,) times of the video's frames, not decreasing.
-        indices: (T,) frames whose motion is needed.
+        indices: (T,) the given frames.
         step_seconds: time between the two frames of a pair.
-
-    Returns:
-        The earlier and the later frames, (T,) indices each. They are equal where N is 1.
     """
     wanted = seconds[indices] - step_seconds
     after = np.clip(np.searchsorted(seconds, wanted), 1, max(1, indices.max(initial=0)))

@@ -46,20 +46,14 @@ def expand_sources(sources: Sequence[str]) -> list[Path]:
 
 
 def find_sources(sources: Sequence[str]) -> list[Found]:
-    """List the videos of the sources.
+    """List the videos of the sources: the first of each file, sorted by name within a folder.
 
-    Folders are searched with all their subfolders, by the videos' suffixes, without hidden files.
-    A file that does not exist stays in the list, so that it is reported as missing; so does a
-    subfolder that cannot be read.
-
-    Args:
-        sources: As typed. An existing file or folder wins over any other reading.
-
-    Returns:
-        The first of each file, in the order of the sources, sorted by name within a folder.
+    An existing file or folder wins over any other reading of a source. Folders are searched with
+    all their subfolders, by the videos' suffixes, without hidden files. A file that does not exist
+    stays in the list, so that it is reported as missing; so does a subfolder that cannot be read.
 
     Raises:
-        DataError: a folder or list without videos, a pattern without matches, no list there.
+        DataError: a folder or list without videos, a pattern without matches, a missing list.
     """
     found: dict[str, Found] = {}
     identify = _identifier()
@@ -114,11 +108,8 @@ def select(
 ) -> list[Path]:
     """Choose files by their names.
 
-    Args:
-        found: the files of the sources.
-        patterns: the file name, or its path within the source, must match one of them, if any.
-        exclude: neither of the two may match any of these.
-        shard: keep this part only.
+    The file name, or its path within the source, must match one of `patterns`, if there are any,
+    and none of `exclude`. A shard keeps its part of these.
 
     Raises:
         DataError: the patterns leave no file.

@@ -92,11 +92,9 @@ def choose_windows(
 
 
 def slide(parts: Iterable[NDArray[Any]], windows: Windows) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Cut windows out of parts that come one by one. Holds at most a window and a part.
+    """Cut windows out of parts, (S, n, ...) each, that come one by one, with n timesteps.
 
-    Args:
-        parts: (S, n, ...) each, with n timesteps, in order.
-        windows: T and the stride.
+    Holds at most a window and a part.
 
     Returns:
         The number of each window's first timestep, and its (S, T, ...). The last window reaches

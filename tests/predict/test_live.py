@@ -93,7 +93,7 @@ def test_live_points_are_those_of_a_file(draw_clip: DrawClip, fps: float, step: 
             assert maker.num_held < 16
     points += maker.end(1 / fps)
 
-    assert [point.index for point in points] == list(range(of_file.num_points))
+    assert [point.index for point in points] == list(range(of_file.num_timesteps))
     for role, images in stack_points(points, settings).items():
         np.testing.assert_array_equal(images, of_file.frames[role])
 

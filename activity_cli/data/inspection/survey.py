@@ -98,17 +98,8 @@ def survey(
 ) -> Survey:
     """Check all files, then compare them with each other.
 
-    Args:
-        entries: the files.
-        num_workers: files decoded at a time; None is one per CPU.
-        timeout_seconds: time limit for one file.
-        stop: once it is set, no further file is begun.
-        on_check: called with each file's result, in order.
-        on_compare: called with 0 before the comparison and with 1 after it.
-
-    Raises:
-        OutputError: the temporary folder is full.
-        ActivityError: no worker can be started.
+    Arguments and errors are those of `check_files`. `on_check` is called with each file's result,
+    in order; `on_compare` with 0 before the comparison and with 1 after it.
     """
     checks: list[FileCheck] = []
     with FingerprintStore(Path(tempfile.gettempdir())) as store:

@@ -92,7 +92,7 @@ class WatchSummary:
     num_late: int = 0
     num_events: int = 0
     num_reconnects: int = 0
-    num_points: int = 0
+    num_timesteps: int = 0
     """Points of all windows, T each."""
     num_missing: int = 0
     """Of these, dropped."""
@@ -108,4 +108,4 @@ class WatchSummary:
     @property
     def dropped_share(self) -> float:
         """Of all windows' points."""
-        return self.num_missing / max(self.num_points, 1)
+        return self.num_missing / max(self.num_timesteps, 1)

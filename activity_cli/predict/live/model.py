@@ -85,6 +85,6 @@ class _Blank:
     def __init__(self, clip: ClipSettings) -> None:
         grey = np.full((clip.num_frames, *clip.picture_shape), 128, np.uint8)
         roles: tuple[FrameRole, ...] = ("frames", "earlier", "later", "flow")
-        self.num_points = clip.num_frames
+        self.num_timesteps = clip.num_frames
         self.frames: Mapping[FrameRole, Images] = dict.fromkeys(roles, grey)
         self.streams: Mapping[Stream, Images] = dict.fromkeys(clip.streams, grey)

@@ -72,7 +72,7 @@ class LiveChunk:
     """The newest picture, RGB, where it was asked for."""
 
     @property
-    def num_points(self) -> int:
+    def num_timesteps(self) -> int:
         """N."""
         return len(self.indices)
 
@@ -98,11 +98,11 @@ class LiveReader:
         self._failure: Exception | None = None
         threading.Thread(target=self._read, name="live", daemon=True).start()
 
-    def take(self, max_points: int, wait_seconds: float) -> LiveChunk:
+    def take(self, max_timesteps: int, wait_seconds: float) -> LiveChunk:
         """Points that have come since the last time: of a stream the newest, of a file the next.
 
         Args:
-            max_points: the most to give. Of a stream the others are dropped, evenly.
+            max_timesteps: the most to give. Of a stream the others are dropped, evenly.
             wait_seconds: how long to wait for the first one.
 
         Raises:
@@ -115,7 +115,7 @@ class LiveReader:
             )
             if self._failure:
                 raise self._failure
-            points = self._take_points(max_points)
+            points = self._take_points(max_timesteps)
             status = self._status_now()
             picture, self._picture = self._picture, None
         frames = stack_points(points, self._reading.settings)
@@ -130,12 +130,12 @@ class LiveReader:
             picture=picture,
         )
 
-    def _take_points(self, max_points: int) -> list[LivePoint]:
+    def _take_points(self, max_timesteps: int) -> list[LivePoint]:
         if self._source.is_live:
-            points = thin_out(list(self._waiting), max_points)
+            points = thin_out(list(self._waiting), max_timesteps)
             self._waiting.clear()
             return points
-        count = min(max_points, len(self._waiting))
+        count = min(max_timesteps, len(self._waiting))
         points = [self._waiting.popleft() for _ in range(count)]
         self._changed.notify_all()
         return points
@@ -202,7 +202,7 @@ def start_reading(source: LiveSource, reading: LiveReading) -> None:
     _readers[:] = [LiveReader(source, reading)]
 
 
-def take_points(max_points: int, wait_seconds: float) -> LiveChunk:
+def take_points(max_timesteps: int, wait_seconds: float) -> LiveChunk:
     """As `LiveReader.take`, of what this process reads.
 
     Raises:
@@ -210,7 +210,7 @@ def take_points(max_points: int, wait_seconds: float) -> LiveChunk:
     """
     if not _readers:
         raise VideoError("The decoder crashed on this source.")
-    return _readers[0].take(max_points, wait_seconds)
+    return _readers[0].take(max_timesteps, wait_seconds)
 
 
 _readers: list[LiveReader] = []

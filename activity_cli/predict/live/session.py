@@ -36,7 +36,7 @@ class LiveSession(AbstractContextManager["LiveSession"]):
         self._workers = WorkerPool(1, imports=[start_reading.__module__])
         self._is_started = False
 
-    def take(self, max_points: int) -> LiveChunk:
+    def take(self, max_timesteps: int) -> LiveChunk:
         """The next points: all that came since the last time, thinned out to so many.
 
         Waits for a moment where there are none. Of a file nothing is left out.
@@ -49,7 +49,7 @@ class LiveSession(AbstractContextManager["LiveSession"]):
             if not self._is_started:
                 self._workers.call_within(limit, start_reading, self._source, self._reading)
                 self._is_started = True
-            chunk = self._workers.call_within(limit, take_points, max_points, _WAIT_SECONDS)
+            chunk = self._workers.call_within(limit, take_points, max_timesteps, _WAIT_SECONDS)
         except WorkerCrashError as error:
             raise VideoError(error.message.replace("on this file", "on this source")) from error
         self._check_alive(chunk)
@@ -63,7 +63,7 @@ class LiveSession(AbstractContextManager["LiveSession"]):
         self._workers.close()
 
     def _check_alive(self, chunk: LiveChunk) -> None:
-        if not self._source.is_live or chunk.num_points:
+        if not self._source.is_live or chunk.num_timesteps:
             return
         limit = self._reading.read_timeout_seconds
         if chunk.status.state == "opening":

@@ -129,7 +129,7 @@ class Watch:
         try:
             with LiveSession(self._source, self._reading) as session:
                 while not self._is_over():
-                    chunk = session.take(self._max_points(memory))
+                    chunk = session.take(self._max_timesteps(memory))
                     status = chunk.status
                     if status.num_frames and not is_open:
                         is_open = self._has_opened = True
@@ -139,7 +139,7 @@ class Watch:
                             num_reconnects=self.summary.num_reconnects,
                         )
                     self._note_news(chunk)
-                    if chunk.num_points:
+                    if chunk.num_timesteps:
                         yield from self._look(chunk, memory)
                     yield Tick(at=self._now(), status=status, picture=chunk.picture)
                     if status.state == "ended":
@@ -150,16 +150,16 @@ class Watch:
             return error
         return None
 
-    def _max_points(self, memory: WindowMemory) -> int:
+    def _max_timesteps(self, memory: WindowMemory) -> int:
         if self._source.is_live:
-            return self._budget.max_points
+            return self._budget.max_timesteps
         return memory.points_to_go  # a file waits, so every window gets its own points
 
     def _look(self, chunk: LiveChunk, memory: WindowMemory) -> Iterator[Message]:
         """See the points; score the window that is due, if one is."""
         began = time.monotonic()
         memory.add(chunk.indices.tolist(), self._model.scan.see(chunk))
-        self._budget.spent(time.monotonic() - began, chunk.num_points)
+        self._budget.spent(time.monotonic() - began, chunk.num_timesteps)
         window = memory.take_window()
         if window is None:
             return
@@ -202,7 +202,7 @@ class Watch:
     def _count(self, delay: float, num_missing: int) -> None:
         summary = self.summary
         summary.num_windows += 1
-        summary.num_points += self._settings.windows.num_frames
+        summary.num_timesteps += self._settings.windows.num_frames
         summary.num_missing += num_missing
         summary.total_delay_seconds += delay
         summary.max_delay_seconds = max(summary.max_delay_seconds, delay)
@@ -220,7 +220,7 @@ class Watch:
         return Moment(time=datetime.now(UTC), seconds=seconds)
 
     def _note_news(self, chunk: LiveChunk) -> None:
-        if chunk.num_points or not self._source.is_live:
+        if chunk.num_timesteps or not self._source.is_live:
             self._last_news = max(self._last_news, chunk.status.last_arrived or 0)
 
     def _is_over(self) -> bool:

@@ -86,12 +86,12 @@ class Budget:
         self._windows = windows
         self._costs: deque[float] = deque(maxlen=_COSTS)
 
-    def spent(self, seconds: float, num_points: int) -> None:
+    def spent(self, seconds: float, num_timesteps: int) -> None:
         """Learn that so many points took so long."""
-        self._costs.append(seconds / num_points)
+        self._costs.append(seconds / num_timesteps)
 
     @property
-    def max_points(self) -> int:
+    def max_timesteps(self) -> int:
         """So many at once, at least 1: with more the next ones would have to wait."""
         if not self._costs:
             return self._windows.num_frames
