@@ -59,6 +59,6 @@ def evaluate(
     if output is not None:
         write_evaluation(output, content, metrics)
         write_report(content, output / REPORT_FILE, decoders=machine.decoders())
-    options.print_result(metrics, lambda: show_measurement(measurement, content, output), json=json)
+    options.print_result(metrics, lambda: show_measurement(content, output), json=json)
     if measurement.predictions.left_out:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

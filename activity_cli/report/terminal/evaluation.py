@@ -17,7 +17,6 @@ from activity_cli.model.metrics import Evaluation
 from activity_cli.report.terminal.elements import describe_seconds, new_table
 
 if TYPE_CHECKING:
-    from activity_cli.evaluation.measurement import Measurement
     from activity_cli.evaluation.predictions import Predictions
     from activity_cli.evaluation.quality_checks import Findings
     from activity_cli.report.assembly import ReportData
@@ -163,7 +162,7 @@ def show_crossval(
             f"Accuracy per fold: {folds}",
             "dim",
         ),
-        *_background(run),
+        *_notes(content),
         show_calibration(result.calibration),
         *_left_out(content.predictions),
     ]
@@ -182,15 +181,12 @@ def show_crossval(
     return Group(*parts)
 
 
-def show_measurement(
-    measurement: "Measurement", content: "ReportData", folder: Path | None
-) -> RenderableType:
+def show_measurement(content: "ReportData", folder: Path | None) -> RenderableType:
     """Show an evaluation."""
-    evaluation = measurement.predictions.evaluation
     parts: list[RenderableType] = [
-        Text(f"{measurement.description.name} on {evaluation.num_clips} clips\n", "dim"),
-        show_evaluation(evaluation),
-        *_rejected(measurement),
+        Text(f"{content.title}. {content.subtitle}\n", "dim"),
+        show_evaluation(content.predictions.evaluation),
+        *_notes(content),
         *_left_out(content.predictions),
         show_findings(content.findings),
     ]
@@ -270,22 +266,10 @@ def _describe_best_epoch(run: "TrainingRun") -> str:
     )
 
 
-def _background(run: "CrossvalRun") -> list[RenderableType]:
-    """Show missed events and false alarms, if a label stands for no event."""
-    if run.background is None:
-        return []
-    missed, false_alarms = run.result.evaluation.event_errors(run.background)
-    return [Text(f"{missed:.1%} of events missed, {false_alarms:.1%} false alarms")]
-
-
-def _rejected(measurement: "Measurement") -> list[RenderableType]:
-    """Show how many clips were rejected, and the accuracy on the others."""
-    if measurement.rejected is None:
-        return []
-    count, accuracy = int(measurement.rejected.sum()), measurement.accuracy_of_accepted
-    others = "" if accuracy is None else f"; accuracy of the others {accuracy:.1%}"
-    share = f"{count} of {count_of(measurement.rejected.size, 'clip')}"
-    return [Text(f"\nRejected as unknown: {share} ({measurement.rejected.mean():.1%}){others}")]
+def _notes(content: "ReportData") -> list[RenderableType]:
+    """Show rejected clips, or missed events and false alarms."""
+    shown = ("Background", "Rejected")
+    return [Text(f"{k}: {v}") for k, v in content.metadata.items() if k.startswith(shown)]
 
 
 def _left_out(predictions: "Predictions") -> list[RenderableType]:
