@@ -179,7 +179,7 @@ def _balance(evaluation: Evaluation) -> Check:
 
 
 def _few(evaluation: Evaluation) -> Iterator[Check]:
-    few = {row.label: row.num_clips for row in evaluation.per_label if row.num_clips < FEW}
+    few = {row.label: row.num_clips for row in evaluation.per_label if 0 < row.num_clips < FEW}
     if few:
         shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:5])
         more = f" and {len(few) - 5} more" * (len(few) > 5)

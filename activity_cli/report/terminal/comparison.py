@@ -207,8 +207,10 @@ def _notes(pairs: Sequence[Pair]) -> list[str]:
     notes = []
     if tested:
         num_groups = tested[0].num_groups
-        units = f"group ({num_groups} groups)" if num_groups else "clip"
+        units = "clip" if num_groups is None else f"group ({count_of(num_groups, 'group')})"
         notes.append(f"p: exact sign-flip test by {units}. 95% CI: paired bootstrap by {units}.")
+        if num_groups is not None and 2 / 2**num_groups >= SIGNIFICANT:
+            notes.append("No difference can be significant with fewer than 6 groups.")
     if any(pair.result and not pair.same_folds for pair in pairs):
         notes.append("The runs used different folds, so they were trained on different clips.")
     if len(tested) > 2:
