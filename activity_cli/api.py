@@ -111,8 +111,7 @@ def load_model(
         ActivityError: there is no such model, or it cannot be computed here as asked; `message`
             says why and `hint` what to do.
     """
-    from activity_cli.predict.config import PredictConfig, WindowConfig
-    from activity_cli.predict.predictor import load_predictor
+    from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
     from activity_cli.video.decoder_pool import AUTO_DECODERS
 
     decoders = replace(AUTO_DECODERS, timeout_seconds=timeout_seconds)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from activity_cli.features.engines.choice import Engine
     from activity_cli.features.engines.protocol import OnPrepare
-    from activity_cli.predict.config import PredictConfig
+    from activity_cli.predict.predictor import PredictConfig
     from activity_cli.video.decoder_pool import Decoders
 
 Data = Annotated[
@@ -117,7 +117,7 @@ class EngineOptions:
 
     def predict_config(self, on_prepare: "OnPrepare") -> "PredictConfig":
         """Return how a model is run here; further settings by `dataclasses.replace`."""
-        from activity_cli.predict.config import PredictConfig
+        from activity_cli.predict.predictor import PredictConfig
 
         return PredictConfig(
             cache_dir=self.cache_dir,

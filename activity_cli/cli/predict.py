@@ -17,7 +17,7 @@ from activity_cli.cli.progress import ProgressReport, progress_report
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from activity_cli.predict.long_video import OnSeconds
+    from activity_cli.predict.predictor import OnSeconds
     from activity_cli.types import FileResult
 
 EXAMPLE = "activity predict footage/ --model runs/gym --output scores.csv"
@@ -59,9 +59,8 @@ def predict(
     again to resume: only new, changed or unfinished files are scored. Put two dashes before a name
     that begins with a dash: activity predict -- -odd.mp4
     """
-    from activity_cli.predict.batch import Tally, score_files
+    from activity_cli.predict.batch import Tally, open_results, score_files
     from activity_cli.predict.rejection import with_rejection
-    from activity_cli.predict.results.result_file import open_results
     from activity_cli.predict.results.rows import RowSchema
     from activity_cli.predict.results.segment_files import SegmentOutputs, video_segments
     from activity_cli.report.overlay.outputs import VisualWriter

@@ -12,11 +12,8 @@ from activity_cli.setting_fields import setting
 from activity_cli.settings import SegmentSettings
 
 if TYPE_CHECKING:
-    from activity_cli.predict.batch import FailureLimit
-    from activity_cli.predict.config import PredictConfig, WindowConfig
-    from activity_cli.predict.long_video import OnSeconds
-    from activity_cli.predict.predictor import Predictor
-    from activity_cli.predict.results.result_file import ResumePolicy
+    from activity_cli.predict.batch import FailureLimit, ResumePolicy
+    from activity_cli.predict.predictor import OnSeconds, PredictConfig, Predictor, WindowConfig
     from activity_cli.report.overlay.outputs import VisualOptions
     from activity_cli.video.sources import Found
 
@@ -65,7 +62,7 @@ class WindowOptions(LengthOptions):
         Raises:
             SettingsError: options exclude each other.
         """
-        from activity_cli.predict.config import WindowConfig
+        from activity_cli.predict.predictor import WindowConfig
 
         if not self.whole:
             return WindowConfig(
@@ -131,7 +128,7 @@ class BatchOptions:
 
     def resume_policy(self, *, overwrite: bool) -> "ResumePolicy":
         """Return when a file that has a row is scored again."""
-        from activity_cli.predict.results.result_file import ResumePolicy
+        from activity_cli.predict.batch import ResumePolicy
 
         return ResumePolicy(
             overwrite=overwrite,

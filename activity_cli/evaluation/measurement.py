@@ -16,9 +16,8 @@ from activity_cli.features.extraction import clip_request
 from activity_cli.model.folder import Model, ModelDescription, load_model
 from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of
 from activity_cli.model.metrics import evaluate_scores
-from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.model_predictor import ModelPredictor, load_networks
-from activity_cli.predict.predictor import Predictor
+from activity_cli.predict.predictor import PredictConfig, Predictor
 from activity_cli.types import UNKNOWN, OnProgress, no_progress
 
 _TIMING_ROUNDS = 5

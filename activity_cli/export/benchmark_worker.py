@@ -23,9 +23,8 @@ from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import WEIGHTS_FILE, find_model, load_model
-from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.exported.loading import open_exported, read_exported
-from activity_cli.predict.predictor import load_predictor
+from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.video.clips import read_clip, read_frames
 
 _ROUNDS = 3

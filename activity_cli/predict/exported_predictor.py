@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.features.extraction import ClipRequest, threads_for
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.exported.loading import ExportedModel, open_exported
 from activity_cli.predict.file_results import ResultMaker
 from activity_cli.predict.long_video import Scan
+from activity_cli.predict.predictor import PredictConfig
 from activity_cli.types import ClipFrames, FileResult, FrameRole, Images, Timesteps, frame_roles
 from activity_cli.video.clips import read_views
 from activity_cli.video.decoder_pool import ClipReader, DecoderPool

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from activity_cli.errors import VideoError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.config import PredictConfig, WindowConfig
-from activity_cli.predict.long_video import Scan, no_seconds, score_long_video
+from activity_cli.predict.long_video import Scan, score_long_video
+from activity_cli.predict.predictor import PredictConfig, WindowConfig, no_seconds
 from activity_cli.predict.segments import find_segments
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Decoded, FileResult, Prediction, Status, Timeline
@@ -143,16 +143,16 @@ class ResultMaker:
             return self.failure(request, error)
         if result is None:
             return None
-        timeline = result.timeline
+        timeline, last = result.timeline, result.last
         return FileResult(
             path=str(request.path),
-            status=result.status,
-            reason=result.reason,
+            status=last.status,
+            reason=last.reason,
             prediction=Prediction(
                 labels=self.description.labels, scores=timeline.scores.mean(axis=0)
             ),
-            duration_seconds=result.duration_seconds,
-            num_frames=result.num_frames,
+            duration_seconds=last.end_seconds - last.first_seconds,
+            num_frames=last.num_frames,
             model=self.description.name,
             timeline=timeline,
             segments=find_segments(timeline, self.segments),

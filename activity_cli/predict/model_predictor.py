@@ -22,9 +22,9 @@ from activity_cli.features.extraction import (
 )
 from activity_cli.model.folder import Model
 from activity_cli.model.ood import Familiarity
-from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.file_results import ResultMaker
 from activity_cli.predict.long_video import Scan
+from activity_cli.predict.predictor import PredictConfig
 from activity_cli.types import FileResult, Images, Timesteps
 from activity_cli.video.decoder_pool import DecoderPool
 

@@ -1,19 +1,101 @@
-"""Videos + model -> one result per file. No torch once the CNN and the model are prepared."""
+"""Videos + model -> one result per file: how a model is run, and what scores with it.
+
+No torch is imported once the CNN and the model are prepared.
+"""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
+from activity_cli.common.cache import default_cache_dir
+from activity_cli.errors import SettingsError
+from activity_cli.features.engines.choice import Engine, Precision, choose_engine
+from activity_cli.features.engines.protocol import OnPrepare
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription, load_model
-from activity_cli.predict.config import PredictConfig
-from activity_cli.predict.exported.loading import is_exported, read_exported
-from activity_cli.predict.exported_predictor import ExportPredictor
-from activity_cli.predict.model_predictor import ModelPredictor
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import FileResult
 from activity_cli.video.augmentation import describe_cost
+from activity_cli.video.decoder_pool import AUTO_DECODERS, Decoders
+
+OnSeconds = Callable[[Path, float, float], None]
+"""Called with (path, done, total) seconds of a long video; a total of 0 means it is not known."""
+
+
+def no_note(note: str) -> None:
+    """Ignore a note. Module-level functions as defaults keep a config picklable."""
+    del note
+
+
+def no_seconds(path: Path, done: float, total: float) -> None:
+    """Ignore the progress."""
+    del path, done, total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowConfig:
+    """How windows slide over videos that are longer than a clip."""
+
+    window_seconds: float | None = None
+    """Length of a window; None takes the length of the training clips."""
+    stride_seconds: float | None = None
+    """From the start of a window to the start of the next; None is a quarter of a window."""
+    segments: SegmentSettings = field(default_factory=SegmentSettings)
+    """How the windows' scores become segments."""
+    on_seconds: OnSeconds = no_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictConfig:
+    """How a model is run.
+
+    `engine`, `device` and `precision` are requests: `choose_engine` decides what is possible.
+    """
+
+    cache_dir: Path | None = None
+    """Folder of prepared networks and cached features; None is the user's cache folder."""
+    use_cache: bool = True
+    """Whether features are read from the cache and written to it."""
+    engine: Literal["auto", "openvino", "onnx", "torch"] = "auto"
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    precision: Precision = "auto"
+    """Of the CNN."""
+    decoders: Decoders = AUTO_DECODERS
+    windows: WindowConfig | None = None
+    """None scores every video as one clip, however long it is."""
+    tta: int = 1
+    """Views of each clip whose scores are averaged (test-time augmentation); 1 is the plain clip.
+    Windows over longer videos are scored without it."""
+    on_prepare: OnPrepare = no_note
+    """Called with one line when something slow is prepared, and with the cost of `tta`."""
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder to use, also where none was given."""
+        return self.cache_dir or default_cache_dir()
+
+    def choose_engine(self) -> Engine:
+        """Return the engine to use: the requested one, else the fastest of this machine.
+
+        Raises:
+            SettingsError: the requests contradict each other, or there is no such device.
+        """
+        return choose_engine(self.engine, device=self.device, precision=self.precision)
+
+    def check_no_engine(self, path: Path) -> None:
+        """Check that no engine is requested for an exported model.
+
+        Raises:
+            SettingsError: one is requested.
+        """
+        if {self.engine, self.device, self.precision} != {"auto"}:
+            raise SettingsError(
+                f"{path} is an exported model: it runs in its own runtime and precision.",
+                hint="Remove --engine, --device and --precision.",
+            )
 
 
 class Predictor(Protocol):
@@ -57,6 +139,11 @@ def load_predictor(name: str | Path, config: PredictConfig | None = None) -> Pre
             are not possible.
         MissingExtraError: the engine is not installed.
     """
+    # These modules import this one.
+    from activity_cli.predict.exported.loading import is_exported, read_exported
+    from activity_cli.predict.exported_predictor import ExportPredictor
+    from activity_cli.predict.model_predictor import ModelPredictor
+
     config = config or PredictConfig()
     path = Path(name)
     predictor: Predictor

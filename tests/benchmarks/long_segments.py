@@ -25,8 +25,7 @@ import numpy as np
 
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
-from activity_cli.predict.config import PredictConfig, WindowConfig
-from activity_cli.predict.predictor import load_predictor
+from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment
 from activity_cli.video.capture import Frame

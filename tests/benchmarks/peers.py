@@ -28,8 +28,7 @@ from activity_cli.common.optional_dependencies import import_torchvision
 from activity_cli.features.engines.choice import find_gpu
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.features.lite0 import EfficientNetLite0
-from activity_cli.predict.config import PredictConfig
-from activity_cli.predict.predictor import load_predictor
+from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.settings import DEFAULT_MODEL
 from tests.benchmarks.throughput import pick
 

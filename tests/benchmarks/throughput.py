@@ -24,8 +24,8 @@ from activity_cli.features.engines.choice import choose_engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
-from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.model_predictor import ModelPredictor
+from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import Images
 from activity_cli.video.clips import read_clip

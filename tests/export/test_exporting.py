@@ -22,10 +22,9 @@ from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.encoding import measure_features
 from activity_cli.model.folder import Model, ModelDescription, load_model, save_model
 from activity_cli.model.network import SequenceClassifier
-from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.exported.loading import ExportedModel, read_exported
 from activity_cli.predict.exported.metadata import Format, Precision
-from activity_cli.predict.predictor import load_predictor
+from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ALL_STREAMS, ClipSettings, NetworkSettings
 
@@ -207,7 +206,7 @@ RUN_WITHOUT_TORCH = """
 import sys
 from pathlib import Path
 from activity_cli.features.extraction import ClipRequest
-from activity_cli.predict.config import PredictConfig
+from activity_cli.predict.predictor import PredictConfig
 from activity_cli.predict.predictor import load_predictor
 
 predictor = load_predictor(sys.argv[1], PredictConfig(cache_dir=Path("unused")))

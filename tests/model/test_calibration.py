@@ -31,8 +31,7 @@ from activity_cli.model.calibration import (
 from activity_cli.model.folder import FAMILIAR_FILE, MODEL_FILE, Model, ModelDescription, load_model
 from activity_cli.model.ood import learn_familiarity
 from activity_cli.model.rebuilding import load_scorer
-from activity_cli.predict.config import PredictConfig
-from activity_cli.predict.predictor import Predictor, load_predictor
+from activity_cli.predict.predictor import PredictConfig, Predictor, load_predictor
 from activity_cli.predict.rejection import decide, is_event, read_rule, with_rejection
 from activity_cli.predict.results.rows import RowSchema
 from activity_cli.settings import (

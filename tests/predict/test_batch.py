@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import ActivityError, OutputError, SettingsError
-from activity_cli.predict.batch import FailureLimit
+from activity_cli.predict.batch import FailureLimit, ResumePolicy, open_results
 from activity_cli.predict.results.journal import journal_path
-from activity_cli.predict.results.result_file import ResumePolicy, open_results
 from activity_cli.predict.results.rows import RowSchema
 from activity_cli.types import FileResult, Prediction, Status
 from activity_cli.video.sources import Found, Shard, find_sources, select

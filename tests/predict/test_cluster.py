@@ -27,7 +27,7 @@ from activity_cli.predict.cluster.worker import (
     identify,
     read_outcome,
 )
-from activity_cli.predict.config import PredictConfig
+from activity_cli.predict.predictor import PredictConfig
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import FileResult, Status

@@ -14,9 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from activity_cli.errors import ActivityError, DataError, OutputError
+from activity_cli.predict.batch import ResumePolicy, open_results
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.predict.results.merging import merge_results
-from activity_cli.predict.results.result_file import ResumePolicy, open_results
 from activity_cli.predict.results.rows import RowSchema
 from activity_cli.types import FileResult, Prediction, Status
 

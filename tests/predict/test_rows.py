@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import OutputError
-from activity_cli.predict.results.result_file import ResumePolicy, open_results
+from activity_cli.predict.batch import ResumePolicy, open_results
 from activity_cli.predict.results.rows import RowSchema, write_rows
 from activity_cli.types import FileResult, Prediction, Status
 

@@ -20,8 +20,7 @@ from activity_cli.features.backbones import find_backbone
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.features.labelled import DataConfig
 from activity_cli.model.metrics import evaluate_scores
-from activity_cli.predict.config import PredictConfig
-from activity_cli.predict.predictor import load_predictor
+from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.report.assembly import ReportData, crossval_report
 from activity_cli.report.html.page import Strip, render_report, write_report
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings

@@ -10,9 +10,8 @@ import pytest
 from activity_cli.errors import SettingsError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
-from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.model_predictor import load_networks
-from activity_cli.predict.predictor import load_predictor
+from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.video.augmentation import PLAIN, tta_views
 from activity_cli.video.clips import read_clips
 from tests.workplace import QUICK, Workplace

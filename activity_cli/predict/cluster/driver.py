@@ -28,9 +28,8 @@ from activity_cli.predict.cluster.worker import (
     identify,
     read_outcome,
 )
-from activity_cli.predict.config import no_note
 from activity_cli.predict.file_results import segment_settings
-from activity_cli.predict.long_video import no_seconds
+from activity_cli.predict.predictor import no_note, no_seconds
 from activity_cli.types import FileResult, Status
 from activity_cli.video.augmentation import describe_cost
 

@@ -17,8 +17,7 @@ from activity_cli.common.threads import limit_threads
 from activity_cli.errors import SettingsError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.config import PredictConfig
-from activity_cli.predict.predictor import Predictor, load_predictor
+from activity_cli.predict.predictor import PredictConfig, Predictor, load_predictor
 from activity_cli.predict.results.journal import look_at
 from activity_cli.types import FileResult, FileState
 

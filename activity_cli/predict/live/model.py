@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from activity_cli.model.calibration import RejectRule
 from activity_cli.model.folder import ModelDescription, load_model
-from activity_cli.predict.config import PredictConfig
 from activity_cli.predict.exported.loading import is_exported, open_exported, read_exported
 from activity_cli.predict.exported_predictor import export_scan
 from activity_cli.predict.long_video import Scan
 from activity_cli.predict.model_predictor import load_networks, model_scan
+from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images
 

@@ -1,25 +1,36 @@
-"""Several result files -> one, with one row per path: what shards are scored for.
+"""Several result files, such as those of shards -> one, with one row per path, sorted by path."""
 
-The rows are sorted by path, whatever the order of the files.
-"""
-
+import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from activity_cli.common.files import output_error
+from activity_cli.common.files import encode_text, output_error
 from activity_cli.errors import DataError, OutputError
 from activity_cli.predict.batch import SHARD
-from activity_cli.predict.results.journal import journal_path, write_journal
-from activity_cli.predict.results.merged_rows import MergedRows
-from activity_cli.predict.results.result_reader import StoredResults, open_stored
+from activity_cli.predict.results.journal import (
+    Entry,
+    journal_path,
+    segments_from_json,
+    segments_to_json,
+    write_journal,
+)
+from activity_cli.predict.results.result_reader import Row, StoredResults, open_stored
 from activity_cli.predict.results.rows import rows_suffix, write_rows
-from activity_cli.types import Status
+from activity_cli.types import FileState, Status
 from activity_cli.video.sources import Shard
+
+_TOLERANCE = 1e-3
+"""Largest difference of one model's scores for one file on different CPUs, as for exports."""
+
+_TABLE = """CREATE TABLE rows (
+    path BLOB, source INTEGER, line INTEGER, status TEXT, row TEXT, state TEXT,
+    PRIMARY KEY (path, source, line)
+) WITHOUT ROWID"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,30 +92,34 @@ def merge_results(
     provenance = _common_provenance(sources)
     missing = _missing_shards(sources)
     if missing and not partial:
+        numbers = ", ".join(str(shard.number) for shard in missing)
         raise DataError(
-            f"Missing: {_describe_shards(missing)}.",
+            f"Missing: shard{'s' * (len(missing) > 1)} {numbers} of {missing[0].count}.",
             hint="Add the files, or --partial to merge without them.",
         )
     without_journal = tuple(str(source.path) for source in sources if source.provenance is None)
     try:
-        with closing(MergedRows(sources)) as rows:
+        with closing(_MergedRows(sources)) as rows:
             num_same, num_settled = rows.remove_duplicates()
             # The journal first: a crash between both then leaves what `predict` can resume from.
             journal = journal_path(output)
             if without_journal:
-                _remove(journal)
+                journal.unlink(missing_ok=True)
             else:
                 write_journal(journal, {**provenance, "columns": list(columns)}, rows.entries())
             write_rows(output, columns, rows.rows())
+            by_status = rows.by_status()
             return MergeReport(
                 num_files=len(sources),
-                num_rows=sum(rows.by_status.values()),
+                num_rows=by_status.total(),
                 num_same=num_same,
                 num_settled=num_settled,
                 missing_shards=tuple(map(str, missing)),
                 without_journal=without_journal,
-                by_status=rows.by_status,
+                by_status=by_status,
             )
+    except OSError as error:
+        raise output_error(output, error) from error
     except sqlite3.Error as error:
         raise OutputError(
             f"Rows cannot be sorted in a temporary file: {error}.",
@@ -130,11 +145,6 @@ def _missing_shards(sources: Iterable[StoredResults]) -> list[Shard]:
         )
     whole = [Shard(number, counts[0]) for number in range(1, counts[0] + 1)]
     return [shard for shard in whole if shard not in shards]
-
-
-def _describe_shards(shards: Sequence[Shard]) -> str:
-    numbers = ", ".join(str(shard.number) for shard in shards)
-    return f"shard{'s' * (len(shards) > 1)} {numbers} of {shards[0].count}"
 
 
 def _check_output(paths: Sequence[Path], output: Path, *, overwrite: bool) -> None:
@@ -186,8 +196,145 @@ def _common_provenance(sources: Iterable[StoredResults]) -> dict[str, Any]:
     return common
 
 
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise output_error(path, error) from error
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One of several rows of a path."""
+
+    source: int
+    line: int
+    row: Row
+    mtime_ns: int | None
+    """Of the file when it was read; None without a journal."""
+
+
+class _MergedRows:
+    """All rows of all files, in a temporary database on disk, so that memory stays flat.
+
+    Raises:
+        DataError: a file is damaged, or the rows are of different models.
+        sqlite3.Error: there is no room for temporary files. All methods may raise it.
+    """
+
+    def __init__(self, sources: Sequence[StoredResults]) -> None:
+        self._sources = sources
+        self._database = sqlite3.connect("")  # a file of its own in the temporary folder
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute(_TABLE)
+        self._database.executemany(
+            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", self._read_all()
+        )
+
+    def close(self) -> None:
+        """Delete the database."""
+        self._database.close()
+
+    def remove_duplicates(self) -> tuple[int, int]:
+        """Keep one row for each path.
+
+        Returns:
+            How many of the removed rows are equal to the one that is kept, and how many differ.
+
+        Raises:
+            DataError: two rows of a path have different scores, and neither is newer.
+        """
+        num_same = num_settled = 0
+        for candidates in self._duplicates():
+            kept = candidates[0]
+            for one in candidates[1:]:
+                kept = self._choose(kept, one)
+            for one in candidates:
+                if one is not kept:
+                    num_same += one.row == kept.row
+                    num_settled += one.row != kept.row
+                    self._database.execute(
+                        "DELETE FROM rows WHERE path = ? AND source = ? AND line = ?",
+                        (encode_text(one.row["path"]), one.source, one.line),
+                    )
+        return num_same, num_settled
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the rows by path as journal entries."""
+        for row, state in self._database.execute("SELECT row, state FROM rows ORDER BY path"):
+            values = json.loads(row)
+            *file, segments = json.loads(state)
+            yield Entry(
+                path=values["path"],
+                state=FileState(*file),
+                row=values,
+                segments=segments_from_json(segments),
+            )
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows by path."""
+        for (row,) in self._database.execute("SELECT row FROM rows ORDER BY path"):
+            yield json.loads(row)
+
+    def by_status(self) -> Counter[Status]:
+        """Return how many rows have each status."""
+        counts = self._database.execute("SELECT status, count(*) FROM rows GROUP BY status")
+        return Counter({Status(name): count for name, count in counts})
+
+    def _read_all(self) -> Iterator[tuple[Any, ...]]:
+        models: dict[str, Path] = {}
+        for number, source in enumerate(self._sources):
+            for stored in source.rows():
+                row = stored.row
+                if row["model"]:
+                    models.setdefault(row["model"], source.path)
+                if len(models) > 1:
+                    (one, first), (other, second) = models.items()
+                    raise DataError(
+                        f"{second} has rows of the model {other}, and {first} of {one}.",
+                        hint="Score both with the same --model.",
+                    )
+                # Of several entries of one journal for a path the last one counts.
+                line = stored.line if source.provenance is None else 0
+                segments = segments_to_json(stored.segments)
+                state = json.dumps([*astuple(stored.state), segments]) if stored.state else None
+                path = encode_text(row["path"])
+                yield path, number, line, row["status"], json.dumps(row), state
+
+    def _duplicates(self) -> Iterator[list[_Candidate]]:
+        """Yield the rows of each path that has several, in the order of the files."""
+        self._database.execute(
+            "CREATE TABLE repeated AS SELECT path FROM rows GROUP BY path HAVING count(*) > 1"
+        )
+        for (path,) in self._database.execute("SELECT path FROM repeated ORDER BY path"):
+            found = self._database.execute(
+                "SELECT source, line, row, state FROM rows WHERE path = ? ORDER BY source, line",
+                (path,),
+            )
+            yield [
+                _Candidate(source, line, json.loads(row), json.loads(state)[1] if state else None)
+                for source, line, row, state in found
+            ]
+
+    def _choose(self, one: _Candidate, other: _Candidate) -> _Candidate:
+        """Return the one of two rows of a path that counts, whatever their order."""
+        ranks = _rank(one.row), _rank(other.row)
+        if ranks[0] != ranks[1]:
+            return one if ranks[0] > ranks[1] else other
+        if not Status(one.row["status"]).has_score or _same_score(one.row, other.row):
+            return min(one, other, key=lambda c: json.dumps(c.row))  # neither is better
+        times = one.mtime_ns, other.mtime_ns
+        if times[0] is not None and times[1] is not None and times[0] != times[1]:
+            return one if times[0] > times[1] else other
+        scores = [
+            f"{c.row['label']} {c.row['score']} in {self._sources[c.source].path}"
+            for c in (one, other)
+        ]
+        raise DataError(
+            f"{one.row['path']} has different scores: {' and '.join(scores)}.",
+            hint="Leave one of the files out, or score the video again.",
+        )
+
+
+def _rank(row: Row) -> tuple[bool, bool]:
+    status = Status(row["status"])
+    return status.has_score, status is not Status.MISSING
+
+
+def _same_score(one: Row, other: Row) -> bool:
+    """Return whether two rows agree up to the rounding of CPUs."""
+    difference: float = abs(one["score"] - other["score"])
+    return bool(one["label"] == other["label"]) and difference <= _TOLERANCE

@@ -15,140 +15,102 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from xml.etree import ElementTree
+from xml.sax.saxutils import escape, quoteattr
 
 from activity_cli.predict.results.rows import SCORE_DIGITS
 from activity_cli.types import Segment, VideoSegments
 
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+")
 _TIER = "activity"
-_ELAN_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _CONTROL, _OBJECT = "actions", "video"
-"""What Label Studio's configuration calls the labels and the video; predictions refer to them."""
+"""Names of the labels and the video in Label Studio's configuration; predictions refer to them."""
 
 
 def srt_text(video: VideoSegments) -> str:
-    """Subtitles that players show by themselves when they lie beside the video: `run 93%`.
+    """Return subtitles that players show when they are beside the video: `run 93%`.
 
-    SRT has no escapes: what looks like a tag may be shown as one by a player. Only the arrow,
-    by which readers know a line with times, is written differently.
+    SRT has no escapes: a player may take a part for a tag. Only the arrow is replaced, by which
+    readers recognize a line with times.
     """
     blocks = []
     for number, segment in enumerate(video.segments, start=1):
-        start, end = (_clock(ms, ",") for ms in milliseconds(segment))
+        start, end = (_clock(ms, ",") for ms in _milliseconds(segment))
         text = _caption(segment).replace("-->", "->")
         blocks.append(f"{number}\n{start} --> {end}\n{text}\n")
     return "\n".join(blocks)
 
 
 def vtt_text(video: VideoSegments) -> str:
-    """Subtitles for browsers, which `<track>` shows: `run 93%`, escaped as W3C WebVTT asks."""
+    """Return subtitles for browsers (`<track>`), escaped as W3C WebVTT requires."""
     blocks = ["WEBVTT\n"]
     for segment in video.segments:
-        start, end = (_clock(ms, ".") for ms in milliseconds(segment))
+        start, end = (_clock(ms, ".") for ms in _milliseconds(segment))
         blocks.append(f"{start} --> {end}\n{html.escape(_caption(segment), quote=False)}\n")
     return "\n".join(blocks)
 
 
 def audacity_text(video: VideoSegments) -> str:
-    """A label track for Audacity: File, Import, Labels. Start, end and label between tabs."""
+    """Return a label track for Audacity (File, Import, Labels): start, end and label with tabs."""
     return "".join(
-        f"{segment.start_seconds:.6f}\t{segment.end_seconds:.6f}\t{one_line(segment.label)}\n"
+        f"{segment.start_seconds:.6f}\t{segment.end_seconds:.6f}\t{_one_line(segment.label)}\n"
         for segment in video.segments
     )
 
 
-def one_line(text: str) -> str:
-    """Text that can stand in a line, and in XML."""
-    printable = text.encode("utf-8", "backslashreplace").decode()
-    return _NOT_TEXT.sub(" ", printable).strip()
-
-
-def milliseconds(segment: Segment) -> tuple[int, int]:
-    """Start and end of a segment; readers drop or refuse what lasts no time at all."""
-    start = round(1000 * segment.start_seconds)
-    return start, max(round(1000 * segment.end_seconds), start + 1)
-
-
-def _caption(segment: Segment) -> str:
-    return f"{one_line(segment.label)} {segment.mean_score:.0%}".strip()
-
-
-def _clock(ms: int, point: str) -> str:
-    seconds, ms = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{ms:03}"
-
-
 def elan_document(video: VideoSegments, target: Path) -> str:
-    """An ELAN file (EAF 3.0) with one tier, `activity`, of time-aligned annotations.
+    """Return an ELAN file (EAF 3.0) with one tier, `activity`, of time-aligned annotations.
 
     Args:
-        video: whose segments they are. The file refers to it, absolutely and relatively.
+        video: with its segments. The file refers to it, absolutely and relatively.
         target: where the document will be.
     """
-    root = ElementTree.Element(
-        "ANNOTATION_DOCUMENT",
-        {
-            "AUTHOR": "",
-            "DATE": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "FORMAT": "3.0",
-            "VERSION": "3.0",
-            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
-            "xsi:noNamespaceSchemaLocation": _ELAN_SCHEMA,
-        },
-    )
-    header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", _media(video.path, target))
-    last = ElementTree.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId")
-    last.text = str(len(video.segments))
-    times = ElementTree.SubElement(root, "TIME_ORDER")
-    tier = ElementTree.SubElement(root, "TIER", TIER_ID=_TIER, LINGUISTIC_TYPE_REF=_TIER)
+    slots, annotations = [], []
     for number, segment in enumerate(video.segments, start=1):
-        slots = f"ts{2 * number - 1}", f"ts{2 * number}"
-        for slot, time in zip(slots, milliseconds(segment), strict=True):
-            ElementTree.SubElement(times, "TIME_SLOT", TIME_SLOT_ID=slot, TIME_VALUE=str(time))
-        annotation = ElementTree.SubElement(tier, "ANNOTATION")
-        aligned = ElementTree.SubElement(
-            annotation,
-            "ALIGNABLE_ANNOTATION",
-            ANNOTATION_ID=f"a{number}",
-            TIME_SLOT_REF1=slots[0],
-            TIME_SLOT_REF2=slots[1],
+        first, last = f"ts{2 * number - 1}", f"ts{2 * number}"
+        for slot, ms in zip((first, last), _milliseconds(segment), strict=True):
+            slots.append(f'\n    <TIME_SLOT TIME_SLOT_ID="{slot}" TIME_VALUE="{ms}"/>')
+        annotations.append(
+            f'\n    <ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a{number}"'
+            f' TIME_SLOT_REF1="{first}" TIME_SLOT_REF2="{last}">'
+            f"<ANNOTATION_VALUE>{escape(_one_line(segment.label))}</ANNOTATION_VALUE>"
+            "</ALIGNABLE_ANNOTATION></ANNOTATION>"
         )
-        ElementTree.SubElement(aligned, "ANNOTATION_VALUE").text = one_line(segment.label)
-    ElementTree.SubElement(
-        root,
-        "LINGUISTIC_TYPE",
-        LINGUISTIC_TYPE_ID=_TIER,
-        TIME_ALIGNABLE="true",
-        GRAPHIC_REFERENCES="false",
-    )
-    ElementTree.indent(root)
-    text = ElementTree.tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+    media = " ".join(f"{key}={quoteattr(text)}" for key, text in _media(video.path, target).items())
+    return f"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<ANNOTATION_DOCUMENT AUTHOR="" DATE="{datetime.now().astimezone().isoformat(timespec="seconds")}"
+    FORMAT="3.0" VERSION="3.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+    xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">
+  <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">
+    <MEDIA_DESCRIPTOR {media}/>
+    <PROPERTY NAME="lastUsedAnnotationId">{len(video.segments)}</PROPERTY>
+  </HEADER>
+  <TIME_ORDER>{"".join(slots)}</TIME_ORDER>
+  <TIER TIER_ID="{_TIER}" LINGUISTIC_TYPE_REF="{_TIER}">{"".join(annotations)}</TIER>
+  <LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="{_TIER}" TIME_ALIGNABLE="true" GRAPHIC_REFERENCES="false"/>
+</ANNOTATION_DOCUMENT>
+"""
 
 
 def fiftyone_labels(videos: Sequence[VideoSegments], labels: Sequence[str]) -> dict[str, Any]:
-    """The labels.json of a FiftyOneTemporalDetectionDataset.
+    """Return the labels.json of a FiftyOneTemporalDetectionDataset.
 
-    Videos are named by absolute path, so that FiftyOne needs to be told of no folder:
+    Videos are named by absolute path, so that FiftyOne needs no folder:
 
         fo.Dataset.from_dir(labels_path="x.fiftyone.json",
                             dataset_type=fo.types.FiftyOneTemporalDetectionDataset)
 
     Args:
         videos: with their segments.
-        labels: all labels; a detection refers to its label by place.
+        labels: all labels; a detection refers to its label by position.
     """
-    places = {label: place for place, label in enumerate(labels)}
+    positions = {label: position for position, label in enumerate(labels)}
     return {
         "classes": list(labels),
         "labels": {
             _absolute(video.path): [
                 {
-                    "label": places[segment.label],
+                    "label": positions[segment.label],
                     "support": list(frame_range(segment, video)),
                     "confidence": round(segment.mean_score, SCORE_DIGITS),
                     "attributes": {"peak": round(segment.peak_score, SCORE_DIGITS)},
@@ -161,49 +123,44 @@ def fiftyone_labels(videos: Sequence[VideoSegments], labels: Sequence[str]) -> d
 
 
 def label_studio_tasks(videos: Sequence[VideoSegments]) -> list[dict[str, Any]]:
-    """Tasks with predictions (TimelineLabels) to import into a Label Studio project.
+    """Return tasks with predictions (TimelineLabels) to import into a Label Studio project.
 
-    The project needs the labelling configuration of `label_studio_config`. Videos are given as
-    files that Label Studio serves itself, from the root of the disk: it must be started with
+    The project needs the labelling configuration of `label_studio_config`. Videos are files that
+    Label Studio serves from the root of the disk: start it with
     LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=/ and
-    have their folder as a local storage. Addresses (http://...) stay as they are.
+    add their folder as a local storage. Addresses (http://...) stay as they are.
     """
-    return [
-        {
-            "data": {"video": _served(video.path), "fps": round(video.fps, 3)},
-            "predictions": [
-                {
-                    "model_version": "activity",
-                    "score": _mean_score(video.segments),
-                    "result": [
-                        _region(number, segment, video)
-                        for number, segment in enumerate(video.segments, start=1)
-                    ],
-                }
-            ],
-        }
-        for video in videos
-    ]
+    tasks = []
+    for video in videos:
+        regions = [
+            _region(number, segment, video) for number, segment in enumerate(video.segments, 1)
+        ]
+        # Tasks are sorted by the score, so that doubtful ones can be reviewed first.
+        scores = [segment.mean_score for segment in video.segments]
+        score = round(sum(scores) / len(scores), SCORE_DIGITS) if scores else None
+        prediction = {"model_version": "activity", "score": score, "result": regions}
+        data = {"video": _served(video.path), "fps": round(video.fps, 3)}
+        tasks.append({"data": data, "predictions": [prediction]})
+    return tasks
 
 
 def label_studio_config(labels: Sequence[str]) -> str:
-    """The labelling configuration that a project for these tasks needs (Settings, Code).
+    """Return the labelling configuration of a project for these tasks (Settings, Code).
 
     It has no XML declaration: Label Studio refuses text that names an encoding.
     """
-    root = ElementTree.Element("View")
-    control = ElementTree.SubElement(root, "TimelineLabels", name=_CONTROL, toName=_OBJECT)
-    for label in labels:
-        ElementTree.SubElement(control, "Label", value=one_line(label))
-    ElementTree.SubElement(
-        root, "Video", name=_OBJECT, value="$video", frameRate="$fps", timelineHeight="120"
-    )
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode") + "\n"
+    offered = "".join(f"\n    <Label value={quoteattr(_one_line(label))}/>" for label in labels)
+    return f"""\
+<View>
+  <TimelineLabels name="{_CONTROL}" toName="{_OBJECT}">{offered}
+  </TimelineLabels>
+  <Video name="{_OBJECT}" value="$video" frameRate="$fps" timelineHeight="120"/>
+</View>
+"""
 
 
 def frame_range(segment: Segment, video: VideoSegments) -> tuple[int, int]:
-    """First and last frame of a segment, counted from 1: those shown from its start to its end."""
+    """Return the first and last frame shown during a segment, counted from 1."""
     num_frames = max(1, round(video.duration_seconds * video.fps))
     # The tolerance keeps a boundary that is a frame's time from being rounded past it.
     first = min(ceil(segment.start_seconds * video.fps - 1e-3) + 1, num_frames)
@@ -221,16 +178,9 @@ def _region(number: int, segment: Segment, video: VideoSegments) -> dict[str, An
         "score": round(segment.mean_score, SCORE_DIGITS),
         "value": {
             "ranges": [{"start": first, "end": last}],
-            "timelinelabels": [one_line(segment.label)],
+            "timelinelabels": [_one_line(segment.label)],
         },
     }
-
-
-def _mean_score(segments: Sequence[Segment]) -> float | None:
-    """What Label Studio sorts tasks by, so that the doubtful ones can be looked at first."""
-    if not segments:
-        return None
-    return round(sum(s.mean_score for s in segments) / len(segments), SCORE_DIGITS)
 
 
 def _media(path: str, target: Path) -> dict[str, str]:
@@ -261,3 +211,26 @@ def _quoted(path: str) -> str:
 
 def _is_address(path: str) -> bool:
     return "://" in path
+
+
+def _one_line(text: str) -> str:
+    """Return text that can be in a line, and in XML."""
+    printable = text.encode("utf-8", "backslashreplace").decode()
+    return _NOT_TEXT.sub(" ", printable).strip()
+
+
+def _milliseconds(segment: Segment) -> tuple[int, int]:
+    """Return start and end of a segment, at least 1 ms apart: readers drop empty ones."""
+    start = round(1000 * segment.start_seconds)
+    return start, max(round(1000 * segment.end_seconds), start + 1)
+
+
+def _caption(segment: Segment) -> str:
+    return f"{_one_line(segment.label)} {segment.mean_score:.0%}".strip()
+
+
+def _clock(ms: int, point: str) -> str:
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{ms:03}"
