@@ -117,7 +117,7 @@ def _settings(
     show: bool,
 ) -> "WatchSettings":
     from activity_cli.predict.live.settings import WatchSettings
-    from activity_cli.video.windows import choose_windows
+    from activity_cli.video.sampling import choose_windows
 
     windows = choose_windows(
         model.description.clip.num_frames,

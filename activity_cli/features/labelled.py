@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.data.dataset import Dataset, Sample
-from activity_cli.data.pieces import prepare_pieces
+from activity_cli.data.dataset import Dataset, Sample, prepare_pieces
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import Engine, choose_engine

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from activity_cli.common.cache import FEATURES
 from activity_cli.common.files import temporary_file
-from activity_cli.data.dataset import Dataset, Sample
-from activity_cli.data.pieces import prepare_pieces
+from activity_cli.data.dataset import Dataset, Sample, prepare_pieces
 from activity_cli.errors import VideoError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.protocol import Extractor

@@ -6,8 +6,7 @@ Every label is shown while there are not too many; the views are those that trai
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from activity_cli.data.dataset import Dataset, Sample
-from activity_cli.data.pieces import prepare_pieces
+from activity_cli.data.dataset import Dataset, Sample, prepare_pieces
 from activity_cli.errors import DataError, VideoError
 from activity_cli.features.extraction import clip_identity, clip_request
 from activity_cli.features.labelled import DataConfig

@@ -16,7 +16,7 @@ from activity_cli.predict.segments import find_segments
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Decoded, FileResult, Prediction, Status, Timeline
 from activity_cli.video.augmentation import View, tta_views, views_provenance
-from activity_cli.video.windows import Windows, choose_windows
+from activity_cli.video.sampling import Windows, choose_windows
 
 
 def segment_settings(

@@ -21,7 +21,7 @@ from activity_cli.types import Timeline, Timesteps
 from activity_cli.video.decoder_pool import Decoders, ResamplingSession
 from activity_cli.video.pipeline import pipelined_map
 from activity_cli.video.resampling import FrameChunk
-from activity_cli.video.windows import Windows, slide
+from activity_cli.video.sampling import Windows, slide
 
 _TIMESTEPS_AT_A_TIME = 32
 _WINDOWS_AT_A_TIME = 8

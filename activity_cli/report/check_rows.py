@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.data.inspection.checks import FileCheck
-from activity_cli.data.inspection.inventory import LABEL
-from activity_cli.data.inspection.survey import FoundDuplicates, Survey
+from activity_cli.data.inspection.survey import LABEL, FoundDuplicates, Survey
 from activity_cli.errors import OutputError
 from activity_cli.predict.results.rows import SCORE_DIGITS, SECONDS_DIGITS, rows_suffix
 

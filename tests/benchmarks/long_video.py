@@ -21,7 +21,7 @@ import numpy as np
 
 from activity_cli.model.folder import load_model
 from activity_cli.settings import DEFAULT_MODEL
-from activity_cli.video.windows import choose_windows
+from activity_cli.video.sampling import choose_windows
 from tests.benchmarks.memory import watch_memory
 
 FPS, WIDTH, HEIGHT = 15, 1280, 720

@@ -19,8 +19,7 @@ from rich.console import Console
 from activity_cli.data.inspection.checks import FileCheck, check_file, check_files
 from activity_cli.data.inspection.duplicates import find_duplicates
 from activity_cli.data.inspection.fingerprints import FingerprintStore
-from activity_cli.data.inspection.inventory import take_inventory
-from activity_cli.data.inspection.survey import Survey, survey
+from activity_cli.data.inspection.survey import Survey, survey, take_inventory
 from activity_cli.errors import DataError, OutputError
 from activity_cli.predict.results.rows import write_rows
 from activity_cli.report.check_rows import COLUMNS, check_output, make_rows

@@ -33,7 +33,7 @@ from activity_cli.types import Timesteps
 from activity_cli.video.clips import to_square
 from activity_cli.video.reader import VideoReader
 from activity_cli.video.resampling import Resampler
-from activity_cli.video.windows import Windows
+from activity_cli.video.sampling import Windows
 from tests.media import DrawClip, drifting_pictures, noise_pictures
 from tests.mjpeg_server import Camera
 from tests.workplace import Workplace

@@ -18,7 +18,7 @@ from activity_cli.predict.results.journal import SUFFIX as JOURNAL_SUFFIX
 from activity_cli.types import Clip, Prediction
 from activity_cli.video.clips import read_clip
 from activity_cli.video.decoder_pool import DecoderPool, Decoders
-from activity_cli.video.windows import choose_windows
+from activity_cli.video.sampling import choose_windows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from activity_cli.errors import SettingsError
 from activity_cli.predict.live.events import EventSettings
 from activity_cli.predict.live.frames import LiveReading
 from activity_cli.settings import ClipSettings
-from activity_cli.video.windows import Windows
+from activity_cli.video.sampling import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

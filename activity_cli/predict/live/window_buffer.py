@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.video.windows import Windows
+from activity_cli.video.sampling import Windows
 
 _COSTS = 9
 """What a point costs is the median of so many measurements: one that was held up is no rule."""

@@ -16,7 +16,7 @@ from activity_cli.video.clips import read_clip
 from activity_cli.video.decoder_pool import Decoders, ResamplingSession
 from activity_cli.video.reader import VideoReader
 from activity_cli.video.resampling import FrameChunk, Resampler
-from activity_cli.video.windows import Windows, choose_windows, slide
+from activity_cli.video.sampling import Windows, choose_windows, slide
 from tests.media import DrawClip, drifting_pictures, noise_pictures
 from tests.processes import readers_of
 
