@@ -178,9 +178,6 @@ def noise(
     [
         ("efficientnet_lite0", "_last"),
         ("resnet18", "layer4"),
-        ("mobilenet_v3_small", "features"),
-        ("shufflenet_v2_x0_5", "conv5"),
-        ("densenet121", "features"),
         ("convnext_tiny", "features"),
     ],
 )
@@ -198,8 +195,8 @@ def test_cells_add_up_to_what_a_linear_reader_reads(name: str, stage: str) -> No
         seen, [heatmaps.EvidenceTerm(evidence=(seen.features @ reader).sum(), baseline=nothing)]
     )
     assert heat.shape == (2, 3, 3)
-    if name in {"mobilenet_v3_small", "convnext_tiny"}:
-        return  # layers that are not linear follow the mean over all cells
+    if name == "convnext_tiny":
+        return  # a layer that is not linear follows the mean over all cells
     read = ((seen.features.detach() - nothing) @ reader).numpy()
     np.testing.assert_allclose(heat.sum(axis=(1, 2)), read, rtol=1e-3, atol=1e-3)
 

@@ -224,6 +224,7 @@ SEARCH = (
 )
 
 
+@pytest.mark.slow
 def test_a_search_that_was_stopped_and_killed_ends_as_one_that_was_not(
     shared: Workplace, workplace: Workplace
 ) -> None:

@@ -53,13 +53,7 @@ def uses_lstm(network: SequenceClassifier) -> bool:
 def measure_importance(
     members: Sequence[SequenceClassifier], features: Tensor, weights: Tensor
 ) -> Importance:
-    """Return the contribution of each frame of a clip; the mean over all members.
-
-    Args:
-        members: in eval mode; their weights need no gradients.
-        features: (S, T, D) of the clip.
-        weights: (C,) from `evidence_weights`.
-    """
+    """Return the contribution of each frame of a clip (S, T, D); the mean over all members."""
     parts = [_importance(network, features, weights) for network in members]
     attention = [part.attention for part in parts if part.attention is not None]
     return Importance(
@@ -150,13 +144,7 @@ def _attention(network: SequenceClassifier, features: Tensor) -> Floats | None:
 
 
 def trace_lstm(head: TemporalHead, changes: Tensor, weights: Tensor) -> LstmTrace:
-    """Return the gates of an LSTM while it reads a clip, and the units with the largest effect.
-
-    Args:
-        head: in eval mode.
-        changes: (S, T, R) of the clip.
-        weights: (C,) from `evidence_weights`.
-    """
+    """Return an LSTM's gates while it reads (S, T, R), and the units with the largest effect."""
     with torch.no_grad():
         fused = head.fuse(changes[None])
         outputs, _ = head.lstm(fused)

@@ -74,11 +74,7 @@ def explain_video(
 ) -> Explanation:
     """Explain a label of a video, or of a piece of it, taken as one clip.
 
-    Args:
-        model: the model.
-        request: the video.
-        label: the label to explain; None is the one with the highest score.
-        on_note: called with notes about the clip.
+    Without a label, explain the one with the highest score. Notes on the clip go to `on_note`.
 
     Raises:
         VideoError: the video gives no frames.

@@ -1,6 +1,6 @@
 """An explanation in sentences."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,19 +22,13 @@ _REGIONS = (
 STREAM_WORDS: dict[Stream, str] = {"rgb": "the picture", "motion": "motion", "flow": "flow"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(NamedTuple):
     """The shortest run of frames with half of the evidence for the label."""
 
     first: int
     last: int
-    share: float
-    """Of the clip's frames."""
-
-    @property
-    def is_short(self) -> bool:
-        """Whether the evidence is concentrated in time."""
-        return self.share <= _SHORT
+    is_short: bool
+    """Whether it is concentrated in time."""
 
 
 def summarise(explanation: Explanation) -> str:
@@ -55,7 +49,7 @@ def find_span(importance: Importance) -> Span | None:
         sums = before[length:] - before[:-length]
         first = int(sums.argmax())
         if sums[first] >= half * (1 - 1e-6):
-            return Span(first=first, last=first + length - 1, share=length / count)
+            return Span(first, first + length - 1, is_short=length <= _SHORT * count)
     raise AssertionError("all frames together have more than half")
 
 

@@ -57,35 +57,26 @@ def cut_segments(
     segments: Sequence[Segment],
     folder: Path,
     *,
-    label: str | None = None,
     overwrite: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> CutPieces:
     """Cut segments of a video into files, `NAME_0012.40-0018.20_LABEL.mp4`, times in seconds.
 
     A piece holds the frames from the first at or after the segment's start to the last before its
-    end. A segment in which no new frame appears gives no file.
-
-    Args:
-        video: the video.
-        segments: what was found in it.
-        folder: for the files; created if it is missing.
-        label: cut only segments with this label; None cuts all.
-        overwrite: use a folder that is not empty, and replace files in it.
-        on_progress: called with stage "cut" and segments.
+    end. A segment in which no new frame appears gives no file. Progress is the stage "cut", in
+    segments.
 
     Raises:
         VideoError: no frame can be decoded.
         OutputError: the folder is not empty, or a file cannot be written.
     """
-    chosen = [segment for segment in segments if label in {None, segment.label}]
     with VideoReader(video) as reader:
         rate, sound = read_frame_rate(reader.info), sound_of(video)
         new_folder(folder, overwrite=overwrite)
-        names = piece_names(video, chosen)
+        names = piece_names(video, segments)
         pieces = [
             _Piece(segment, folder / name, Pacer(rate))
-            for segment, name in zip(chosen, names, strict=True)
+            for segment, name in zip(segments, names, strict=True)
         ]
         on_progress("cut", 0, len(pieces))
         with ExitStack() as all_files:
