@@ -17,8 +17,7 @@ from activity_cli.report.overlay.layer import fit_text, text_mask, with_pillow
 from activity_cli.report.overlay.scores import clock, leading_labels, scores_at
 from activity_cli.report.overlay.storyboard import save_storyboard
 from activity_cli.report.overlay.thumbnails import MOST_THUMBNAILS, choose_moments, read_thumbnails
-from activity_cli.report.overlay.timing import read_frame_rate
-from activity_cli.report.overlay.video import OverlayPainter, save_overlay
+from activity_cli.report.overlay.video import OverlayPainter, read_frame_rate, save_overlay
 from activity_cli.report.palette import (
     UNKNOWN_COLOUR,
     label_colours,

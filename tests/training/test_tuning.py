@@ -17,7 +17,7 @@ from activity_cli.common.optional_dependencies import import_optuna
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.splits import Folds
 from activity_cli.errors import OutputError, SettingsError
-from activity_cli.report.figures.tuning import plot_tuning
+from activity_cli.report.figures.plots import plot_tuning
 from activity_cli.settings import (
     STREAMS,
     ClipSettings,
@@ -145,7 +145,10 @@ def search_among(
     space = Space.around(base, names=["rgb_penalty", "motion_penalty", "streams"])
     folds = data.folds(rows, Folds(index=rows // 4 % 2, names=("1", "2"), by="groups"), name=name)
     study = import_optuna().create_study(direction="minimize")
-    return Search(study, space, folds, data.targets, scorer, seed=0).run(num_trials=3)
+    search = Search(
+        study=study, space=space, folds=folds, targets=data.targets, scorer=scorer, seed=0
+    )
+    return search.run(num_trials=3)
 
 
 def tune_nested(

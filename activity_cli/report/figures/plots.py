@@ -1,8 +1,10 @@
-"""Figures of a run: learning curves and confusion matrices, as PNG."""
+"""Figures of runs and searches as PNG: learning curves, confusion matrices, trials of tune."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from activity_cli.common.files import writing
 from activity_cli.model.metrics import Evaluation
 
 if TYPE_CHECKING:
+    import optuna
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -104,3 +107,37 @@ def save_figure(figure: "Figure", path: Path, *, trim: bool = True) -> None:
     """
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight" if trim else None)
+
+
+def plot_tuning(study: "optuna.Study", importance: Mapping[str, float], folder: Path) -> None:
+    """Write history.png, settings.png and, unless importance is empty, importance.png.
+
+    Raises:
+        OutputError: a picture cannot be written.
+    """
+    with _pyplot() as (pyplot, plots):
+        _save_axes(
+            plots.plot_optimization_history(study, target_name="log-loss"), folder / "history.png"
+        )
+        _save_axes(plots.plot_slice(study, target_name="log-loss"), folder / "settings.png")
+        if importance:
+            _save_axes(plots.plot_param_importances(study), folder / "importance.png")
+        pyplot.close("all")
+
+
+@contextmanager
+def _pyplot() -> Iterator[tuple[Any, Any]]:
+    """Import Optuna's plots, without a window system and without lasting changes of style."""
+    import matplotlib as mpl
+    from matplotlib import pyplot
+
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("ignore")  # Optuna marks its plots as experimental
+        from optuna.visualization import matplotlib as plots
+
+        pyplot.switch_backend("agg")
+        yield pyplot, plots
+
+
+def _save_axes(axes: Any, path: Path) -> None:
+    save_figure(np.ravel(axes)[0].figure, path)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from activity_cli.common.files import new_folder
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
-from activity_cli.report.overlay.timing import (
+from activity_cli.report.overlay.video import (
     TIE_SECONDS,
     FrameRate,
     Pacer,

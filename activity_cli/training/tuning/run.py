@@ -181,11 +181,11 @@ class _Searches:
 
         folds = self.data.folds(rows, config.make_folds(self.data.subset(rows)), name=name)
         search = Search(
-            open_study(self.folder, name),
-            config.space,
-            folds,
-            self.data.targets,
-            self.scorer,
+            study=open_study(self.folder, name),
+            space=config.space,
+            folds=folds,
+            targets=self.data.targets,
+            scorer=self.scorer,
             seed=config.space.base.training.seed,
             deadline=self._deadline(),
         )

@@ -13,7 +13,7 @@ trials, so an interrupted search resumes to the same trials and numbers.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -80,30 +80,28 @@ def best_of(trials: Sequence[Trial]) -> Trial:
     return min((t for t in trials if t.state == "whole"), key=lambda t: t.log_loss)
 
 
+@dataclass(slots=True, kw_only=True)
 class Search:
-    """A study, and the folds that its trials are scored on.
+    """A study, new or to be resumed, and the folds that its trials are scored on."""
 
-    After the deadline, a time of `time.monotonic`, no fold starts once a trial is whole.
-    """
+    study: "optuna.Study"
+    space: Space
+    folds: Sequence[Fold]
+    targets: NDArray[np.int64]
+    """(N,) of all clips."""
+    scorer: FoldScorer
+    seed: int
+    deadline: float | None = None
+    """Time of `time.monotonic` after which no fold starts, once a trial is whole."""
+    _states: Any = field(init=False)
 
-    def __init__(
-        self,
-        study: "optuna.Study",
-        space: Space,
-        folds: Sequence[Fold],
-        targets: NDArray[np.int64],
-        scorer: FoldScorer,
-        *,
-        seed: int,
-        deadline: float | None = None,
-    ) -> None:
-        self._study, self._space, self._folds = study, space, folds
-        self._targets, self._scorer, self._seed = targets, scorer, seed
-        self._deadline = deadline
-        self._optuna = import_optuna()
-        self._states = self._optuna.trial.TrialState
-        for unfinished in study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
-            study.tell(unfinished.number, state=self._states.FAIL)  # its process was killed
+    def __post_init__(self) -> None:
+        self._states = import_optuna().trial.TrialState
+        for unfinished in self._trials_in(self._states.RUNNING):
+            self.study.tell(unfinished.number, state=self._states.FAIL)  # its process was killed
+
+    def _trials_in(self, *states: Any) -> list[Any]:
+        return list(self.study.get_trials(deepcopy=False, states=states))
 
     def run(
         self,
@@ -123,12 +121,11 @@ class Search:
             is_out_of_time = not self._run_trial(trials)
             trials = self.trials()
             on_trials(trials)
-        return SearchResult(trials=trials, study=self._study, is_out_of_time=is_out_of_time)
+        return SearchResult(trials=trials, study=self.study, is_out_of_time=is_out_of_time)
 
     def trials(self) -> tuple[Trial, ...]:
         """Return all finished trials."""
-        states = (self._states.COMPLETE, self._states.PRUNED)
-        finished = self._study.get_trials(deepcopy=False, states=states)
+        finished = self._trials_in(self._states.COMPLETE, self._states.PRUNED)
         return tuple(
             Trial(
                 number=number,
@@ -155,38 +152,37 @@ class Search:
         except TrainingError:
             if not has_whole:  # not even the base settings can be fitted
                 raise
-            self._report(trial, len(self._folds), _Score(math.inf, 0.0, 1.0))
+            self._report(trial, len(self.folds), _Score(math.inf, 0.0, 1.0))
             state = self._states.PRUNED
         finally:
             trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
-            self._study.tell(trial, value, state=state)
+            self.study.tell(trial, value, state=state)
         return bool(state != self._states.FAIL)
 
     def _ask(self, num_before: int) -> Any:
         """Return the next trial, from a sampler that depends only on the trials before."""
-        seed = np.random.SeedSequence([self._seed, num_before]).generate_state(1)[0]
-        self._study.sampler = self._optuna.samplers.TPESampler(seed=int(seed))
-        waiting = self._study.get_trials(deepcopy=False, states=(self._states.WAITING,))
-        if num_before == 0 and not waiting:
-            self._study.enqueue_trial(self._space.default_point())
-        return self._study.ask()
+        seed = np.random.SeedSequence([self.seed, num_before]).generate_state(1)[0]
+        self.study.sampler = import_optuna().samplers.TPESampler(seed=int(seed))
+        if num_before == 0 and not self._trials_in(self._states.WAITING):
+            self.study.enqueue_trial(self.space.default_point())
+        return self.study.ask()
 
     def _score(self, trial: Any, *, has_whole: bool) -> tuple[Any, float | None]:
         """Run fold after fold; return the state and, for a whole trial, its value.
 
         The state is FAIL when the time is up.
         """
-        candidate = self._space.base.at(suggest(trial, self._space))
+        candidate = self.space.base.at(suggest(trial, self.space))
         logits: list[NDArray[np.float32]] = []
         targets: list[NDArray[np.int64]] = []
         score = None
-        fitted = self._scorer.scores(candidate, self._folds)
-        for fold, fold_logits in zip(self._folds, fitted, strict=True):
+        fitted = self.scorer.scores(candidate, self.folds)
+        for fold, fold_logits in zip(self.folds, fitted, strict=True):
             logits.append(fold_logits)
-            targets.append(self._targets[fold.held_out])
+            targets.append(self.targets[fold.held_out])
             score = _score_of(logits, targets)
             self._report(trial, len(logits), score)
-            if len(logits) == len(self._folds):
+            if len(logits) == len(self.folds):
                 break
             if has_whole and self._is_over():
                 return self._states.FAIL, None
@@ -201,7 +197,7 @@ class Search:
         trial.set_user_attr("temperature", score.temperature)
 
     def _is_over(self) -> bool:
-        return self._deadline is not None and time.monotonic() > self._deadline
+        return self.deadline is not None and time.monotonic() > self.deadline
 
     def _is_behind(self, log_loss: float, num_folds: int) -> bool:
         """Return whether half of the whole trials were better after the same folds.
@@ -209,8 +205,7 @@ class Search:
         Optuna's MedianPruner compares the best value that a trial had so far. Here each value
         covers one more fold, so an easy first fold would protect every trial from pruning.
         """
-        complete = (self._states.COMPLETE,)
-        others = self._study.get_trials(deepcopy=False, states=complete)
+        others = self._trials_in(self._states.COMPLETE)
         if num_folds < _FOLDS_BEFORE_PRUNING or len(others) < _TRIALS_BEFORE_PRUNING:
             return False
         return bool(log_loss > median(o.intermediate_values[num_folds] for o in others))
