@@ -1,12 +1,12 @@
-"""`activity predict`: name the action in a video, or score many."""
+"""`activity predict`: recognize the action in a video, or score many videos."""
 
 import json as jsonlib
 import time
-from contextlib import closing, nullcontext
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,13 +14,31 @@ from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
 from activity_cli.cli.interrupts import finish_on_interrupt
 from activity_cli.cli.predict_options import BatchOptions, ClusterOptions, WindowOptions
 from activity_cli.cli.progress import ProgressReport, progress_report
+from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from activity_cli.predict.predictor import OnSeconds
-    from activity_cli.types import FileResult
+    from activity_cli.predict.results.rows import RowSchema
+    from activity_cli.types import FileResult, VideoSegments
 
 EXAMPLE = "activity predict footage/ --model runs/gym --output scores.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """The model, and what is reported."""
+
+    model: str = setting(DEFAULT_MODEL)
+    """Run folder, model folder, exported file, or name of a shipped model."""
+    top_k: int = setting(3, at_least=1)
+    """Labels to report per video."""
+    all_scores: bool = setting(False)
+    """Put the score of every label into the rows."""
+    no_cache: bool = setting(False)
+    """Neither read features from the cache nor write them."""
+    output: Path | None = setting(None)
+    """File for one row per video: .csv, .jsonl or .parquet."""
 
 
 def predict(
@@ -31,24 +49,13 @@ def predict(
         ),
     ],
     *,
+    own: PredictOptions,
     machine: options.MachineOptions,
     batch: BatchOptions,
     windows: WindowOptions,
     cluster: ClusterOptions,
-    model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
-    top_k: Annotated[int, typer.Option(help="Labels to report per video.", min=1)] = 3,
-    all_scores: Annotated[
-        bool, typer.Option("--all-scores", help="Put the score of every label into the rows.")
-    ] = False,
     reject: options.Reject = "off",
     tta: options.TestTimeAugmentation = 1,
-    no_cache: Annotated[
-        bool,
-        typer.Option("--no-cache", help="Neither read features from the cache nor write them."),
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="File for one row per video: .csv, .jsonl or .parquet.")
-    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -59,105 +66,144 @@ def predict(
     again to resume: only new, changed or unfinished files are scored. Put two dashes before a name
     that begins with a dash: activity predict -- -odd.mp4
     """
-    from activity_cli.predict.batch import Tally, open_results, score_files
+    from activity_cli.predict.batch import (
+        SHARD,
+        FailureLimit,
+        ResumePolicy,
+        open_results,
+        score_files,
+    )
     from activity_cli.predict.rejection import with_rejection
     from activity_cli.predict.results.rows import RowSchema
-    from activity_cli.predict.results.segment_files import SegmentOutputs, video_segments
-    from activity_cli.report.overlay.outputs import VisualWriter
+    from activity_cli.predict.results.segment_files import (
+        SegmentOutputs,
+    )
+    from activity_cli.report.overlay.outputs import VisualOptions, VisualWriter
     from activity_cli.report.terminal import console
-    from activity_cli.video.sources import find_sources
+    from activity_cli.video.sources import Shard, find_sources, select
 
     started = time.perf_counter()
-    paths = batch.select(find_sources(sources))
+    shard = Shard.parse(batch.shard) if batch.shard else None
+    paths = select(
+        find_sources(sources), patterns=batch.pattern, exclude=batch.exclude, shard=shard
+    )
     if batch.dry_run:
-        console.results_console().print(console.show_plan(paths, output))
+        console.results_console().print(console.show_plan(paths, own.output))
         return
-    segment_files = SegmentOutputs(windows.segments, paths, output=output, overwrite=overwrite)
-    wishes = windows.pictures(overwrite=overwrite)
-    wishes.check(paths)
-    tally, shown, found = Tally(), [], []
-
-    with (
-        progress_report(quiet=quiet) as report,
-        finish_on_interrupt(report.note) as stop,
-        cluster.connected(report.note),
-        closing(
-            cluster.load_predictor(
-                model,
-                replace(
-                    machine.predict_config(report.note),
-                    windows=windows.window_config(_watch_seconds(report, is_alone=len(paths) == 1)),
-                    tta=tta,
-                    use_cache=not no_cache,
-                ),
-                machine,
-                verify_content=batch.verify_content,
-            )
-        ) as scoring,
-    ):
+    segment_files = SegmentOutputs(windows.segments, paths, output=own.output, overwrite=overwrite)
+    visuals = VisualOptions(
+        save_video=windows.save_video,
+        storyboard=windows.storyboard,
+        clips_dir=windows.clips_dir,
+        overwrite=overwrite,
+    )
+    visuals.check(paths)
+    policy = ResumePolicy(
+        overwrite=overwrite, retry_failed=batch.retry_failed, verify_content=batch.verify_content
+    )
+    with ExitStack() as stack:
+        report = stack.enter_context(progress_report(quiet=quiet))
+        stop = stack.enter_context(finish_on_interrupt(report.note))
+        config = replace(
+            machine.predict_config(report.note),
+            windows=windows.window_config(_watch_seconds(report, is_alone=len(paths) == 1)),
+            tta=tta,
+            use_cache=not own.no_cache,
+        )
+        scoring = cluster.load_predictor(
+            stack, own.model, config, machine, hash_content=batch.verify_content
+        )
         predictor = with_rejection(scoring, reject, on_rule=report.note)
-        description = predictor.description
-        schema = RowSchema(top_k=top_k, labels=description.labels if all_scores else ())
-        pictures = VisualWriter(wishes, paths, model=description.name)
-
-        with (
-            open_results(
-                output,
+        model = predictor.description
+        schema = RowSchema(top_k=own.top_k, labels=model.labels if own.all_scores else ())
+        results = None
+        if own.output:
+            provenance = {**predictor.provenance, **({SHARD: str(shard)} if shard else {})}
+            opened = open_results(
+                own.output,
                 paths,
                 schema,
-                provenance={**predictor.provenance, **batch.provenance},
-                policy=batch.resume_policy(overwrite=overwrite),
+                provenance=provenance,
+                policy=policy,
                 outputs=segment_files.files,
             )
-            if output
-            else nullcontext()
-        ) as results:
-            num_kept = results.count_kept(paths) if results else 0
-            if len(paths) > 1:
-                report.note(console.describe_plan(len(paths), num_kept))
-                report("predict", 0, len(paths) - num_kept)
-            for result in score_files(
-                predictor,
-                paths,
-                results=results,
-                limit=batch.failure_limit(),
-                look=not cluster.cluster,
-                before_row=partial(pictures.make, on_progress=report, on_note=report.note),
-                stop=stop,
-            ):
-                tally.add(result)
-                if json:
-                    typer.echo(jsonlib.dumps(schema.row(result) | _segments_of(result)))
-                elif results is None:
-                    shown.append(result)
-                if results is None and (video := video_segments(result)):
-                    found.append(video)
-                if len(paths) > 1:
-                    report.detail(console.describe_failures(tally))
-                    report("predict", tally.num_files, len(paths) - num_kept)
-            written = segment_files.write(
-                results.videos(paths) if results else found, description.labels
-            )
-    if shown:
-        console.results_console().print(console.show_predictions(shown, top_k=top_k))
+            results = stack.enter_context(opened)
+        num_kept = results.count_kept(paths) if results else 0
+        printer = _Printer(report, schema, as_json=json, has_rows=results is not None)
+        printer.start(len(paths), num_kept)
+        visual_writer = VisualWriter(visuals, paths, model=model.name)
+        for result in score_files(
+            predictor,
+            paths,
+            results=results,
+            limit=FailureLimit.parse(batch.max_failures) if batch.max_failures else None,
+            look=not cluster.cluster,
+            before_row=partial(visual_writer.make, on_progress=report, on_note=report.note),
+            stop=stop,
+        ):
+            printer.add(result)
+        written = segment_files.write(
+            results.videos(paths) if results else printer.segmented, model.labels
+        )
+    if printer.shown:
+        console.results_console().print(console.show_predictions(printer.shown, top_k=own.top_k))
     failed_before = results.num_kept_without_score if results else 0
     if not quiet:
-        notes = console.messages_console()
-        notes.print(console.show_model(description, is_default=model == DEFAULT_MODEL))
-        notes.print(
-            console.show_tally(
-                tally,
-                time.perf_counter() - started,
-                output,
-                segment_files=written,
-                num_kept=num_kept,
-                num_kept_without_score=failed_before,
-            )
+        summary = console.show_tally(
+            printer.tally,
+            time.perf_counter() - started,
+            own.output,
+            segment_files=written,
+            num_kept=num_kept,
+            num_kept_without_score=failed_before,
         )
+        is_default = own.model == DEFAULT_MODEL
+        console.messages_console().print(console.show_model(model, is_default=is_default))
+        console.messages_console().print(summary)
     if stop.is_set():
         raise KeyboardInterrupt
-    if tally.num_without_score or failed_before:
+    if printer.tally.num_without_score or failed_before:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
+
+
+class _Printer:
+    """Counts results as they come, and prints them as JSON or keeps them for the end."""
+
+    def __init__(
+        self, report: ProgressReport, schema: "RowSchema", *, as_json: bool, has_rows: bool
+    ) -> None:
+        from activity_cli.predict.batch import Tally
+
+        self.tally = Tally()
+        self.shown: list[FileResult] = []
+        self.segmented: list[VideoSegments] = []
+        self._report, self._schema, self._num_left = report, schema, 0
+        self._as_json, self._has_rows = as_json, has_rows
+
+    def start(self, num_files: int, num_kept: int) -> None:
+        """Note how many files there are; a single one needs no progress."""
+        from activity_cli.report.terminal.console import describe_plan
+
+        if num_files > 1:
+            self._report.note(describe_plan(num_files, num_kept))
+            self._num_left = num_files - num_kept
+
+    def add(self, result: "FileResult") -> None:
+        """Count, print or keep a result."""
+        from activity_cli.predict.results.segment_files import segment_values, video_segments
+        from activity_cli.report.terminal.console import describe_failures
+
+        self.tally.add(result)
+        if self._as_json:
+            segments = [segment_values(segment) for segment in result.segments]
+            typer.echo(jsonlib.dumps(self._schema.row(result) | {"segments": segments}))
+        elif not self._has_rows:
+            self.shown.append(result)
+        if not self._has_rows and (video := video_segments(result)):
+            self.segmented.append(video)
+        if self._num_left:
+            self._report.detail(describe_failures(self.tally))
+            self._report("predict", self.tally.num_files, self._num_left)
 
 
 def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":
@@ -171,9 +217,3 @@ def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":
             report.detail(describe_long_video(path, done, total))
 
     return on_seconds
-
-
-def _segments_of(result: "FileResult") -> dict[str, Any]:
-    from activity_cli.predict.results.segment_files import segment_values
-
-    return {"segments": [segment_values(segment) for segment in result.segments]}

@@ -1,7 +1,6 @@
 """Options of predict: windows over long videos, batches of files, clusters."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,7 @@ from activity_cli.setting_fields import setting
 from activity_cli.settings import SegmentSettings
 
 if TYPE_CHECKING:
-    from activity_cli.predict.batch import FailureLimit, ResumePolicy
     from activity_cli.predict.predictor import OnSeconds, PredictConfig, Predictor, WindowConfig
-    from activity_cli.report.overlay.outputs import VisualOptions
-    from activity_cli.video.sources import Found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +40,6 @@ class WindowOptions(LengthOptions):
     """Copy of the video with label and scores drawn in, .mp4."""
     clips_dir: Path | None = setting(None, metavar="FOLDER")
     """Folder for the segments as videos."""
-
-    def pictures(self, *, overwrite: bool) -> "VisualOptions":
-        """Return the files to make of each video."""
-        from activity_cli.report.overlay.outputs import VisualOptions
-
-        return VisualOptions(
-            save_video=self.save_video,
-            storyboard=self.storyboard,
-            clips_dir=self.clips_dir,
-            overwrite=overwrite,
-        )
 
     def window_config(self, on_seconds: "OnSeconds") -> "WindowConfig | None":
         """Return how windows slide, or None for --whole.
@@ -98,54 +83,6 @@ class BatchOptions:
     max_failures: str | None = setting(None, metavar="N|P%")
     """Stop if more files than this have no score: 10, or 5%."""
 
-    def select(self, found: "list[Found]") -> list[Path]:
-        """Return the files to score.
-
-        Raises:
-            DataError: the patterns leave nothing.
-            SettingsError: the shard is not I/N.
-        """
-        from activity_cli.video.sources import Shard, select
-
-        return select(
-            found,
-            patterns=self.pattern,
-            exclude=self.exclude,
-            shard=Shard.parse(self.shard) if self.shard else None,
-        )
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        """What a journal keeps of these options: only the same shard resumes its file.
-
-        Raises:
-            SettingsError: the shard is not I/N.
-        """
-        from activity_cli.predict.batch import SHARD
-        from activity_cli.video.sources import Shard
-
-        return {SHARD: str(Shard.parse(self.shard))} if self.shard else {}
-
-    def resume_policy(self, *, overwrite: bool) -> "ResumePolicy":
-        """Return when a file that has a row is scored again."""
-        from activity_cli.predict.batch import ResumePolicy
-
-        return ResumePolicy(
-            overwrite=overwrite,
-            retry_failed=self.retry_failed,
-            verify_content=self.verify_content,
-        )
-
-    def failure_limit(self) -> "FailureLimit | None":
-        """Return how many files without a score stop the batch.
-
-        Raises:
-            SettingsError: it is not a number.
-        """
-        from activity_cli.predict.batch import FailureLimit
-
-        return FailureLimit.parse(self.max_failures) if self.max_failures else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
@@ -163,50 +100,40 @@ class ClusterOptions:
     )
     """Number of workers: 4, or between 2 and 8 as there is room: 2,8."""
 
-    def connected(self, on_note: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Connect to the cluster, if there is to be one.
-
-        Raises:
-            ClusterError: there is none.
-            MissingExtraError: Ray is not installed.
-        """
-        if self.cluster is None:
-            return nullcontext()
-        from activity_cli.predict.cluster.connection import connect
-
-        return connect(self.cluster, on_note=on_note)
-
     def load_predictor(
         self,
+        stack: ExitStack,
         model: str,
         config: "PredictConfig",
         machine: MachineOptions,
         *,
-        verify_content: bool,
+        hash_content: bool,
     ) -> "Predictor":
-        """Load a model, ready to score on this machine or on the connected cluster.
+        """Load a model on this machine or on a cluster; `stack` closes it and the connection.
 
         Raises:
-            ActivityError: as `prediction.load_predictor` and `cluster.ClusterPredictor`.
+            ActivityError: as `load_predictor`, `connect` and `ClusterPredictor`.
         """
         if self.cluster is None:
             from activity_cli.predict.predictor import load_predictor
 
-            return load_predictor(model, config)
+            return stack.enter_context(closing(load_predictor(model, config)))
+        from activity_cli.predict.cluster.connection import connect
         from activity_cli.predict.cluster.driver import ClusterPredictor, Workers
         from activity_cli.predict.cluster.worker import WorkerConfig
 
+        stack.enter_context(connect(self.cluster, on_note=config.on_prepare))
         least, most = 1, None
-        if self.cluster_workers is not None:
+        if self.cluster_workers:
             least, most = Workers.parse_count(self.cluster_workers)
         worker = WorkerConfig(
             model=model,
             predict=replace(config, decoders=machine.decoders(num_cores=self.cpus_per_worker)),
             num_threads=self.cpus_per_worker,
-            hash_content=verify_content,
+            hash_content=hash_content,
         )
         workers = Workers(
             num_cpus=self.cpus_per_worker, num_gpus=self.gpus_per_worker, least=least, most=most
         )
-        may_grow = self.cluster != "local"
-        return ClusterPredictor(worker, workers, may_grow=may_grow)
+        predictor = ClusterPredictor(worker, workers, may_grow=self.cluster != "local")
+        return stack.enter_context(closing(predictor))
