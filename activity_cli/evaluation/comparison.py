@@ -35,15 +35,10 @@ class Outcome:
     """The prediction of a run for a held-out clip."""
 
     true_label: str
-    label: str
+    is_correct: bool
     group: str
-    """Of the clip, as in the data; the video for a clip without one."""
+    """As in the data; the path of the video for a clip without one."""
     fold: str
-
-    @property
-    def is_correct(self) -> bool:
-        """Return whether the predicted label is the true one."""
-        return self.label == self.true_label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +206,7 @@ def _read_outcomes(folder: Path) -> dict[Clip, Outcome]:
     return {
         _clip(row): Outcome(
             true_label=row["true_label"],
-            label=row["label"],
+            is_correct=row["label"] == row["true_label"],
             group=row.get("group") or groups.get(_clip(row)) or row["path"],
             fold=row.get("fold", ""),
         )
