@@ -65,7 +65,7 @@ class Person:
                 limb(shoulder, elbow, 0.054 * soft, 0.042 * soft, sleeves),
                 limb(shoulder, half, 0.058 * soft, 0.052 * soft, top),
             ]
-            # Standing, the trunk hides the hips; seated, the knees come in front of it.
+            # The trunk hides the hips; the knees hide the trunk of a person who sits.
             things.append(Thing(0.5 * (knee + pelvis)[:, 2] + 0.12, leg))
             things.append(Thing(np.minimum(elbow, wrist)[:, 2] - 0.02, arm))
         return things

@@ -1,4 +1,1 @@
-"""A live video -> points of its grid, windows over them, and what is said about both.
-
-The pipeline: source -> reader (in a process of its own) -> points -> session -> windows.
-"""
+"""Live video: source -> reader (in a process of its own) -> timesteps -> windows -> events."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -25,15 +25,12 @@ class EventHook:
     The program gets the event as JSON on stdin, and its label, score and time in the environment.
 
     Args:
-        command: The program with its arguments, quoted as in a shell; None starts nothing.
+        command: The program with its arguments; empty starts nothing.
         note: Called with one line for each failure; other threads call it too.
-
-    Raises:
-        SettingsError: there is no such program, or the quotes do not match.
     """
 
-    def __init__(self, command: str | None, note: Callable[[str], None]) -> None:
-        self._command = [] if command is None else _split(command)
+    def __init__(self, command: Sequence[str], note: Callable[[str], None]) -> None:
+        self._command = command
         self._note = note
         self._waiting: list[threading.Thread] = []
 
@@ -78,7 +75,14 @@ class EventHook:
             self._note(f"--run: {self._command[0]} ended with {how}.")
 
 
-def _split(command: str) -> list[str]:
+def split_command(command: str | None) -> list[str]:
+    """Split a program and its arguments as a shell does; empty where there is none.
+
+    Raises:
+        SettingsError: there is no such program, or the quotes do not match.
+    """
+    if command is None:
+        return []
     try:
         parts = shlex.split(command)
     except ValueError as error:

@@ -1,90 +1,66 @@
-"""A live source -> its frames, each with the moment at which it arrived. Times are seconds."""
+"""Live source -> frames, each with the time at which it arrived. Times are seconds."""
 
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from activity_cli.errors import NoVideoError, VideoError
+from activity_cli.predict.live.settings import SourceSettings
 from activity_cli.predict.live.source import LiveSource
 from activity_cli.settings import ClipSettings
 from activity_cli.video.capture import Frame, LiveCapture
 from activity_cli.video.reader import VideoReader, frame_interval_seconds
 
-_LATE_SECONDS = 1.0
-"""A recording that comes so much slower than it plays is not caught up with."""
-
+_MAX_LAG_SECONDS = 1.0  # a recording that lags further behind its own pace does not catch up
+# A wait of this share of the timeout counts as one: OpenCV reports neither the wait nor its reason.
 _SHARE_OF_TIMEOUT = 0.9
-"""A wait of so much of the timeout is one: OpenCV says neither how long it waited, nor why not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveReading:
-    """How a live source is read."""
+class LiveRequest:
+    """What to read, and in which form."""
 
-    settings: ClipSettings
+    source: LiveSource
+    settings: SourceSettings
+    clip: ClipSettings
     step_seconds: float
-    """Time between two points of the grid."""
+    """Time between two timesteps."""
     as_streams: bool
-    """Whether to give what the CNN sees, or the frames that it is made of."""
-    num_threads: int = 1
-    """Decoder threads. Each but the first holds a frame back."""
-    open_timeout_seconds: float = 10.0
-    read_timeout_seconds: float = 5.0
-    """How long a stream may send nothing before it counts as lost."""
-    idle_seconds: float = float("inf")
-    """How long a file may not grow before it counts as ended."""
+    """Whether to return the CNN's inputs, or the frames that they are made of."""
     picture_width: int = 0
-    """Of the pictures to show, in pixels; 0 for none."""
+    """Width in pixels of the pictures to show; 0 for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawFrame:
-    """A frame as it was decoded."""
+class LiveFrame(NamedTuple):
+    """A frame of a live source."""
 
-    seconds: float
-    """Its place in time: when it arrived, or its time stamp in a file."""
-    arrived: float
-    """When it was read, by `time.monotonic()`, which all processes share."""
-    bgr: Frame
-    """(H, W, 3) in the decoder's channel order."""
+    seconds: float  # its position in time: its arrival, or the time stamp in a file
+    arrived: float  # when it was read, by `time.monotonic()`, which all processes share
+    image: Frame  # (H, W, channels)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """What is known of a source once it is open."""
-
-    width: int
-    height: int
-    interval_seconds: float
-    """Time per frame by the header, or a guess."""
+OnOpen = Callable[[tuple[int, int], float], None]
+"""Called with (width, height) and the seconds per frame once a source is open."""
 
 
-OnOpen = Callable[[Opened], None]
-
-
-def read_live(
-    source: LiveSource, reading: LiveReading, on_open: OnOpen
-) -> Generator[RawFrame, None, None]:
-    """Frames until the source ends, which a camera never does.
-
-    Args:
-        source: a camera, a stream or a file.
-        reading: timeouts and decoder threads.
-        on_open: called once, before the first frame.
+def read_live(request: LiveRequest, on_open: OnOpen) -> Generator[LiveFrame, None, None]:
+    """Yield BGR frames until the source ends, which a camera never does.
 
     Raises:
-        VideoError: it cannot be opened, or is lost.
-        NoVideoError: it cannot be watched, now or later.
+        VideoError: the source cannot be opened, or is lost.
+        NoVideoError: it can never be watched.
     """
-    if source.kind == "file":
-        yield from _read_file(source, reading, on_open)
-    else:
-        yield from _read_stream(source, reading, on_open)
+    read = _read_file if request.source.kind == "file" else _read_stream
+    yield from read(request, on_open)
 
 
-def _read_file(source: LiveSource, reading: LiveReading, on_open: OnOpen) -> Iterator[RawFrame]:
+def _read_file(request: LiveRequest, on_open: OnOpen) -> Iterator[LiveFrame]:
+    settings = request.settings
     with VideoReader(
-        str(source.address), num_threads=reading.num_threads, wait_seconds=reading.idle_seconds
+        str(request.source.address),
+        num_threads=settings.decoder_threads,
+        wait_seconds=settings.idle_seconds,
     ) as reader:
         info = reader.info
         if info.fps_from_header > 1000:  # the clock of a raw stream, such as .mjpeg
@@ -92,46 +68,41 @@ def _read_file(source: LiveSource, reading: LiveReading, on_open: OnOpen) -> Ite
                 "It holds pictures without their times.",
                 hint="Record to .mkv or .ts, which can be watched while they grow.",
             )
-        interval = frame_interval_seconds(info)
-        on_open(Opened(width=info.width, height=info.height, interval_seconds=interval))
+        on_open((info.width, info.height), frame_interval_seconds(info))
         while (seconds := reader.grab()) is not None:
-            yield RawFrame(seconds, time.monotonic(), reader.retrieve_bgr())
+            yield LiveFrame(seconds, time.monotonic(), reader.retrieve_bgr())
 
 
-def _read_stream(source: LiveSource, reading: LiveReading, on_open: OnOpen) -> Iterator[RawFrame]:
+def _read_stream(request: LiveRequest, on_open: OnOpen) -> Iterator[LiveFrame]:
+    source, settings = request.source, request.settings
     with LiveCapture(
         source.address,
-        num_threads=reading.num_threads,
-        open_timeout_seconds=reading.open_timeout_seconds,
-        read_timeout_seconds=reading.read_timeout_seconds,
+        num_threads=settings.decoder_threads,
+        open_timeout_seconds=settings.open_timeout,
+        read_timeout_seconds=settings.read_timeout,
     ) as capture:
-        on_open(Opened(width=capture.width, height=capture.height, interval_seconds=1 / 25))
+        on_open((capture.width, capture.height), 1 / 25)
         is_recording = capture.is_finite and source.kind == "stream"
-        pace = _Pace() if is_recording or source.is_playlist else None
+        is_paced = is_recording or source.is_playlist
+        start: float | None = None  # arrival of the frame with time stamp 0, in real time
         asked = time.monotonic()
         while capture.grab():
-            if pace:
-                pace.wait(capture.stamp_seconds())
+            if is_paced:
+                start = _wait_until_due(capture.stamp_seconds(), start)
             arrived = time.monotonic()
-            yield RawFrame(arrived, arrived, capture.retrieve_bgr())
+            yield LiveFrame(arrived, arrived, capture.retrieve_bgr())
             asked = time.monotonic()
     waited = time.monotonic() - asked
-    if waited > _SHARE_OF_TIMEOUT * reading.read_timeout_seconds:
+    if waited > _SHARE_OF_TIMEOUT * settings.read_timeout:
         raise VideoError(f"It sent nothing for {waited:.0f} s.")
     if not is_recording:
         raise VideoError("It ended.")
 
 
-class _Pace:
-    """Holds back what comes faster than it plays: recordings, and live video in pieces."""
-
-    def __init__(self) -> None:
-        self._start: float | None = None
-        """When the frame with time stamp 0 would have come."""
-
-    def wait(self, stamp_seconds: float) -> None:
-        """Wait until a frame is due."""
-        now = time.monotonic()
-        if self._start is None or now - self._start - stamp_seconds > _LATE_SECONDS:
-            self._start = now - stamp_seconds
-        time.sleep(max(0.0, self._start + stamp_seconds - now))
+def _wait_until_due(stamp_seconds: float, start: float | None) -> float:
+    """Hold back frames that come faster than they play; return when time stamp 0 was due."""
+    now = time.monotonic()
+    if start is None or now - start - stamp_seconds > _MAX_LAG_SECONDS:
+        start = now - stamp_seconds
+    time.sleep(max(0.0, start + stamp_seconds - now))
+    return start

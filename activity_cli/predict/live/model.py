@@ -1,4 +1,4 @@
-"""A model for live video: what looks at points and windows, and no decoders beside it."""
+"""A model for live video: it scores windows of timesteps, without decoders of its own."""
 
 import time
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ from activity_cli.types import FrameRole, Images
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveModel:
-    """A model that is ready to watch. For one thread at a time."""
+    """A model that is ready to watch. Use it from one thread at a time."""
 
     description: ModelDescription
     scan: Scan
     rule: RejectRule | None = None
-    """What is called unknown; None is nothing."""
+    """When a window is unknown; None: never."""
 
     @property
     def gives_novelty(self) -> bool:
@@ -67,10 +67,10 @@ def _load_export(path: Path) -> LiveModel:
 
 
 def warm_up(model: LiveModel) -> float:
-    """Let a model look at nothing: its first look is slow.
+    """Run a model once, because its first run is slow.
 
     Returns:
-        How long it takes to see T points, in seconds.
+        Seconds to compute the features of T timesteps.
     """
     blank = _Blank(model.description.clip)
     model.scan.score(model.scan.see(blank)[None])
@@ -80,7 +80,7 @@ def warm_up(model: LiveModel) -> float:
 
 
 class _Blank:
-    """A window's worth of grey points."""
+    """T grey timesteps."""
 
     def __init__(self, clip: ClipSettings) -> None:
         grey = np.full((clip.num_frames, *clip.picture_shape), 128, np.uint8)

@@ -1,65 +1,85 @@
-"""How a live source is watched. Times are seconds."""
+"""Settings of a live watch. Times are seconds."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from activity_cli.errors import SettingsError
-from activity_cli.predict.live.events import EventSettings
-from activity_cli.predict.live.frames import LiveReading
-from activity_cli.settings import ClipSettings
-from activity_cli.video.sampling import Windows
+from activity_cli.setting_fields import Settings, setting
+
+if TYPE_CHECKING:
+    from activity_cli.video.sampling import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchSettings:
-    """What is said, and when the watch ends."""
+class SourceSettings(Settings):
+    """How the source is read, and when the watch ends."""
 
-    windows: Windows
+    for_seconds: float = setting(
+        math.inf, option="for_", above=0, derived="no limit", metavar="SECONDS"
+    )
+    """Stop after this many seconds."""
+    idle_seconds: float = setting(
+        math.inf, option="until_idle", above=0, derived="no limit", metavar="SECONDS"
+    )
+    """Stop when nothing new has come for this many seconds."""
+    max_reconnects: int | None = setting(None, at_least=0, metavar="COUNT", derived="no limit")
+    """Give up after this many failed attempts in a row."""
+    open_timeout: float = setting(10.0, above=0)
+    """Seconds that a stream may take to open."""
+    read_timeout: float = setting(5.0, above=0)
+    """Seconds without a frame after which the source counts as lost."""
+    decoder_threads: int = setting(1, at_least=1)
+    """Decoder threads; each one after the first delays the picture by a frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSettings(Settings):
+    """When an event starts and ends, and what is done about it."""
+
+    alert: tuple[str, ...] = setting((), metavar="LABEL")
+    """Label that starts an alert, can be given several times; without it every change of label that
+    lasts is an event."""
+    min_score: float | None = setting(None, above=0, at_most=1, derived="0.8 for alerts")
+    """Score that starts an event; it ends below three quarters of that."""
+    min_seconds: float = setting(1.0, at_least=0)
+    """Seconds that a score has to last to start or end an event."""
+    cool_down: float = setting(5.0, at_least=0)
+    """Seconds after an alert in which the same label starts no other one."""
+    run: str | None = setting(None, metavar="COMMAND")
+    """Program to run when an event starts, with the event as JSON on stdin and ACTIVITY_LABEL,
+    ACTIVITY_SCORE and ACTIVITY_TIME in its environment."""
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Refuse alerts for labels that the model does not have.
+
+        Raises:
+            SettingsError: the model has no such label.
+        """
+        for label in self.alert:
+            if label not in labels:
+                raise SettingsError(
+                    f"--alert {label}: the model has no such label.",
+                    hint=f"Its labels: {', '.join(labels)}.",
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings(Settings):
+    """All settings of a watch."""
+
+    windows: "Windows"
+    source: SourceSettings = field(default_factory=SourceSettings)
     events: EventSettings = field(default_factory=EventSettings)
-    smooth_seconds: float = 0.0
-    """Time constant of the average over windows; 0 for none."""
-    max_delay_seconds: float | None = None
-    """Scores that are later than this are not given; None: 3 strides, and at least 2 s."""
-    for_seconds: float = math.inf
-    """How long to watch."""
-    idle_seconds: float = math.inf
-    """How long nothing new may come."""
-    max_reconnects: int | None = None
-    """Attempts in a row without a window, after which it gives up; None: never."""
-    open_timeout_seconds: float = 10.0
-    read_timeout_seconds: float = 5.0
-    num_threads: int = 1
-    """Decoder threads."""
+    smooth_seconds: float = setting(0.0, at_least=0, below=math.inf)
+    """Time constant of the exponential average over windows; 0 for none."""
+    max_delay_seconds: float | None = setting(None, above=0)
+    """Later scores are not reported; None: 3 strides, and at least 2 s."""
     picture_width: int = 0
-    """Of the pictures that come with each tick; 0 for none."""
-
-    def __post_init__(self) -> None:
-        for name, seconds in (
-            ("--for", self.for_seconds),
-            ("--until-idle", self.idle_seconds),
-            ("--max-delay", self.max_delay_seconds or 1),
-            ("--open-timeout", self.open_timeout_seconds),
-            ("--read-timeout", self.read_timeout_seconds),
-        ):
-            if not seconds > 0:
-                raise SettingsError(f"{name} must be more than 0 s, got {seconds:g}.")
-        if not 0 <= self.smooth_seconds < math.inf:
-            raise SettingsError(f"--smooth cannot be {self.smooth_seconds:g} s.")
+    """Width in pixels of the pictures that come with each tick; 0 for none."""
 
     @property
     def delay_limit_seconds(self) -> float:
-        """No score that is given is later than this."""
+        """The longest delay of a reported score."""
         return self.max_delay_seconds or max(3 * self.windows.stride_seconds, 2.0)
-
-    def reading(self, clip: ClipSettings, *, as_streams: bool) -> LiveReading:
-        """How the source is read for a model's clips."""
-        return LiveReading(
-            settings=clip,
-            step_seconds=self.windows.step_seconds,
-            as_streams=as_streams,
-            num_threads=self.num_threads,
-            open_timeout_seconds=self.open_timeout_seconds,
-            read_timeout_seconds=self.read_timeout_seconds,
-            idle_seconds=self.idle_seconds,
-            picture_width=self.picture_width,
-        )
