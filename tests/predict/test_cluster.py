@@ -17,12 +17,10 @@ import pytest
 
 from activity_cli.errors import SettingsError
 from activity_cli.features.extraction import ClipRequest
-from activity_cli.predict.cluster.connection import ClusterError
-from activity_cli.predict.cluster.driver import Workers, match_results
+from activity_cli.predict.cluster.driver import ClusterError, Workers, match_results
 from activity_cli.predict.cluster.worker import (
     Identity,
     ScoringWorker,
-    SentResult,
     WorkerConfig,
     identify,
     read_outcome,
@@ -165,7 +163,7 @@ def requests_of(*names: str) -> list[ClipRequest]:
 def test_a_result_that_comes_twice_counts_once_and_one_that_does_not_come_is_missed() -> None:
     def sent(index: int) -> tuple[int, bytes]:
         result = FileResult(path=f"/there/{index}", status=Status.MISSING, reason="gone")
-        return index, pickle.dumps(SentResult(result=result))
+        return index, pickle.dumps(("node", result))
 
     requests = requests_of("a.mp4", "b.mp4", "c.mp4")
     twice = [sent(2), sent(0), sent(2), sent(1), sent(0)]
@@ -179,7 +177,7 @@ def test_a_result_that_comes_twice_counts_once_and_one_that_does_not_come_is_mis
 def test_a_machine_that_does_not_see_the_files_is_an_error_and_no_row(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     result = FileResult(path=str(path), status=Status.MISSING, reason="no file")
-    sent = [(0, pickle.dumps(SentResult(result=result, machine="node7")))]
+    sent = [(0, pickle.dumps(("node7", result)))]
 
     assert next(match_results(requests_of(str(path)), sent)).status is Status.MISSING
     path.touch()
@@ -233,7 +231,7 @@ def test_an_error_that_a_file_causes_in_a_worker_costs_its_own_row(
 
     def statuses(*names: str) -> list[Status]:
         sent = worker(table_of(*names))["outcome"].to_pylist()
-        return [read_outcome(content).result.status for content in sent]
+        return [read_outcome(content)[1].status for content in sent]
 
     assert statuses(clip) == ["ok"]
     limit_memory_of_workers(480 * 2**20)  # two frames of the huge video need 486 MB

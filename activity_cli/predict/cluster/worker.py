@@ -22,7 +22,8 @@ from activity_cli.predict.results.journal import look_at
 from activity_cli.types import FileResult, FileState
 
 Table = Any
-"""A pyarrow.Table. Of requests: `index` and `request`; of results: `index` and `outcome`."""
+"""A pyarrow.Table. Of requests: `index` and `request`; of results: `index` and `outcome`, the
+pickled machine and result, or the exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +51,6 @@ class Identity:
     provenance: Mapping[str, str]
     gives_novelty: bool = False
     version: str = __version__
-    machine: str = field(default_factory=platform.node)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentResult:
-    """A result and the machine that computed it."""
-
-    result: FileResult
     machine: str = field(default_factory=platform.node)
 
 
@@ -111,7 +104,7 @@ class ScoringWorker:
         try:
             if self._error is not None:
                 raise self._error
-            outcomes = [pickle.dumps(SentResult(result=one)) for one in self._score(requests)]
+            outcomes = [pickle.dumps((platform.node(), one)) for one in self._score(requests)]
         except Exception as error:
             outcomes = [_pickled(error)] * len(requests)
         return pyarrow.table(
