@@ -1,9 +1,8 @@
 """The journal of a batch, with which the same command resumes where it ended.
 
-A file of JSON lines beside the results, `scores.csv.journal`: a header with the provenance of the
-rows, then one line per finished file with the state of the file and its whole row. A line is
-written before its row, and is never half-written. So neither kill -9 nor a full disk leaves
-anything that cannot be resumed: the results are first written anew from the journal.
+JSON lines beside the results, `scores.csv.journal`: a header with the provenance of the rows, then
+one line per finished file with the state of the file and its whole row. A line is written before
+its row, so the results can be written anew from the journal after kill -9 or on a full disk.
 """
 
 import json
@@ -81,9 +80,7 @@ def resume_journal(
     outputs: Iterable[str] = (),
     keep: Callable[[Entry], bool],
 ) -> None:
-    """Rewrite a journal for a new run, without the entries to be done again.
-
-    Of several entries for one path the last one counts.
+    """Rewrite a journal with the entries that `keep` keeps; of several for a path, the last one.
 
     Args:
         path: the journal.
@@ -116,7 +113,7 @@ def entry_line(entry: Entry) -> bytes:
     """Return an entry as a line of the journal."""
     values = {"file": astuple(entry.state), "row": dict(entry.row)}
     if entry.segments:
-        values["segments"] = segments_to_json(entry.segments)
+        values["segments"] = [astuple(segment) for segment in entry.segments]
     return _line(values)
 
 
@@ -159,13 +156,8 @@ def read_entries(path: Path) -> Iterator[Entry]:
             raise _damaged(path, f"line {number} cannot be read") from error
 
 
-def segments_to_json(segments: Sequence[Segment]) -> list[list[Any]]:
-    """Return segments as plain values, for `segments_from_json`."""
-    return [[*astuple(segment)] for segment in segments]
-
-
 def segments_from_json(values: Iterable[Sequence[Any]]) -> tuple[Segment, ...]:
-    """Return segments from what `segments_to_json` gave.
+    """Return segments from lists of their values.
 
     Raises:
         TypeError, ValueError: they are none.

@@ -16,7 +16,6 @@ from activity_cli.predict.results.journal import (
     Entry,
     journal_path,
     segments_from_json,
-    segments_to_json,
     write_journal,
 )
 from activity_cli.predict.results.result_reader import Row, StoredResults, open_stored
@@ -28,8 +27,7 @@ _TOLERANCE = 1e-3
 """Largest difference of one model's scores for one file on different CPUs, as for exports."""
 
 _TABLE = """CREATE TABLE rows (
-    path BLOB, source INTEGER, line INTEGER, status TEXT, row TEXT, state TEXT,
-    PRIMARY KEY (path, source, line)
+    path BLOB PRIMARY KEY, source INTEGER, status TEXT, row TEXT, state TEXT
 ) WITHOUT ROWID"""
 
 
@@ -99,16 +97,18 @@ def merge_results(
         )
     without_journal = tuple(str(source.path) for source in sources if source.provenance is None)
     try:
-        with closing(_MergedRows(sources)) as rows:
-            num_same, num_settled = rows.remove_duplicates()
+        # A file of its own in the temporary folder, so that memory stays flat.
+        with closing(sqlite3.connect("")) as database:
+            num_same, num_settled = _collect(database, sources)
             # The journal first: a crash between both then leaves what `predict` can resume from.
             journal = journal_path(output)
             if without_journal:
                 journal.unlink(missing_ok=True)
             else:
-                write_journal(journal, {**provenance, "columns": list(columns)}, rows.entries())
-            write_rows(output, columns, rows.rows())
-            by_status = rows.by_status()
+                write_journal(journal, {**provenance, "columns": list(columns)}, _entries(database))
+            write_rows(output, columns, _rows(database))
+            counts = database.execute("SELECT status, count(*) FROM rows GROUP BY status")
+            by_status = Counter({Status(name): count for name, count in counts})
             return MergeReport(
                 num_files=len(sources),
                 num_rows=by_status.total(),
@@ -200,141 +200,102 @@ def _common_provenance(sources: Iterable[StoredResults]) -> dict[str, Any]:
 class _Candidate:
     """One of several rows of a path."""
 
-    source: int
-    line: int
+    path: Path
+    """The file that it is in."""
     row: Row
-    mtime_ns: int | None
-    """Of the file when it was read; None without a journal."""
+    state: str | None
+    """JSON: state of the video, then its segments; None without a journal."""
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """The higher one counts."""
+        status = Status(self.row["status"])
+        return status.has_score, status is not Status.MISSING
 
 
-class _MergedRows:
-    """All rows of all files, in a temporary database on disk, so that memory stays flat.
+def _collect(database: sqlite3.Connection, sources: Sequence[StoredResults]) -> tuple[int, int]:
+    """Put one row per path into the table `rows`.
+
+    Returns:
+        How many rows were left out that are equal to another one, and how many that differ.
 
     Raises:
-        DataError: a file is damaged, or the rows are of different models.
-        sqlite3.Error: there is no room for temporary files. All methods may raise it.
+        DataError: a file is damaged; rows are of different models; two rows of a path have
+            different scores, and neither is newer.
     """
-
-    def __init__(self, sources: Sequence[StoredResults]) -> None:
-        self._sources = sources
-        self._database = sqlite3.connect("")  # a file of its own in the temporary folder
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute(_TABLE)
-        self._database.executemany(
-            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", self._read_all()
-        )
-
-    def close(self) -> None:
-        """Delete the database."""
-        self._database.close()
-
-    def remove_duplicates(self) -> tuple[int, int]:
-        """Keep one row for each path.
-
-        Returns:
-            How many of the removed rows are equal to the one that is kept, and how many differ.
-
-        Raises:
-            DataError: two rows of a path have different scores, and neither is newer.
-        """
-        num_same = num_settled = 0
-        for candidates in self._duplicates():
-            kept = candidates[0]
-            for one in candidates[1:]:
-                kept = self._choose(kept, one)
-            for one in candidates:
-                if one is not kept:
-                    num_same += one.row == kept.row
-                    num_settled += one.row != kept.row
-                    self._database.execute(
-                        "DELETE FROM rows WHERE path = ? AND source = ? AND line = ?",
-                        (encode_text(one.row["path"]), one.source, one.line),
-                    )
-        return num_same, num_settled
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield the rows by path as journal entries."""
-        for row, state in self._database.execute("SELECT row, state FROM rows ORDER BY path"):
-            values = json.loads(row)
-            *file, segments = json.loads(state)
-            yield Entry(
-                path=values["path"],
-                state=FileState(*file),
-                row=values,
-                segments=segments_from_json(segments),
+    database.execute("PRAGMA journal_mode = OFF")
+    database.execute(_TABLE)
+    models: dict[str, Path] = {}
+    num_same = num_different = 0
+    for number, source in enumerate(sources):
+        for stored in source.rows():
+            _check_model(models, stored.row["model"], source.path)
+            segments = [astuple(segment) for segment in stored.segments]
+            state = json.dumps([*astuple(stored.state), segments]) if stored.state else None
+            new = _Candidate(source.path, stored.row, state)
+            key = encode_text(stored.row["path"])
+            values = key, number, stored.row["status"], json.dumps(stored.row), state
+            if database.execute(
+                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)", values
+            ).rowcount:
+                continue
+            [(other, row, old_state)] = database.execute(
+                "SELECT source, row, state FROM rows WHERE path = ?", (key,)
             )
+            old = _Candidate(sources[other].path, json.loads(row), old_state)
+            num_same += old.row == new.row
+            num_different += old.row != new.row
+            if _choose(old, new) is new:
+                database.execute("REPLACE INTO rows VALUES (?, ?, ?, ?, ?)", values)
+    return num_same, num_different
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows by path."""
-        for (row,) in self._database.execute("SELECT row FROM rows ORDER BY path"):
-            yield json.loads(row)
 
-    def by_status(self) -> Counter[Status]:
-        """Return how many rows have each status."""
-        counts = self._database.execute("SELECT status, count(*) FROM rows GROUP BY status")
-        return Counter({Status(name): count for name, count in counts})
-
-    def _read_all(self) -> Iterator[tuple[Any, ...]]:
-        models: dict[str, Path] = {}
-        for number, source in enumerate(self._sources):
-            for stored in source.rows():
-                row = stored.row
-                if row["model"]:
-                    models.setdefault(row["model"], source.path)
-                if len(models) > 1:
-                    (one, first), (other, second) = models.items()
-                    raise DataError(
-                        f"{second} has rows of the model {other}, and {first} of {one}.",
-                        hint="Score both with the same --model.",
-                    )
-                # Of several entries of one journal for a path the last one counts.
-                line = stored.line if source.provenance is None else 0
-                segments = segments_to_json(stored.segments)
-                state = json.dumps([*astuple(stored.state), segments]) if stored.state else None
-                path = encode_text(row["path"])
-                yield path, number, line, row["status"], json.dumps(row), state
-
-    def _duplicates(self) -> Iterator[list[_Candidate]]:
-        """Yield the rows of each path that has several, in the order of the files."""
-        self._database.execute(
-            "CREATE TABLE repeated AS SELECT path FROM rows GROUP BY path HAVING count(*) > 1"
-        )
-        for (path,) in self._database.execute("SELECT path FROM repeated ORDER BY path"):
-            found = self._database.execute(
-                "SELECT source, line, row, state FROM rows WHERE path = ? ORDER BY source, line",
-                (path,),
-            )
-            yield [
-                _Candidate(source, line, json.loads(row), json.loads(state)[1] if state else None)
-                for source, line, row, state in found
-            ]
-
-    def _choose(self, one: _Candidate, other: _Candidate) -> _Candidate:
-        """Return the one of two rows of a path that counts, whatever their order."""
-        ranks = _rank(one.row), _rank(other.row)
-        if ranks[0] != ranks[1]:
-            return one if ranks[0] > ranks[1] else other
-        if not Status(one.row["status"]).has_score or _same_score(one.row, other.row):
-            return min(one, other, key=lambda c: json.dumps(c.row))  # neither is better
-        times = one.mtime_ns, other.mtime_ns
-        if times[0] is not None and times[1] is not None and times[0] != times[1]:
-            return one if times[0] > times[1] else other
-        scores = [
-            f"{c.row['label']} {c.row['score']} in {self._sources[c.source].path}"
-            for c in (one, other)
-        ]
+def _check_model(models: dict[str, Path], name: str, path: Path) -> None:
+    if name:
+        models.setdefault(name, path)
+    if len(models) > 1:
+        (one, first), (other, second) = models.items()
         raise DataError(
-            f"{one.row['path']} has different scores: {' and '.join(scores)}.",
-            hint="Leave one of the files out, or score the video again.",
+            f"{second} has rows of the model {other}, and {first} of {one}.",
+            hint="Score both with the same --model.",
         )
 
 
-def _rank(row: Row) -> tuple[bool, bool]:
-    status = Status(row["status"])
-    return status.has_score, status is not Status.MISSING
+def _choose(one: _Candidate, other: _Candidate) -> _Candidate:
+    """Return the one of two rows of a path that counts, whatever their order."""
+    if one.rank != other.rank:
+        return max(one, other, key=lambda c: c.rank)
+    is_same_score = (
+        one.rank[0]
+        and one.row["label"] == other.row["label"]
+        and abs(one.row["score"] - other.row["score"]) <= _TOLERANCE
+    )
+    if not one.rank[0] or is_same_score:
+        return min(one, other, key=lambda c: json.dumps(c.row))  # neither is better
+    times = [json.loads(c.state)[1] if c.state else None for c in (one, other)]
+    if None not in times and times[0] != times[1]:
+        return one if times[0] > times[1] else other
+    scores = [f"{c.row['label']} {c.row['score']} in {c.path}" for c in (one, other)]
+    raise DataError(
+        f"{one.row['path']} has different scores: {' and '.join(scores)}.",
+        hint="Leave one of the files out, or score the video again.",
+    )
 
 
-def _same_score(one: Row, other: Row) -> bool:
-    """Return whether two rows agree up to the rounding of CPUs."""
-    difference: float = abs(one["score"] - other["score"])
-    return bool(one["label"] == other["label"]) and difference <= _TOLERANCE
+def _entries(database: sqlite3.Connection) -> Iterator[Entry]:
+    """Yield the rows by path as journal entries."""
+    for row, state in database.execute("SELECT row, state FROM rows ORDER BY path"):
+        values = json.loads(row)
+        *file, segments = json.loads(state)
+        yield Entry(
+            path=values["path"],
+            state=FileState(*file),
+            row=values,
+            segments=segments_from_json(segments),
+        )
+
+
+def _rows(database: sqlite3.Connection) -> Iterator[Row]:
+    """Yield the rows by path."""
+    for (row,) in database.execute("SELECT row FROM rows ORDER BY path"):
+        yield json.loads(row)
