@@ -36,7 +36,6 @@ class MergeReport:
     """What a merge did."""
 
     num_files: int
-    """Files that were joined."""
     num_rows: int
     num_same: int
     """Rows left out because an equal row exists."""
@@ -69,11 +68,7 @@ def merge_results(
     the file, according to the journals; without them, different scores are an error. Scores within
     0.001 of each other count as equal, since CPUs round differently.
 
-    Args:
-        paths: .csv, .jsonl and .parquet in any mix; a file that is given twice counts once.
-        output: likewise.
-        overwrite: replace an existing output.
-        partial: merge even if shards are missing.
+    The files may be .csv, .jsonl and .parquet in any mix; one that is given twice counts once.
 
     Raises:
         DataError: a file is damaged or not a result file; columns or models differ; scores of the
@@ -272,7 +267,7 @@ def _choose(one: _Candidate, other: _Candidate) -> _Candidate:
     )
     if not one.rank[0] or is_same_score:
         return min(one, other, key=lambda c: json.dumps(c.row))  # neither is better
-    times = [json.loads(c.state)[1] if c.state else None for c in (one, other)]
+    times: list[Any] = [json.loads(c.state)[1] if c.state else None for c in (one, other)]
     if None not in times and times[0] != times[1]:
         return one if times[0] > times[1] else other
     scores = [f"{c.row['label']} {c.row['score']} in {c.path}" for c in (one, other)]
