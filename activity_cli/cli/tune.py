@@ -126,7 +126,7 @@ def _callbacks(context: typer.Context, folder: Path, report: ProgressReport) -> 
     """Return functions that show progress and keep trials.csv and best.toml up to date."""
     from activity_cli.common.files import write_text_atomically
     from activity_cli.common.settings_file import write_settings
-    from activity_cli.report.terminal.tuning import describe_best, trials_csv
+    from activity_cli.report.terminal.tuning import write_trials
     from activity_cli.training.tuning.folder import BEST_FILE, TRIALS_FILE
     from activity_cli.training.tuning.run import TuningCallbacks
     from activity_cli.training.tuning.search import best_of
@@ -140,11 +140,11 @@ def _callbacks(context: typer.Context, folder: Path, report: ProgressReport) -> 
             number=len(trials), log_loss=best.log_loss, accuracy=best.accuracy, command=command
         )
         text = write_settings(keys, {**context.params, **best.point}, header=header)
-        write_text_atomically(folder / TRIALS_FILE, trials_csv(trials))
+        write_trials(folder / TRIALS_FILE, trials)
         write_text_atomically(folder / BEST_FILE, text)
 
     return TuningCallbacks(
         on_progress=report,
-        on_best=lambda trial: report.detail(describe_best(trial)),
+        on_best=lambda trial: report.detail(f"best {trial.log_loss:.3f} ({trial.accuracy:.1%})"),
         on_trials=on_trials,
     )

@@ -184,11 +184,9 @@ def _legend(
 
 
 def _segment_table(segments: Sequence[Segment], badges: dict[str, _Badge]) -> RenderableType:
-    table = new_table("start", "end", "length", "", "label", "mean", "peak")
-    for column in (0, 1, 2, 5, 6):
-        table.columns[column].justify = "right"
-        table.columns[column].no_wrap = True
-    table.columns[4].overflow = "fold"
+    table = new_table("start", "end", "length", "", "label", "mean", "peak", right=slice(None))
+    for column in table.columns[3:5]:
+        column.justify, column.no_wrap, column.overflow = "left", False, "fold"
     for segment in segments:
         badge = badges[segment.label]
         length = segment.end_seconds - segment.start_seconds

@@ -1,7 +1,5 @@
 """What `activity tune` prints and writes: terminal summary, trials.csv, metrics.json."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from shlex import quote
@@ -11,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from activity_cli.common.tables import write_table
 from activity_cli.evaluation.intervals import mean_with_interval
 from activity_cli.model.metrics import evaluate_scores
 from activity_cli.report.terminal.elements import SCORE_STYLE, bar, new_table
@@ -23,20 +22,18 @@ if TYPE_CHECKING:
     from activity_cli.training.tuning.space import Value
 
 _SHOWN_SETTINGS = 6
+_NUMBERS = slice(1, None)
 
 
-def trials_csv(trials: Sequence["Trial"]) -> str:
-    """Return a row per finished trial; settings without effect in a trial are empty."""
+def write_trials(path: "Path", trials: Sequence["Trial"]) -> None:
+    """Write a CSV row per finished trial; settings without effect in a trial are empty."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.point))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "state", "log_loss", "accuracy", "folds", "seconds", *names])
-    for trial in trials:
-        figures = [round(trial.log_loss, 6), round(trial.accuracy, 6)]
-        figures += [trial.num_folds, trial.seconds]
-        settings = [trial.point.get(name) for name in names]
-        writer.writerow([trial.number, trial.state, *figures, *settings])
-    return text.getvalue()
+    header = ["trial", "state", "log_loss", "accuracy", "folds", "seconds", *names]
+    rows = []
+    for t in trials:
+        figures = [round(t.log_loss, 6), round(t.accuracy, 6), t.num_folds, t.seconds]
+        rows.append([t.number, t.state, *figures, *(t.point.get(name) for name in names)])
+    write_table(path, header, rows)
 
 
 def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
@@ -66,14 +63,7 @@ def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
 def show_tuning(
     run: "TuningRun", metrics: Mapping[str, Any], *, data: "Path", best_file: "Path"
 ) -> RenderableType:
-    """Show the best settings, how reliable their score is, and the next command to type.
-
-    Args:
-        run: the tuning.
-        metrics: from `tuning_metrics`.
-        data: what was tuned on.
-        best_file: the settings file that was written.
-    """
+    """Show the best settings, how reliable their score is, and the next command to type."""
     result = run.result
     head = (
         f"{len(result.trials)} trials, {metrics['num_pruned']} of them stopped early. Each trial "
@@ -94,15 +84,10 @@ def show_tuning(
     return Group(*parts)
 
 
-def describe_best(trial: "Trial") -> str:
-    """Return the best scores so far, for the progress line."""
-    return f"best {trial.log_loss:.3f} ({trial.accuracy:.1%})"
-
-
 def _show_best(run: "TuningRun") -> Table:
     """Show scores and settings of the best trial and of the defaults, where they differ."""
     best, default = run.result.best, run.result.default
-    table = _numbers_table("", f"best: trial {best.number}", "defaults")
+    table = new_table("", f"best: trial {best.number}", "defaults", right=_NUMBERS)
     table.add_row("log-loss", f"{best.log_loss:.4f}", f"{default.log_loss:.4f}")
     table.add_row("accuracy", f"{best.accuracy:.1%}", f"{default.accuracy:.1%}")
     base = run.space.base.point()
@@ -131,7 +116,7 @@ def _warn_of_optimism(result: "SearchResult") -> Text:
 def _show_nested(metrics: Mapping[str, Any]) -> RenderableType:
     """Show the scores on clips that took no part in a search."""
     nested = metrics["nested"]
-    table = _numbers_table("nested cross-validation", "accuracy", "95% CI", "log-loss")
+    table = new_table("nested cross-validation", "accuracy", "95% CI", "log-loss", right=_NUMBERS)
     for name in ("tuned", "default"):
         scores = nested[name]
         low, high = scores["confidence_interval"]
@@ -146,15 +131,6 @@ def _show_nested(metrics: Mapping[str, Any]) -> RenderableType:
         f"The search's own accuracy, {metrics['best']['accuracy']:.1%}, is optimistic."
     )
     return Group(table, Text(text))
-
-
-def _numbers_table(*columns: str) -> Table:
-    """Return a table whose columns are numbers, but the first."""
-    table = new_table(*columns)
-    for column in table.columns[1:]:
-        column.justify = "right"
-        column.no_wrap = True
-    return table
 
 
 def _seconds(*searches: "SearchResult") -> float:
