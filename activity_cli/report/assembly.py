@@ -22,9 +22,7 @@ from activity_cli.report.metadata import (
     data_metadata,
     labelled_metadata,
     model_metadata,
-    model_settings,
     rejection_metadata,
-    settings_as_text,
     speed_of_clips,
     speed_of_run,
 )
@@ -54,7 +52,7 @@ class ReportData:
     """About data and model."""
     speed: Metadata
     """By stage."""
-    settings: Mapping[str, Metadata]
+    settings: Tables
     """By table."""
     command: str
     folds: tuple["FoldResult", ...] = ()
@@ -92,7 +90,7 @@ def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> Re
         findings=compute_findings(predictions, baselines, SplitInfo(by=split, leakage=run.leakage)),
         metadata={**labelled_metadata(data), **background_metadata(run)},
         speed=speed_of_run(data, {"training, all folds": result.seconds}),
-        settings=settings_as_text(settings),
+        settings=settings,
         command=command,
         folds=result.folds,
     )
@@ -123,7 +121,7 @@ def training_report(run: "TrainingRun", *, command: str, settings: Tables) -> Re
         findings=compute_findings(predictions, baselines, split),
         metadata={**labelled_metadata(data), **model_metadata(description)},
         speed=speed_of_run(data, {s: run.stage_seconds[s] for s in ("training", "measuring")}),
-        settings=settings_as_text(settings),
+        settings=settings,
         command=command,
     )
 
@@ -165,7 +163,11 @@ def measurement_report(
         findings=compute_findings(predictions, baselines, SplitInfo()),
         metadata={**metadata, **more},
         speed=speed_of_clips(measurement.stage_seconds),
-        settings=model_settings(description),
+        settings={
+            "clip": description.clip.to_json(),
+            "network": description.network.to_json(),
+            "training": description.training,
+        },
         command=command,
     )
 

@@ -3,7 +3,7 @@
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -125,33 +125,6 @@ def speed_of_clips(stage_seconds: Sequence[Mapping[str, float]]) -> Metadata:
     if num_cached := len(stage_seconds) - len(fresh):
         found["features from the cache"] = f"{num_cached} of {len(stage_seconds)} clips"
     return found
-
-
-def model_settings(description: ModelDescription) -> Mapping[str, Metadata]:
-    """Return the settings of a model."""
-    return settings_as_text(
-        {
-            "clip": description.clip.to_json(),
-            "network": description.network.to_json(),
-            "training": description.training,
-        }
-    )
-
-
-def settings_as_text(settings: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Metadata]:
-    """Return tables of settings as text."""
-    return {
-        table: {name: _value(value) for name, value in values.items() if value is not None}
-        for table, values in settings.items()
-    }
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
 
 
 def machine() -> str:

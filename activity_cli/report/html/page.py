@@ -139,6 +139,7 @@ def _environment() -> "Environment":
         "points": signed_points,
         "clock": clock,
         "code": _code,
+        "setting": _setting,
     }
     return environment
 
@@ -146,6 +147,12 @@ def _environment() -> "Environment":
 def _as_text(value: object) -> object:
     """Escape what cannot be printed in labels, file names and settings."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _code(text: str) -> Markup:
