@@ -1,9 +1,10 @@
-"""Does a whole `activity predict` end before torch would have been imported?
+"""Time to start `activity predict`, against the import of torch, and the help.
 
     python -m tests.benchmarks.startup [--rounds 7]
 
 Whole processes, caches warm, on a drawn clip: with its features in the cache, and with --no-cache,
-where the clip is decoded and goes through the CNN. Ratios are of medians; commands take turns.
+where the clip is decoded and goes through the CNN. Help is compared with the import of Typer and
+Rich, which print it. Ratios are of medians; commands take turns.
 """
 
 import argparse
@@ -30,9 +31,11 @@ def main() -> None:
         clip = str(next(Path(folder, "clips").rglob("*.mp4")))
         commands = {
             "import torch": (sys.executable, "-c", "import torch"),
+            "import typer, rich": (sys.executable, "-c", "import typer, rich"),
             "activity predict": (*ACTIVITY, "predict", clip),
             "activity predict --no-cache": (*ACTIVITY, "predict", clip, "--no-cache"),
             "activity --help": (*ACTIVITY, "--help"),
+            "activity train --help": (*ACTIVITY, "train", "--help"),
         }
         environment = {**os.environ, "ACTIVITY_CACHE_DIR": str(Path(folder, "cache"))}
         seconds: dict[str, list[float]] = {name: [] for name in commands}
@@ -44,8 +47,8 @@ def main() -> None:
                     seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, median in medians.items():
-        ratio = median / medians["import torch"]
-        print(f"{name:28s} {median:.2f} s   {ratio:.2f} of import torch")
+        base = "import typer, rich" if "--help" in name else "import torch"
+        print(f"{name:28s} {median:.2f} s   {median / medians[base]:.2f} of {base}")
 
 
 if __name__ == "__main__":
