@@ -9,7 +9,7 @@ import operator
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -140,7 +140,7 @@ class Option:
     """Table of the settings file that holds it."""
     setting: Setting = field(default_factory=Setting)
     is_numbers: bool = False
-    """Whether its text is a list of numbers with commas between them."""
+    """Whether its text is a list of numbers, such as 16,32,64."""
 
     @property
     def flag(self) -> str:
@@ -163,18 +163,18 @@ class Option:
                 raise SettingsError(
                     f"{self.flag} {value!r} is not a list of numbers.", hint="Write it like 8,16."
                 ) from None
-        return tuple(value or ()) if _is_list(self.kind) else value
+        is_list = any(get_origin(one) is list for one in get_args(self.kind))
+        return tuple(value or ()) if is_list else value
 
 
 def options_of(group: type, *, table: str = "") -> list[Option]:
     """Return the options of a dataclass, those of the dataclasses in its fields among them."""
-    own = _own_options(group, table)
     found: list[Option] = []
     for one in fields(group):
         if isinstance(one.type, type) and is_dataclass(one.type):
             found += options_of(one.type, table=table)
-        elif one.name in own:
-            found.append(own[one.name])
+        elif (option := _option(group, one, table)) is not None:
+            found.append(option)
     return found
 
 
@@ -184,76 +184,55 @@ def build(group: type[Group], values: Mapping[str, Any]) -> Group:
     Raises:
         SettingsError: a value cannot work.
     """
-    own = _own_options(group, "")
     arguments: dict[str, Any] = {}
     for one in fields(group):  # type: ignore[arg-type]
         if isinstance(one.type, type) and is_dataclass(one.type):
             arguments[one.name] = build(one.type, values)
-        elif one.name in own and own[one.name].name in values:
-            arguments[one.name] = own[one.name].parse(values[own[one.name].name])
+        elif (option := _option(group, one)) is not None and option.name in values:
+            arguments[one.name] = option.parse(values[option.name])
     return group(**arguments)
 
 
-def _own_options(group: type, table: str) -> dict[str, Option]:
-    """Options by the names of their fields, without those of dataclasses in its fields."""
-    found: dict[str, Option] = {}
-    for one in fields(group):
-        described: Setting | None = one.metadata.get("setting")
-        if described is None or described.option is None:
-            continue
-        kind, default = _kind(one.type, described), cast(Any, one.default)
-        is_numbers = kind is str and isinstance(default, tuple)
-        if described.choices is not None:
-            default = next(name for name, v in described.choices.items() if v == default)
-        elif is_numbers:
-            default = ",".join(map(str, default))
-        elif isinstance(default, tuple):
-            default = list(default) or None
-        found[one.name] = Option(
-            name=(described.option or one.name).partition("/")[0],
-            kind=kind,
-            default=default,
-            text=_help(group, one.name),
-            table=table,
-            setting=described,
-            is_numbers=is_numbers,
-        )
-    return found
-
-
-def _kind(annotation: Any, described: Setting) -> Any:
-    """The type of an option's values: not all types of fields can be typed in."""
-    if described.choices is not None:
-        return Literal[tuple(described.choices)]
-    if get_origin(annotation) is not tuple:
-        return annotation
-    item = get_args(annotation)[0]
-    return str if item is int else list[item] | None  # type: ignore[valid-type]
-
-
-def _is_list(kind: Any) -> bool:
-    return any(get_origin(one) is list for one in (kind, *get_args(kind)))
+def _option(group: type, one: Field[Any], table: str = "") -> Option | None:
+    """The option of a field; None where it has none."""
+    extra: Setting | None = one.metadata.get("setting")
+    if extra is None or extra.option is None:
+        return None
+    kind, default, is_numbers = one.type, one.default, False
+    if extra.choices is not None:
+        kind = Literal[tuple(extra.choices)]
+        default = next(name for name, value in extra.choices.items() if value == default)
+    elif get_origin(kind) is tuple and get_args(kind)[0] is int:
+        kind, default, is_numbers = str, ",".join(map(str, cast(Any, default))), True
+    elif get_origin(kind) is tuple:
+        kind, default = list[get_args(kind)[0]] | None, list(cast(Any, default)) or None  # type: ignore[misc]
+    return Option(
+        name=(extra.option or one.name).partition("/")[0],
+        kind=kind,
+        default=default,
+        text=_help(group, one.name),
+        table=table,
+        setting=extra,
+        is_numbers=is_numbers,
+    )
 
 
 def _help(group: type, name: str) -> str:
     """The first sentence of a field's docstring."""
-    for cls in group.__mro__:
-        if text := _docstrings(cls.__module__).get((cls.__name__, name)):
-            return re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(text.split()))[0]
-    return ""
+    texts = (_docstrings(cls.__module__).get((cls.__name__, name)) for cls in group.__mro__)
+    text = next(filter(None, texts), "")
+    return re.split(r"(?<=\.)\s+(?=[A-Z`])", " ".join(text.split()))[0]
 
 
 @cache
 def _docstrings(module: str) -> dict[tuple[str, str], str]:
     """Docstrings of all fields in a module, by class and field: Python itself drops them."""
     path = getattr(sys.modules[module], "__file__", None)
-    if path is None:  # built-in
-        return {}
+    tree = ast.parse(Path(path).read_text(encoding="utf-8") if path else "")
     found: dict[tuple[str, str], str] = {}
-    for cls in ast.parse(Path(path).read_text(encoding="utf-8")).body:
-        body = cls.body if isinstance(cls, ast.ClassDef) else []
-        for one, text in pairwise(body):
-            match one, text:
+    for cls in tree.body:
+        for pair in pairwise(cls.body) if isinstance(cls, ast.ClassDef) else ():
+            match pair:
                 case (
                     ast.AnnAssign(target=ast.Name(id=name)),
                     ast.Expr(value=ast.Constant(value=str(docstring))),

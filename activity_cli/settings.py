@@ -161,25 +161,17 @@ class AugmentSettings(Settings):
                 hint=f"There are {', '.join(AUGMENTATIONS)}.",
             )
         none: dict[str, Any] = {"flip": "flip" in kinds, "reverse": "reverse" in kinds}
-        for kind, names in _FIELDS_OF_KIND.items():
-            none |= {} if kind in kinds else dict.fromkeys(names, 0.0)
+        none |= {name: 0.0 for name, kind in AUGMENT_AMOUNTS.items() if kind not in kinds}
         return replace(self, **none)
 
 
-_FIELDS_OF_KIND: Mapping[AugmentKind, tuple[str, ...]] = {
-    "rotate": ("rotation_degrees",),
-    "zoom": ("zoom",),
-    "shift": ("shift",),
-    "colour": ("brightness", "contrast", "saturation"),
-    "blur": ("blur",),
-    "noise": ("noise",),
-    "speed": ("speed",),
-    "jitter": ("jitter",),
-    "crop": ("crop",),
+_COLOURS = ("brightness", "contrast", "saturation")
+AUGMENT_AMOUNTS: Mapping[str, str] = {
+    "rotation_degrees": "rotate",
+    **dict.fromkeys(_COLOURS, "colour"),
+    **{name: name for name in ("zoom", "shift", "blur", "noise", "speed", "jitter", "crop")},
 }
-AUGMENT_AMOUNTS = tuple(name for names in _FIELDS_OF_KIND.values() for name in names)
-"""Fields that are amounts."""
-
+"""Fields that are amounts, with the kind of change that each belongs to."""
 
 NO_VIEWS = AugmentSettings()
 """No augmentation."""
