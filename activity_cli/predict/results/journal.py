@@ -16,6 +16,7 @@ from activity_cli.errors import OutputError
 from activity_cli.types import FileState, Segment
 
 FORMAT_VERSION = 1
+NO_STATE = FileState(None, None)
 SUFFIX = ".journal"
 
 
@@ -46,7 +47,7 @@ def look_at(path: Path, *, hash_content: bool = False) -> FileState:
         stat = path.stat()
         digest = sha256_of(path) if hash_content and path.is_file() else None
     except (OSError, ValueError):
-        return FileState(None, None)
+        return NO_STATE
     return FileState(stat.st_size, stat.st_mtime_ns, digest)
 
 

@@ -198,8 +198,8 @@ class _Candidate:
     path: Path
     """The file that it is in."""
     row: Row
-    state: str | None
-    """JSON: state of the video, then its segments; None without a journal."""
+    state: str
+    """JSON: state of the video, then its segments."""
 
     @property
     def rank(self) -> tuple[bool, bool]:
@@ -223,13 +223,13 @@ def _collect(database: sqlite3.Connection, sources: Sequence[StoredResults]) -> 
     models: dict[str, Path] = {}
     num_same = num_different = 0
     for number, source in enumerate(sources):
-        for stored in source.rows():
-            _check_model(models, stored.row["model"], source.path)
-            segments = [astuple(segment) for segment in stored.segments]
-            state = json.dumps([*astuple(stored.state), segments]) if stored.state else None
-            new = _Candidate(source.path, stored.row, state)
-            key = encode_text(stored.row["path"])
-            values = key, number, stored.row["status"], json.dumps(stored.row), state
+        for entry in source.entries():
+            _check_model(models, entry.row["model"], source.path)
+            segments = [astuple(segment) for segment in entry.segments]
+            state = json.dumps([*astuple(entry.state), segments])
+            new = _Candidate(source.path, entry.row, state)
+            key = encode_text(entry.path)
+            values = key, number, entry.row["status"], json.dumps(entry.row), state
             if database.execute(
                 "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)", values
             ).rowcount:
@@ -267,7 +267,7 @@ def _choose(one: _Candidate, other: _Candidate) -> _Candidate:
     )
     if not one.rank[0] or is_same_score:
         return min(one, other, key=lambda c: json.dumps(c.row))  # neither is better
-    times: list[Any] = [json.loads(c.state)[1] if c.state else None for c in (one, other)]
+    times: list[Any] = [json.loads(c.state)[1] for c in (one, other)]
     if None not in times and times[0] != times[1]:
         return one if times[0] > times[1] else other
     scores = [f"{c.row['label']} {c.row['score']} in {c.path}" for c in (one, other)]

@@ -1,7 +1,7 @@
 """Result rows read back, with the types that they were written with.
 
-A journal beside the results is read in their place: it holds the same rows, also the one that a
-crash may have kept out of the results, with the state of each file.
+A journal beside the results is read in their place: it also has the state of each file, and the row
+that a crash may have kept out of the results.
 """
 
 import csv
@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.errors import DataError
-from activity_cli.predict.results.journal import journal_path, read_entries, read_header
+from activity_cli.predict.results.journal import (
+    NO_STATE,
+    Entry,
+    journal_path,
+    read_entries,
+    read_header,
+)
 from activity_cli.predict.results.rows import PARQUET, SUFFIXES, RowSchema, import_parquet
-from activity_cli.types import FileState, Segment, Status
+from activity_cli.types import Status
 
 Row = Mapping[str, Any]
 NumberedRows = Iterator[tuple[int, Row]]
@@ -22,17 +28,6 @@ NumberedRows = Iterator[tuple[int, Row]]
 
 _FIRST, _LAST = RowSchema(top_k=1).columns[:5], RowSchema(top_k=1).columns[5:]
 _TEXT = {"path", "status", "reason", "model"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRow:
-    """A row and its place in the file."""
-
-    row: Row
-    line: int
-    state: FileState | None
-    """Of the video when it was read; None without a journal."""
-    segments: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +40,8 @@ class StoredResults:
     provenance: Mapping[str, Any] | None
     """What the rows depend on; None without a journal."""
 
-    def rows(self) -> Iterator[StoredRow]:
-        """Yield all rows, in order.
+    def entries(self) -> Iterator[Entry]:
+        """Yield all rows, in order; those without a journal have no state.
 
         Raises:
             DataError: a row is incomplete, or not a result row.
@@ -55,11 +50,11 @@ class StoredResults:
         if self.provenance is None:
             for line, row in _reader(self.path)(self.path):
                 _check(self.path, line, row, self.columns)
-                yield StoredRow(row=row, line=line, state=None)
+                yield Entry(path=row["path"], state=NO_STATE, row=row)
             return
         for line, entry in enumerate(read_entries(journal_path(self.path)), start=2):
             _check(self.path, line, entry.row, self.columns)
-            yield StoredRow(row=entry.row, line=line, state=entry.state, segments=entry.segments)
+            yield entry
 
 
 def open_stored(path: Path) -> StoredResults:
