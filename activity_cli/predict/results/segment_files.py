@@ -5,8 +5,7 @@ replaced by the name of each video without its ending: `subtitles/{name}.srt`. T
 formats.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ from activity_cli.common.files import NAME, path_per_video, write_json, write_te
 from activity_cli.errors import OutputError
 from activity_cli.predict.results.journal import journal_path, read_header
 from activity_cli.predict.results.rows import (
+    PARQUET,
     SCORE_DIGITS,
     SECONDS_DIGITS,
+    SUFFIXES,
     import_parquet,
     write_rows,
 )
@@ -32,45 +33,15 @@ from activity_cli.types import FileResult, Segment, VideoSegments
 
 COLUMNS = ("path", "start", "end", "label", "score", "peak")
 
-
-class SegmentFormat(StrEnum):
-    """The formats of segments, by ending."""
-
-    CSV = ".csv"
-    JSONL = ".jsonl"
-    PARQUET = ".parquet"
-    SRT = ".srt"
-    VTT = ".vtt"
-    ELAN = ".eaf"
-    AUDACITY = ".txt"
-    FIFTYONE = ".fiftyone.json"
-    LABEL_STUDIO = ".labelstudio.json"
-
-    @classmethod
-    def of(cls, path: Path) -> "SegmentFormat":
-        """Return the format that a file's ending stands for.
-
-        Raises:
-            OutputError: it stands for none.
-        """
-        for known in cls:
-            if path.name.lower().endswith(known):
-                return known
-        if path.suffix.lower() == ".json":
-            raise OutputError(
-                f"Cannot write {path}: .json alone does not choose a tool.",
-                hint=f"Use a file that ends in {cls.FIFTYONE} or {cls.LABEL_STUDIO}; rows are "
-                ".jsonl.",
-            )
-        raise OutputError(
-            f"Cannot write {path}: the format {path.suffix or '(no suffix)'} is not supported.",
-            hint=f"Use a file that ends in {', '.join(cls)}.",
-        )
-
-    @property
-    def is_for_one_video(self) -> bool:
-        """Whether a file cannot tell which video a segment is in."""
-        return self in {self.SRT, self.VTT, self.ELAN, self.AUDACITY}
+OF_ONE_VIDEO: Mapping[str, Callable[[VideoSegments, Path], str]] = {
+    ".srt": lambda video, _: srt_text(video),
+    ".vtt": lambda video, _: vtt_text(video),
+    ".eaf": elan_document,
+    ".txt": lambda video, _: audacity_text(video),
+}
+"""Texts by ending; a file cannot tell which video a segment is in."""
+FIFTYONE, LABEL_STUDIO = ".fiftyone.json", ".labelstudio.json"
+ENDINGS = (*SUFFIXES, *OF_ONE_VIDEO, FIFTYONE, LABEL_STUDIO)
 
 
 class SegmentOutputs:
@@ -100,22 +71,22 @@ class SegmentOutputs:
         has_earlier = journal is not None and journal.exists() and not overwrite
         ours = read_header(journal).outputs if journal and has_earlier else ()
         for file in files:
-            if SegmentFormat.of(file) is SegmentFormat.PARQUET:
+            if ending_of(file) == PARQUET:
                 import_parquet()
             targets = _targets(file, [str(video) for video in videos])
-            if not overwrite and str(file) not in ours:
-                _refuse_existing(targets)
+            existing = [path for one in targets for path in _with_config(one) if path.exists()]
+            if existing and not overwrite and str(file) not in ours:
+                raise OutputError(
+                    f"{existing[0]} exists already.",
+                    hint="Choose another file, or add --overwrite.",
+                )
 
     def write(self, videos: Iterable[VideoSegments], labels: Sequence[str]) -> tuple[Path, ...]:
-        """Write all files, each completely or not at all.
+        """Write all files, each completely or not at all, and return their paths.
 
         Args:
             videos: with their segments; those without a result may be absent.
             labels: all of the model, for tools that offer them. Others in segments are added.
-
-        Returns:
-            The written files. Beside Label Studio's tasks is its labelling configuration, with the
-            ending `.labelstudio.xml`.
 
         Raises:
             OutputError: a file cannot be written.
@@ -128,9 +99,29 @@ class SegmentOutputs:
             targets = _targets(path, [video.path for video in found])
             groups = [[video] for video in found] if _is_one_each(path) else [found]
             for target, group in zip(targets, groups, strict=True):
-                _write(target, SegmentFormat.of(path), group, labels)
-                written += [target, *_beside(target)]
+                _write(target, group, labels)
+                written += _with_config(target)
         return tuple(written)
+
+
+def ending_of(path: Path) -> str:
+    """Return the ending that chooses the format.
+
+    Raises:
+        OutputError: there is no such format.
+    """
+    for ending in ENDINGS:
+        if path.name.lower().endswith(ending):
+            return ending
+    if path.suffix.lower() == ".json":
+        raise OutputError(
+            f"Cannot write {path}: .json alone does not choose a tool.",
+            hint=f"Use a file that ends in {FIFTYONE} or {LABEL_STUDIO}; rows are .jsonl.",
+        )
+    raise OutputError(
+        f"Cannot write {path}: the format {path.suffix or '(no suffix)'} is not supported.",
+        hint=f"Use a file that ends in {', '.join(ENDINGS)}.",
+    )
 
 
 def video_segments(result: FileResult) -> VideoSegments | None:
@@ -154,61 +145,39 @@ def segment_values(segment: Segment) -> dict[str, Any]:
 
 
 def _is_one_each(path: Path) -> bool:
-    return NAME in path.name or SegmentFormat.of(path).is_for_one_video
+    return NAME in path.name or ending_of(path) in OF_ONE_VIDEO
 
 
 def _targets(path: Path, videos: Sequence[str]) -> list[Path]:
     """Return the file for all videos, or one for each; equal names are numbered."""
-    kind = SegmentFormat.of(path)
-    if not _is_one_each(path):
+    if NAME in path.name:
+        return path_per_video(path, videos)
+    ending = ending_of(path)
+    if ending not in OF_ONE_VIDEO:
         return [path]
-    if NAME not in path.name:
-        if len(videos) > 1:
-            raise OutputError(
-                f"{path} cannot hold {len(videos)} videos: {kind} is for one.",
-                hint=f"Put {NAME} into its name for one file per video, as in {NAME}{kind}.",
-            )
-        return [path] * len(videos)
-    return path_per_video(path, videos)
+    if len(videos) > 1:
+        raise OutputError(
+            f"{path} cannot hold {len(videos)} videos: {ending} is for one.",
+            hint=f"Put {NAME} into its name for one file per video, as in {NAME}{ending}.",
+        )
+    return [path] * len(videos)
 
 
-def _refuse_existing(targets: Sequence[Path]) -> None:
-    for target in targets:
-        for file in (target, *_beside(target)):
-            if file.exists():
-                raise OutputError(
-                    f"{file} exists already.", hint="Choose another file, or add --overwrite."
-                )
+def _with_config(target: Path) -> list[Path]:
+    """Return a file, and Label Studio's labelling configuration that is written beside it."""
+    is_tasks = ending_of(target) == LABEL_STUDIO
+    return [target, target.with_suffix(".xml")] if is_tasks else [target]
 
 
-def _beside(target: Path) -> list[Path]:
-    """Return what is written along with a file."""
-    is_tasks = SegmentFormat.of(target) is SegmentFormat.LABEL_STUDIO
-    return [target.with_suffix(".xml")] if is_tasks else []
-
-
-def _write(
-    target: Path, kind: SegmentFormat, videos: Sequence[VideoSegments], labels: Sequence[str]
-) -> None:
-    match kind:
-        case SegmentFormat.CSV | SegmentFormat.JSONL | SegmentFormat.PARQUET:
-            write_rows(target, COLUMNS, _rows(videos))
-        case SegmentFormat.SRT:
-            write_text_atomically(target, srt_text(videos[0]))
-        case SegmentFormat.VTT:
-            write_text_atomically(target, vtt_text(videos[0]))
-        case SegmentFormat.AUDACITY:
-            write_text_atomically(target, audacity_text(videos[0]))
-        case SegmentFormat.ELAN:
-            write_text_atomically(target, elan_document(videos[0], target))
-        case SegmentFormat.FIFTYONE:
-            write_json(target, fiftyone_labels(videos, labels))
-        case SegmentFormat.LABEL_STUDIO:
-            write_json(target, label_studio_tasks(videos))
-            write_text_atomically(_beside(target)[0], label_studio_config(labels))
-
-
-def _rows(videos: Iterable[VideoSegments]) -> Iterator[dict[str, Any]]:
-    for video in videos:
-        for segment in video.segments:
-            yield {"path": video.path, **segment_values(segment)}
+def _write(target: Path, videos: Sequence[VideoSegments], labels: Sequence[str]) -> None:
+    ending = ending_of(target)
+    if ending in OF_ONE_VIDEO:
+        write_text_atomically(target, OF_ONE_VIDEO[ending](videos[0], target))
+    elif ending == FIFTYONE:
+        write_json(target, fiftyone_labels(videos, labels))
+    elif ending == LABEL_STUDIO:
+        write_json(target, label_studio_tasks(videos))
+        write_text_atomically(_with_config(target)[1], label_studio_config(labels))
+    else:
+        rows = ({"path": v.path, **segment_values(s)} for v in videos for s in v.segments)
+        write_rows(target, COLUMNS, rows)
