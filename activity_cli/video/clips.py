@@ -1,13 +1,11 @@
 """Video -> clip: the sampled frames, resized, and the pictures that the CNN sees.
 
 T is frames per clip, N frames of the video, H = W the frame size in pixels; times are seconds.
-Pictures have 3 channels, RGB, or 1, grey.
-A clip depends on decoded timestamps alone. The header only predicts which frames will be needed,
-which saves a second pass over the file when it is right.
+Pictures have 3 channels, RGB, or 1, grey. A clip depends on decoded timestamps alone. The header
+only predicts which frames will be needed, which saves a second pass when it is right.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import TypedDict, Unpack, cast
@@ -15,6 +13,7 @@ from typing import TypedDict, Unpack, cast
 import cv2
 import numpy as np
 
+from activity_cli.common.wording import count_of
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import (
@@ -28,7 +27,7 @@ from activity_cli.types import (
 )
 from activity_cli.video.augmentation import PLAIN, View
 from activity_cli.video.capture import Frame
-from activity_cli.video.decoding import Pass, decode_all, decode_by_seeking, plan_seeks
+from activity_cli.video.decoding import Pass, Shrink, decode_all, decode_by_seeking, plan_seeks
 from activity_cli.video.motion import flow_images, motion_image, stabilize
 from activity_cli.video.reader import VideoInfo, VideoReader, frame_interval_seconds
 from activity_cli.video.sampling import Choice, Indices, Piece, Seconds, choose_frames
@@ -58,19 +57,12 @@ def read_views(
 
     The clip spans [start, end): by default the whole video, to one typical frame interval after
     its last frame. It is cut into T equal parts, and the frame on screen at the middle of each
-    part is taken. A view may take other times, and transform the frames.
-
-    Args:
-        path: the video file.
-        settings: T, frame size, streams and how motion images are made.
-        views: the views. The length and number of frames in their results are the whole clip's.
-        part: see `Part`.
+    part is taken. A view may take other times, and transform the frames; the length and number of
+    frames in its result are the whole clip's.
 
     Raises:
-        MissingVideoError: there is no such file.
-        UnsupportedVideoError: a video, but no decoder for its codec.
         LongVideoError: the clip is longer than `max_seconds`.
-        VideoError: no frame can be decoded, or the video ends before the piece starts.
+        VideoError: as `VideoReader`, or the video ends before the piece starts.
     """
     start_seconds, end_seconds = part.get("start_seconds"), part.get("end_seconds")
     max_seconds, num_threads = part.get("max_seconds"), part.get("num_threads", 0)
@@ -79,9 +71,24 @@ def read_views(
             f"The piece from {start_seconds or 0:g} s to {end_seconds:g} s is empty.",
             hint="Its end must come after its start.",
         )
-    chooser = _Chooser(settings, Piece(start_seconds=start_seconds, end_seconds=end_seconds), views)
-    info, decoded = _decode(path, chooser, max_seconds, num_threads)
-    choices = chooser.choose(decoded.seconds, frame_interval_seconds(info))
+    piece = Piece(start_seconds=start_seconds, end_seconds=end_seconds)
+
+    def choose(seconds: Seconds, info: VideoInfo) -> list[Choice]:
+        """Return one choice per view; none where the piece starts after the video."""
+        interval = frame_interval_seconds(info)
+        choices = (choose_frames(seconds, settings, piece, interval, v.timing) for v in views)
+        return [choice for choice in choices if choice is not None]
+
+    shrink = partial(to_square, settings=settings)
+    info, decoded = _decode(
+        path,
+        choose,
+        shrink,
+        until_seconds=end_seconds,
+        max_seconds=max_seconds,
+        num_threads=num_threads,
+    )
+    choices = choose(decoded.seconds, info)
     if not choices:
         raise VideoError(
             f"The piece starts at {start_seconds:g} s, but the video's last frame is at "
@@ -89,7 +96,7 @@ def read_views(
         )
     if max_seconds is not None and choices[0].duration_seconds > max_seconds:
         raise LongVideoError(choices[0].duration_seconds)
-    frames = _with_missing(path, decoded.frames, _needed(choices), settings, num_threads)
+    frames = _with_missing(path, decoded.frames, _needed(choices), shrink, num_threads)
     return tuple(
         ClipFrames(
             images=_stack_frames(view, choice, frames, settings),
@@ -103,8 +110,7 @@ def read_frames(
     path: str | PathLike[str], settings: ClipSettings, **part: Unpack[Part]
 ) -> ClipFrames:
     """Read the plain view of a video, as frames. See `read_views`."""
-    [frames] = read_views(path, settings, (PLAIN,), **part)
-    return frames
+    return read_views(path, settings, (PLAIN,), **part)[0]
 
 
 def read_clips(
@@ -117,8 +123,7 @@ def read_clips(
 
 def read_clip(path: str | PathLike[str], settings: ClipSettings, **part: Unpack[Part]) -> Clip:
     """Read the plain view of a video, as pictures. See `read_views`."""
-    [clip] = read_clips(path, settings, (PLAIN,), **part)
-    return clip
+    return read_clips(path, settings, (PLAIN,), **part)[0]
 
 
 def make_streams(sampled: ClipFrames, settings: ClipSettings) -> Clip:
@@ -157,43 +162,32 @@ def stack_roles(
     return {role: images[role] for role in frame_roles(settings) if role in images}
 
 
-@dataclass(frozen=True, slots=True)
-class _Chooser:
-    """Chooses the frames that make up the views of a clip."""
-
-    settings: ClipSettings
-    piece: Piece
-    views: Sequence[View]
-
-    def choose(self, seconds: Seconds, interval_from_header: float) -> list[Choice]:
-        """Return one choice per view; none where the piece starts after the video."""
-        choices = (
-            choose_frames(seconds, self.settings, self.piece, interval_from_header, view.timing)
-            for view in self.views
-        )
-        return [choice for choice in choices if choice is not None]
-
-
 def _needed(choices: Sequence[Choice]) -> frozenset[int]:
     return frozenset[int]().union(*(choice.needed for choice in choices))
 
 
 def _decode(
-    path: str | PathLike[str], chooser: _Chooser, max_seconds: float | None, num_threads: int
+    path: str | PathLike[str],
+    choose: Callable[[Seconds, VideoInfo], list[Choice]],
+    shrink: Shrink,
+    *,
+    until_seconds: float | None,
+    max_seconds: float | None,
+    num_threads: int,
 ) -> tuple[VideoInfo, Pass]:
     """Decode the frames that the views need, as far as they can be predicted."""
-    shrink = partial(to_square, settings=chooser.settings)
-    until_seconds = chooser.piece.end_seconds
     with VideoReader(path, num_threads=num_threads) as reader:
         info = reader.info
         if max_seconds is not None and (info.duration_seconds_from_header or 0) > max_seconds:
             raise LongVideoError(info.duration_seconds_from_header or 0)
-
-        def needed(seconds: Seconds) -> frozenset[int]:
-            return _needed(chooser.choose(seconds, frame_interval_seconds(info)))
-
-        planned = _predict_indices(info, chooser)
-        plan = plan_seeks(info, needed, until_seconds=until_seconds)
+        planned: frozenset[int] = frozenset()
+        if 0 < (count := info.num_frames_from_header or 0) <= _MAX_PLANNED_FRAMES:
+            exact = np.arange(count, dtype=np.float64) * frame_interval_seconds(info)
+            # Matroska and others round timestamps to 1 ms.
+            planned = _needed([*choose(exact, info), *choose(np.round(exact, 3), info)])
+        plan = plan_seeks(
+            info, lambda seconds: _needed(choose(seconds, info)), until_seconds=until_seconds
+        )
         if plan is None:
             return info, decode_all(reader, planned, shrink, until_seconds=until_seconds)
         if decoded := decode_by_seeking(reader, plan, shrink):
@@ -202,26 +196,12 @@ def _decode(
         return info, decode_all(reader, planned, shrink, until_seconds=until_seconds)
 
 
-def _predict_indices(info: VideoInfo, chooser: _Chooser) -> frozenset[int]:
-    """Return the frames that are needed if the header is right."""
-    count = info.num_frames_from_header
-    if count is None or count > _MAX_PLANNED_FRAMES:
-        return frozenset()
-    interval = frame_interval_seconds(info)
-    exact = np.arange(count, dtype=np.float64) * interval
-    needed: frozenset[int] = frozenset()
-    for seconds in (exact, np.round(exact, 3)):  # Matroska and others round timestamps to 1 ms
-        needed |= _needed(chooser.choose(seconds, interval))
-    return needed
-
-
 def to_square(bgr: Frame, settings: ClipSettings) -> Frame:
     """Squash a decoder's frame to the square that the CNN sees, in RGB or grey: (H, W, channels).
 
-    Each side shrinks by area, which keeps detail, or grows linearly.
-
-    OpenCV averages 2 x 2 pixels several times faster than other areas, so large frames are halved
-    first: 1.4 instead of 3.3 ms from 1280 x 720 to 224 x 224.
+    Each side shrinks by area, which keeps detail, or grows linearly. OpenCV averages 2 x 2 pixels
+    several times faster than other areas, so large frames are halved first: 1.4 instead of 3.3 ms
+    from 1280 x 720 to 224 x 224.
     """
     frame_size = settings.frame_size
     height, width = bgr.shape[:2]
@@ -249,13 +229,7 @@ def to_picture_rgb(bgr: Frame, max_width: int) -> Frame:
 
 
 def judge_end(info: VideoInfo, num_frames: int, duration_seconds: float) -> tuple[Status, str]:
-    """Detect a truncated file: compare its header with what was decoded up to the end.
-
-    Args:
-        info: the header.
-        num_frames: frames decoded.
-        duration_seconds: from the first frame to the end.
-    """
+    """Detect a truncated file: compare its header with what was decoded up to the end."""
     promised = info.num_frames_from_header or 0
     is_short = duration_seconds < 0.95 * (info.duration_seconds_from_header or 0)
     if is_short and promised - num_frames > max(2, 0.05 * promised):
@@ -268,13 +242,12 @@ def _with_missing(
     path: str | PathLike[str],
     frames: dict[int, Frame],
     needed: frozenset[int],
-    settings: ClipSettings,
+    shrink: Shrink,
     num_threads: int,
 ) -> dict[int, Frame]:
     """Add the needed frames that were not predicted, because the header was wrong."""
     if missing := needed - frames.keys():
         with VideoReader(path, num_threads=num_threads) as reader:
-            shrink = partial(to_square, settings=settings)
             again = decode_all(reader, missing, shrink, last_index=max(missing))
         frames = frames | again.frames
     if needed - frames.keys():
@@ -289,10 +262,9 @@ def _judge(info: VideoInfo, decoded: Pass, choice: Choice, num_frames: int) -> D
         duration = decoded.seconds[-1] - decoded.seconds[0] + frame_interval_seconds(info)
         status, reason = judge_end(info, len(decoded.seconds), duration)
     if status is Status.OK and choice.num_frames < num_frames:
-        plural = "" if choice.num_frames == 1 else "s"
         status = Status.SHORT
         reason = (
-            f"{choice.num_frames} frame{plural}, the model samples {num_frames}: "
+            f"{count_of(choice.num_frames, 'frame')}, the model samples {num_frames}: "
             "frames were repeated"
         )
     return Decoded(

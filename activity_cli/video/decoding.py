@@ -25,16 +25,6 @@ from activity_cli.video.sampling import Indices, Seconds
 Shrink = Callable[[Frame], Frame]
 """From a decoded frame, BGR, to the one that is kept."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """The result of one pass through a video."""
-
-    seconds: Seconds  # (N,)
-    frames: dict[int, Frame]  # (H, W, 3), of the wanted indices that exist
-    reached_end: bool
-
-
 # Codecs for which seeking was compared with decoding everything, bit by bit: with B-frames, open
 # groups of pictures, variable frame rates and times that do not start at 0.
 _PROVEN_CODECS = "H264 AVC1 X264 HEVC HEV1 HVC1 FMP4 MP4V XVID DIVX DX50 VP80 VP90 VP08 VP09 MJPG"
@@ -52,8 +42,17 @@ _SEEK_COST_FRAMES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """The result of one pass through a video."""
+
+    seconds: Seconds  # (N,)
+    frames: dict[int, Frame]  # (H, W, 3), of the wanted indices that exist
+    reached_end: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Leg:
-    """Decode up to a frame, from where the reader is or from a seek."""
+    """Decode up to frame `stop`, from where the reader is or from a seek."""
 
     stop: int
     key: int = 0
@@ -115,15 +114,10 @@ def plan_seeks(
     *,
     until_seconds: float | None = None,
 ) -> SeekPlan | None:
-    """Plan to decode less than everything up to a time.
+    """Plan how to decode only the frames that `choose` wants, given the times of all, (N,).
 
-    Args:
-        info: the video.
-        choose: from the times of frames, (N,), to the indices of the wanted ones.
-        until_seconds: frames after the first at or after this time do not matter; None is the end.
-
-    Returns:
-        None where decoding everything is as fast, or seeking is not proven for the kind of file.
+    Frames after the first one at or after `until_seconds` do not matter. None where decoding
+    everything is as fast, or seeking is not proven for the kind of file.
     """
     num_frames = info.num_frames_from_header or 0
     if until_seconds is not None:
@@ -154,10 +148,7 @@ def plan_seeks(
 def decode_by_seeking(reader: VideoReader, plan: SeekPlan, shrink: Shrink) -> Pass | None:
     """Keep the wanted frames, shrunk at once; None if one does not come as planned.
 
-    Args:
-        reader: a new one; don't use it afterwards.
-        plan: from `plan_seeks`.
-        shrink: makes the frame that is kept.
+    The reader must be new, and is of no use afterwards.
     """
     frames: dict[int, Frame] = {}
     try:

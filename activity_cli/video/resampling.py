@@ -56,14 +56,9 @@ class FrameChunk:
 
 
 class Resampler(AbstractContextManager["Resampler"]):
-    """Reads a video at even time steps.
+    """Reads a video at even time steps, `step_seconds` apart.
 
-    Args:
-        path: the video file.
-        settings: frame size, streams and how motion images are made.
-        step_seconds: time between two timesteps.
-        num_threads: decoder threads, as for `VideoReader`.
-        as_streams: give the pictures that the CNN sees, not the frames that they are made of.
+    Gives the pictures that the CNN sees, or without `as_streams` the frames that they are made of.
 
     Raises:
         VideoError: as `VideoReader`.
@@ -99,36 +94,28 @@ class Resampler(AbstractContextManager["Resampler"]):
         self._reader.close()
 
     def read(self, max_timesteps: int) -> FrameChunk:
-        """Read the next timesteps, at most so many; fewer only at the end of the video.
-
-        Raises:
-            VideoError: a frame cannot be converted.
-        """
+        """Read the next timesteps, at most so many; fewer only at the end of the video."""
         roles: dict[FrameRole, list[Frame]] = {"frames": [], "earlier": [], "later": []}
         count = 0
         while count < max_timesteps and self._reach_next():
             at = max(bisect_right(self._times, self._next_seconds() + self._tie) - 1, 0)
             indices = dict(zip(roles, (at, *self._partners(at)), strict=True))
-            if any(index not in self._kept for index in indices.values()):
+            if any(index not in self.kept for index in indices.values()):
                 self._start_over()
                 continue
             for role, index in indices.items():
-                roles[role].append(self._kept[index])
+                roles[role].append(self.kept[index])
             count += 1
             self._next += 1
             self._forget()
         return self._chunk(roles, count, is_last=count < max_timesteps)
 
-    @property
-    def num_held(self) -> int:
-        """Frames in memory now."""
-        return len(self._kept)
-
     def _start(self) -> None:
         self._reader = VideoReader(self._path, num_threads=self._num_threads)
         self.num_passes += 1
         self._times = array("d")
-        self._kept: dict[int, Frame] = {}
+        self.kept: dict[int, Frame] = {}
+        """Decoded frames by index, as long as a later timestep may need them."""
         self._has_ended = False
 
     def _start_over(self) -> None:
@@ -159,7 +146,7 @@ class Resampler(AbstractContextManager["Resampler"]):
         index = len(self._times)
         self._times.append(seconds)
         if self._is_needed(index, seconds):
-            self._kept[index] = to_square(self._reader.retrieve_bgr(), self._settings)
+            self.kept[index] = to_square(self._reader.retrieve_bgr(), self._settings)
 
     def _is_needed(self, index: int, seconds: float) -> bool:
         if self._predicted is not None:
@@ -180,8 +167,8 @@ class Resampler(AbstractContextManager["Resampler"]):
         """Drop frames that no later timestep can need."""
         oldest = self._next_seconds() - self._reach_back_seconds()
         keep_from = bisect_right(self._times, oldest) - 3
-        for index in [index for index in self._kept if 1 < index < keep_from]:
-            del self._kept[index]
+        for index in [index for index in self.kept if 1 < index < keep_from]:
+            del self.kept[index]
 
     def _reach_back_seconds(self) -> float:
         return self._settings.motion_step_seconds + 2 * frame_interval_seconds(self.info)
@@ -248,11 +235,7 @@ _opened: list[Resampler] = []
 def open_resampler(
     path: Path, settings: ClipSettings, *, step_seconds: float, num_threads: int, as_streams: bool
 ) -> VideoInfo:
-    """Open the video that `read_resampled` then reads in this process.
-
-    Raises:
-        VideoError: as `Resampler`.
-    """
+    """Open the video that `read_resampled` then reads in this process."""
     resampler = Resampler(
         path,
         settings,
@@ -268,7 +251,6 @@ def read_resampled(max_timesteps: int) -> FrameChunk:
     """Read the next timesteps of the video that was opened.
 
     Raises:
-        VideoError: as `Resampler.read`.
         WorkerCrashError: this process has just replaced one that ended between two calls.
     """
     if not _opened:

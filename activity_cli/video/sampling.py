@@ -1,9 +1,8 @@
 """Frame times -> the frames that make up a clip, and the windows that slide over a long video.
 
-T is frames per clip or window, N frames of the video, S streams; times are seconds. Opens no
-video: the choice depends on decoded timestamps and the settings alone. Windows begin whole steps
-apart, a step being the time between two of their frames, so that they share frames and the CNN
-computes each frame once.
+T is frames per clip or window, N frames of the video, S streams; times are seconds. The choice
+depends on decoded timestamps and the settings alone. Windows begin whole steps apart, a step being
+the time between two of their frames, so that they share frames and the CNN computes each once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,10 @@ Seconds = NDArray[np.float64]
 # Times that differ by less count as equal, lest rounding decide which of two frames is taken. For
 # pairs of frames the tolerance is double, because two differences are compared.
 TIE_SECONDS = 0.001
+
+_CLIP_WINDOWS = 1.5  # videos up to so many window lengths are scored as one clip
+_DEFAULT_SECONDS = 2.0  # window length for models without the length of their training clips
+_DEFAULT_STRIDES = 4  # strides per window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +51,6 @@ class Timing:
     """Whether time runs backwards."""
     seed: int = 0
     """Of the jitter."""
-
-    def span(self, start_seconds: float, end_seconds: float) -> tuple[float, float]:
-        """Return the part of a clip's span that the view takes."""
-        length = end_seconds - start_seconds
-        return start_seconds + self.first * length, end_seconds - (1 - self.last) * length
-
-    def shifts(self, num_frames: int) -> Seconds:
-        """Return (T,) how far each sample is from the middle of its part, in parts."""
-        if self.jitter == 0:
-            return np.zeros(num_frames)
-        random = np.random.default_rng(self.seed)
-        return self.jitter * random.uniform(-1, 1, num_frames)
 
 
 PLAIN_TIMING = Timing()
@@ -90,31 +81,30 @@ def choose_frames(
     video_end = end_of_video(seconds, interval_from_header)
     start = float(seconds[0]) if piece.start_seconds is None else piece.start_seconds
     end = video_end if piece.end_seconds is None else min(video_end, piece.end_seconds)
-    if end - start < 1e-6:  # not 0: the end was computed
+    length = end - start
+    if length < 1e-6:  # not 0: the end was computed
         return None
     if timing.is_reversed:
         return _choose_backwards(seconds, settings, start, end, timing)
-    first, stop = _span_indices(seconds, start, end)
-    view_start, view_end = timing.span(start, end)
-    samples = sample_indices(
-        seconds,
-        view_end,
-        settings.num_frames,
-        start_seconds=view_start,
-        shifts=timing.shifts(settings.num_frames),
-    )
+    count = settings.num_frames
+    shifts = np.zeros(count)
+    if timing.jitter:
+        shifts = timing.jitter * np.random.default_rng(timing.seed).uniform(-1, 1, count)
+    view_start, view_end = start + timing.first * length, end - (1 - timing.last) * length
+    samples = sample_indices(seconds, view_end, count, start_seconds=view_start, shifts=shifts)
     earlier = later = samples[:0]
     if settings.compares_frames:
         step_seconds = settings.motion_step_seconds * timing.speed
         earlier, later = partner_indices(seconds, samples, step_seconds)
     taken = np.concatenate([samples if "rgb" in settings.streams else later, earlier, later])
+    first, stop = _span_indices(seconds, start, end)
     return Choice(
         samples=samples,
         earlier=earlier,
         later=later,
-        needed=frozenset(np.unique(taken).tolist()),
+        needed=frozenset(taken.tolist()),
         num_frames=stop - first,
-        duration_seconds=end - start,
+        duration_seconds=length,
     )
 
 
@@ -123,31 +113,25 @@ def _choose_backwards(
 ) -> Choice | None:
     """Choose in the mirrored video, in which every frame stays on screen equally long."""
     until = np.append(seconds[1:], max(end, seconds[-1]))
-    forwards = choose_frames(
-        -until[::-1],
-        settings,
-        Piece(start_seconds=-end, end_seconds=-start),
-        end - start,
-        replace(timing, is_reversed=False),
-    )
-    if forwards is None:
+    mirrored = Piece(start_seconds=-end, end_seconds=-start)
+    forwards = replace(timing, is_reversed=False)
+    choice = choose_frames(-until[::-1], settings, mirrored, end - start, forwards)
+    if choice is None:
         return None
     last = len(seconds) - 1
     return replace(
-        forwards,
-        samples=last - forwards.samples,
-        earlier=last - forwards.earlier,
-        later=last - forwards.later,
-        needed=frozenset(last - index for index in forwards.needed),
+        choice,
+        samples=last - choice.samples,
+        earlier=last - choice.earlier,
+        later=last - choice.later,
+        needed=frozenset(last - index for index in choice.needed),
     )
 
 
 def end_of_video(seconds: Seconds, interval_from_header: float) -> float:
     """Return the end: one median frame interval after the last frame; the header's for one frame.
 
-    Args:
-        seconds: (N,) times of the video's frames, not decreasing.
-        interval_from_header: time per frame.
+    Times are (N,), not decreasing.
     """
     gaps = np.diff(seconds)
     gaps = gaps[gaps > 0]
@@ -185,16 +169,11 @@ def sample_indices(
 def partner_indices(
     seconds: Seconds, indices: Indices, step_seconds: float
 ) -> tuple[Indices, Indices]:
-    """Return the earlier and the later frames, (T,) each, of the motion images of the given frames.
+    """Return the earlier and the later frames, (T,) each, of the motion images of (T,) frames.
 
     A frame is paired with the one nearest to a step earlier, at least one frame earlier (the
     later of two that are equally near). The video's first frame is paired with the one after it.
     The two are equal where N is 1.
-
-    Args:
-        seconds: (N,) times of the video's frames, not decreasing.
-        indices: (T,) the given frames.
-        step_seconds: time between the two frames of a pair.
     """
     wanted = seconds[indices] - step_seconds
     after = np.clip(np.searchsorted(seconds, wanted), 1, max(1, indices.max(initial=0)))
@@ -214,13 +193,6 @@ def _span_indices(seconds: Seconds, start: float, end: float) -> tuple[int, int]
         first = max(0, stop - 1)
         stop = first + 1
     return int(first), int(stop)
-
-
-# Videos up to so many window lengths are scored as one clip.
-_LONGER_THAN_A_CLIP = 1.5
-
-_DEFAULT_SECONDS = 2.0  # for models without the length of their training clips
-_DEFAULT_STRIDES = 4  # strides per window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,8 +236,7 @@ def choose_windows(
         num_frames: T, of the model.
         clip_seconds: `median` and `max` length of the training clips, if known.
         window_seconds: length of a window.
-        stride_seconds: from the start of a window to that of the next, a quarter of a window by
-            default. Rounded to whole steps.
+        stride_seconds: rounded to whole steps; a quarter of a window by default.
 
     Raises:
         SettingsError: a length is not above 0, or windows would leave gaps.
@@ -273,15 +244,14 @@ def choose_windows(
     for name, seconds in (("--window", window_seconds), ("--stride", stride_seconds)):
         if seconds is not None and not 0 < seconds < float("inf"):
             raise SettingsError(f"{name} must be more than 0 s, got {seconds:g}.")
-    typical = clip_seconds["median"] if clip_seconds else _DEFAULT_SECONDS
-    window = window_seconds or typical
+    window = window_seconds or (clip_seconds["median"] if clip_seconds else _DEFAULT_SECONDS)
     stride = stride_seconds or window / _DEFAULT_STRIDES
     if stride > window * 1.001:
         raise SettingsError(
             f"A window of {window:g} s every {stride:g} s leaves gaps that are not scored.",
             hint="--stride may be as long as --window, or shorter.",
         )
-    longest = _LONGER_THAN_A_CLIP * window
+    longest = _CLIP_WINDOWS * window
     if window_seconds is None and clip_seconds:
         longest = max(longest, clip_seconds["max"])
     step = window / num_frames
@@ -296,12 +266,9 @@ def choose_windows(
 def slide(parts: Iterable[NDArray[Any]], windows: Windows) -> Iterator[tuple[int, NDArray[Any]]]:
     """Cut windows out of parts, (S, n, ...) each, that come one by one, with n timesteps.
 
-    Holds at most a window and a part.
-
-    Returns:
-        The number of each window's first timestep, and its (S, T, ...). The last window reaches
-        the last timestep, so it may begin less than a stride after the one before. Nothing for
-        fewer than T timesteps.
+    Holds at most a window and a part. Gives the number of each window's first timestep, and its
+    (S, T, ...). The last window reaches the last timestep, so it may begin less than a stride
+    after the one before. Fewer than T timesteps give nothing.
     """
     length = windows.num_frames
     held: NDArray[Any] | None = None
