@@ -77,13 +77,7 @@ _DRAWN = (
 
 
 def draw_view(settings: AugmentSettings, identity: str, number: int) -> View:
-    """Draw an augmented view of a clip; the same arguments give the same view.
-
-    Args:
-        settings: how much a view may differ.
-        identity: of the clip.
-        number: of the view, from 1.
-    """
+    """Draw view `number`, from 1, of a clip; the same arguments give the same view."""
     digest = hashlib.sha256(f"{identity} {settings.seed} {number}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     unit = dict(zip(_DRAWN, random.uniform(-1, 1, len(_DRAWN)).tolist(), strict=True))
@@ -159,11 +153,9 @@ def views_provenance(views: Sequence[View]) -> dict[str, str]:
 
 
 def describe_cost(provenance: Mapping[str, str], *, slides: bool) -> str:
-    """Describe the cost of test-time augmentation in a line; "" without it.
+    """Describe the cost of a predictor's test-time augmentation in a line; "" without it.
 
-    Args:
-        provenance: of the predictor.
-        slides: whether windows slide over videos that are longer than a clip.
+    `slides`: whether windows slide over videos that are longer than a clip.
     """
     if TTA_PROVENANCE not in provenance:
         return ""
@@ -200,13 +192,7 @@ def side_labels(labels: Iterable[str]) -> list[str]:
 def settle_flip(
     settings: AugmentSettings, labels: Iterable[str], on_note: Callable[[str], None]
 ) -> AugmentSettings:
-    """Decide whether views are mirrored where `flip` is None, and warn where a label names a side.
-
-    Args:
-        settings: with `flip` None, True or False.
-        labels: of the data.
-        on_note: called with the warning, one line.
-    """
+    """Decide whether views are mirrored if `flip` is None, and warn if a label names a side."""
     sided = side_labels(labels) if settings.num_views and settings.flip is not False else []
     if sided:
         shown = ", ".join(repr(label) for label in sided[:3]) + ", ..." * (len(sided) > 3)

@@ -29,11 +29,8 @@ _OPEN_GROWING_SECONDS = 10.0
 class LiveCapture(AbstractContextManager["LiveCapture"]):
     """Read frames of a camera or a network stream as they come. A context manager.
 
-    Args:
-        source: a camera's number, or an address that FFmpeg opens.
-        num_threads: decoder threads. Each but the first delays frames by one.
-        open_timeout_seconds: how long a stream may take to open.
-        read_timeout_seconds: how long a stream may send nothing.
+    A source is a camera's number, or an address that FFmpeg opens. Each decoder thread but the
+    first delays frames by one. The read timeout is how long a stream may send nothing.
 
     Raises:
         VideoError: it cannot be opened; OpenCV gives no reason.

@@ -125,10 +125,9 @@ def plan_seeks(
     if num_frames < _MIN_FRAMES or not is_proven(info):
         return None
     try:
-        packets = read_packet_times(info.path, until_seconds=until_seconds)
+        seconds, is_key = read_packet_times(info.path, until_seconds=until_seconds)
     except VideoError:
         return None
-    seconds, is_key = packets.seconds, packets.is_key
     if not is_key[:1].any() or not (np.diff(seconds, prepend=-1e-9) > 0).all():
         return None
     reaches_end = until_seconds is None or not (seconds >= until_seconds).any()

@@ -9,9 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Request = TypeVar("Request")
 Prepared = TypeVar("Prepared")
@@ -20,12 +19,6 @@ Result = TypeVar("Result")
 _WINDOW_PER_WORKER = 32
 """Requests per worker that may be begun before the oldest one is finished: a long video delays the
 results behind it, not the work, and a waiting result is small."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready(Generic[Prepared, Result]):
-    prepared: Prepared
-    promise: "Future[Result]"
 
 
 def pipelined_map(
@@ -54,7 +47,7 @@ def pipelined_map(
     Raises:
         Exception: from `prepare` or `compute`, in place of the result.
     """
-    ready: queue.Queue[_Ready[Prepared, Result] | None] = queue.Queue(maxsize=num_workers)
+    ready: queue.Queue[tuple[Prepared, Future[Result]] | None] = queue.Queue(maxsize=num_workers)
     stopped = threading.Event()
     stop = stop or threading.Event()
 
@@ -63,14 +56,20 @@ def pipelined_map(
             promise.cancel()
             return
         try:
-            ready.put(_Ready(prepare(request), promise))
+            ready.put((prepare(request), promise))
         except BaseException as error:  # raised again where the result is read
             promise.set_exception(error)
 
     def consume() -> None:
         for batch in _batches(ready, size_of, batch_size):
-            if not stopped.is_set():
-                _fulfil(batch, compute)
+            try:
+                results = [] if stopped.is_set() else compute([prepared for prepared, _ in batch])
+                for (_, promise), result in zip(batch, results, strict=not stopped.is_set()):
+                    promise.set_result(result)
+            except BaseException as error:  # raised again where the result is read
+                for _, promise in batch:
+                    if not promise.done():
+                        promise.set_exception(error)
 
     waiting = iter(requests)
     promises: deque[Future[Result]] = deque()
@@ -90,9 +89,8 @@ def pipelined_map(
         try:
             start(_WINDOW_PER_WORKER * num_workers)
             while promises:
-                promise = promises.popleft()
                 try:
-                    result = promise.result()
+                    result = promises.popleft().result()
                 except CancelledError:
                     continue
                 start(1)
@@ -108,37 +106,23 @@ def pipelined_map(
 
 
 def _batches(
-    ready: "queue.Queue[_Ready[Prepared, Result] | None]",
+    ready: "queue.Queue[tuple[Prepared, Future[Result]] | None]",
     size_of: Callable[[Prepared], int],
     batch_size: int,
-) -> Iterator[list[_Ready[Prepared, Result]]]:
+) -> "Iterator[list[tuple[Prepared, Future[Result]]]]":
     """Group values that are ready into batches; never waits to fill one. None is the end."""
-    carried: _Ready[Prepared, Result] | None = None
+    carried: tuple[Prepared, Future[Result]] | None = None
     while (first := carried or ready.get()) is not None:
         batch, carried = [first], None
-        room = batch_size - size_of(first.prepared)
+        room = batch_size - size_of(first[0])
         while room > 0 and not ready.empty():  # nobody else takes from it
             following = ready.get()
             if following is None:
                 yield batch
                 return
-            room -= size_of(following.prepared)
+            room -= size_of(following[0])
             if room < 0:
                 carried = following
             else:
                 batch.append(following)
         yield batch
-
-
-def _fulfil(
-    batch: Sequence[_Ready[Prepared, Result]],
-    compute: Callable[[Sequence[Prepared]], Sequence[Result]],
-) -> None:
-    try:
-        results = compute([item.prepared for item in batch])
-        for item, result in zip(batch, results, strict=True):
-            item.promise.set_result(result)
-    except BaseException as error:  # raised again where the result is read
-        for item in batch:
-            if not item.promise.done():
-                item.promise.set_exception(error)

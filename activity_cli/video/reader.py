@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -68,8 +68,7 @@ class VideoInfo:
     """The rotation tag. Frames are delivered upright, with the rotation applied."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PacketTimes:
+class PacketTimes(NamedTuple):
     """Times and key frames from a video's packets, read without decoding."""
 
     seconds: NDArray[np.float64]
@@ -85,12 +84,11 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     quarter less. Opening decodes the first frame, so a reader that exists has at least one.
 
     Args:
-        path: the video file, under any name that the file system allows.
+        path: the video file.
         num_threads: decoder threads; 0 leaves it to OpenCV, which suits one video at a time. With
             several videos in parallel 1 is cheapest.
-        wait_seconds: the file is still being written: wait so long for more at its end, `math.inf`
-            for ever. This sets OPENCV_FFMPEG_CAPTURE_OPTIONS for all that the process opens
-            afterwards, so use it in a worker process only.
+        wait_seconds: wait so long for more at the end of a file that is still being written. This
+            sets OPENCV_FFMPEG_CAPTURE_OPTIONS for the rest of the process: for workers only.
 
     Raises:
         MissingVideoError: there is no such file.
@@ -162,15 +160,15 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         return self._capture.get(cv2.CAP_PROP_FRAME_TYPE) == ord("I")
 
     def retrieve(self) -> Frame:
-        """Return the current frame as (H, W, 3) RGB.
+        """Return the current frame as (H, W, 3) RGB."""
+        return cast(Frame, cv2.cvtColor(self.retrieve_bgr(), cv2.COLOR_BGR2RGB))
+
+    def retrieve_bgr(self) -> Frame:
+        """Return the current frame as (H, W, 3) BGR: callers that shrink it convert less.
 
         Raises:
             VideoError: the frame cannot be converted.
         """
-        return cast(Frame, cv2.cvtColor(self.retrieve_bgr(), cv2.COLOR_BGR2RGB))
-
-    def retrieve_bgr(self) -> Frame:
-        """Return the current frame as (H, W, 3) BGR: callers that shrink it convert less."""
         ok, bgr = self._capture.retrieve()
         if not ok:
             raise VideoError(f"Frame {self._num_grabbed} cannot be converted to a picture.")
@@ -188,11 +186,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
 
 def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[float, Frame]]:
-    """Give all frames of a video: time in seconds, picture as (H, W, 3) RGB.
-
-    Raises:
-        VideoError: as `VideoReader`.
-    """
+    """Give all frames of a video: time in seconds, picture as (H, W, 3) RGB."""
     with VideoReader(path) as reader:
         while (seconds := reader.grab()) is not None:
             yield seconds, reader.retrieve()
@@ -221,17 +215,11 @@ def read_packet_times(
             keys_to_go -= is_key[-1] and until_seconds is not None and seconds[-1] >= until_seconds
         capture.release()
     order = np.argsort(seconds, kind="stable")  # packets come in the order of decoding
-    return PacketTimes(
-        seconds=np.array(seconds, dtype=np.float64)[order], is_key=np.array(is_key, bool)[order]
-    )
+    return PacketTimes(np.array(seconds, np.float64)[order], np.array(is_key, bool)[order])
 
 
 def read_seconds(path: Path) -> float | None:
-    """Return a video's length from its header, else from its packets; None where neither has it.
-
-    Raises:
-        VideoError: as `VideoReader`.
-    """
+    """Return a video's length from its header, else from its packets; None where neither has it."""
     with VideoReader(path, num_threads=1) as reader:
         info = reader.info
     if info.duration_seconds_from_header is not None:

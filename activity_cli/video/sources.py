@@ -28,7 +28,7 @@ from activity_cli.common.tables import TABLE_SUFFIXES, RowError, read_table, rea
 from activity_cli.errors import DataError, SettingsError
 
 STDIN = "-"
-"""The source that is a list on stdin, one path per line."""
+"""A list on stdin, one path per line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `2/3`.
-
-        Raises:
-            SettingsError: it is not of that form.
-        """
+        """Read `2/3`; a SettingsError if it is not of that form."""
         match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise SettingsError(f"{text!r} is not a shard.", hint="Write 1/3, 2/3 and 3/3.")
@@ -89,11 +85,9 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def has(self, name: str) -> bool:
-        """Return whether a file belongs to this part.
+        """Return whether a file belongs to this part, by its name within its source.
 
-        Args:
-            name: the file's name within its source, so that neither the mount point nor the other
-                files matter.
+        So neither the mount point nor the other files matter.
         """
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1

@@ -72,12 +72,10 @@ class Transformer:
         self._noise = _noise_field(transform, frame_size)
 
     def apply(self, frame: Frame, index: int) -> Frame:
-        """Transform a frame, (H, W, channels) uint8.
+        """Transform a decoded frame, (H, W, channels) uint8.
 
-        Args:
-            frame: as decoded.
-            index: its position in the video, which chooses its noise: a frame that is used as a
-                picture and again in a motion image is the same in both.
+        Its index in the video chooses its noise: a frame that is used as a picture and again in a
+        motion image is the same in both.
         """
         result: NDArray[np.uint8] = frame
         if self._transform.is_flipped:
