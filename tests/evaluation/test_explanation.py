@@ -1,4 +1,4 @@
-"""Explanations: they add up, look at the right place and time, and say when they say nothing."""
+"""Explanations: contributions add up and lie where and when the action is."""
 
 import json
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_gates_recomputed_step_by_step_give_what_torchs_lstm_gives(
 
 @pytest.mark.parametrize("temporal", ["lstm", "mean", "frame"])
 @pytest.mark.parametrize("pooling", ["attention", "mean", "last"])
-def test_what_the_frames_say_adds_up_to_the_evidence(temporal: Temporal, pooling: Pooling) -> None:
+def test_contributions_add_up_to_the_evidence(temporal: Temporal, pooling: Pooling) -> None:
     found = measure(network(temporal, pooling))
     assert found.constant + found.contributions.sum() == pytest.approx(found.evidence, abs=2e-3)
     if temporal == "frame":
@@ -110,17 +110,17 @@ def test_evidence_is_the_log_odds_of_two_labels() -> None:
     assert float(evidence) == pytest.approx(float(torch.log(score / (1 - score))), abs=1e-6)
 
 
-def test_an_lstm_that_was_left_out_says_nothing_and_has_no_attention() -> None:
-    silent = measure(network(trained=False))
-    assert silent.attention is None
-    assert not silent.temporal.any()
-    assert silent.lstm_share == 0
-    assert silent.agreement == pytest.approx(1)  # the mean of the frames is linear in each
-    assert "exact" in describe_agreement(silent)
-    speaking = measure(network())
-    assert speaking.attention is not None
-    assert speaking.attention.sum() == pytest.approx(1, abs=1e-5)
-    assert 0 < speaking.lstm_share < 1
+def test_an_unused_lstm_contributes_nothing_and_has_no_attention() -> None:
+    unused = measure(network(trained=False))
+    assert unused.attention is None
+    assert not unused.temporal.any()
+    assert unused.lstm_share == 0
+    assert unused.agreement == pytest.approx(1)  # the mean of the frames is linear in each
+    assert "exact" in describe_agreement(unused)
+    used = measure(network())
+    assert used.attention is not None
+    assert used.attention.sum() == pytest.approx(1, abs=1e-5)
+    assert 0 < used.lstm_share < 1
 
 
 def test_of_several_networks_the_mean_is_explained() -> None:
@@ -133,7 +133,7 @@ def test_of_several_networks_the_mean_is_explained() -> None:
     assert both.constant + both.contributions.sum() == pytest.approx(both.evidence, abs=2e-3)
 
 
-def test_a_contribution_that_depends_on_other_frames_is_called_uncertain() -> None:
+def test_a_contribution_that_depends_on_other_frames_is_reported_as_uncertain() -> None:
     made = measure(network())
     flipped = Importance(
         pooled=made.pooled,
@@ -181,7 +181,7 @@ def noise(
         ("convnext_tiny", "features"),
     ],
 )
-def test_cells_add_up_to_what_a_linear_reader_reads(name: str, stage: str) -> None:
+def test_heat_adds_up_to_the_output_of_a_linear_layer(name: str, stage: str) -> None:
     cnn = lite0() if name == "efficientnet_lite0" else fresh(name)
     images = noise(2, 96)
     assert heatmaps.last_stage(cnn, torch.from_numpy(images[:1])) == stage
@@ -222,7 +222,7 @@ def test_heat_lies_where_the_picture_is_other() -> None:
     assert where(np.ones_like(heat), once) == "all over the frame"
 
 
-def test_a_cnn_that_learned_from_nothing_has_heat_maps_too() -> None:
+def test_a_cnn_trained_from_scratch_has_heat_maps_too() -> None:
     grey = ClipSettings(frame_size=48, channels=1)
     cnn = scratch_features(scratch_backbone(grey, (4, 8)))
     images = noise(3, 48, channels=1)
@@ -245,7 +245,7 @@ def test_heat_between_two_frames_is_blended() -> None:
 # When, and clips that keep still.
 
 
-def test_the_span_is_the_shortest_with_half_of_what_speaks_for_the_label() -> None:
+def test_the_span_is_the_shortest_with_half_of_the_evidence() -> None:
     says = floats([[0.1, -5.0, 0.1, 2.0, 1.0, 0.1, 0.1, 0.1]])
     found = find_span(
         Importance(
@@ -304,15 +304,15 @@ def test_explain_writes_picture_values_and_video(shared: Workplace, workplace: W
         *("--model", model, "--label", "wave", "--start", "0.3", "--end", "1.3"),
         *("--output", "why", "--save-video", "why.mp4", "--json"),
     )
-    said = json.loads(done.stdout)
-    assert said == json.loads((workplace.folder / "why" / "explanation.json").read_text())
-    assert (said["label"], said["predicted"]["label"]) == ("wave", "walk")
-    total = said["evidence"]["constant"] + sum(frame["evidence"] for frame in said["frames"])
-    assert total == pytest.approx(said["evidence"]["total"], abs=0.02)
-    assert said["summary"].startswith("wave 0.")
-    assert (said["start_seconds"], len(said["frames"])) == (0.3, 16)
-    assert all(0.2 < frame["seconds"] < 1.3 for frame in said["frames"])
-    heat = np.array([frame["heat"]["motion"] for frame in said["frames"]])
+    values = json.loads(done.stdout)
+    assert values == json.loads((workplace.folder / "why" / "explanation.json").read_text())
+    assert (values["label"], values["predicted"]["label"]) == ("wave", "walk")
+    total = values["evidence"]["constant"] + sum(frame["evidence"] for frame in values["frames"])
+    assert total == pytest.approx(values["evidence"]["total"], abs=0.02)
+    assert values["summary"].startswith("wave 0.")
+    assert (values["start_seconds"], len(values["frames"])) == (0.3, 16)
+    assert all(0.2 < frame["seconds"] < 1.3 for frame in values["frames"])
+    heat = np.array([frame["heat"]["motion"] for frame in values["frames"]])
     assert heat.shape == (16, 7, 7)
     picture = cv2.imread(str(workplace.folder / "why" / "explanation.png"))
     assert picture is not None

@@ -210,7 +210,7 @@ def judged(result: SearchResult) -> list[tuple[object, ...]]:
     return [(dict(trial.point), trial.log_loss, trial.accuracy) for trial in result.trials]
 
 
-def test_what_cannot_be_searched_is_named() -> None:
+def test_a_setting_that_cannot_be_searched_is_refused() -> None:
     with pytest.raises(SettingsError, match="epochs cannot be searched") as caught:
         Space.around(BASE, names=["epochs"])
     assert "rgb_penalty" in (caught.value.hint or "")
