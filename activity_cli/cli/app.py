@@ -37,6 +37,8 @@ COMMANDS = {
     },
 }
 """The first sentence of each command's help, which is also that of its function."""
+_MODULES = {"models": "local", "cache": "local"}
+"""Modules that do not have the name of their command."""
 
 
 def _write_sections(command: Any, context: Any, formatter: Any) -> None:
@@ -87,12 +89,9 @@ class LazyGroup(TyperGroup):
 
 def load_command(name: str) -> Command:
     """Import the module of a command and return the command."""
-    module = import_module(f"activity_cli.cli.{name}")
-    function = getattr(module, name)
+    function = getattr(import_module(f"activity_cli.cli.{_MODULES.get(name, name)}"), name)
     own = typer.Typer(add_completion=False, **_PLAIN)
-    own.command(
-        name, cls=Command, help=_unwrap(function.__doc__), epilog=f"Example:  {module.EXAMPLE}"
-    )(with_option_groups(function))
+    own.command(name, cls=Command, help=_unwrap(function.__doc__))(with_option_groups(function))
     return cast(Command, typer.main.get_command(own))
 
 

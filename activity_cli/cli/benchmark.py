@@ -13,8 +13,6 @@ from activity_cli.cli.progress import progress_report
 from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
 
-EXAMPLE = "activity benchmark runs/gym clips/ --output speed"
-
 _MOST_CLIPS = 16
 
 
@@ -52,6 +50,8 @@ def benchmark(
 
     Each runs in its own process. The table shows frames per second, time per clip, start-up time,
     size, memory, and the difference of scores to those of torch.
+
+    Example:  activity benchmark runs/gym clips/ --output speed
     """
     from activity_cli.common.files import new_folder, write_json
     from activity_cli.export.benchmark import run_benchmark

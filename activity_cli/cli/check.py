@@ -1,5 +1,6 @@
 """`activity check`: decode every file; report damage, odd properties and duplicates."""
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -7,11 +8,8 @@ from typing import Annotated
 import typer
 
 from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, StoppedError, options
-from activity_cli.cli.interrupts import finish_on_interrupt
-from activity_cli.cli.progress import progress_report
+from activity_cli.cli.progress import progress_report, stop_on_signals
 from activity_cli.setting_fields import setting
-
-EXAMPLE = "activity check clips/ --output check.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +47,8 @@ def check(
     Each file is decoded to its end in a worker process, so a file that crashes or hangs does not
     stop the others. Re-encoded, resized and trimmed copies are found as well; for labelled data
     the report lists copies across labels, groups, splits or folds.
+
+    Example:  activity check clips/ --output check.csv
     """
     from activity_cli.data.inspection.checks import FileCheck
     from activity_cli.data.inspection.survey import survey, take_inventory
@@ -60,7 +60,10 @@ def check(
     if own.output is not None:
         check_rows.check_output(own.output, overwrite=overwrite)
     num_files, num_done, num_unsound = len(inventory.entries), 0, 0
-    with progress_report(quiet=quiet) as report, finish_on_interrupt(report.note) as stop:
+    with (
+        progress_report(quiet=quiet) as report,
+        stop_on_signals(signal.SIGINT, note=report.note) as stop,
+    ):
         for reason in inventory.unlabelled:
             report.note(f"Checked without labels: {reason}")
 

@@ -10,8 +10,6 @@ from activity_cli.cli import options
 from activity_cli.cli.progress import progress_report
 from activity_cli.errors import SettingsError
 
-EXAMPLE = "activity compare runs/gym runs/gym-2"
-
 
 def compare(
     runs: Annotated[
@@ -36,6 +34,8 @@ def compare(
 
     Each run is compared with the first one, clip by clip. There is a p-value if both measured the
     same clips.
+
+    Example:  activity compare runs/gym runs/gym-2
     """
     from activity_cli.evaluation.comparison import compare_pair, differing_settings, read_run
     from activity_cli.report.terminal import comparison as report_of

@@ -16,8 +16,6 @@ from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import setting
 from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
 
-EXAMPLE = "activity crossval clips --folds 5 --compare"
-
 
 @dataclass(frozen=True, kw_only=True)
 class CrossvalOptions(FoldOptions):
@@ -53,6 +51,8 @@ def crossval(
 
     Folds are stratified by label. If the data has groups, such as a person, camera or source, no
     group is in training and held out at the same time.
+
+    Example:  activity crossval clips --folds 5 --compare
     """
     del settings  # the options have its values by now
     from activity_cli.common.files import new_folder

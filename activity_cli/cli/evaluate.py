@@ -9,8 +9,6 @@ from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
 from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
 
-EXAMPLE = "activity evaluate runs/gym new_clips --output results"
-
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
@@ -27,6 +25,8 @@ def evaluate(
     """Measure a model on labelled clips.
 
     Use clips that the model was not trained on; on training clips accuracy is overestimated.
+
+    Example:  activity evaluate runs/gym new_clips --output results
     """
     from activity_cli.common.files import new_folder
     from activity_cli.data.loading import load_dataset

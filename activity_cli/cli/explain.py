@@ -11,8 +11,6 @@ from activity_cli.cli.progress import progress_report
 from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
 
-EXAMPLE = "activity explain video.mp4 --output why --save-video why.mp4"
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
@@ -46,6 +44,8 @@ def explain(
     label's logit against the mean of the others'; with two labels, the log-odds of its score.
     The score comes from torch and may differ from that of `predict` in the third digit. Exported
     models cannot be explained.
+
+    Example:  activity explain video.mp4 --output why --save-video why.mp4
     """
     from activity_cli.common.files import new_folder
     from activity_cli.evaluation.explanation.explainer import check_request, explain_video

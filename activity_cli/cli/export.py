@@ -12,8 +12,6 @@ from activity_cli.cli import options
 from activity_cli.cli.progress import progress_report
 from activity_cli.setting_fields import setting
 
-EXAMPLE = "activity export runs/gym --format onnx --format openvino --verify clips"
-
 
 class Format(StrEnum):
     """File formats. Typer takes a list of an enum's values, but not of a Literal's."""
@@ -61,6 +59,8 @@ def export(
     Each file holds labels, settings and preprocessing; a README with an example lies beside it.
     Every export is compared with torch at several lengths and batch sizes; if the results differ,
     nothing is written. `activity predict --model` takes exports like any model.
+
+    Example:  activity export runs/gym --format onnx --format openvino --verify clips
     """
     from activity_cli.errors import ExportError
     from activity_cli.export.exporting import ParityError, export_model

@@ -7,8 +7,6 @@ import typer
 
 from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
 
-EXAMPLE = "activity merge shards/*.csv --output all.csv"
-
 
 def merge(
     files: Annotated[
@@ -30,6 +28,8 @@ def merge(
     Equal rows count once. A row with a score replaces one without, and the row of a later version
     of a video replaces an earlier one. Journals beside the files are merged as well, so that
     predict can resume from the output.
+
+    Example:  activity merge shards/*.csv --output all.csv
     """
     from activity_cli.predict.results.merging import merge_results
     from activity_cli.report.terminal.console import messages_console, show_merged

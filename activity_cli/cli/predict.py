@@ -1,6 +1,7 @@
 """`activity predict`: recognize the action in a video, or score many videos."""
 
 import json as jsonlib
+import signal
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
-from activity_cli.cli.interrupts import finish_on_interrupt
 from activity_cli.cli.predict_options import BatchOptions, ClusterOptions, WindowOptions
-from activity_cli.cli.progress import ProgressReport, progress_report
+from activity_cli.cli.progress import ProgressReport, progress_report, stop_on_signals
 from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from activity_cli.predict.predictor import OnSeconds
     from activity_cli.predict.results.rows import RowSchema
     from activity_cli.types import FileResult, VideoSegments
-
-EXAMPLE = "activity predict footage/ --model runs/gym --output scores.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +63,8 @@ def predict(
     Every file gets one row with one status. Unreadable files are reported without a score. Run
     again to resume: only new, changed or unfinished files are scored. Put two dashes before a name
     that begins with a dash: activity predict -- -odd.mp4
+
+    Example:  activity predict footage/ --model runs/gym --output scores.csv
     """
     from activity_cli.predict.batch import (
         SHARD,
@@ -103,7 +103,7 @@ def predict(
     )
     with ExitStack() as stack:
         report = stack.enter_context(progress_report(quiet=quiet))
-        stop = stack.enter_context(finish_on_interrupt(report.note))
+        stop = stack.enter_context(stop_on_signals(signal.SIGINT, note=report.note))
         config = replace(
             machine.predict_config(report.note),
             windows=windows.window_config(_watch_seconds(report, is_alone=len(paths) == 1)),

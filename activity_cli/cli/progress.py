@@ -1,9 +1,12 @@
-"""Progress on stderr: bars with ETA in a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr, as bars in a terminal or as plain lines, and Ctrl-C while a command runs."""
 
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -38,11 +41,10 @@ STAGE_NAMES = {
 
 
 class ProgressReport:
-    """Listens to the library: call it with (stage, done, total); `note` says a line."""
+    """Shows progress: call it with (stage, done, total). Without a console it is silent."""
 
-    def __init__(self, console: Console, bars: "Progress | None") -> None:
-        self._console = console
-        self._bars = bars
+    def __init__(self, console: Console | None, bars: "Progress | None" = None) -> None:
+        self._console, self._bars = console, bars
         self._tasks: dict[str, TaskID] = {}
         self._detail = ""
         self._last_line = time.monotonic()
@@ -52,85 +54,87 @@ class ProgressReport:
         """Show that `done` of `total` steps of a stage are over."""
         name = STAGE_NAMES.get(stage, stage)
         started = self._started.setdefault(stage, time.monotonic())
+        now = time.monotonic()
         if self._bars is not None:
             if stage not in self._tasks:
-                self._tasks[stage] = self._bars.add_task(
-                    name, total=total or None, detail=self._detail
-                )
+                self._tasks[stage] = self._bars.add_task(name, detail=self._detail)
             self._bars.update(self._tasks[stage], completed=done, total=total or None)
-        elif done and (now := time.monotonic()) - self._last_line > _SECONDS_BETWEEN_LINES:
+        elif self._console and done and now - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = now
             rate = done / max(now - started, 1e-3)
             left = f", {describe_seconds((total - done) / rate)} left" if total > done else ""
-            detail = f", {self._detail}" if self._detail else ""
             speed = f", {rate:.1f}/s" if rate >= 0.1 else ""
-            line = f"{name}: {done} of {total}{speed}{left}{detail}"
-            print(line, file=sys.stderr, flush=True)
+            detail = f", {self._detail}" if self._detail else ""
+            print(f"{name}: {done} of {total}{speed}{left}{detail}", file=sys.stderr, flush=True)
 
     def detail(self, text: str) -> None:
-        """Say something beside the progress, such as how many failed so far."""
+        """Show a text beside the progress, such as how many files failed so far."""
         self._detail = text
-        if self._bars is not None:
-            for task in self._tasks.values():
+        for task in self._tasks.values():
+            if self._bars is not None:
                 self._bars.update(task, detail=text)
 
-    def note(self, line: str) -> None:
-        """Say what is going on in one line."""
-        self._console.print(line, style="dim", markup=False, highlight=False)
+    def note(self, line: str, *, style: str = "dim") -> None:
+        """Print a line about what is going on."""
+        if self._console:
+            self._console.print(line, style=style, markup=False, highlight=False)
 
     def warn(self, line: str) -> None:
-        """Say what the user should know, in one line."""
-        self._console.print(line, style="yellow", markup=False, highlight=False)
-
-
-class SilentReport(ProgressReport):
-    """What `--quiet` listens with."""
-
-    def __init__(self) -> None:
-        super().__init__(Console(stderr=True, quiet=True), None)
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Say nothing."""
+        """Print a line that the user should read."""
+        self.note(line, style="yellow")
 
 
 @contextmanager
 def progress_report(*, quiet: bool) -> Iterator[ProgressReport]:
-    """A listener for the time of a command."""
-    if quiet:
-        yield SilentReport()
+    """Yield what shows the progress of a command."""
+    console = None if quiet else Console(stderr=True)
+    if console is None or not console.is_terminal:
+        yield ProgressReport(console)
         return
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield ProgressReport(console, None)
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as bar
 
-    class _RateColumn(ProgressColumn):
-        """Steps per second, as of the last while."""
+    class _RateColumn(bar.ProgressColumn):
+        """Steps per second, over the last steps."""
 
-        def render(self, task: Task) -> Text:
+        def render(self, task: bar.Task) -> Text:
             speed = task.finished_speed or task.speed
             return Text(f"· {speed:.1f}/s" if speed else "", "dim")
 
     columns = (
-        TextColumn("{task.description:<18}", markup=False),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("·", style="dim"),
-        TimeElapsedColumn(),
-        TextColumn("left", style="dim"),
-        TimeRemainingColumn(),
+        bar.TextColumn("{task.description:<18}", markup=False),
+        bar.BarColumn(bar_width=30),
+        bar.MofNCompleteColumn(),
+        bar.TextColumn("·", style="dim"),
+        bar.TimeElapsedColumn(),
+        bar.TextColumn("left", style="dim"),
+        bar.TimeRemainingColumn(),
         _RateColumn(),
-        TextColumn("{task.fields[detail]}", style="yellow", markup=False),
+        bar.TextColumn("{task.fields[detail]}", style="yellow", markup=False),
     )
-    with Progress(*columns, console=console) as bars:
+    with bar.Progress(*columns, console=console) as bars:
         yield ProgressReport(console, bars)
+
+
+@contextmanager
+def stop_on_signals(
+    *numbers: signal.Signals, note: Callable[[str], None] | None = None
+) -> Iterator[threading.Event]:
+    """Yield an event that the first of these signals sets; the second one ends the program."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del frame
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+        if note is not None:
+            note("Finishing the files in progress. Press Ctrl-C again to stop at once.")
+
+    for number, handler in before.items():
+        if handler in (signal.default_int_handler, signal.SIG_DFL):  # not handled elsewhere
+            signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,8 +8,6 @@ import typer
 from activity_cli.cli import options
 from activity_cli.cli.progress import progress_report
 
-EXAMPLE = "activity sample clips --clips-per-label 12"
-
 
 def sample(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the clips.")],
@@ -21,7 +19,10 @@ def sample(
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw labelled clips of a moving figure, to try training with."""
+    """Draw labelled clips of a moving figure, to try training with.
+
+    Example:  activity sample clips --clips-per-label 12
+    """
     from activity_cli.sampledata import ACTIONS, draw_dataset
 
     labels = tuple(label) if label else ACTIONS

@@ -16,8 +16,6 @@ from activity_cli.common.settings_file import read_settings, write_settings
 from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import Option, build, options_of
 
-EXAMPLE = "activity settings > run.toml"
-
 _ONE_CALL = ("own", "run")
 """Parameters of commands that are no tables."""
 _HEADER = """\
@@ -30,6 +28,8 @@ def settings() -> None:
 
     Change what you like, leave out what you do not, and give it to `activity train DATA
     --settings run.toml`. The settings.toml of a run folder is such a file as well.
+
+    Example:  activity settings > run.toml
     """
     keys = settings_keys()
     text = write_settings(keys, {key.name: key.default for key in keys}, header=_HEADER)

@@ -23,8 +23,6 @@ from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, T
 if TYPE_CHECKING:
     from activity_cli.training.loop.log import TrainingLog
 
-EXAMPLE = "activity train clips --name gym"
-
 
 def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
     """Take the options that are not given from the run that is resumed."""
@@ -88,6 +86,8 @@ def train(
     DATA is a folder such as clips/wave/1.mp4, clips/run/2.mp4, or a CSV with the columns
     path,label and optionally group (person, camera: never split), split (train, val, test), start
     and end (seconds).
+
+    Example:  activity train clips --name gym
     """
     del settings  # the options have its values by now
     from activity_cli.report.assembly import training_report

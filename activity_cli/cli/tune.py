@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from activity_cli.training.tuning.run import TuningCallbacks
     from activity_cli.training.tuning.search import Trial
 
-EXAMPLE = "activity tune clips --trials 40"
-
 _HEADER = """\
 The best of {number} trials: log-loss {log_loss:.4f}, accuracy {accuracy:.3f}. Both are optimistic:
 the trial was chosen on the clips that they are measured on.
@@ -71,6 +69,8 @@ def tune(
     The search starts from the options given here, or the defaults, and varies what --search names.
     Stop it at any time and run the same command again to resume. Use best.toml with
     `activity train --settings`.
+
+    Example:  activity tune clips --trials 40
     """
     del settings  # the options have its values by now
     from activity_cli.common.files import write_json

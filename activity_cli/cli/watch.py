@@ -1,6 +1,7 @@
 """`activity watch`: name actions in live video as they happen."""
 
 import os
+import signal
 import sys
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -8,14 +9,11 @@ from typing import Annotated
 import typer
 
 from activity_cli.cli import options
-from activity_cli.cli.interrupts import stop_on_signals
 from activity_cli.cli.predict_options import LengthOptions
-from activity_cli.cli.progress import progress_report
+from activity_cli.cli.progress import progress_report, stop_on_signals
 from activity_cli.predict.live.settings import EventSettings, SourceSettings, WatchSettings
 from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
-
-EXAMPLE = "activity watch 0 --alert fight --run 'notify-send Fight'"
 
 _PICTURE_WIDTH = 640
 
@@ -56,6 +54,8 @@ def watch(
     A camera or stream that is lost is tried again, less and less often. A file is read while it
     grows, if it is .mkv or .ts; an .mp4 cannot be read before it is finished. Ctrl-C ends with a
     summary.
+
+    Example:  activity watch 0 --alert fight --run 'notify-send Fight'
     """
     from activity_cli.predict.live.event_hook import EventHook, split_command
     from activity_cli.predict.live.messages import EventFound
@@ -70,7 +70,7 @@ def watch(
     what = parse_source(source)
     what.check_exists()
     command = split_command(events.run)
-    with stop_on_signals() as stop:
+    with stop_on_signals(signal.SIGINT, signal.SIGTERM) as stop:
         with progress_report(quiet=quiet) as report:
             loaded = load_live_model(model, engine.predict_config(report.note))
             rule = read_rule(reject, loaded)
