@@ -40,7 +40,7 @@ from activity_cli.model.folder import (
 )
 from activity_cli.model.folder import write_description as write_model_json
 from activity_cli.model.ood import learn_familiarity
-from activity_cli.report.model_card import write_model_card
+from activity_cli.report.run_folder import write_model_card
 from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
 from activity_cli.training.crossval import run_crossval
 

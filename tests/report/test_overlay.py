@@ -9,6 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from activity_cli.errors import OutputError
+from activity_cli.report.figures.plots import (
+    UNKNOWN_COLOUR,
+    label_colours,
+    rgb,
+    text_colour_on,
+    timeline_colours,
+)
 from activity_cli.report.overlay import encoder
 from activity_cli.report.overlay import video as overlay
 from activity_cli.report.overlay.cutting import cut_segments, piece_names
@@ -18,13 +25,6 @@ from activity_cli.report.overlay.scores import clock, leading_labels, scores_at
 from activity_cli.report.overlay.storyboard import save_storyboard
 from activity_cli.report.overlay.thumbnails import MOST_THUMBNAILS, choose_moments, read_thumbnails
 from activity_cli.report.overlay.video import OverlayPainter, read_frame_rate, save_overlay
-from activity_cli.report.palette import (
-    UNKNOWN_COLOUR,
-    label_colours,
-    rgb,
-    text_colour_on,
-    timeline_colours,
-)
 from activity_cli.types import Segment, Timeline
 from activity_cli.video.reader import VideoReader, iter_frames
 from tests.media import DrawClip, Picture

@@ -21,10 +21,10 @@ from activity_cli.evaluation.explanation.summary import (
     summarise,
 )
 from activity_cli.evaluation.explanation.values import Direction, Explanation, Floats, GateTrace
+from activity_cli.report.figures.plots import label_colours
 from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
 from activity_cli.report.overlay.heat_video import blend_heat
 from activity_cli.report.overlay.thumbnails import read_thumbnails
-from activity_cli.report.palette import label_colours
 from activity_cli.report.terminal.explanation import explanation_values
 from activity_cli.settings import Stream
 from activity_cli.video.capture import Frame

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.evaluation.explanation.values import Explanation, Floats
+from activity_cli.report.figures.plots import label_colours
 from activity_cli.report.overlay.painter import FramePainter, StripContent
 from activity_cli.report.overlay.video import RenderedVideo, render_video
-from activity_cli.report.palette import label_colours
 from activity_cli.types import OnProgress, no_progress
 from activity_cli.video.capture import Frame
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.report.figures.plots import UNKNOWN_COLOUR, text_colour_on
 from activity_cli.report.overlay.layer import (
     Layer,
     area_below,
@@ -19,7 +20,6 @@ from activity_cli.report.overlay.layer import (
     text_mask,
 )
 from activity_cli.report.overlay.scores import clock
-from activity_cli.report.palette import UNKNOWN_COLOUR, text_colour_on
 from activity_cli.types import Segment
 from activity_cli.video.capture import Frame
 

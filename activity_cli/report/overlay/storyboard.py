@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from activity_cli.report.figures.plots import UNKNOWN_COLOUR, text_colour_on, timeline_colours
 from activity_cli.report.figures.sheet import GREY, LINES, Sheet
 from activity_cli.report.overlay.scores import (
     clock,
@@ -19,7 +20,6 @@ from activity_cli.report.overlay.scores import (
 )
 from activity_cli.report.overlay.thumbnails import choose_moments, read_thumbnails
 from activity_cli.report.overlay.video import check_output
-from activity_cli.report.palette import UNKNOWN_COLOUR, text_colour_on, timeline_colours
 from activity_cli.types import Segment, Timeline
 from activity_cli.video.capture import Frame
 
