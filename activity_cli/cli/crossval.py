@@ -1,7 +1,6 @@
 """`activity crossval`: measure by cross-validation on clips, people or places held out."""
 
 import tomllib
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -11,18 +10,14 @@ from activity_cli.cli import options
 from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings import SettingsFile, settings_text
-from activity_cli.cli.train_options import AugmentOptions, ClipOptions, FoldOptions, LabelOptions
+from activity_cli.cli.train_options import (
+    AugmentOptions,
+    ClipOptions,
+    CrossvalOptions,
+    LabelOptions,
+)
 from activity_cli.errors import SettingsError
-from activity_cli.setting_fields import setting
 from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossvalOptions(FoldOptions):
-    """How clips are assigned to folds, and what else runs on these folds."""
-
-    compare: bool = setting(False)
-    """Also measure baselines: majority label, single frame, and mean pooling."""
 
 
 def crossval(

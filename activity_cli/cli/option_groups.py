@@ -35,7 +35,7 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     builds the dataclasses from their values when the command is called.
     """
     signature = inspect.signature(command, eval_str=True)
-    groups = groups_of(command)
+    groups = {p.name: p.annotation for p in signature.parameters.values() if _is_group(p)}
 
     @wraps(command)
     def expanded(**values: Any) -> None:
@@ -48,12 +48,6 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {p.name: p.annotation for p in parameters}
     return expanded
-
-
-def groups_of(command: Callable[..., None]) -> dict[str, type]:
-    """Return the dataclasses of a command by the names of their parameters."""
-    signature = inspect.signature(inspect.unwrap(command), eval_str=True)
-    return {p.name: p.annotation for p in signature.parameters.values() if _is_group(p)}
 
 
 def _is_group(parameter: inspect.Parameter) -> bool:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from activity_cli.common.cache import default_cache_dir
 from activity_cli.features.engines.choice import Precision
 from activity_cli.setting_fields import setting
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from activity_cli.features.engines.choice import Engine
     from activity_cli.features.engines.protocol import OnPrepare
     from activity_cli.predict.predictor import PredictConfig
     from activity_cli.video.decoder_pool import Decoders
@@ -38,7 +36,6 @@ ReportFolder = Annotated[
     Path | None,
     typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
 ]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result.", min=0)]
 Reject = Annotated[
     str,
     typer.Option(
@@ -99,21 +96,6 @@ class EngineOptions:
         None, envvar="ACTIVITY_CACHE_DIR", derived="the user's cache folder"
     )
     """Folder for cached features and prepared networks."""
-
-    @property
-    def cache(self) -> Path:
-        """The cache folder to use."""
-        return self.cache_dir or default_cache_dir()
-
-    def choose_engine(self) -> "Engine":
-        """Return the engine to use.
-
-        Raises:
-            SettingsError: the options exclude each other, or there is no such device.
-        """
-        from activity_cli.features.engines.choice import choose_engine
-
-        return choose_engine(self.engine, device=self.device, precision=self.precision)
 
     def predict_config(self, on_prepare: "OnPrepare") -> "PredictConfig":
         """Return how a model is run here; further settings by `dataclasses.replace`."""

@@ -12,7 +12,7 @@ from activity_cli.cli.progress import progress_report
 def sample(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the clips.")],
     clips_per_label: Annotated[int, typer.Option(help="Clips of each action.", min=1)] = 12,
-    seed: options.Seed = 0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same clips.", min=0)] = 0,
     label: Annotated[
         list[str] | None,
         typer.Option(help="Draw only this action; can be given several times."),

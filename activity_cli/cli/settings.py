@@ -1,23 +1,41 @@
 """`activity settings`, and `--settings FILE`: options of train and crossval from a file.
 
-Each dataclass that a command takes is a table of the file, with the name of the parameter, so every
-setting is an option and a key. Options of one call (where results go, what is printed) are in no
-file.
+Every setting of the dataclasses in `TABLES` is an option and a key of the file. Options of one call
+(where results go, what is printed) are in no file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from activity_cli.cli.option_groups import groups_of
+from activity_cli.cli.options import MachineOptions
+from activity_cli.cli.train_options import (
+    AugmentOptions,
+    ClipOptions,
+    CrossvalOptions,
+    LabelOptions,
+    SplitOptions,
+)
 from activity_cli.common.settings_file import read_settings, write_settings
 from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import Option, build, options_of
+from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
 
-_ONE_CALL = ("own", "run")
-"""Parameters of commands that are no tables."""
+TABLES: Mapping[str, type] = {
+    "machine": MachineOptions,
+    "clip": ClipOptions,
+    "augmentation": AugmentOptions,
+    "network": NetworkSettings,
+    "training": TrainSettings,
+    "cnn": CnnSettings,
+    "labels": LabelOptions,
+    "audit": AuditSettings,
+    "split": SplitOptions,
+    "folds": CrossvalOptions,
+}
+"""Tables of the file; train, crossval and tune have them as parameters of these names."""
 _HEADER = """\
 Settings of activity: `activity train DATA --settings FILE`, and the same for crossval.
 Options of the command line override the file; the file overrides the defaults."""
@@ -37,14 +55,9 @@ def settings() -> None:
 
 
 def settings_keys() -> list[Option]:
-    """Return all keys of a settings file: the options of train, and more of crossval."""
-    keys: dict[str, Option] = {}
-    for command in _commands():
-        for table, group in groups_of(command).items():
-            for key in options_of(group, table=table) if table not in _ONE_CALL else ():
-                if key.setting.envvar is None:  # what the environment sets holds here only
-                    keys.setdefault(key.name, key)
-    return list(keys.values())
+    """Return all keys of a settings file, but those that the environment sets for this machine."""
+    keys = [key for table, group in TABLES.items() for key in options_of(group, table=table)]
+    return [key for key in keys if key.setting.envvar is None]
 
 
 def settings_text(context: typer.Context) -> str:
@@ -53,29 +66,15 @@ def settings_text(context: typer.Context) -> str:
     return write_settings(keys, context.params, header=_HEADER)
 
 
-def _commands() -> tuple[Callable[..., None], ...]:
-    """The commands that take a settings file; they import this module."""
-    from activity_cli.cli.crossval import crossval
-    from activity_cli.cli.train import train
-
-    return train, crossval
-
-
-def _check_groups(path: Path, values: Mapping[str, Any]) -> None:
-    """Check the values of the file together, so that errors name the file."""
-    for command in _commands():
-        for group in groups_of(command).values():
-            try:
-                build(group, values)
-            except SettingsError as error:
-                raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
-
-
 def read_below(context: typer.Context, path: Path | None) -> Path | None:
     """Make the values of a settings file, or of a run, the defaults of the command line."""
     if path is not None:
         values = read_settings(path, settings_keys())
-        _check_groups(path, values)
+        for group in TABLES.values():  # checks the values of a table together
+            try:
+                build(group, values)
+            except SettingsError as error:
+                raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
         context.default_map = {**(context.default_map or {}), **values}
     return path
 

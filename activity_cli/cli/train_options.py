@@ -59,12 +59,13 @@ class ClipOptions:
         clip = replace(self.settings, frame_size=self.frame_size or own_size)
         backbone = found or scratch_backbone(clip, cnn.conv_channels)
         backbone.check_frames(clip)
+        config = machine.predict_config(report.note)
         return DataConfig(
             backbone=backbone,
             clip=clip,
-            cache_dir=machine.cache,
-            engine=machine.choose_engine(),
-            decoders=machine.decoders(),
+            cache_dir=config.cache_folder,
+            engine=config.choose_engine(),
+            decoders=config.decoders,
             window_seconds=self.window,
             augment=augment,
             on_progress=report,
@@ -151,3 +152,11 @@ class FoldOptions:
             group_column=self.group_column,
             seed=seed,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalOptions(FoldOptions):
+    """How clips are assigned to folds, and what else runs on these folds."""
+
+    compare: bool = setting(False)
+    """Also measure baselines: majority label, single frame, and mean pooling."""

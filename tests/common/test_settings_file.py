@@ -1,13 +1,18 @@
 """Settings files: what is wrong is named, flags win, and a run's own file makes it again."""
 
+import inspect
 import json
 import tomllib
+from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
 
 from activity_cli.cli.app import app
-from activity_cli.cli.settings import settings_keys
+from activity_cli.cli.crossval import crossval
+from activity_cli.cli.settings import TABLES, settings_keys
+from activity_cli.cli.train import train
 from activity_cli.common.settings_file import read_settings, write_settings
 from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import Option
@@ -16,14 +21,23 @@ from tests.workplace import Workplace
 KEYS = settings_keys()
 
 
-def test_the_defaults_as_a_file_are_read_back_as_they_are(workplace: Workplace) -> None:
-    path = workplace.folder / "settings.toml"
-    path.write_text(workplace.run("settings").stdout)
+def test_the_defaults_as_a_file_are_read_back_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(Workplace(tmp_path, tmp_path / "cache").run("settings").stdout)
 
     read = read_settings(path, KEYS)
 
     assert read == {key.name: key.default for key in KEYS if key.default is not None}
     assert {"epochs", "dropout", "val_fraction", "fold_column"} <= {key.name for key in KEYS}
+
+
+@pytest.mark.parametrize("command", [train, crossval])
+def test_every_group_of_options_is_a_table(command: Callable[..., None]) -> None:
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    groups = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
+
+    groups.pop("run", None)  # where one run is kept, and for how long it trains
+    assert groups.items() <= TABLES.items()
 
 
 def test_any_text_survives(tmp_path: Path) -> None:
