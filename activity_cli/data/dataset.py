@@ -158,10 +158,7 @@ def prepare_pieces(
 def cut(sample: Sample, video_seconds: float | None, window_seconds: float) -> list[Sample]:
     """Spread windows evenly over a sample; a sample that is hardly longer than one stays whole.
 
-    Args:
-        sample: a video or a piece of one.
-        video_seconds: length of the video; None is unknown: then the sample stays whole.
-        window_seconds: length of a window.
+    So does one of a video of unknown length.
     """
     start = sample.start_seconds or 0.0
     if video_seconds is None:

@@ -1,14 +1,10 @@
 """Find clips that leak between the parts of a split: copies, and groups that are in several parts.
 
-Runs before training, when each clip's part (train, val, test, or a fold) is known. N is clips,
-F features.
-
-There are two detectors of near duplicates, because they answer different questions. This one
-compares the CNN features that training needs anyway, so it costs no decoding and every run can
-afford it; it also finds brighter and mirrored copies, but only pairs across parts, and no times.
-`data.inspection.duplicates` decodes every frame of every file: it needs no model, finds copies that
-were trimmed and by how many seconds they are shifted, and tells copies from other clips of the
-same camera.
+N is clips, F features. There are two detectors of near duplicates, because they answer different
+questions. This one compares the CNN features that training needs anyway, so every run can afford
+it; it also finds brighter and mirrored copies, but only pairs across parts, and no times.
+`data.inspection.duplicates` decodes every frame of every file: it needs no model, finds trimmed
+copies and their shift in time, and tells copies from other clips of the same camera.
 """
 
 from collections import Counter, defaultdict
@@ -102,17 +98,20 @@ class Leakage:
         lines = []
         if self.leaks:
             kinds = ", ".join(f"{n} {_WORDS[kind]}" for kind, n in self.num_leaks.items())
-            first = self.leaks[0]
-            names = " and ".join(self.samples[row].name for row in (first.first, first.second))
+            rows = [row for leak in self.leaks for row in (leak.first, leak.second)]
+            names = " and ".join(self.samples[row].name for row in rows[:2])
+            crossed = "folds"
+            if self.part_names == PARTS:
+                crossed = ", ".join(PARTS[number] for number in np.unique(self.part[rows]))
             lines.append(
-                f"Leakage: {count_of(self.num_pairs, 'pair')} of clips across {self._crossed()} "
+                f"Leakage: {count_of(self.num_pairs, 'pair')} of clips across {crossed} "
                 f"({kinds}; {names}). Accuracy is overestimated: put both clips of a pair in the "
                 "same group, or remove one."
             )
         if self.split_groups:
             lines.append(
                 f"Leakage: {count_of(len(self.split_groups), 'group')} of the data in several "
-                f"{self._parts()}, such as {self.split_groups[0]}. Accuracy is overestimated: "
+                f"{self._parts}, such as {self.split_groups[0]}. Accuracy is overestimated: "
                 "without --fold-column or --group-column each group stays in one."
             )
         if self.skipped:
@@ -126,47 +125,40 @@ class Leakage:
         if self.guess is None:
             return []
         number = self.num_guessed_split
-        split = f", {number} of them in several {self._parts()}" * bool(number)
+        split = f", {number} of them in several {self._parts}" * bool(number)
         return [
             f"Names look like {self.guess.describe()}{split}. If clips of one group belong "
             f"together (person, camera, video), add --groups {quote(self.guess.pattern)}"
         ]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for metrics.json."""
-        return {
-            "found": self.is_found,
-            "num_pairs": self.num_pairs,
-            "pairs": [self._pair(leak) for leak in self.leaks],
-            "split_groups": list(self.split_groups),
-            "groups_in_names": None
-            if self.guess is None
-            else {
-                "pattern": self.guess.pattern,
-                "num_groups": len(self.guess.names),
-                "num_in_several_parts": self.num_guessed_split,
-            },
-            "notes": self.lines(),
-        }
-
-    def _pair(self, leak: Leak) -> dict[str, Any]:
-        rows = leak.first, leak.second
-        return {
-            "kind": leak.kind,
-            "clips": [self.samples[row].name for row in rows],
-            "parts": [self.part_names[self.part[row]] for row in rows],
-            "similarity": round(leak.similarity, 3),
-        }
-
+    @property
     def _parts(self) -> str:
         return "parts" if self.part_names == PARTS else "folds"
 
-    def _crossed(self) -> str:
-        """Name the parts that the pairs connect."""
-        if self.part_names != PARTS:
-            return "folds"
-        rows = [row for leak in self.leaks for row in (leak.first, leak.second)]
-        return ", ".join(self.part_names[number] for number in np.unique(self.part[rows]))
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for metrics.json."""
+        pairs = [
+            {
+                "kind": leak.kind,
+                "clips": [self.samples[row].name for row in (leak.first, leak.second)],
+                "parts": [self.part_names[self.part[row]] for row in (leak.first, leak.second)],
+                "similarity": round(leak.similarity, 3),
+            }
+            for leak in self.leaks
+        ]
+        guess = self.guess and {
+            "pattern": self.guess.pattern,
+            "num_groups": len(self.guess.names),
+            "num_in_several_parts": self.num_guessed_split,
+        }
+        return {
+            "found": self.is_found,
+            "num_pairs": self.num_pairs,
+            "pairs": pairs,
+            "split_groups": list(self.split_groups),
+            "groups_in_names": guess,
+            "notes": self.lines(),
+        }
 
 
 def find_leakage(
@@ -179,8 +171,8 @@ def find_leakage(
 
     Args:
         dataset: N samples.
-        features: (N, S, T, D), theirs; None where the CNN is still to be fine-tuned: then there
-            is no search for near copies.
+        features: (N, S, T, D); None where the CNN is still to be fine-tuned: then there is no
+            search for near copies.
         part: (N,) position of each sample's part in `part_names`.
         part_names: such as train, val, test, or the names of folds.
     """
@@ -226,9 +218,8 @@ def _near_copies(
 ) -> tuple[list[Leak], int]:
     """Find similar pairs across parts among (N, F) vectors of unit length, block by block.
 
-    Returns:
-        The most similar pairs, at most `MOST_PAIRS`, and the number of all. Known pairs are in
-        neither.
+    Returns the most similar pairs, at most `MOST_PAIRS`, and the number of all, both without the
+    known ones.
     """
     best: list[tuple[float, int, int]] = []
     count = 0

@@ -42,10 +42,8 @@ _TOUCH_SECONDS = 1e-3
 def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = False) -> Dataset:
     """Read labelled data from a folder or a CSV.
 
-    Args:
-        source: `clips/` with one folder per label, a folder with a `labels.csv`, or a CSV.
-        min_labels: Fewer labels are an error. Training needs two, evaluation needs one.
-        allow_missing: Accept rows of a CSV whose file does not exist.
+    Fewer than `min_labels` are an error: training needs two, evaluation needs one. With
+    `allow_missing` the files of a CSV need not exist.
 
     Raises:
         DataError: the data cannot be used; the message names the place, the hint the fix.

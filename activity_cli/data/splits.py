@@ -1,8 +1,7 @@
 """Samples -> train, val and test parts, or the folds of a cross-validation.
 
-Parts are stratified: each has about its share of every label. Samples of one group (a person,
-a camera, a source video) are never in two parts, or accuracy would be overestimated. The same seed
-gives the same parts.
+Parts have about their share of every label. Samples of one group (a person, a camera, a source
+video) are never in two parts, or accuracy would be overestimated.
 """
 
 from dataclasses import dataclass
@@ -104,15 +103,8 @@ def inner_split(
     A label with one clip, or one group, stays in training. The validation part serves early
     stopping only, so if whole groups leave nothing for it, it is drawn by clips.
 
-    Args:
-        labels: (N,) label of each sample.
-        groups: (N,) group of each sample, or None.
-        fraction: Share of the samples in the validation part.
-        seed: Draws another part.
-
-    Returns:
-        Ascending positions of the training and of the validation part, which is empty only when
-        every label has a single clip.
+    Labels and groups are (N,). Returns ascending positions of the training and of the validation
+    part, which is empty only when every label has a single clip.
     """
     part = deal_shares(labels, groups, [1 - fraction, fraction], seed)
     if not part.any():
@@ -135,10 +127,8 @@ def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Ind
 
     Each label must stay in training whichever fold is held out: samples of a label that is in one
     fold only, and their groups, are in no fold. If whole groups leave no fold, samples are dealt
-    one by one. Labels and groups are (N,).
-
-    Returns:
-        (N,) the fold of each sample, from 0; -1 for those in no fold.
+    one by one. Labels and groups are (N,). Returns (N,) the fold of each sample, from 0; -1 for
+    those in no fold.
     """
     units = np.arange(len(labels)) if groups is None else groups
     num_folds = min(INNER_FOLDS, len(np.unique(units)))

@@ -62,12 +62,8 @@ def _deal_groups(
 ) -> Indices:
     """Return (N,) the part of each sample, by whole groups: the best of several orders.
 
-    Args:
-        labels: (N,)
-        groups: (N,)
-        fractions: (P,) share of each part.
-        rng: Draws the orders.
-        train_is_first: Part 0 must have every label; otherwise all parts but one must.
+    Fractions are (P,) the share of each part. If `train_is_first`, part 0 must have every label;
+    otherwise all parts but one must.
     """
     _, labels = np.unique(labels, return_inverse=True)
     _, groups = np.unique(groups, return_inverse=True)

@@ -4,7 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from activity_cli.data.inspection.survey import LABEL, FoundDuplicates, Survey
+from activity_cli.data.inspection.duplicates import DuplicateSet
+from activity_cli.data.inspection.survey import LABEL, Survey
 from activity_cli.errors import OutputError
 from activity_cli.predict.results.rows import SCORE_DIGITS, SECONDS_DIGITS, rows_suffix
 
@@ -42,12 +43,12 @@ def make_rows(survey: Survey) -> list[dict[str, Any]]:
         row[LABEL] = SEPARATOR.join(sorted(entry.columns.get(LABEL, ())))
         rows.append(row)
     for one in survey.duplicates:
-        first = rows[one.files.files[0]]["path"]
-        for file in one.files.files:
-            same = one.files.same_content.get(file)
+        first = rows[one.files[0]]["path"]
+        for file in one.files:
+            same = one.same_content.get(file)
             if same is not None:
                 rows[file]["duplicate_of"] = rows[same]["path"]
-            elif file != one.files.files[0]:
+            elif file != one.files[0]:
                 rows[file]["near_duplicate_of"] = first
             rows[file]["crosses"] = SEPARATOR.join(one.crosses)
     return rows
@@ -79,14 +80,13 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def _describe(one: FoundDuplicates, paths: list[str]) -> dict[str, Any]:
-    files = one.files
+def _describe(one: DuplicateSet, paths: list[str]) -> dict[str, Any]:
     return {
-        "files": [paths[file] for file in files.files],
+        "files": [paths[file] for file in one.files],
         "crosses": {name: list(values) for name, values in one.crosses.items()},
         "same_content": [
             {"path": paths[file], "duplicate_of": paths[first]}
-            for file, first in files.same_content.items()
+            for file, first in one.same_content.items()
         ],
         "copies": [
             {
@@ -96,7 +96,7 @@ def _describe(one: FoundDuplicates, paths: list[str]) -> dict[str, Any]:
                 "offset_seconds": _plain(copy.offset_seconds),
                 "overlap_seconds": _plain(copy.overlap_seconds),
             }
-            for copy in files.copies
+            for copy in one.copies
         ],
     }
 

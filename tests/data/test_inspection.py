@@ -57,7 +57,7 @@ def sets_of(paths: Sequence[Path], store_folder: Path) -> list[set[str]]:
     with FingerprintStore(store_folder) as store:
         checks = list(check_files(paths, store, num_workers=2))
         assert [check.path for check in checks] == list(paths)
-        found = find_duplicates(checks, store)
+        found = find_duplicates(checks, store, [{}] * len(checks))
     return [{paths[file].name for file in one.files} for one in found]
 
 
@@ -425,4 +425,4 @@ def test_the_report_of_many_files_is_short(width: int, look_at: Look, draw_clip:
     lines = captured.get().splitlines()
     assert len(lines) < 45
     assert max(map(len, lines)) <= width
-    assert "... and 10 more; --output FILE lists all" in captured.get()
+    assert "and 10 more; use --output FILE for all" in captured.get()

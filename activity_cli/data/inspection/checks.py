@@ -1,8 +1,7 @@
-"""Video file -> a check of it, by decoding all of it. Runs in worker processes.
+"""Video file -> a check of it, by decoding all of it in a worker process.
 
-Times are seconds. OpenCV lets damage be seen where a file ends before its header says so, where
-packets give no frame, and where timestamps are missing or go backwards. It does not report frames
-that decode but are grey or garbled.
+Damage shows where a file ends before its header says so, where packets give no frame, and where
+timestamps are missing or go backwards. OpenCV does not report frames that are grey or garbled.
 """
 
 import math
@@ -11,6 +10,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from activity_cli.common.files import sha256_of
 from activity_cli.common.processes.pool import WorkerPool
 from activity_cli.common.threads import available_cpus
+from activity_cli.common.wording import count_of
 from activity_cli.data.inspection.fingerprints import Fingerprinter, FingerprintStore, Pictures
 from activity_cli.errors import VideoError
 from activity_cli.settings import ClipSettings
@@ -92,12 +93,10 @@ class FileCheck:
         return (self.fps_variation or 0.0) > _VARIABLE_SHARE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scan:
-    """What decoding all of a file gave, N frames."""
+class _Scan(NamedTuple):
+    """The result of decoding all of a file, N frames."""
 
-    seconds: NDArray[np.float64]
-    """(N,)"""
+    seconds: NDArray[np.float64]  # (N,)
     begins_inside: bool
     """Whether the first frame shown is not a key frame: an edit list hides earlier frames, which
     the header counts and the file contains."""
@@ -115,15 +114,11 @@ def check_files(
     timeout_seconds: float | None = DEFAULT_TIMEOUT_SECONDS,
     stop: threading.Event | None = None,
 ) -> Iterator[FileCheck]:
-    """Check files in worker processes, one result each, in order.
+    """Check files in worker processes, one result each, in order; fingerprints go to the store.
 
-    Args:
-        paths: the files.
-        store: receives their fingerprints.
-        num_workers: files at a time; None is one per CPU.
-        num_threads: decoder threads per file; 0 leaves it to OpenCV.
-        timeout_seconds: time limit for one file.
-        stop: once it is set, no further file is begun.
+    By default a file per CPU is checked at a time. `num_threads` is of the decoder of each, 0
+    leaves it to OpenCV; the time limit is for one file. Once `stop` is set, no further file is
+    begun.
 
     Raises:
         OutputError: the store's disk is full.
@@ -156,10 +151,7 @@ def check_files(
 
 
 def check_file(path: Path, *, num_threads: int = 1) -> tuple[FileCheck, Pictures]:
-    """Decode a file to its end.
-
-    Returns:
-        The check and the fingerprint, (K, P).
+    """Decode a file to its end; return its check and its fingerprint, (K, P).
 
     Raises:
         VideoError: no frame can be decoded from it.
@@ -207,12 +199,8 @@ def _scan(reader: VideoReader) -> _Scan:
             num_bad_stamps += 1
         if fingerprinter.wants(seconds):
             fingerprinter.add(seconds, reader.retrieve_bgr())
-    return _Scan(
-        seconds=np.array(all_seconds),
-        begins_inside=begins_inside,
-        num_bad_stamps=num_bad_stamps,
-        pictures=fingerprinter.pictures(),
-    )
+    pictures = fingerprinter.pictures()
+    return _Scan(np.array(all_seconds), begins_inside, num_bad_stamps, pictures)
 
 
 def _judge(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
@@ -220,8 +208,7 @@ def _judge(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
     count = len(scan.seconds)
     status, reason = _judge_end(info, scan)
     if status is Status.OK and count < _MODEL_FRAMES:
-        frames = "1 frame" if count == 1 else f"{count} frames"
-        return Status.SHORT, f"{frames}; models sample {_MODEL_FRAMES} by default"
+        return Status.SHORT, f"{count_of(count, 'frame')}; models sample {_MODEL_FRAMES} by default"
     return status, reason
 
 

@@ -1,16 +1,10 @@
 """Checked files -> sets of files that show the same recording, also re-encoded, resized or trimmed.
 
-Copies of a recording make metrics wrong: one copy in training and one in the test, or two labels
-for the same clip.
-
 Shifted against each other in time, two copies move alike all along, and their pictures are alike
 too. Clips in which nothing moves are compared as pictures. N is movements of a clip, Q of all those
 that are looked up, P the pixels of a fingerprint's pictures; an offset is the number of pictures by
-which something comes later in one clip than in another.
-
-`data.leakage` is the other detector of near duplicates: it compares CNN features and needs no
-decoding, but gives neither times nor the difference between a copy and another clip of the same
-camera.
+which something comes later in one clip than in another. `data.leakage` tells why there are two
+detectors of near duplicates.
 
 Thresholds, from 300 clips of surveillance cameras (many from one camera) and 120 drawn ones, and
 from 120 copies of 24 of the former: re-encoded, resized to 40%, trimmed at either end, with every
@@ -89,14 +83,18 @@ class DuplicateSet:
     """Of files with identical bytes: the first of them."""
     copies: tuple[Copy, ...]
     """Near duplicates; of identical files only the first is compared."""
+    crosses: Mapping[str, tuple[str, ...]]
+    """Columns in which the files differ, with their values: a label, a group, a split, a source or
+    a fold. A missing value is ""."""
 
 
-def find_duplicates(checks: Sequence[FileCheck], store: FingerprintStore) -> list[DuplicateSet]:
-    """Find identical files and near duplicates; files without frames are not compared.
+def find_duplicates(
+    checks: Sequence[FileCheck], store: FingerprintStore, columns: Sequence[Columns]
+) -> list[DuplicateSet]:
+    """Find identical files and near duplicates, in the order of their first files.
 
-    Args:
-        checks: the files. They are numbered by their order.
-        store: their fingerprints.
+    Files are numbered by the order of their checks; files without frames are not compared. The
+    columns of each file are those that copies should agree in.
     """
     first_of: dict[str, int] = {}
     same_content = {}
@@ -108,29 +106,7 @@ def find_duplicates(checks: Sequence[FileCheck], store: FingerprintStore) -> lis
         for file in first_of.values()
         if (number := checks[file].fingerprint) is not None
     }
-    return _join(same_content, find_copies(numbers, store))
-
-
-def crossed_columns(
-    duplicates: DuplicateSet, columns: Sequence[Columns]
-) -> dict[str, tuple[str, ...]]:
-    """Return the columns in which files of a set differ, with their values.
-
-    Args:
-        duplicates: the set.
-        columns: of each file, those that copies should agree in. A missing one is "".
-    """
-    crossed = {}
-    names = dict.fromkeys(name for file in duplicates.files for name in columns[file])
-    for name in names:
-        values = [columns[file].get(name, frozenset({""})) for file in duplicates.files]
-        if len(set(values)) > 1:
-            crossed[name] = tuple(sorted(frozenset().union(*values)))
-    return crossed
-
-
-def _join(same_content: Mapping[int, int], copies: Sequence[Copy]) -> list[DuplicateSet]:
-    """Join pairs to sets, in the order of their first files."""
+    copies = find_copies(numbers, store)
     leader: dict[int, int] = {}
 
     def lead(file: int) -> int:
@@ -139,14 +115,12 @@ def _join(same_content: Mapping[int, int], copies: Sequence[Copy]) -> list[Dupli
             file = above
         return file
 
-    pairs = [*same_content.items(), *((copy.first, copy.second) for copy in copies)]
-    for pair in pairs:
+    for pair in [*same_content.items(), *((copy.first, copy.second) for copy in copies)]:
         low, high = sorted(map(lead, pair))
         leader[high] = low
-    members = defaultdict(list)
+    members, copies_of = defaultdict(list), defaultdict(list)
     for file in sorted(leader):
         members[lead(file)].append(file)
-    copies_of = defaultdict(list)
     for copy in copies:
         copies_of[lead(copy.first)].append(copy)
     return [
@@ -154,17 +128,25 @@ def _join(same_content: Mapping[int, int], copies: Sequence[Copy]) -> list[Dupli
             files=tuple(files),
             same_content={file: same_content[file] for file in files if file in same_content},
             copies=tuple(copies_of[first]),
+            crosses=_crossed([columns[file] for file in files]),
         )
-        for first, files in sorted(members.items())
+        for first, files in members.items()
     ]
 
 
-def find_copies(files: Mapping[int, int], store: FingerprintStore) -> list[Copy]:
-    """Find near duplicates. The time grows with the square of the number of files.
+def _crossed(columns: Sequence[Columns]) -> dict[str, tuple[str, ...]]:
+    crossed = {}
+    for name in dict.fromkeys(name for own in columns for name in own):
+        values = [own.get(name, frozenset({""})) for own in columns]
+        if len(set(values)) > 1:
+            crossed[name] = tuple(sorted(frozenset().union(*values)))
+    return crossed
 
-    Args:
-        files: fingerprints to compare, each with the number of its file.
-        store: the fingerprints.
+
+def find_copies(files: Mapping[int, int], store: FingerprintStore) -> list[Copy]:
+    """Find near duplicates among fingerprints, each with the number of its file.
+
+    The time grows with the square of their number.
     """
     moving: list[int] = []
     still: dict[int, Grey] = {}

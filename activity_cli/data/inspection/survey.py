@@ -21,7 +21,7 @@ from activity_cli.common.files import is_file, is_folder
 from activity_cli.common.tables import TABLE_SUFFIXES, read_table
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.inspection.checks import DEFAULT_TIMEOUT_SECONDS, FileCheck, check_files
-from activity_cli.data.inspection.duplicates import DuplicateSet, crossed_columns, find_duplicates
+from activity_cli.data.inspection.duplicates import DuplicateSet, find_duplicates
 from activity_cli.data.inspection.fingerprints import FingerprintStore
 from activity_cli.data.loading import load_dataset
 from activity_cli.errors import DataError
@@ -55,11 +55,7 @@ class Inventory:
     """Why folders were not read as labelled data."""
 
     def select(self, patterns: Sequence[str], exclude: Sequence[str]) -> Self:
-        """Keep the files whose names match one of the patterns, if any, and none of `exclude`.
-
-        Raises:
-            DataError: that leaves nothing.
-        """
+        """Keep the files whose names match one of the patterns, if any, and none of `exclude`."""
         kept = set(select([e.found for e in self.entries], patterns=patterns, exclude=exclude))
         return replace(self, entries=tuple(e for e in self.entries if e.found.path in kept))
 
@@ -68,9 +64,7 @@ def take_inventory(sources: Sequence[str]) -> Inventory:
     """List the files of the sources, with their labels, groups, splits and folds.
 
     Files that a table lists may be missing. In labelled data each link to a file counts by itself.
-
-    Raises:
-        DataError: a source has no videos, or a table with labels cannot be read.
+    It is a DataError if a source has no videos, or a table with labels cannot be read.
     """
     paths: dict[str, Found] = {}
     values: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -102,11 +96,7 @@ def take_inventory(sources: Sequence[str]) -> Inventory:
 
 
 def _as_dataset(source: Path) -> tuple[Dataset | None, str]:
-    """Read the source as labelled data; else return None, and for a folder the reason.
-
-    Raises:
-        DataError: it is a table with labels, but cannot be read.
-    """
+    """Read the source as labelled data; else return None, and for a folder the reason."""
     is_table = source.suffix.lower() in TABLE_SUFFIXES and is_file(source)
     if is_table:
         if LABEL not in read_table(source, required=("path",)).columns:
@@ -149,15 +139,6 @@ def _identify(path: Path) -> str:
 
 
 _MOST_BINS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundDuplicates:
-    """Files that show the same, and the columns in which they disagree."""
-
-    files: DuplicateSet
-    crosses: Mapping[str, tuple[str, ...]]
-    """Columns with their values: a label, a group, a split, a source or a fold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,10 +190,10 @@ class Survey:
     checks: tuple[FileCheck, ...]
     """One for each entry."""
     overview: Overview
-    duplicates: tuple[FoundDuplicates, ...]
+    duplicates: tuple[DuplicateSet, ...]
 
     @property
-    def leaks(self) -> tuple[FoundDuplicates, ...]:
+    def leaks(self) -> tuple[DuplicateSet, ...]:
         """Duplicates that cross a label, a group, a split, a source or a fold."""
         return tuple(one for one in self.duplicates if one.crosses)
 
@@ -244,17 +225,15 @@ def survey(
             checks.append(check)
             on_check(check)
         on_compare(0)
-        sets = find_duplicates(checks, store)
+        done = entries[: len(checks)]
+        columns = [entry.columns for entry in done]
+        duplicates = find_duplicates(checks, store, columns)
         on_compare(1)
-    done = entries[: len(checks)]
-    columns = [entry.columns for entry in done]
     return Survey(
         entries=done,
         checks=tuple(checks),
         overview=_count(checks, [own.get(LABEL, ()) for own in columns]),
-        duplicates=tuple(
-            FoundDuplicates(files=one, crosses=crossed_columns(one, columns)) for one in sets
-        ),
+        duplicates=tuple(duplicates),
     )
 
 

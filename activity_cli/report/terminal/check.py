@@ -10,7 +10,8 @@ from rich.text import Text
 
 from activity_cli.common.wording import count_of
 from activity_cli.data.inspection.checks import FileCheck
-from activity_cli.data.inspection.survey import FoundDuplicates, Overview, Survey
+from activity_cli.data.inspection.duplicates import DuplicateSet
+from activity_cli.data.inspection.survey import Overview, Survey
 from activity_cli.report.terminal.elements import (
     SCORE_STYLE,
     bar,
@@ -160,14 +161,14 @@ def _show_duplicates(survey: Survey, names: Sequence[str]) -> list[RenderableTyp
         )
         parts += [Text(), Text(leakage, "bold red")]
     shown = [_show_set(one, names) for one in (*leaks, *(one for one in sets if not one.crosses))]
-    num_files = sum(len(one.files.files) for one in sets)
+    num_files = sum(len(one.files) for one in sets)
     parts += _section("Duplicate sets", shown, _MAX_SETS, "bold yellow", f" with {num_files} files")
     advice = "Keep one file per set, or give all files of a set one label and one group in a CSV."
     return [*parts, Text(advice, "dim")]
 
 
-def _show_set(one: FoundDuplicates, names: Sequence[str]) -> Text:
-    first, *others = one.files.files
+def _show_set(one: DuplicateSet, names: Sequence[str]) -> Text:
+    first, *others = one.files
     lines = [Text(names[first], "bold")]
     for file in others[: _MAX_IN_SET - 1]:
         lines.append(Text.assemble("  ", names[file], (f"  {_relation(one, file, names)}", "dim")))
@@ -182,12 +183,12 @@ def _show_set(one: FoundDuplicates, names: Sequence[str]) -> Text:
     return Text("\n").join(lines)
 
 
-def _relation(one: FoundDuplicates, file: int, names: Sequence[str]) -> str:
+def _relation(one: DuplicateSet, file: int, names: Sequence[str]) -> str:
     """Return how a file resembles the first of its set, or another if not the first."""
-    first = one.files.files[0]
-    if (same := one.files.same_content.get(file)) is not None:
+    first = one.files[0]
+    if (same := one.same_content.get(file)) is not None:
         return "same content" + (f" as {names[same]}" if same != first else "")
-    copies = [copy for copy in one.files.copies if file in (copy.first, copy.second)]
+    copies = [copy for copy in one.copies if file in (copy.first, copy.second)]
     best = max(copies, key=lambda copy: first in (copy.first, copy.second))
     offset = abs(best.offset_seconds)
     shift = f", shifted by {offset:.1f} s" if offset >= 0.15 else ""
