@@ -21,7 +21,7 @@ from activity_cli.report.overlay import video as overlay
 from activity_cli.report.overlay.cutting import cut_segments, piece_names
 from activity_cli.report.overlay.encoder import new_video
 from activity_cli.report.overlay.layer import fit_text, text_mask, with_pillow
-from activity_cli.report.overlay.scores import clock, leading_labels, scores_at
+from activity_cli.report.overlay.painter import clock, leading_labels, scores_at
 from activity_cli.report.overlay.storyboard import save_storyboard
 from activity_cli.report.overlay.thumbnails import MOST_THUMBNAILS, choose_moments, read_thumbnails
 from activity_cli.report.overlay.video import OverlayPainter, read_frame_rate, save_overlay

@@ -11,7 +11,7 @@ import numpy as np
 
 from activity_cli.report.figures.plots import UNKNOWN_COLOUR, text_colour_on, timeline_colours
 from activity_cli.report.figures.sheet import GREY, LINES, Sheet
-from activity_cli.report.overlay.scores import (
+from activity_cli.report.overlay.painter import (
     clock,
     clock_decimals,
     leading_labels,

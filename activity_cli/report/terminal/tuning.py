@@ -163,9 +163,9 @@ def _nested_metrics(run: "TuningRun") -> dict[str, Any] | None:
         "folds": [
             {
                 "name": fold.name,
-                "num_clips": fold.num_clips,
-                "accuracy": round(fold.accuracy, 4),
-                "default_accuracy": round(fold.default_accuracy, 4),
+                "num_clips": len(fold.rows),
+                "accuracy": round(float(tuned[fold.rows].mean()), 4),
+                "default_accuracy": round(float(default[fold.rows].mean()), 4),
                 "num_trials": len(fold.search.trials),
                 "best": _trial_metrics(fold.search.best),
             }

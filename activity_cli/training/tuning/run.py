@@ -1,4 +1,10 @@
-"""A whole tuning: read the clips, search among all of them, and run nested searches if asked."""
+"""A whole tuning: read the clips, search among all of them, and run nested searches if asked.
+
+The best of many trials is partly the luckiest, so its own cross-validated score is optimistic. In
+nested cross-validation each outer fold is held out, a whole search runs on the other clips, its
+best settings are fitted to all of these, and the outer fold is scored once (Varma and Simon, 2006).
+The base settings are scored in the same way, for comparison.
+"""
 
 import time
 import warnings
@@ -8,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from activity_cli.common.optional_dependencies import import_optuna
 from activity_cli.data.dataset import Dataset, Sample
@@ -16,12 +23,12 @@ from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import Folds
 from activity_cli.features.audit import announce, audit_parts
 from activity_cli.features.labelled import DataConfig, LabelledFeatures
+from activity_cli.model.calibration import tempered
 from activity_cli.settings import DEFAULT_AUDIT, AuditSettings
 from activity_cli.training.crossval import VAL_FRACTION
 from activity_cli.training.tuning.data import Rows, TuningData, read_tuning_data
 from activity_cli.training.tuning.folder import digest, open_folder, open_study
 from activity_cli.training.tuning.folds import FoldScorer
-from activity_cli.training.tuning.nested import NestedResult, run_nested
 from activity_cli.training.tuning.search import Search, SearchResult, Trial, best_of
 from activity_cli.training.tuning.space import Space
 from activity_cli.types import OnProgress, no_progress
@@ -31,6 +38,57 @@ if TYPE_CHECKING:
 
 MakeFolds = Callable[[Dataset], Folds]
 _MIN_TRIALS_FOR_IMPORTANCE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OuterFold:
+    """Held-out clips, and the search among all others."""
+
+    name: str
+    rows: Rows
+    search: SearchResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestedResult:
+    """Predictions for all N clips, each by models that were searched and fitted without it."""
+
+    folds: tuple[OuterFold, ...]
+    tuned: NDArray[np.float32]
+    """(N, C) probabilities with the settings of each fold's search."""
+    default: NDArray[np.float32]
+    """(N, C) probabilities with the base settings."""
+    folds_by: str
+
+
+def run_nested(
+    data: TuningData,
+    outer: Folds,
+    space: Space,
+    scorer: FoldScorer,
+    search_among: Callable[[Rows, str], SearchResult],
+) -> NestedResult:
+    """Search once per outer fold, among the clips of the others, and predict the fold's clips.
+
+    `search_among` gets these rows, and the name of the held-out fold.
+    """
+    rows = np.arange(len(data.targets))
+    tuned = np.zeros((len(rows), len(data.dataset.labels)), np.float32)
+    default, folds = np.zeros_like(tuned), []
+    for number, name in enumerate(outer.names):
+        others, held_out = rows[outer.index != number], rows[outer.index == number]
+        search = search_among(others, name)
+        fold = data.fold(fitted=others, held_out=held_out, name=f"outer-{number}")
+        for probabilities, trial, candidate in (
+            (tuned, search.best, space.base.at(search.best.point)),
+            (default, search.default, space.base),
+        ):
+            logits = next(scorer.scores(candidate, [fold]))
+            # The temperature was fitted to the search's clips; the outer fold takes no part.
+            probabilities[held_out] = tempered(logits, trial.temperature)
+        data.store.discard([fold])
+        folds.append(OuterFold(name=name, rows=held_out, search=search))
+    return NestedResult(folds=tuple(folds), tuned=tuned, default=default, folds_by=outer.by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
