@@ -18,10 +18,9 @@ from activity_cli.evaluation.explanation.attribution import (
 from activity_cli.evaluation.explanation.values import Floats, Importance
 from activity_cli.features.cnn import FrameFeatures
 from activity_cli.model.network import ClipScorer
-from activity_cli.sampledata import ACTIONS, motion
-from activity_cli.sampledata.actions import perform
+from activity_cli.sampledata import ACTIONS, actions
+from activity_cli.sampledata.actions import Motion, Style, interpolate, perform, stand
 from activity_cli.sampledata.clip import make_clip
-from activity_cli.sampledata.motion import Motion, Style, interpolate, stand
 from activity_cli.sampledata.people import Person
 from activity_cli.types import Clip
 from tests.media import write_video
@@ -30,7 +29,7 @@ REPEATED = ACTIONS[:6]
 """The cyclic actions; the others happen once and leave something changed."""
 
 
-def perform_amid_stillness(label: str, progress: motion.Floats, style: Style) -> Motion:
+def perform_amid_stillness(label: str, progress: actions.Floats, style: Style) -> Motion:
     """Return the motion of an action in the middle third of the clip, and stillness around it.
 
     Repeated movements come from standing and end in it, eased over a fifth of the action. The

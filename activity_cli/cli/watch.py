@@ -57,7 +57,7 @@ def watch(
 
     Example:  activity watch 0 --alert fight --run 'notify-send Fight'
     """
-    from activity_cli.predict.live.event_hook import EventHook, split_command
+    from activity_cli.predict.live.events import EventHook, split_command
     from activity_cli.predict.live.messages import EventFound
     from activity_cli.predict.live.model import load_live_model
     from activity_cli.predict.live.source import parse_source

@@ -5,10 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from activity_cli.sampledata.actions import perform
-from activity_cli.sampledata.body import pose
-from activity_cli.sampledata.motion import Floats, Motion, Style
-from activity_cli.sampledata.people import Person
+from activity_cli.sampledata.actions import Floats, Motion, Style, perform
+from activity_cli.sampledata.people import Person, pose
 from activity_cli.sampledata.rendering import Camera, Layer, Picture, paint
 from activity_cli.sampledata.scenery import Props, Stand, box, clutter, draw_background
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.sampledata.motion import Floats
+from activity_cli.sampledata.actions import Floats
 
 Picture = NDArray[np.uint8]  # (H, W, 3) BGR
 Timesteps = NDArray[np.int32]  # (..., 2) pixels

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from activity_cli.sampledata.actions import SEATED_BACK, SEATED_DOWN
-from activity_cli.sampledata.body import Body
-from activity_cli.sampledata.motion import Floats
+from activity_cli.sampledata.actions import SEATED_BACK, SEATED_DOWN, Floats
+from activity_cli.sampledata.people import Body
 from activity_cli.sampledata.rendering import (
     HEIGHT,
     MARGIN,

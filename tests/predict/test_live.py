@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from activity_cli.api import load_model as load_for_use
 from activity_cli.errors import ActivityError, SettingsError
 from activity_cli.model.folder import load_model
-from activity_cli.predict.live.event_hook import EventHook, split_command
-from activity_cli.predict.live.events import ActionEvent, EventFinder
-from activity_cli.predict.live.frames import LiveFrame
+from activity_cli.predict.live.events import ActionEvent, EventFinder, EventHook, split_command
 from activity_cli.predict.live.messages import Connected, Late, Lost, Message, Scored, Tick
 from activity_cli.predict.live.model import LiveModel
 from activity_cli.predict.live.settings import EventSettings, SourceSettings, WatchSettings
-from activity_cli.predict.live.source import parse_source
-from activity_cli.predict.live.timesteps import TimestepSampler, stack_timesteps, thin_out
+from activity_cli.predict.live.source import LiveFrame, parse_source
+from activity_cli.predict.live.timesteps import (
+    TimestepSampler,
+    WindowBuffer,
+    stack_timesteps,
+    thin_out,
+)
 from activity_cli.predict.live.watching import Watch, backoff_seconds
-from activity_cli.predict.live.window_buffer import WindowBuffer
 from activity_cli.predict.long_video import Scan
 from activity_cli.settings import ALL_STREAMS, DEFAULT_MODEL, ClipSettings
 from activity_cli.types import Timesteps
@@ -91,7 +93,7 @@ def test_live_points_are_those_of_a_file(draw_clip: DrawClip, fps: float, step: 
         while (seconds := reader.grab()) is not None:
             image = to_square(reader.retrieve_bgr(), settings)
             points += sampler.add(LiveFrame(seconds, 0.0, image))
-            assert sampler.num_held < 16
+            assert len(sampler._frames) < 16
     points += sampler.end(1 / fps)
 
     assert [point.index for point in points] == list(range(of_file.num_timesteps))

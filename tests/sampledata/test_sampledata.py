@@ -13,11 +13,9 @@ import pytest
 
 from activity_cli.errors import OutputError, SettingsError
 from activity_cli.sampledata import ACTIONS, draw_dataset
-from activity_cli.sampledata.actions import perform
-from activity_cli.sampledata.body import Body, pose
+from activity_cli.sampledata.actions import Motion, Style, perform
 from activity_cli.sampledata.clip import FRAME_RATES, SECONDS, make_clip
-from activity_cli.sampledata.motion import Motion, Style
-from activity_cli.sampledata.people import Person
+from activity_cli.sampledata.people import Body, Person, pose
 from activity_cli.sampledata.scenery import Props
 
 PAIR = ("sit_down", "stand_up")

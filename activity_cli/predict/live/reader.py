@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from activity_cli.common.processes.pool import WorkerPool
 from activity_cli.errors import VideoError, WorkerCrashError
-from activity_cli.predict.live.frames import LiveFrame, LiveRequest, read_live
 from activity_cli.predict.live.messages import LiveStatus
+from activity_cli.predict.live.source import LiveFrame, LiveRequest, read_live
 from activity_cli.predict.live.timesteps import (
     LiveTimestep,
     TimestepSampler,

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from activity_cli.errors import ActivityError, NoVideoError, UnsupportedVideoError, VideoError
 from activity_cli.predict.live.events import ActionEvent, EventFinder
-from activity_cli.predict.live.frames import LiveRequest
 from activity_cli.predict.live.messages import (
     Connected,
     EventFound,
@@ -31,8 +30,8 @@ from activity_cli.predict.live.messages import (
 from activity_cli.predict.live.model import LiveModel, warm_up
 from activity_cli.predict.live.reader import LiveChunk, LiveConnection
 from activity_cli.predict.live.settings import WatchSettings
-from activity_cli.predict.live.source import LiveSource
-from activity_cli.predict.live.window_buffer import LoadShedder, WindowBuffer
+from activity_cli.predict.live.source import LiveRequest, LiveSource
+from activity_cli.predict.live.timesteps import LoadShedder, WindowBuffer
 from activity_cli.predict.rejection import decide, is_event
 from activity_cli.types import UNKNOWN, Prediction
 
