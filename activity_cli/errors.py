@@ -1,7 +1,7 @@
-"""The error tree. Every error a user can cause says in one line what, and in one what to do next.
+"""The error tree. An error that a user can cause has one line about the problem, one about the fix.
 
-The command line prints both and exits with code 1; anything that is not an ActivityError is a bug
-and keeps its traceback. Errors can be pickled: those of worker processes are raised again here.
+The command line prints both. Anything that is not an ActivityError is a bug and keeps its
+traceback. Errors can be pickled: those of worker processes are raised again in the main process.
 """
 
 import copyreg
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class ActivityError(Exception):
-    """What went wrong in one line, and in `hint` the next step to take."""
+    """What is wrong, in one line; `hint` is the next step to take."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -17,12 +17,12 @@ class ActivityError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it says, not what its constructor was given, which differs by class."""
+        """Pickle the message, not the arguments of the constructor, which differ by class."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class SettingsError(ActivityError):
-    """A setting has a value that cannot work."""
+    """A setting has a value that cannot work; exit code 2 of the command line."""
 
 
 class DataError(ActivityError):
@@ -30,7 +30,7 @@ class DataError(ActivityError):
 
 
 class VideoError(ActivityError):
-    """A video gives no frames. `status` is the word for it in result rows."""
+    """A video has no readable frames. `status` is its status in result rows."""
 
     status = "unreadable"
 
@@ -42,7 +42,7 @@ class MissingVideoError(VideoError):
 
 
 class NoVideoError(VideoError):
-    """What lies there is something else, and will not become a video by growing."""
+    """The file is not a video, and cannot become one by growing."""
 
 
 class UnsupportedVideoError(VideoError):
@@ -52,20 +52,20 @@ class UnsupportedVideoError(VideoError):
 
 
 class LongVideoError(VideoError):
-    """The video is too long to be taken as one clip. Whoever set the limit knows what to do."""
+    """The video is longer than one clip; the caller scores it in windows."""
 
     def __init__(self, duration_seconds: float) -> None:
         super().__init__(f"It is {duration_seconds:g} s long, more than one clip.")
 
 
 class WorkerCrashError(VideoError):
-    """The process that decoded the video died of it."""
+    """The process that decoded the video crashed."""
 
     status = "crashed"
 
 
 class WorkerTimeoutError(VideoError):
-    """Decoding took longer than it may."""
+    """Decoding took longer than the limit."""
 
     status = "timeout"
 
@@ -79,7 +79,7 @@ class BackboneError(ActivityError):
 
 
 class TrainingError(ActivityError):
-    """A training cannot go on: its loss is no number, or memory does not do."""
+    """A training cannot go on: its loss became NaN, or memory ran out."""
 
 
 class CheckpointError(ActivityError):
@@ -87,7 +87,7 @@ class CheckpointError(ActivityError):
 
 
 class ExportError(ActivityError):
-    """A model cannot be exported as asked, or the export does not compute what the model does."""
+    """A model cannot be exported as asked, or the export gives other results than the model."""
 
 
 class MissingExtraError(ActivityError):
@@ -101,4 +101,4 @@ class MissingExtraError(ActivityError):
 
 
 class OutputError(ActivityError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the requested place."""

@@ -16,15 +16,14 @@ from activity_cli.settings import ClipSettings, Stream
 Images = NDArray[np.uint8]  # (N, H, W, channels): RGB, or grey for models of one channel
 
 UNKNOWN = "unknown"
-"""The label of what a model does not know. A model may have a label of that name; it means that."""
+"""Label of what a model rejects. A model may also have a label of this name, with this meaning."""
 
 FrameRole = Literal["frames", "earlier", "later", "flow"]
-"""What a frame is taken for: the picture itself, one of the two that show its motion, or what moved
-between these two, as a picture."""
+"""Role of a frame: the RGB frame itself, one of the two of its motion image, or their flow."""
 
 
 def frame_roles(clip: ClipSettings) -> tuple[FrameRole, ...]:
-    """The roles of `ClipFrames.images` that a model reads, in the order of its inputs."""
+    """Return the roles of `ClipFrames.images` that a model reads, in the order of its inputs."""
     rgb: tuple[FrameRole, ...] = ("frames",) if "rgb" in clip.streams else ()
     motion: tuple[FrameRole, ...] = ("earlier", "later") if "motion" in clip.streams else ()
     flow: tuple[FrameRole, ...] = ("flow",) if "flow" in clip.streams else ()
@@ -32,16 +31,16 @@ def frame_roles(clip: ClipSettings) -> tuple[FrameRole, ...]:
 
 
 class Timesteps(Protocol):
-    """N points in time, as they come from a long or a live video."""
+    """N points in time of a long or live video."""
 
     @property
     def frames(self) -> Mapping[FrameRole, Images]:
-        """(N, H, W, channels) uint8 per role; none where N is 0 or streams were asked for."""
+        """(N, H, W, channels) uint8 per role; empty if N is 0 or streams were requested."""
         ...
 
     @property
     def streams(self) -> Mapping[Stream, Images]:
-        """(N, H, W, channels) uint8 per stream; none where N is 0 or frames were asked for."""
+        """(N, H, W, channels) uint8 per stream; empty if N is 0 or frames were requested."""
         ...
 
     @property
@@ -51,22 +50,22 @@ class Timesteps(Protocol):
 
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with (stage, done, total) as work goes on; a total of 0 means that it is not known."""
+"""Called with (stage, done, total); a total of 0 is not known."""
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
-    """The silent listener, for callers that do not watch."""
+    """Report nothing."""
     del stage, done, total
 
 
 class Status(StrEnum):
-    """What became of a file: one word per file, for every file that was asked for."""
+    """Outcome of a file, for every file that was asked for."""
 
     OK = "ok"
     SHORT = "short"
     """Fewer frames than the model samples; frames were repeated. Scored."""
     TRUNCATED = "truncated"
-    """The file ends before its header says so. Scored on what could be decoded."""
+    """The file ends earlier than its header promises. Scored on what could be decoded."""
     UNREADABLE = "unreadable"
     UNSUPPORTED = "unsupported"
     MISSING = "missing"
@@ -75,18 +74,18 @@ class Status(StrEnum):
 
     @property
     def has_score(self) -> bool:
-        """Whether frames were decoded, so that there is something to score."""
+        """Whether frames were decoded and scored."""
         return self in {Status.OK, Status.SHORT, Status.TRUNCATED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """What decoding said about a clip, whichever way its frames are used afterwards."""
+    """Facts about a decoded clip."""
 
     seconds: NDArray[np.float64]
     """(T,) time of each sampled frame, from the start of the file."""
     num_frames: int
-    """Frames decoded in the clip's span, sampled or not: a fact, unlike the header's count."""
+    """Decoded frames in the clip's span, sampled or not. The header's count may differ."""
     duration_seconds: float
     """Length of the clip's span, from decoded timestamps."""
     status: Status = Status.OK
@@ -101,15 +100,15 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFrames:
-    """A video sampled to T frames, as they are in the video.
+    """A video sampled to T frames, before motion images are made.
 
-    `frames` are the sampled ones. A motion image shows how `earlier` became `later`, which is
-    the sampled frame itself, except that the video's very first frame is followed, not preceded.
+    `later` is the sampled frame, and `earlier` the one a motion step before it. For the first frame
+    of the video, `earlier` is that frame and `later` the one after it.
     """
 
     images: Mapping[FrameRole, Images]
-    """(T, H, W, channels) uint8 per role: `frames` for the rgb stream, `earlier` and
-    `later` for motion, `flow` for flow, which is computed of these two."""
+    """(T, H, W, channels) uint8 per role: `frames` for the stream rgb, `earlier` and `later` for
+    motion, `flow` for flow."""
     decoded: Decoded
 
     def __post_init__(self) -> None:
@@ -118,7 +117,7 @@ class ClipFrames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """A video sampled to T frames, as pictures for the CNN."""
+    """A video sampled to T frames, as images for the CNN."""
 
     images: Mapping[Stream, Images]
     """(T, H, W, channels) uint8 per stream."""
@@ -151,24 +150,24 @@ class Prediction:
         return float(self.scores.max())
 
     def top(self, k: int) -> list[tuple[str, float]]:
-        """The k best labels with their scores, best first."""
+        """Return the k best labels with their scores, best first."""
         best = np.argsort(-self.scores, kind="stable")[:k]
         return [(self.labels[i], float(self.scores[i])) for i in best]
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells a file from a later version of it; None where there was none to look at."""
+    """Identifies a version of a file; None where there is no file."""
 
     num_bytes: int | None
     mtime_ns: int | None
     sha256: str | None = None
-    """Of the content, where that was asked for."""
+    """Of the content, if requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """What a model says of each of the W windows that were slid over a video."""
+    """Scores of the W sliding windows of a video."""
 
     labels: tuple[str, ...]
     starts_seconds: NDArray[np.float64]
@@ -180,7 +179,7 @@ class Timeline:
     scores: NDArray[np.float32]
     """(W, C), each row sums to 1."""
     novelty: NDArray[np.float32] | None = None
-    """(W,) how unlike the training clips each window is, about 1 for those; None: not known."""
+    """(W,) OOD score of each window, about 1 for training clips; None: not known."""
 
     def __post_init__(self) -> None:
         count = len(self.starts_seconds)
@@ -212,7 +211,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileResult:
-    """One row per file that was asked for. No prediction unless frames were decoded."""
+    """Result of a file that was asked for. No prediction unless frames were decoded."""
 
     path: str
     status: Status
@@ -222,18 +221,17 @@ class FileResult:
     num_frames: int | None = None
     model: str = ""
     timeline: Timeline | None = None
-    """Scores of the windows that slid over it, of which the prediction is the mean; a clip is a
-    single window."""
+    """Scores of its windows, of which the prediction is the mean; a clip is a single window."""
     segments: tuple[Segment, ...] = ()
-    """What happens when, in order and apart."""
+    """Actions in order, without overlap."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    """Time spent per stage: decode, cnn, lstm; an export computes both in one, network."""
+    """Time per stage: decode, cnn, lstm; for exported models decode, network."""
     state: FileState | None = None
-    """Of the file when it was begun, where whoever scored it has looked."""
+    """Of the file when it was read, if that was checked."""
     novelty: float | None = None
-    """How unlike the training clips it is, about 1 for those; None where that is not known."""
+    """OOD score, about 1 for training clips; None: not known."""
     rejected: str = ""
-    """Why its label is `unknown`, in one line; empty where it is not."""
+    """Reason for the label `unknown`, in one line; empty for other labels."""
 
     def __post_init__(self) -> None:
         _check(
@@ -243,7 +241,7 @@ class FileResult:
 
     @property
     def label(self) -> str | None:
-        """What it is called; None without a prediction."""
+        """The reported label; None without a prediction."""
         if self.prediction is None:
             return None
         return UNKNOWN if self.rejected else self.prediction.label
@@ -251,15 +249,15 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSegments:
-    """The segments that were found in a video, and what it takes to count them in frames."""
+    """The segments of a video, with its length and frame rate."""
 
     path: str
-    """As it was asked for: a file, or an address with `://`."""
+    """A file, or an address with `://`."""
     duration_seconds: float
     fps: float
     """Frames per second, on average."""
     segments: tuple[Segment, ...]
-    """In order and apart; maybe none."""
+    """In order, without overlap; may be empty."""
 
     @classmethod
     def of(
