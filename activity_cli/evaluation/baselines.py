@@ -16,6 +16,7 @@ from activity_cli.evaluation.intervals import (
     Groups,
     mean_with_interval,
     paired_p_value,
+    plain_values,
 )
 from activity_cli.model.calibration import Scores
 from activity_cli.model.frame_order_ablation import OrderScores
@@ -41,21 +42,11 @@ class Baseline:
     accuracy: Estimate
     gain: Estimate
     """Accuracy of the model minus that of the baseline, on the same clips."""
-    only_model: float
+    only_model_right: float
     """Clips that only the model gets right; a fraction where several orders are averaged."""
-    only_baseline: float
+    only_baseline_right: float
     p_value: float | None
     """Of the paired test by group; None where several orders are averaged."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for metrics.json."""
-        return {
-            "accuracy": self.accuracy.to_json(),
-            "gain": self.gain.to_json(),
-            "only_model_right": round(self.only_model, 2),
-            "only_baseline_right": round(self.only_baseline, 2),
-            "p_value": self.p_value,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +66,7 @@ class BaselineComparison:
         """Return plain values for metrics.json."""
         return {
             "answer": self.conclusion(),
-            "baselines": {found.kind: found.to_json() for found in self.baselines},
+            "baselines": {found.kind: plain_values(found) for found in self.baselines},
             "missing": dict(self.missing),
         }
 
@@ -186,8 +177,8 @@ def _compare(kind: Kind, own: Correct, other: Correct, groups: Groups | None) ->
         kind=kind,
         accuracy=mean_with_interval(other, groups),
         gain=mean_with_interval(own - other, groups),
-        only_model=float((own * (1 - other)).sum()),
-        only_baseline=float((other * (1 - own)).sum()),
+        only_model_right=float((own * (1 - other)).sum()),
+        only_baseline_right=float((other * (1 - own)).sum()),
         p_value=None if is_averaged else paired_p_value(other == 1, own == 1, groups),
     )
 

@@ -10,13 +10,16 @@ N is clips, G groups, C labels, B resamples.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.model.calibration import Scores
 from activity_cli.model.metrics import wilson_interval
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SIGNIFICANT = 0.05
 """Differences with a smaller p-value are called significant."""
@@ -36,10 +39,6 @@ class Estimate:
     value: float
     low: float
     high: float
-
-    def to_json(self) -> list[float]:
-        """Return value, low and high."""
-        return [round(number, 4) for number in (self.value, self.low, self.high)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,25 +70,23 @@ class Estimates:
 
     @property
     def units(self) -> str:
-        """What was resampled, such as `36 clips` or `6 groups`."""
+        """Return what was resampled, such as `36 clips` or `6 groups`."""
         return f"{self.num_units} {'groups' if self.by_group else 'clips'}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for metrics.json; an estimate is [value, low, high]."""
-        macro = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
-        labels = [
-            {
-                k: getattr(row, k).to_json() if isinstance(getattr(row, k), Estimate) else v
-                for k, v in asdict(row).items()
-            }
-            for row in self.per_label
-        ]
-        return {
-            "drawn": self.units,
-            **{name: getattr(self, name).to_json() for name in macro},
-            "top_k": {str(k): estimate.to_json() for k, estimate in self.top_k.items()},
-            "per_label": labels,
-        }
+        """Return plain values for metrics.json."""
+        return {"drawn": self.units, **plain_values(self)}
+
+
+def plain_values(found: "DataclassInstance") -> dict[str, Any]:
+    """Return plain values of a dataclass; an estimate becomes [value, low, high]."""
+
+    def convert(items: list[tuple[str, Any]]) -> Any:  # `asdict` calls it for each dataclass
+        values = dict(items)
+        return [round(v, 4) for v in values.values()] if "low" in values else values
+
+    plain: dict[str, Any] = asdict(found, dict_factory=convert)
+    return plain
 
 
 def estimate_metrics(
@@ -107,21 +104,24 @@ def estimate_metrics(
     top_k = [k for k in _TOP_K if k < num_labels]
     sums = _sums(scores, targets, [1, *top_k])
     found = _bootstrap(sums, groups, lambda totals: _metrics(totals, num_labels))
-    overall = [_at_least_wilson(_known(row), len(targets)) for row in found[: len(top_k) + 4]]
     _, counts, predicted = sums[:, : 3 * num_labels].sum(axis=0).reshape(3, num_labels)
-    totals = np.concatenate([predicted, counts, (counts + predicted) / 2])
-    per_label = [
-        None if row is None else _at_least_wilson(row, total)
-        for row, total in zip(found[len(overall) :], totals.tolist(), strict=True)
+    # The number of clips that each metric is a share of.
+    overall = np.full(len(top_k) + 4, len(targets))
+    totals = np.concatenate([overall, predicted, counts, (counts + predicted) / 2])
+    widened = [
+        None if estimate is None else _at_least_wilson(estimate, total)
+        for estimate, total in zip(found, totals.tolist(), strict=True)
     ]
+    accuracy, *best, precision, recall, f1 = map(_known, widened[: len(overall)])
+    per_label = widened[len(overall) :]
     return Estimates(
         num_units=len(targets) if groups is None else int(groups.max()) + 1,
         by_group=groups is not None,
-        accuracy=overall[0],
-        top_k=dict(zip(top_k, overall[1:-3], strict=True)),
-        macro_precision=overall[-3],
-        macro_recall=overall[-2],
-        macro_f1=overall[-1],
+        accuracy=accuracy,
+        top_k=dict(zip(top_k, best, strict=True)),
+        macro_precision=precision,
+        macro_recall=recall,
+        macro_f1=f1,
         per_label=tuple(
             LabelEstimates(
                 label=label,
