@@ -27,15 +27,7 @@ _MAX_IN_ROW = 24
 
 
 def save_preview(data: Path, data_config: DataConfig, output: Path) -> int:
-    """Write a picture of the network's input in a training on labelled clips.
-
-    Args:
-        data: folder or CSV of labelled clips.
-        data_config: how videos are read.
-        output: the .png to write.
-
-    Returns:
-        How many clips are shown.
+    """Write a .png of the network's input in a training on labelled clips; return their number.
 
     Raises:
         DataError: the data cannot be used.

@@ -1,6 +1,6 @@
 """Files made of each video: overlay video, storyboard, segments as files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,47 +76,34 @@ class VisualWriter:
         Raises:
             OutputError: a file exists or cannot be written.
         """
-        try:
-            for line in self._write(result, on_progress):
-                on_note(line)
-        except VideoError as error:  # it had frames before, so it was deleted or changed
-            on_note(f"No pictures of {result.path}: {error}")
-
-    def _write(self, result: FileResult, on_progress: OnProgress) -> Iterator[str]:
         if result.timeline is None:
             return
-        video = Path(result.path)
-        if path := self._storyboards.get(result.path):
-            from activity_cli.report.overlay.storyboard import save_storyboard
+        video, overwrite = Path(result.path), self._overwrite
+        timeline, segments = result.timeline, result.segments
+        try:
+            if path := self._storyboards.get(result.path):
+                from activity_cli.report.overlay.storyboard import save_storyboard
 
-            save_storyboard(
-                video,
-                result.timeline,
-                result.segments,
-                path,
-                model=self._model,
-                overwrite=self._overwrite,
-            )
-            yield f"Storyboard: {path}"
-        if path := self._videos.get(result.path):
-            from activity_cli.report.overlay.video import save_overlay
+                save_storyboard(
+                    video, timeline, segments, path, model=self._model, overwrite=overwrite
+                )
+                on_note(f"Storyboard: {path}")
+            if path := self._videos.get(result.path):
+                from activity_cli.report.overlay.video import save_overlay
 
-            rendered = save_overlay(
-                video,
-                result.timeline,
-                result.segments,
-                path,
-                overwrite=self._overwrite,
-                on_progress=on_progress,
-            )
-            yield f"Video: {path}{_in_parentheses(rendered.sound.note)}"
-        if path := self._clips_dirs.get(result.path):
-            from activity_cli.report.overlay.cutting import cut_segments
+                rendered = save_overlay(
+                    video, timeline, segments, path, overwrite=overwrite, on_progress=on_progress
+                )
+                on_note(f"Video: {path}{_in_parentheses(rendered.sound.note)}")
+            if path := self._clips_dirs.get(result.path):
+                from activity_cli.report.overlay.cutting import cut_segments
 
-            cut = cut_segments(
-                video, result.segments, path, overwrite=self._overwrite, on_progress=on_progress
-            )
-            yield f"{len(cut.paths)} pieces: {path}{_in_parentheses(cut.sound.note)}"
+                cut = cut_segments(
+                    video, segments, path, overwrite=overwrite, on_progress=on_progress
+                )
+                on_note(f"{len(cut.paths)} pieces: {path}{_in_parentheses(cut.sound.note)}")
+        except VideoError as error:  # it had frames before, so it was deleted or changed
+            on_note(f"No pictures of {result.path}: {error}")
 
 
 def _in_parentheses(note: str) -> str:

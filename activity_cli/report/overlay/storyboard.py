@@ -51,18 +51,9 @@ def save_storyboard(
     model: str = "",
     overwrite: bool = False,
 ) -> Path:
-    """Write a picture of what happens in a video, and when.
+    """Write a picture of what happens in a video, and when; return its path.
 
-    Args:
-        video: the video; where it can be sought in, only the shown frames are decoded.
-        timeline: scores of its windows.
-        segments: what was found in it, in order.
-        output: the .png to write.
-        model: the model's name, for the title.
-        overwrite: replace a file that exists.
-
-    Returns:
-        The picture's path.
+    Where the video can be sought in, only the shown frames are decoded.
 
     Raises:
         VideoError: no frame can be decoded.
@@ -112,9 +103,9 @@ class _Board:
         facts = [clock(self._timeline.end_seconds, decimals=self._decimals)]
         facts += [f"{count} segment{'s' * (count != 1)}"]
         facts += [f"model {model}"] * bool(model)
-        title = self.sheet.write(_LEFT, 0.36, name, size=15, bold=True, room=_INNER)
-        subtitle = self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=GREY)
-        self._draw_legend([(0.68, _LEFT + subtitle + 0.3), (0.36, _LEFT + title + 0.3)])
+        self.sheet.write(_LEFT, 0.36, name, size=15, bold=True, room=_INNER)
+        width = self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=GREY)
+        self._draw_legend(_LEFT + width + 0.3)
 
     def draw_thumbnails(self, moments: Sequence[float], pictures: Sequence[Frame]) -> None:
         """Draw pictures with time and label below, and a line to their time."""
@@ -181,28 +172,18 @@ class _Board:
             middle = self._axis_top + 0.15
             self.sheet.write(x, middle, text, size=8.5, colour=GREY, align="center", clear=True)
 
-    def _draw_legend(self, lines: list[tuple[float, float]]) -> None:
-        """Draw colours and labels from the right; those that do not fit are left out.
-
-        Args:
-            lines: to fill one after the other: middle, and right end of the text already there.
-        """
+    def _draw_legend(self, left: float) -> None:
+        """Draw colours and labels from the right; those that do not fit are left out."""
         found = {segment.label for segment in self._segments}
-        shown = leading_labels(self._timeline, self._segments, _MAX_CURVES)
-        labels = [label for label in self._colours if label in found or label in shown]
+        shown = found.union(leading_labels(self._timeline, self._segments, _MAX_CURVES))
         right = _LEFT + _INNER
-        while labels and lines:
-            middle, left = lines[0]
+        for label in reversed([label for label in self._colours if label in shown]):
             room = right - left - 0.2
-            width = self.sheet.write(right, middle, labels[-1], size=10, align="right", room=room)
+            width = self.sheet.write(right, 0.68, label, size=10, align="right", room=room)
             if width == 0:
-                lines, right = lines[1:], _LEFT + _INNER
-                continue
-            self.sheet.box(
-                right - width - 0.2, middle - 0.07, 0.14, 0.14, self._colours[labels[-1]]
-            )
+                break
+            self.sheet.box(right - width - 0.2, 0.61, 0.14, 0.14, self._colours[label])
             right -= width + 0.42
-            labels.pop()
 
     def _x_at(self, seconds: float) -> float:
         return _LEFT + _INNER * min(max(seconds / self._timeline.end_seconds, 0.0), 1.0)

@@ -53,64 +53,41 @@ def show_timeline(timeline: Timeline, segments: Sequence[Segment]) -> Renderable
     return Group(bar, legend, Text(), _segment_table(segments, badges))
 
 
+@dataclass(frozen=True, slots=True)
 class _Bar:
     """Three lines of the terminal's width: scores, labels, times."""
 
-    def __init__(
-        self,
-        cells: CellScores,
-        labels: tuple[str, ...],
-        segments: tuple[Segment, ...],
-        badges: dict[str, _Badge],
-    ) -> None:
-        self._cells = cells
-        self._labels = labels
-        self._segments = segments
-        self._badges = badges
+    cells: CellScores
+    labels: Sequence[str]
+    segments: Sequence[Segment]
+    badges: dict[str, _Badge]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw in the available width."""
-        width = options.max_width
-        start, end = float(self._cells.edges_seconds[0]), float(self._cells.edges_seconds[-1])
-        edges = np.linspace(start, end, width + 1)
-        owners = _column_owners(self._segments, edges)
-        heights = self._heights(owners, edges)
-        styles = [self._style(owner) for owner in owners]
-        yield from (Cells(h, style) for h, style in zip(heights, styles, strict=True))
-        yield Cells.line()
+        """Draw in the available width: per column a block as high as the score, and a letter."""
+        width, times = options.max_width, self.cells.edges_seconds
+        edges = np.linspace(times[0], times[-1], width + 1)
+        rows = np.searchsorted(times, (edges[1:] + edges[:-1]) / 2) - 1
         is_plain = console.no_color or console.color_system is None
+        blocks, letters = [], []
         before: int | None = None
-        for owner, style in zip(owners, styles, strict=True):
+        for owner, row in zip(_column_owners(self.segments, edges), rows.tolist(), strict=True):
             if owner is None:
-                yield Cells(_UNKNOWN_MARK, style)
+                blocks.append(Cells(" "))
+                letters.append(Cells(_UNKNOWN_MARK, Style(dim=True)))
             else:
-                letter = self._badges[self._segments[owner].label].letter
-                begins = owner != before
-                on_colour = Style(color="black", bgcolor=style.color, bold=True)
-                yield Cells(letter if is_plain or begins else " ", on_colour)
+                label = self.segments[owner].label
+                badge = self.badges[label]
+                score = float(self.cells.scores[row, self.labels.index(label)])
+                block = _HEIGHTS[min(int(score * len(_HEIGHTS)), len(_HEIGHTS) - 1)]
+                blocks.append(Cells(block, Style(color=badge.colour)))
+                letter = badge.letter if is_plain or owner != before else " "
+                on_colour = Style(color="black", bgcolor=badge.colour, bold=True)
+                letters.append(Cells(letter, on_colour))
             before = owner
-        yield Cells.line()
-        yield Cells(_time_marks(start, end, width), Style(dim=True))
-        yield Cells.line()
-
-    def _style(self, owner: int | None) -> Style:
-        if owner is None:
-            return Style(dim=True)
-        return Style(color=self._badges[self._segments[owner].label].colour)
-
-    def _heights(self, owners: Sequence[int | None], edges: NDArray[np.float64]) -> list[str]:
-        """Return a block per column, as high as the score of the label; blank where unknown."""
-        centres = (edges[1:] + edges[:-1]) / 2
-        rows = np.searchsorted(self._cells.edges_seconds, centres) - 1
-        heights = []
-        for owner, row in zip(owners, rows.tolist(), strict=True):
-            if owner is None:
-                heights.append(" ")
-                continue
-            label = self._labels.index(self._segments[owner].label)
-            score = float(self._cells.scores[row, label])
-            heights.append(_HEIGHTS[min(int(score * len(_HEIGHTS)), len(_HEIGHTS) - 1)])
-        return heights
+        marks = _time_marks(float(times[0]), float(times[-1]), width)
+        for line in (blocks, letters, [Cells(marks, Style(dim=True))]):
+            yield from line
+            yield Cells.line()
 
 
 def _column_owners(segments: Sequence[Segment], edges: NDArray[np.float64]) -> list[int | None]:
