@@ -1,11 +1,13 @@
 """Media that the tests draw for themselves: small videos whose every pixel is known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from activity_cli.video.reader import VideoReader
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -65,3 +67,10 @@ def drifting_pictures(count: int, size: tuple[int, int] = (64, 48)) -> list[Pict
     width, height = size
     base = noise_pictures(1, size)[0]
     return [np.roll(base, (i // width % height, i % width), axis=(0, 1)) for i in range(count)]
+
+
+def iter_frames(path: Path | str) -> Iterator[tuple[float, Picture]]:
+    """All frames of a video: time in seconds, picture as (H, W, 3) RGB."""
+    with VideoReader(path) as reader:
+        while (seconds := reader.grab()) is not None:
+            yield seconds, reader.retrieve()

@@ -99,7 +99,7 @@ def serve(port: int, fps: float, clips: list[Path]) -> None:
 def _jpegs(clip: Path) -> list[bytes]:
     import cv2
 
-    from activity_cli.video.reader import iter_frames
+    from tests.media import iter_frames
 
     pictures = (cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for _, frame in iter_frames(clip))
     return [cv2.imencode(".jpg", picture)[1].tobytes() for picture in pictures]

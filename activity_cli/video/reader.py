@@ -7,7 +7,6 @@ import math
 import os
 import shlex
 import stat
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,13 +182,6 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         anchor_index, anchor_seconds = self._anchor
         seconds = anchor_seconds + (index - anchor_index) * frame_interval_seconds(self.info)
         return max(seconds, self._seconds)
-
-
-def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[float, Frame]]:
-    """Give all frames of a video: time in seconds, picture as (H, W, 3) RGB."""
-    with VideoReader(path) as reader:
-        while (seconds := reader.grab()) is not None:
-            yield seconds, reader.retrieve()
 
 
 def read_packet_times(

@@ -29,8 +29,8 @@ from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_pre
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment
 from activity_cli.video.capture import Frame
-from activity_cli.video.reader import iter_frames
 from activity_cli.video.sampling import choose_windows
+from tests.media import iter_frames
 from tests.segment_metrics import SegmentScores, TrueSegment, segment_scores
 
 FPS, WIDTH, HEIGHT = 25, 640, 360

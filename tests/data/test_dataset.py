@@ -9,8 +9,7 @@ from activity_cli.data.dataset import Dataset, Sample, cut, prepare_pieces
 from activity_cli.data.loading import load_dataset
 from activity_cli.errors import DataError, SettingsError
 from activity_cli.video.decoder_pool import DecoderPool
-from activity_cli.video.reader import iter_frames
-from tests.media import DrawClip, Picture, write_video
+from tests.media import DrawClip, Picture, iter_frames, write_video
 from tests.workplace import LABELS, QUICK, Workplace, rows_of
 
 SHARED_VIDEOS = ("a.mp4", "b.mp4", "c d.mp4", "sub/e,f.mp4")

@@ -26,8 +26,14 @@ from activity_cli.report.check_rows import COLUMNS, check_output, make_rows
 from activity_cli.report.terminal.check import show_survey
 from activity_cli.sampledata import draw_dataset
 from activity_cli.types import Status
-from activity_cli.video.reader import iter_frames
-from tests.media import DrawClip, Picture, drifting_pictures, noise_pictures, write_video
+from tests.media import (
+    DrawClip,
+    Picture,
+    drifting_pictures,
+    iter_frames,
+    noise_pictures,
+    write_video,
+)
 from tests.processes import readers_of
 
 

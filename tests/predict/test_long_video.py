@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from activity_cli import load_model
-from activity_cli.video.reader import iter_frames
-from tests.media import write_video
+from tests.media import iter_frames, write_video
 from tests.processes import process_that_reads
 from tests.workplace import Workplace, rows_of
 

@@ -26,8 +26,8 @@ from activity_cli.report.overlay.storyboard import save_storyboard
 from activity_cli.report.overlay.thumbnails import MOST_THUMBNAILS, choose_moments, read_thumbnails
 from activity_cli.report.overlay.video import OverlayPainter, read_frame_rate, save_overlay
 from activity_cli.types import Segment, Timeline
-from activity_cli.video.reader import VideoReader, iter_frames
-from tests.media import DrawClip, Picture
+from activity_cli.video.reader import VideoReader
+from tests.media import DrawClip, Picture, iter_frames
 
 FPS = 10
 LABELS = ("jump", "走る")

@@ -10,9 +10,9 @@ from activity_cli.settings import ALL_STREAMS, ClipSettings
 from activity_cli.types import ClipFrames, Status
 from activity_cli.video import decoding
 from activity_cli.video.clips import read_clip, read_frames
-from activity_cli.video.reader import PacketTimes, VideoReader, iter_frames, read_packet_times
+from activity_cli.video.reader import PacketTimes, VideoReader, read_packet_times
 from activity_cli.video.sampling import partner_indices, sample_indices
-from tests.media import DrawClip, drifting_pictures, noise_pictures
+from tests.media import DrawClip, drifting_pictures, iter_frames, noise_pictures
 
 SMALL = ClipSettings(stabilize=False, num_frames=8, frame_size=32)
 SPARSE = ClipSettings(num_frames=2, frame_size=32)  # far enough apart in 200 frames to seek

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import MissingVideoError, UnsupportedVideoError, VideoError
-from activity_cli.video.reader import VideoReader, iter_frames, read_packet_times
-from tests.media import DrawClip, drifting_pictures, noise_pictures
+from activity_cli.video.reader import VideoReader, read_packet_times
+from tests.media import DrawClip, drifting_pictures, iter_frames, noise_pictures
 
 
 def reason_for(path: Path) -> str:
@@ -247,7 +247,7 @@ def test_nothing_is_written_to_stderr(draw_clip: DrawClip, tmp_path: Path) -> No
     program = (
         "import sys\n"
         "from activity_cli.errors import VideoError\n"
-        "from activity_cli.video.reader import iter_frames\n"
+        "from tests.media import iter_frames\n"
         "for path in sys.argv[1:]:\n"
         "    try:\n"
         "        print(len(list(iter_frames(path))))\n"
