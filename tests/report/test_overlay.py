@@ -24,7 +24,7 @@ from activity_cli.report.overlay.layer import fit_text, text_mask, with_pillow
 from activity_cli.report.overlay.painter import clock, leading_labels, scores_at
 from activity_cli.report.overlay.storyboard import save_storyboard
 from activity_cli.report.overlay.thumbnails import MOST_THUMBNAILS, choose_moments, read_thumbnails
-from activity_cli.report.overlay.video import OverlayPainter, read_frame_rate, save_overlay
+from activity_cli.report.overlay.video import overlay_painter, read_frame_rate, save_overlay
 from activity_cli.types import Segment, Timeline
 from activity_cli.video.reader import VideoReader
 from tests.media import DrawClip, Picture, iter_frames
@@ -123,12 +123,12 @@ def test_overlay_keeps_frames_times_and_what_it_does_not_draw_on(
 
 def test_overlay_draws_label_colours_and_a_play_head_that_moves() -> None:
     size = (640, 360)
-    painter = OverlayPainter(make_timeline(2.0), (segment(0, 0.9), segment(1.1, 2, "走る")), size)
+    paint = overlay_painter(make_timeline(2.0), (segment(0, 0.9), segment(1.1, 2, "走る")), size)
     colours = label_colours(LABELS)
     painted = {}
     for seconds in (0.5, 1.0, 1.5):
         painted[seconds] = np.full((360, 640, 3), 128, np.uint8)
-        painter.paint(painted[seconds], seconds)
+        paint(painted[seconds], seconds)
 
     band = painted[1.0][-12]  # a row of pixels below the names, where nothing else is drawn
     np.testing.assert_allclose(band[100], rgb(colours["jump"]), atol=3)
@@ -152,12 +152,12 @@ def test_any_size_can_be_drawn_on(size: tuple[int, int], tmp_path: Path) -> None
     frame = np.full((size[1], size[0], 3), 128, np.uint8)
     width, height = overlay.enlarged_size(frame)
     drawn = np.full((height, width, 3), 128, np.uint8)
-    painter = OverlayPainter(
+    paint = overlay_painter(
         make_timeline(2.0), (segment(0, 0.001), segment(0.5, 2)), (width, height)
     )
 
     for seconds in (0.0, 0.3, 1.0, 99.0):
-        painter.paint(drawn, seconds)
+        paint(drawn, seconds)
     with new_video(tmp_path / "out.mp4", fps=5) as write:
         write(drawn)
         write(drawn)
@@ -174,7 +174,7 @@ def test_text_reads_at_240_lines_and_at_4k() -> None:
         plain, titled = (np.zeros((height, width, 3), np.uint8) for _ in range(2))
         for frame, label in ((plain, "i"), (titled, "H")):
             found = (segment(0, 2, label),)
-            OverlayPainter(make_timeline(2.0), found, (width, height)).paint(frame, 1.0)
+            overlay_painter(make_timeline(2.0), found, (width, height))(frame, 1.0)
         differs = (plain != titled).any(axis=2)[: height // 3]
         rows = np.flatnonzero(differs.any(axis=1))
         heights.append(rows[-1] - rows[0] + 1)

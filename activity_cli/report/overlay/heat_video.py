@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from activity_cli.evaluation.explanation.values import Explanation, Floats
 from activity_cli.report.figures.plots import label_colours
 from activity_cli.report.overlay.painter import FramePainter, StripContent
-from activity_cli.report.overlay.video import RenderedVideo, render_video
+from activity_cli.report.overlay.video import Paint, RenderedVideo, render_video
 from activity_cli.types import OnProgress, no_progress
 from activity_cli.video.capture import Frame
 
@@ -39,7 +39,7 @@ def save_heat_video(
     return render_video(
         explanation.video,
         output,
-        partial(HeatPainter, explanation),
+        partial(heat_painter, explanation),
         start_seconds=explanation.start_seconds,
         end_seconds=explanation.end_seconds,
         is_piece=True,
@@ -48,30 +48,28 @@ def save_heat_video(
     )
 
 
-class HeatPainter:
-    """Draws heat maps into frames of (width, height) pixels."""
+def heat_painter(explanation: Explanation, size: tuple[int, int]) -> Paint:
+    """Return what draws heat maps into frames of (width, height) pixels."""
+    e = explanation
+    total = np.maximum(np.sum(list(e.heat.values()), axis=0), 0)  # (T, h, w)
+    heat = np.asarray(total / max(float(total.max()), 1e-9), np.float32)
+    evidence = np.maximum(e.importance.per_frame, 0)
+    heights = evidence / max(float(evidence.max()), 1e-9)
+    content = StripContent(
+        start_seconds=e.start_seconds,
+        end_seconds=e.end_seconds,
+        curves={e.label: lambda t: np.interp(t, e.seconds, heights)},
+        colours=label_colours(e.prediction.labels),
+        caption=f"evidence for {e.label}",
+    )
+    painter = FramePainter(content, size)
 
-    def __init__(self, explanation: Explanation, size: tuple[int, int]) -> None:
-        self._explanation = explanation
-        heat = np.maximum(np.sum(list(explanation.heat.values()), axis=0), 0)  # (T, h, w)
-        self._heat = np.asarray(heat / max(float(heat.max()), 1e-9), np.float32)
-        evidence = np.maximum(explanation.importance.per_frame, 0)
-        heights = evidence / max(float(evidence.max()), 1e-9)
-        content = StripContent(
-            start_seconds=explanation.start_seconds,
-            end_seconds=explanation.end_seconds,
-            curves={explanation.label: lambda t: np.interp(t, explanation.seconds, heights)},
-            colours=label_colours(explanation.prediction.labels),
-            caption=f"evidence for {explanation.label}",
-        )
-        self._painter = FramePainter(content, size)
-
-    def paint(self, frame: Frame, seconds: float) -> Frame:
-        """Return a new frame with what belongs to a time."""
-        e = self._explanation
-        painted = blend_heat(frame, heat_at(self._heat, e.seconds, seconds))
-        self._painter.paint(painted, seconds, label=e.label, score=e.score)
+    def paint(frame: Frame, seconds: float) -> Frame:
+        painted = blend_heat(frame, heat_at(heat, e.seconds, seconds))
+        painter.paint(painted, seconds, label=e.label, score=e.score)
         return painted
+
+    return paint
 
 
 def heat_at(heat: Floats, frame_seconds: NDArray[np.float64], seconds: float) -> Floats:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -54,18 +54,14 @@ class RenderedVideo:
     sound: Sound
 
 
-class Overlay(Protocol):
-    """Draws into the frames of one video."""
-
-    def paint(self, frame: Frame, seconds: float) -> Frame:
-        """Return a frame with drawings; the argument may be changed."""
-        ...
+Paint = Callable[[Frame, float], Frame]
+"""Draws into a frame what belongs to a time in seconds. The frame may be changed."""
 
 
 def render_video(
     video: Path,
     output: Path,
-    make_painter: Callable[[tuple[int, int]], Overlay],
+    make_painter: Callable[[tuple[int, int]], Paint],
     *,
     start_seconds: float = 0.0,
     end_seconds: float,
@@ -100,19 +96,19 @@ def render_video(
             start_seconds=start_seconds,
             duration_seconds=length if is_piece else None,
         )
-        pacer, painter, size = Pacer(rate), None, (0, 0)
+        pacer, paint, size = Pacer(rate), None, (0, 0)
         with new_video(output, fps=rate.fps, sound=source if sound.is_kept else None) as write:
             for shown, until, frame in shown_frames(reader, lambda t: piece[0] <= t < piece[1]):
-                if painter is None:
+                if paint is None:
                     size = enlarged_size(frame)
-                    painter = make_painter(size)
+                    paint = make_painter(size)
                 for seconds in pacer.ticks(shown, until):
-                    write(painter.paint(_copy_enlarged(frame, size), seconds))
+                    write(paint(_copy_enlarged(frame, size), seconds))
                     num_frames += 1
                 on_progress("overlay", num_frames, max(total, num_frames))
                 if until >= piece[1]:
                     break
-            if painter is None and is_piece:
+            if paint is None and is_piece:
                 raise VideoError(f"{video} has no frame in the clip any more.")
     return RenderedVideo(path=output, num_frames=num_frames, sound=sound)
 
@@ -134,42 +130,40 @@ def save_overlay(
     return render_video(
         video,
         output,
-        partial(OverlayPainter, timeline, segments),
+        partial(overlay_painter, timeline, segments),
         end_seconds=timeline.end_seconds,
         overwrite=overwrite,
         on_progress=on_progress,
     )
 
 
-class OverlayPainter:
-    """Draws the scores of a timeline into frames of (width, height) pixels."""
+def overlay_painter(
+    timeline: Timeline, segments: Sequence[Segment], size: tuple[int, int]
+) -> Paint:
+    """Return what draws the scores of a timeline into frames of (width, height) pixels."""
+    content = StripContent(
+        start_seconds=0.0,
+        end_seconds=timeline.end_seconds,
+        curves={
+            label: score_curve(timeline, label)
+            for label in leading_labels(timeline, segments, _MAX_CURVES)
+        },
+        colours=timeline_colours(timeline.labels, [s.label for s in segments]),
+        segments=segments,
+    )
+    painter = FramePainter(content, size)
 
-    def __init__(
-        self, timeline: Timeline, segments: Sequence[Segment], size: tuple[int, int]
-    ) -> None:
-        self._timeline, self._segments = timeline, segments
-        content = StripContent(
-            start_seconds=0.0,
-            end_seconds=timeline.end_seconds,
-            curves={
-                label: score_curve(timeline, label)
-                for label in leading_labels(timeline, segments, _MAX_CURVES)
-            },
-            colours=timeline_colours(timeline.labels, [s.label for s in segments]),
-            segments=segments,
-        )
-        self._painter = FramePainter(content, size)
-
-    def paint(self, frame: Frame, seconds: float) -> Frame:
-        """Draw in place what belongs to a time."""
-        scores = scores_at(self._timeline, np.array([seconds]))[0]
-        segment = segment_at(self._segments, seconds)
-        label = segment.label if segment else self._timeline.labels[int(scores.argmax())]
+    def paint(frame: Frame, seconds: float) -> Frame:
+        scores = scores_at(timeline, np.array([seconds]))[0]
+        segment = segment_at(segments, seconds)
+        label = segment.label if segment else timeline.labels[int(scores.argmax())]
         score = segment.mean_score if segment else 0.0
-        if label in self._timeline.labels:
-            score = float(scores[self._timeline.labels.index(label)])
-        self._painter.paint(frame, seconds, label=label, score=score, is_guess=segment is None)
+        if label in timeline.labels:
+            score = float(scores[timeline.labels.index(label)])
+        painter.paint(frame, seconds, label=label, score=score, is_guess=segment is None)
         return frame
+
+    return paint
 
 
 def check_output(output: Path, suffix: str, video: Path, *, overwrite: bool) -> None:
