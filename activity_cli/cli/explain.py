@@ -67,7 +67,7 @@ def explain(
 
             write_explanation(explanation, own.output)
         if own.save_video is not None:
-            from activity_cli.report.overlay.heat_video import save_heat_video
+            from activity_cli.report.figures.explanation import save_heat_video
 
             save_heat_video(explanation, own.save_video, overwrite=overwrite, on_progress=report)
         options.print_result(

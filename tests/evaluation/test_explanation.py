@@ -23,7 +23,7 @@ from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
 from activity_cli.model.network import FeatureStatistics, SequenceClassifier
 from activity_cli.model.rebuilding import load_scorer
-from activity_cli.report.overlay.heat_video import heat_at
+from activity_cli.report.figures.explanation import heat_at
 from activity_cli.sampledata.actions import Style
 from activity_cli.settings import ClipSettings, NetworkSettings, Pooling, Temporal
 from activity_cli.video.clips import read_clip
