@@ -1,9 +1,9 @@
 """A trained model + labelled clips -> its evaluation; and its time per clip."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from timeit import timeit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from activity_cli.data.dataset import Dataset
 from activity_cli.errors import DataError
 from activity_cli.evaluation.predictions import ClipPrediction, Predictions
-from activity_cli.features.engines.protocol import Classifier, Extractor
 from activity_cli.features.extraction import clip_request
 from activity_cli.model.folder import Model, ModelDescription, load_model
 from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of
@@ -20,7 +19,7 @@ from activity_cli.predict.model_predictor import ModelPredictor, load_networks
 from activity_cli.predict.predictor import PredictConfig, Predictor
 from activity_cli.types import UNKNOWN, OnProgress, no_progress
 
-_TIMING_ROUNDS = 5
+_TIMING_ROUNDS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,24 +134,24 @@ def ms_per_clip(folders: Sequence[Path], config: PredictConfig) -> Mapping[Path,
         ModelError: a model cannot be read.
         BackboneError: the weights of a CNN are not available.
     """
-    models = {folder: load_model(folder) for folder in folders}
-    networks = {folder: load_networks(model, config) for folder, model in models.items()}
+    runs = {folder: _score_noise(load_model(folder), config) for folder in folders}
     best = dict.fromkeys(folders, float("inf"))
-    for number in range(_TIMING_ROUNDS + 1):
-        for folder, model in models.items():
-            seconds = _seconds_per_clip(model, *networks[folder])
-            if number:  # the first round warms up
-                best[folder] = min(best[folder], 1000 * seconds)
+    for _ in range(_TIMING_ROUNDS):
+        for folder, run in runs.items():
+            best[folder] = min(best[folder], 1000 * timeit(run, number=1))
     return best
 
 
-def _seconds_per_clip(model: Model, extractor: Extractor, classifier: Classifier) -> float:
-    """Time one clip of noise: the content of a frame does not change the time."""
-    num_streams, num_frames, _ = shape = model.description.feature_shape
+def _score_noise(model: Model, config: PredictConfig) -> Callable[[], object]:
+    """Return a function that scores a clip of noise: the content does not change the time."""
+    extractor, classifier = load_networks(model, config)
+    shape = num_streams, num_frames, _ = model.description.feature_shape
     side = model.description.clip.frame_size
     size = (num_streams * num_frames, side, side, 3)
     images = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-    started = time.perf_counter()
-    features = extractor.extract(images)  # (S * T, D)
-    classifier.classify(features.astype(np.float16).reshape(1, *shape))
-    return time.perf_counter() - started
+
+    def run() -> object:
+        features = extractor.extract(images).astype(np.float16)  # (S * T, D)
+        return classifier.classify(features.reshape(1, *shape))
+
+    return run
