@@ -288,8 +288,6 @@ class TrainSettings(Settings):
     """Number format of the forward pass in training; weights stay fp32."""
     label_smoothing: float = setting(0.1, at_least=0, below=1)
     """Share of each target that is spread evenly over all labels."""
-    mixup: float = setting(0.0, at_least=0)
-    """Mix pairs of clips by shares from Beta(X, X); 0 mixes nothing."""
     class_weights: ClassWeights = setting("balanced")
     """Weights of the labels in the loss; balanced gives rare labels as much as frequent ones."""
     rgb_penalty: float = setting(10.0, at_least=0, search=SearchRange(0.1, 1000, log=True))
@@ -330,6 +328,7 @@ REMOVED_SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "loss": ("cross-entropy",),
     "focal_gamma": (2.0,),
     "sampler": ("shuffled",),
+    "mixup": (0.0, 0),
 }
 """Settings of training in earlier versions, with the values that changed nothing. Settings files
 and run folders that hold these values stay readable."""

@@ -36,7 +36,6 @@ from activity_cli.training.head import (
     one_thread,
     summary_penalties,
 )
-from activity_cli.training.loop.batches import Batch
 from activity_cli.training.loop.loop import ALONE, Session, TrainResult, train
 from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
 from activity_cli.training.loop.schedules import ParameterGroups
@@ -285,14 +284,14 @@ class _SideBySide:
         """All LSTMs, at one learning rate."""
         return [{"params": list(self.module.parameters())}]
 
-    def batch_loss(self, batch: Batch) -> Tensor:
+    def batch_loss(self, rows: Tensor) -> Tensor:
         """Of all networks, each by those of the batch's clips that it learns from."""
-        whole = batch.take(self.clip_weights).sum()
+        whole = self.clip_weights[rows].sum()
         losses = []
         for lesson, taught in zip(self.lessons, self.taught, strict=True):
-            part = _only(batch, taught)
+            part = rows[taught[rows]]
             if len(part):  # a sum over clips, so that the parts of a batch can be added up
-                share = part.take(self.clip_weights).sum() / whole
+                share = self.clip_weights[part].sum() / whole
                 losses.append(lesson.batch_loss(part) * share)
             else:  # no gradient is one of 0, however the batch is shared out among processes
                 losses += [0 * weight.sum() for weight in lesson.module.parameters()]
@@ -308,12 +307,3 @@ class _SideBySide:
         """(V, C) logits of the clips held out, fold by fold."""
         others = zip(self.lessons[1:], self.held_out, strict=True)
         return torch.cat([lesson.logits(rows) for lesson, rows in others])
-
-
-def _only(batch: Batch, taught: Tensor) -> Batch:
-    """Those of a batch's clips that a network learns from; none is mixed with another one."""
-    kept = taught[batch.rows]
-    if batch.partners is None or batch.shares is None:
-        return Batch(rows=batch.rows[kept])
-    shares = torch.where(taught[batch.partners], batch.shares, 0)
-    return Batch(rows=batch.rows[kept], partners=batch.partners[kept], shares=shares[kept])

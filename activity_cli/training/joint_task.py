@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from activity_cli.model.encoding import Rows
 from activity_cli.training.joint_network import JointNetwork
-from activity_cli.training.loop.batches import Batch
 from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
 from activity_cli.training.loop.schedules import ParameterGroups
 
@@ -80,15 +79,9 @@ class JointLesson:
             groups.append({"params": list(stage), "lr": rate})
         return groups
 
-    def batch_loss(self, batch: Batch) -> Tensor:
-        """With mixup, what is mixed are features, which is what the classifier reads."""
-        own = self.module.features(self._draw(batch.rows))
-        if batch.partners is not None:
-            partners = self.module.features(self._draw(batch.partners))
-            own = batch.mix(own, partners)
-        with torch.autocast(own.device.type, enabled=False):
-            logits = self.module.classifier(own.float())
-        loss = self.loss(logits, self.labels, batch)
+    def batch_loss(self, rows: Tensor) -> Tensor:
+        """Of one view of each clip, drawn anew each time, and of the summary's weights."""
+        loss = self.loss(self.module(self._draw(rows)), self.labels[rows])
         if self.penalties is not None:
             weights = self.module.classifier.summary.weight
             loss = loss + 0.5 * (self.penalties * weights.square()).sum()

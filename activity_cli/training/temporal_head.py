@@ -15,7 +15,6 @@ from torch import Tensor
 from activity_cli.model.encoding import ENCODING_BATCH, ViewIndex
 from activity_cli.model.network import TemporalHead
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.batches import Batch
 from activity_cli.training.loop.loop import Session, TrainResult, train
 from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
 from activity_cli.training.loop.schedules import ParameterGroups
@@ -49,19 +48,11 @@ class TemporalHeadTask:
         """All of the LSTM's part, at one learning rate."""
         return [{"params": list(self.module.parameters())}]
 
-    def batch_loss(self, batch: Batch) -> Tensor:
-        """Of one view of each clip, drawn anew each time.
-
-        With mixup, what is mixed is what the network reads: changes, and the summary's say.
-        """
-        partners = batch.partners
-        seen = replace(
-            batch,
-            rows=self.places.draw(batch.rows),
-            partners=None if partners is None else self.places.draw(partners),
-        )
-        logits = seen.take(self.summary) + self.module(seen.take(self.changes))  # (B, C)
-        return self.loss(logits, self.targets, batch)
+    def batch_loss(self, rows: Tensor) -> Tensor:
+        """Of one view of each clip, drawn anew each time."""
+        drawn = self.places.draw(rows)
+        logits = self.summary[drawn] + self.module(self.changes[drawn])  # (B, C)
+        return self.loss(logits, self.targets[rows])
 
     def evaluate(self) -> EpochMetrics:
         """On both parts, plain."""

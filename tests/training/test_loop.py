@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from activity_cli.errors import CheckpointError, TrainingError
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.batches import Batch
 from activity_cli.training.loop.loop import ALONE, Epoch, Session, TrainResult, train
 from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
 from activity_cli.training.loop.schedules import ParameterGroups
@@ -31,7 +30,7 @@ class PointLesson:
     points: Tensor
     targets: Tensor
     loss: ClipLoss
-    on_batch: Callable[[Batch], None] = lambda _: None
+    on_batch: Callable[[Tensor], None] = lambda _: None
 
     @property
     def labels(self) -> Tensor:
@@ -45,9 +44,9 @@ class PointLesson:
         first, *others = self.module.parameters()
         return [{"params": others}, {"params": [first], "lr": 1e-2}]
 
-    def batch_loss(self, batch: Batch) -> Tensor:
-        self.on_batch(batch)
-        return self.loss(self.module(batch.take(self.points)), self.targets, batch)
+    def batch_loss(self, rows: Tensor) -> Tensor:
+        self.on_batch(rows)
+        return self.loss(self.module(self.points[rows]), self.targets[rows])
 
     @torch.no_grad()
     def evaluate(self) -> EpochMetrics:
@@ -61,7 +60,7 @@ def make_lesson(
     settings: TrainSettings = BASE,
     *,
     dropout: float = 0.2,
-    on_batch: Callable[[Batch], None] = lambda _: None,
+    on_batch: Callable[[Tensor], None] = lambda _: None,
 ) -> PointLesson:
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(0)
@@ -113,7 +112,6 @@ def stop_after(number: int) -> Callable[[Epoch], None]:
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
     "constant": {"schedule": "constant", "optimizer": "adam"},
-    "mixup": {"mixup": 0.3},
     "accumulate": {"accumulate": 2, "batch_size": 8},
     "bf16": {"amp": "bf16"},
     "fp16": {"amp": "fp16"},
@@ -187,18 +185,17 @@ def test_a_damaged_checkpoint_is_an_error_in_a_line(damage: str, tmp_path: Path)
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("changes", [{"accumulate": 2, "batch_size": 8}, {"mixup": 0.3}])
-def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole(changes: dict[str, Any]) -> None:
+def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole() -> None:
     """Rare labels weigh more, and a batch's parts hold them unevenly."""
     whole = make_lesson(dropout=0)
-    expected = train(whole, replace(BASE, mixup=changes.get("mixup", 0)))
+    expected = train(whole, BASE)
 
-    def refuse(batch: Batch) -> None:  # a machine on which only 8 clips at once have room
-        if len(batch) > 8:
+    def refuse(rows: Tensor) -> None:  # a machine on which only 8 clips at once have room
+        if len(rows) > 8:
             torch.empty(10**15)
 
     parts = make_lesson(dropout=0, on_batch=refuse)
-    course = train(parts, replace(BASE, **changes))
+    course = train(parts, replace(BASE, accumulate=2, batch_size=8))
 
     assert [e.val_loss for e in course.history] == pytest.approx(
         [e.val_loss for e in expected.history], rel=1e-4
@@ -208,10 +205,10 @@ def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole(changes: dict[str,
 def test_short_memory_halves_the_batch_once_and_says_so(tmp_path: Path) -> None:
     sizes: list[int] = []
 
-    def refuse(batch: Batch) -> None:
-        if len(batch) > 8:
+    def refuse(rows: Tensor) -> None:
+        if len(rows) > 8:
             torch.empty(10**15)  # torch's own error, whatever it says
-        sizes.append(len(batch))
+        sizes.append(len(rows))
 
     notes: list[str] = []
     session = Session(folder=tmp_path, on_note=notes.append)
@@ -223,8 +220,8 @@ def test_short_memory_halves_the_batch_once_and_says_so(tmp_path: Path) -> None:
     again = train(make_lesson(on_batch=refuse), replace(BASE, epochs=14), session)
     assert again.notes == course.notes  # a resumed training knows, and reports it
 
-    def refuse_all(batch: Batch) -> None:
-        del batch
+    def refuse_all(rows: Tensor) -> None:
+        del rows
         torch.empty(10**15)
 
     with pytest.raises(TrainingError, match="Memory ran out in epoch 1") as caught:
@@ -234,16 +231,16 @@ def test_short_memory_halves_the_batch_once_and_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
 def test_all_kinds_of_short_memory_are_known(error: Exception) -> None:
-    def refuse(batch: Batch) -> None:
-        if len(batch) > 8:
+    def refuse(rows: Tensor) -> None:
+        if len(rows) > 8:
             raise error
 
     assert train(make_lesson(on_batch=refuse), replace(BASE, epochs=2)).notes
 
 
 def test_other_errors_are_not_taken_for_short_memory() -> None:
-    def refuse(batch: Batch) -> None:
-        raise RuntimeError(f"a bug at {len(batch)}")
+    def refuse(rows: Tensor) -> None:
+        raise RuntimeError(f"a bug at {len(rows)}")
 
     with pytest.raises(RuntimeError, match="a bug at 16"):
         train(make_lesson(on_batch=refuse), BASE)
@@ -269,25 +266,6 @@ def test_the_learning_rate_takes_its_course() -> None:
 
     assert rates["constant"] == [peak] * 12
     assert rates["default"][-1] < 1e-3 * peak
-
-
-def test_losses_agree_where_they_should() -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
-    rows = torch.arange(6)
-    weights = torch.tensor([1.0, 2.0, 5.0])
-    plain = ClipLoss(label_weights=weights, label_smoothing=0.1)
-    expected = plain(logits, labels, Batch(rows=rows))
-    partners = rows.flip(0)
-
-    def mixed(share: float, loss: ClipLoss = plain) -> Tensor:
-        batch = Batch(rows=rows, partners=partners, shares=torch.full((6,), share))
-        return loss(logits, labels, batch)
-
-    assert float(mixed(0)) == pytest.approx(float(expected))
-    assert float(mixed(1)) == pytest.approx(float(plain(logits, labels, Batch(rows=partners))))
-    half = Batch(rows=rows, partners=partners, shares=torch.full((6,), 0.5))
-    assert torch.allclose(half.take(logits), (logits + logits.flip(0)) / 2)
 
 
 def test_a_checkpoint_is_one_file_without_pickle(tmp_path: Path) -> None:

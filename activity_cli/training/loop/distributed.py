@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, distributed
 
 from activity_cli.errors import MissingExtraError, TrainingError
-from activity_cli.training.loop.batches import Batch
 
 _PATIENCE = timedelta(days=7)
 """The first process may decode for days while the others wait."""
@@ -35,9 +34,9 @@ class DistributedContext:
         """Whether this is the process that prints and writes."""
         return self.rank == 0
 
-    def share(self, batch: Batch) -> Batch:
+    def share(self, rows: Tensor) -> Tensor:
         """This process's part of a batch."""
-        return batch if self.size == 1 else batch[self.rank :: self.size]
+        return rows[self.rank :: self.size]
 
     def agree(self, values: Tensor) -> Tensor:
         """The main process's values, in all processes; they have to be of one shape."""

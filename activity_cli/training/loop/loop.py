@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.batches import Batch, draw_epoch
 from activity_cli.training.loop.checkpoint import load_checkpoint, save_checkpoint
 from activity_cli.training.loop.distributed import SINGLE_PROCESS, DistributedContext
 from activity_cli.training.loop.losses import EpochMetrics
@@ -99,8 +98,8 @@ def train(
         started = time.perf_counter()
         learner.epoch += 1
         module.train()
-        clips = _agree_on_clips(draw_epoch(lesson.labels, settings), team)
-        for batch in clips.split(learner.clips_per_step):
+        rows = team.agree(torch.randperm(len(lesson.labels)))
+        for batch in torch.split(rows, learner.clips_per_step):
             learner.step(batch)
         epoch = _judge(learner, started)
         progress.add(epoch, module)
@@ -147,14 +146,3 @@ def _ending(learner: Trainer, progress: Progress, session: Session, begun_at: in
     if ending is None and bool(session.team.agree(torch.tensor(overdue))):
         return "time limit"
     return ending
-
-
-def _agree_on_clips(clips: Batch, team: DistributedContext) -> Batch:
-    """The clips that the main process drew."""
-    if clips.partners is None or clips.shares is None:
-        return Batch(rows=team.agree(clips.rows))
-    return Batch(
-        rows=team.agree(clips.rows),
-        partners=team.agree(clips.partners),
-        shares=team.agree(clips.shares),
-    )

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.batches import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,38 +34,14 @@ class ClipLoss:
             return torch.ones(len(labels), device=labels.device)
         return self.label_weights.to(labels.device)[labels]
 
-    def __call__(self, logits: Tensor, labels: Tensor, batch: Batch) -> Tensor:
-        """The weighted mean over a batch.
-
-        Args:
-            logits: (B, C) of the batch.
-            labels: (N,) of all training clips.
-            batch: which of them these are.
-        """
-        logits = logits.float()  # half precision is for the network, not for its loss
-        own = labels[batch.rows].to(logits.device)
-        if batch.partners is None or batch.shares is None:
-            return self._cross_entropy(logits, own, "mean")
-        partners = labels[batch.partners].to(logits.device)
-        shares = batch.shares.to(logits.device)
-        parts = ((own, 1 - shares), (partners, shares))
-        total = sum(self._sum(logits, part, share) for part, share in parts)
-        weight = sum((share * self.clip_weights(part)).sum() for part, share in parts)
-        return torch.as_tensor(total / weight)
-
-    def _sum(self, logits: Tensor, labels: Tensor, shares: Tensor | None = None) -> Tensor:
-        """The weighted sum over (B, C) logits, by (B,) shares of each clip."""
-        losses = self._cross_entropy(logits, labels, "none")
-        return (losses if shares is None else shares * losses).sum()
-
-    def _cross_entropy(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the weighted mean over a batch of (B, C) logits and (B,) labels."""
         weights = self.label_weights
         return F.cross_entropy(
-            logits,
-            labels,
+            logits.float(),  # half precision is for the network, not for its loss
+            labels.to(logits.device),
             weight=None if weights is None else weights.to(logits.device),
             label_smoothing=self.label_smoothing,
-            reduction=reduction,
         )
 
 

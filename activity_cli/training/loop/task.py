@@ -7,7 +7,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from activity_cli.training.loop.batches import Batch
 from activity_cli.training.loop.losses import EpochMetrics
 from activity_cli.training.loop.schedules import ParameterGroups
 
@@ -34,7 +33,7 @@ class TrainingTask(Protocol):
     def parameter_groups(self) -> ParameterGroups:
         """What to train, as torch's optimizers take it: `params`, and `lr` if wanted."""
 
-    def batch_loss(self, batch: Batch) -> Tensor:
+    def batch_loss(self, rows: Tensor) -> Tensor:
         """The mean loss of some training clips, weighted by `clip_weights`: what is descended.
 
         It is called with parts of a batch where that is larger than memory, and in each of

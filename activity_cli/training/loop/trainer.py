@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from activity_cli.errors import TrainingError
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.batches import Batch
 from activity_cli.training.loop.distributed import DistributedContext
 from activity_cli.training.loop.memory import is_out_of_memory, no_memory_left
 from activity_cli.training.loop.schedules import make_optimizer, make_schedule
@@ -58,15 +57,15 @@ class Trainer:
         rate: float = self.optimizer.param_groups[0]["lr"]
         return rate
 
-    def step(self, batch: Batch) -> None:
+    def step(self, rows: Tensor) -> None:
         """Change the weights once, by the gradient of a batch that all processes share.
 
         Raises:
             TrainingError: the loss is no number, or memory does not even do for half a batch.
         """
         module = self.lesson.module
-        total = float(batch.take(self._clip_weights).sum())
-        self._backward_in_memory(self.team.share(batch), total=total)
+        total = float(self._clip_weights[rows].sum())
+        self._backward_in_memory(self.team.share(rows), total=total)
         self.team.add_gradients(module.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = self._clip_gradients()
@@ -88,13 +87,13 @@ class Trainer:
         ]
         return torch.stack(norms).max()
 
-    def _backward_in_memory(self, batch: Batch, *, total: float) -> None:
+    def _backward_in_memory(self, rows: Tensor, *, total: float) -> None:
         """Backward, with half as many clips at once where memory is short; the second time fails.
 
         The gradients are those of the whole batch all the same.
         """
         try:
-            self._backward(batch, total=total)
+            self._backward(rows, total=total)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -106,7 +105,7 @@ class Trainer:
         # Here and not above: while the error was handled it held on to what is to be freed.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._backward_in_memory(batch, total=total)
+        self._backward_in_memory(rows, total=total)
 
     def _halve(self) -> None:
         self.halved = True
@@ -117,9 +116,11 @@ class Trainer:
         self.notes.append(note)
         self._on_note(note)
 
-    def _backward(self, batch: Batch, *, total: float) -> None:
+    def _backward(self, rows: Tensor, *, total: float) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        for part in batch.split(self.clips_at_once):
+        for part in torch.split(rows, self.clips_at_once):
+            if not len(part):  # the share of a process may be empty
+                continue
             with torch.autocast(
                 self.device.type,
                 dtype=_AMP_TYPES.get(self.settings.amp),
@@ -127,7 +128,7 @@ class Trainer:
             ):
                 loss = self.lesson.batch_loss(part)
             self._check(loss, "loss")
-            share = float(part.take(self._clip_weights).sum()) / total
+            share = float(self._clip_weights[part].sum()) / total
             self.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
 
     def _check(self, value: Tensor, what: str) -> None:
