@@ -20,7 +20,6 @@ Temporal = Literal["lstm", "mean", "frame"]
 Pooling = Literal["attention", "mean", "last"]
 Optimizer = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "constant"]
-Amp = Literal["off", "bf16", "fp16"]
 ClassWeights = Literal["balanced", "none"]
 CnnMode = Literal["frozen", "finetune", "scratch"]
 AugmentKind = Literal[
@@ -284,8 +283,6 @@ class TrainSettings(Settings):
     """Maximum norm of the gradient."""
     accumulate: int = setting(1, at_least=1)
     """Batches per optimizer step: a larger effective batch in the memory of a small one."""
-    amp: Amp = setting("off")
-    """Number format of the forward pass in training; weights stay fp32."""
     label_smoothing: float = setting(0.1, at_least=0, below=1)
     """Share of each target that is spread evenly over all labels."""
     class_weights: ClassWeights = setting("balanced")
@@ -329,6 +326,7 @@ REMOVED_SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "focal_gamma": (2.0,),
     "sampler": ("shuffled",),
     "mixup": (0.0, 0),
+    "amp": ("off",),
 }
 """Settings of training in earlier versions, with the values that changed nothing. Settings files
 and run folders that hold these values stay readable."""

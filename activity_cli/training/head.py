@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activity_cli.errors import DataError, SettingsError
+from activity_cli.errors import DataError
 from activity_cli.model.encoding import (
     Features,
     Rows,
@@ -119,10 +119,8 @@ def fit(
 
     Raises:
         DataError: there are no validation rows.
-        SettingsError: half precision that this machine's LSTM does not have.
         TrainingError, CheckpointError, OutputError: as `learning.loop.train`.
     """
-    check_amp(settings)
     if not len(val_rows):
         raise DataError(
             "No clips are left to choose the best epoch.",
@@ -144,16 +142,6 @@ def fit(
             session=session,
             learns_from_val=learns_from_val,
         )
-
-
-def check_amp(settings: TrainSettings) -> None:
-    """See that the LSTM, which is trained on the CPU, has the number format.
-
-    Raises:
-        SettingsError: it does not.
-    """
-    if settings.amp == "fp16":
-        raise SettingsError("An LSTM has no fp16 on a CPU.", hint="Use --amp bf16.")
 
 
 def new_network(

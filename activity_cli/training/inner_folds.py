@@ -29,7 +29,6 @@ from activity_cli.settings import NetworkSettings, Stream, TrainSettings
 from activity_cli.training.head import (
     FittedNetwork,
     InnerFolds,
-    check_amp,
     fit,
     fit_summary,
     label_weights,
@@ -73,7 +72,6 @@ def fit_clips(
 
     Raises:
         DataError: no clip can be spared to choose the epoch.
-        SettingsError: half precision that this machine's LSTM does not have.
         TrainingError, CheckpointError, OutputError: as `learning.loop.train`.
     """
     if len(val_rows):
@@ -89,7 +87,6 @@ def fit_clips(
             views=views,
             session=session,
         )
-    check_amp(settings)
     fold = choosing_folds(
         targets[train_rows], None if groups is None else groups[train_rows], seed=settings.seed
     )

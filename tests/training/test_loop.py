@@ -113,8 +113,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "default": {},
     "constant": {"schedule": "constant", "optimizer": "adam"},
     "accumulate": {"accumulate": 2, "batch_size": 8},
-    "bf16": {"amp": "bf16"},
-    "fp16": {"amp": "fp16"},
 }
 
 

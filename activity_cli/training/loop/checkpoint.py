@@ -51,7 +51,6 @@ def save_checkpoint(path: Path, learner: Trainer, progress: Progress) -> None:
         "best_epoch": progress.best.epoch,
         "parameter_groups": optimizer["param_groups"],
         "schedule": learner.schedule.state_dict(),
-        "scaler": learner.scaler.state_dict(),
         "halved": learner.halved,
         "notes": learner.notes,
     }
@@ -97,7 +96,6 @@ def _restore(tensors: Mapping[str, Tensor], state: Mapping[str, Any], learner: T
         {"state": remembered, "param_groups": state["parameter_groups"]}
     )
     learner.schedule.load_state_dict(state["schedule"])
-    learner.scaler.load_state_dict(state["scaler"])
     learner.halved = state["halved"]
     learner.notes = list(state["notes"])
     history = [Epoch(**values) for values in state["history"]]

@@ -38,7 +38,7 @@ class ClipLoss:
         """Return the weighted mean over a batch of (B, C) logits and (B,) labels."""
         weights = self.label_weights
         return F.cross_entropy(
-            logits.float(),  # half precision is for the network, not for its loss
+            logits,
             labels.to(logits.device),
             weight=None if weights is None else weights.to(logits.device),
             label_smoothing=self.label_smoothing,

@@ -37,7 +37,7 @@ class TrainingTask(Protocol):
         """The mean loss of some training clips, weighted by `clip_weights`: what is descended.
 
         It is called with parts of a batch where that is larger than memory, and in each of
-        several processes with another part. Autocast is on where half precision is asked for.
+        several processes with another part.
         """
 
     def evaluate(self) -> EpochMetrics:

@@ -18,8 +18,6 @@ from activity_cli.training.loop.memory import is_out_of_memory, no_memory_left
 from activity_cli.training.loop.schedules import make_optimizer, make_schedule
 from activity_cli.training.loop.task import TrainingTask
 
-_AMP_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 class Trainer:
     """Changes a lesson's weights by steps. What it holds is what a checkpoint has to keep."""
@@ -38,7 +36,6 @@ class Trainer:
         steps_per_epoch = math.ceil(len(lesson.labels) / self.clips_per_step)
         self.optimizer = make_optimizer(lesson.parameter_groups(), settings)
         self.schedule = make_schedule(self.optimizer, settings, steps_per_epoch)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.amp == "fp16")
         self.epoch = 0
         self.halved = False
         """Whether memory has run out once, so that half as many clips are computed at once."""
@@ -67,15 +64,10 @@ class Trainer:
         total = float(self._clip_weights[rows].sum())
         self._backward_in_memory(self.team.share(rows), total=total)
         self.team.add_gradients(module.parameters())
-        self.scaler.unscale_(self.optimizer)
         norm = self._clip_gradients()
-        if not self.scaler.is_enabled():  # which skips steps of infinite gradients itself
-            self._check(norm, "gradient")
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.scaler.get_scale() >= scale:
-            self.schedule.step()
+        self._check(norm, "gradient")
+        self.optimizer.step()
+        self.schedule.step()
 
     def _clip_gradients(self) -> Tensor:
         """Bound the gradient, of each network alone where several learn side by side."""
@@ -121,15 +113,10 @@ class Trainer:
         for part in torch.split(rows, self.clips_at_once):
             if not len(part):  # the share of a process may be empty
                 continue
-            with torch.autocast(
-                self.device.type,
-                dtype=_AMP_TYPES.get(self.settings.amp),
-                enabled=self.settings.amp != "off",
-            ):
-                loss = self.lesson.batch_loss(part)
+            loss = self.lesson.batch_loss(part)
             self._check(loss, "loss")
             share = float(self._clip_weights[part].sum()) / total
-            self.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
+            (loss * share).backward()  # type: ignore[no-untyped-call]
 
     def _check(self, value: Tensor, what: str) -> None:
         if not math.isfinite(float(value.detach())):
@@ -143,9 +130,8 @@ def runaway(what: str, epoch: int, value: float, settings: TrainSettings) -> Tra
             f"The {what} is no number before the first step ({value}).",
             hint="The CNN's features are not sound: try --precision fp32, or another --backbone.",
         )
-    amp = {"fp16": "Use --amp bf16 or off, or lower", "bf16": "Use --amp off, or lower"}
     return TrainingError(
         f"The {what} of epoch {epoch} is no number any more ({value}).",
-        hint=f"{amp.get(settings.amp, 'Lower')} --learning-rate (now {settings.learning_rate:g}) "
+        hint=f"Lower --learning-rate (now {settings.learning_rate:g}) "
         f"or --gradient-clip (now {settings.gradient_clip:g}).",
     )
