@@ -57,7 +57,8 @@ def crossval(
     from activity_cli.report.run_folder import crossval_metrics, write_card, write_evaluation
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_crossval
     from activity_cli.training.crossval import run_crossval
-    from activity_cli.training.ensembles import save_ensemble
+    from activity_cli.training.head import HeadConfig
+    from activity_cli.training.run import save_ensemble
 
     if ensemble and output is None:
         raise SettingsError(
@@ -70,13 +71,13 @@ def crossval(
         )
     if output is not None:
         new_folder(output, overwrite=overwrite)
+    head = HeadConfig(network=network, training=training)
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
             clip.data_config(machine, report, cnn, augmentation.chosen()),
             deal=partial(folds.deal, seed=training.seed),
-            network=network,
-            settings=training,
+            head=head,
             cnn=cnn,
             compare=folds.compare,
             background=labels.background_label,
@@ -99,8 +100,7 @@ def crossval(
                 run,
                 output / MODEL_SUBFOLDER,
                 name=output.resolve().name,
-                network=network,
-                settings=training,
+                head=head,
             )
             write_card(model, content, model.description.metrics["measured_on"])
     options.print_result(

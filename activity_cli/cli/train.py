@@ -96,21 +96,24 @@ def train(
     from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_dry_run, show_training
     from activity_cli.training.dry_run import run_dry
-    from activity_cli.training.fitting import Plan, learn
+    from activity_cli.training.fitting import Plan, fit_plan
+    from activity_cli.training.head import HeadConfig
     from activity_cli.training.loop.distributed import init_distributed
     from activity_cli.training.loop.log import TrainingLog
     from activity_cli.training.loop.loop import Session
     from activity_cli.training.resuming import CHECKPOINT_FOLDER
-    from activity_cli.training.run import keep, run_folder
+    from activity_cli.training.run import run_folder, save_run
 
     name = run.name or data.resolve().stem
     deadline = math.inf if run.time_limit is None else time.monotonic() + 60 * run.time_limit
-    with init_distributed() as team, progress_report(quiet=quiet or not team.is_main) as report:
+    with (
+        init_distributed() as processes,
+        progress_report(quiet=quiet or not processes.is_main) as report,
+    ):
         plan = Plan(
             data=data,
             data_config=clip.data_config(machine, report, cnn, augmentation.chosen()),
-            network=network,
-            settings=training,
+            head=HeadConfig(network=network, training=training),
             cnn=cnn,
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
@@ -118,19 +121,19 @@ def train(
             audit=audit,
         )
         if preview := run.preview:
-            if team.is_main:
+            if processes.is_main:
                 num_clips = save_preview(data, plan.data_config, preview)
                 values = {"preview": str(preview), "clips": num_clips}
                 options.print_result(values, lambda: str(preview), json=json)
             return
         if run.dry_run:
-            if team.is_main:
+            if processes.is_main:
                 trial = run_dry(plan)
                 options.print_result(trial.to_json(), lambda: show_dry_run(trial), json=json)
             return
         with (
-            run_folder(run.output, name, old=resume, team=team) as folder,
-            TrainingLog(folder, tensorboard=run.tensorboard, quiet=not team.is_main) as log,
+            run_folder(run.output, name, old=resume, context=processes) as folder,
+            TrainingLog(folder, tensorboard=run.tensorboard, quiet=not processes.is_main) as log,
             _explain_how_to_resume(data, folder, log),
         ):
             session = Session(
@@ -138,14 +141,14 @@ def train(
                 on_note=report.note,
                 folder=folder / CHECKPOINT_FOLDER,
                 deadline=deadline,
-                team=team,
+                context=processes,
             )
-            learned = learn(
+            fit = fit_plan(
                 plan, session, on_begin=lambda: begin_run(folder, settings_text(context))
             )
-            if not team.is_main:
+            if not processes.is_main:
                 return
-            trained = keep(learned, folder)
+            trained = save_run(fit, folder)
             text = settings_text(context)
             content = training_report(trained, command=this_command(), settings=tomllib.loads(text))
             metrics = training_metrics(trained, content)

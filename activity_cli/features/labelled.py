@@ -1,29 +1,38 @@
-"""Labelled data -> features with labels: what training and cross-validation start from.
+"""Labelled data -> clips with labels as training reads them: CNN features, or frames.
 
-Clips that give no frames are left out of the learning, but never out of the report.
+Clips that give no frames are left out of training, but they are reported.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.data.balance import balance_warnings, describe_counts
 from activity_cli.data.dataset import Dataset, Sample, prepare_pieces
+from activity_cli.data.leakage import Leakage, find_leakage
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import Engine, choose_engine
 from activity_cli.features.engines.loading import load_extractor
-from activity_cli.features.engines.protocol import Extractor
 from activity_cli.features.extraction import (
     ExtractedClip,
     clip_request,
     feature_cache,
     gather_features,
 )
-from activity_cli.settings import NO_VIEWS, AugmentSettings, ClipSettings
+from activity_cli.settings import (
+    NO_VIEWS,
+    AuditSettings,
+    AugmentSettings,
+    ClipSettings,
+    Stream,
+    TrainSettings,
+)
 from activity_cli.types import OnProgress, no_progress
 from activity_cli.video.augmentation import settle_flip
 from activity_cli.video.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
@@ -31,7 +40,7 @@ from activity_cli.video.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """How videos are read: with which CNN, where things are kept, who is told."""
+    """How videos are read: with which CNN, where things are cached, who is told."""
 
     backbone: Backbone
     clip: ClipSettings
@@ -41,86 +50,123 @@ class DataConfig:
     window_seconds: float | None = None
     """Longer pieces are cut into windows of this length; None takes each as one clip."""
     augment: AugmentSettings = NO_VIEWS
-    """How many augmented views of each clip are read beside it, and how they differ."""
+    """Number and kind of the augmented views of each clip."""
     on_progress: OnProgress = no_progress
     on_prepare: Callable[[str], None] = lambda _: None
     on_warning: Callable[[str], None] = lambda _: None
-    """Told what the user should know about the data, a line each."""
+    """Called with warnings about the data, in one line each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledFeatures:
-    """Features and labels of all clips that could be decoded."""
+class FeatureDataset:
+    """Labelled clips as training reads them.
+
+    N clips, K augmented views of each, S streams, T frames. A is the shape of one time step: (D,)
+    CNN features; or, for a CNN that is trained too, (H, W, channels) frames or the activations
+    that its trained stages read.
+    """
+
+    values: NDArray[Any]
+    """(N, S, T, *A), often mapped from disk: float16 features and activations, uint8 frames."""
+    targets: NDArray[np.int64]
+    """(N,) position of each clip's label in `labels`."""
+    labels: tuple[str, ...]
+    streams: tuple[Stream, ...]
+    groups: NDArray[np.int64] | None = None
+    """(N,) clips of one group are never on both sides of a split; None without groups."""
+    views: NDArray[Any] | None = None
+    """(N, K, S, T, *A) for training alone; None without augmentation."""
+
+    @property
+    def num_views(self) -> int:
+        """K."""
+        return 0 if self.views is None else int(self.views.shape[1])
+
+    @property
+    def holds_frames(self) -> bool:
+        """Whether the values are frames, because the CNN is trained too."""
+        return self.values.dtype == np.uint8
+
+    def read(self, rows: NDArray[np.int64], views: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """Return (len(rows), S, T, *A), of each clip the view with this number; 0 is unchanged."""
+        values = np.array(self.values[rows])
+        if views is not None and self.views is not None:
+            for position in np.flatnonzero(views):
+                values[position] = self.views[rows[position], views[position] - 1]
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledClips:
+    """All clips that could be decoded, and how they were read."""
 
     dataset: Dataset
-    """The samples that have features, in the order of the rows."""
-    features: NDArray[np.float16]
-    """(N, S, T, D), mapped from disk."""
-    views: NDArray[np.float16]
-    """(N, K, S, T, D) of each clip's augmented views, for training alone; K may be 0."""
+    """The samples in the order of the rows."""
+    features: FeatureDataset
     augment: AugmentSettings
-    """How these views were drawn."""
-    targets: NDArray[np.int64]
-    """(N,) position of each clip's label in `dataset.labels`."""
+    """How the views were drawn."""
     clips: tuple[ExtractedClip, ...]
-    """What decoding said about each row, without the features."""
+    """Result of decoding for each row, without its features."""
     left_out: tuple[tuple[Sample, ExtractedClip], ...]
     """Samples without a single decoded frame, and why."""
     clip: ClipSettings
     backbone: Backbone
-    extractor: Extractor
+    engine: str
+    """What computed the features, or what trains the CNN."""
     stage_seconds: Mapping[str, float]
 
     @property
-    def engine(self) -> str:
-        """What computed the features."""
-        return self.extractor.identity
+    def targets(self) -> NDArray[np.int64]:
+        """(N,) position of each clip's label in `dataset.labels`."""
+        return self.features.targets
+
+    def clip_seconds(self) -> dict[str, float]:
+        """Return the shortest, median and longest duration of the clips."""
+        seconds = [clip.decoded.duration_seconds for clip in self.clips if clip.decoded]
+        found = {"min": min(seconds), "median": float(np.median(seconds)), "max": max(seconds)}
+        return {name: round(value, 3) for name, value in found.items()}
 
 
-def read_labelled(dataset: Dataset, data_config: DataConfig) -> LabelledFeatures:
-    """Decode all clips of a data set and run the CNN over them, or take them from the cache.
+def read_labelled(dataset: Dataset, config: DataConfig) -> LabelledClips:
+    """Decode all clips and run the CNN over them, or take the features from the cache.
 
     Raises:
         DataError: a label has no clip that decodes, or a piece is beyond the end of its video.
-        BackboneError: the CNN's weights are not to be had.
+        BackboneError: the CNN's weights are not available.
         OutputError: the cache folder cannot be written.
     """
     started = time.perf_counter()
-    augment = settle_flip(data_config.augment, dataset.labels, data_config.on_prepare)
-    with DecoderPool(
-        data_config.decoders
-    ) as pool:  # its first worker starts while the CNN is loaded
+    augment = settle_flip(config.augment, dataset.labels, config.on_prepare)
+    with DecoderPool(config.decoders) as pool:  # its first worker starts while the CNN is loaded
         extractor = load_extractor(
-            data_config.backbone,
-            data_config.engine,
-            cache_dir=data_config.cache_dir,
-            frame_size=data_config.clip.frame_size,
-            on_prepare=data_config.on_prepare,
+            config.backbone,
+            config.engine,
+            cache_dir=config.cache_dir,
+            frame_size=config.clip.frame_size,
+            on_prepare=config.on_prepare,
         )
         prepared = time.perf_counter()
-        dataset = prepare_pieces(dataset, pool, window_seconds=data_config.window_seconds)
+        dataset = prepare_pieces(dataset, pool, window_seconds=config.window_seconds)
         table = gather_features(
             [clip_request(sample) for sample in dataset.samples],
-            data_config.clip,
+            config.clip,
             extractor=extractor,
-            backbone=data_config.backbone,
+            backbone=config.backbone,
             pool=pool,
-            cache=feature_cache(data_config.cache_dir),
+            cache=feature_cache(config.cache_dir),
             augment=augment,
-            on_progress=data_config.on_progress,
+            on_progress=config.on_progress,
         )
-    whole, left_out = part_by_decoding(dataset, table.rows, table.extracted)
-    return LabelledFeatures(
-        dataset=whole,
-        features=table.values,
-        views=table.views,
+    kept, left_out = split_by_decoding(dataset, table.rows, table.extracted)
+    return LabelledClips(
+        dataset=kept,
+        features=as_features(kept, table.values, table.views, config.clip),
         augment=augment,
-        targets=whole.label_indices(),
         clips=tuple(table.extracted[i] for i in table.rows),
         left_out=left_out,
-        clip=data_config.clip,
-        backbone=data_config.backbone,
-        extractor=extractor,
+        clip=config.clip,
+        backbone=config.backbone,
+        engine=extractor.identity,
         stage_seconds={
             "load CNN": prepared - started,
             "features": time.perf_counter() - prepared,
@@ -128,10 +174,24 @@ def read_labelled(dataset: Dataset, data_config: DataConfig) -> LabelledFeatures
     )
 
 
-def part_by_decoding(
+def as_features(
+    dataset: Dataset, values: NDArray[Any], views: NDArray[Any], clip: ClipSettings
+) -> FeatureDataset:
+    """Join the values of a data set's clips, (N, ...), and of their views with the labels."""
+    return FeatureDataset(
+        values=values,
+        views=views if views.shape[1] else None,
+        targets=dataset.label_indices(),
+        labels=dataset.labels,
+        streams=clip.streams,
+        groups=dataset.groups(),
+    )
+
+
+def split_by_decoding(
     dataset: Dataset, rows: NDArray[np.int64], extracted: Sequence[ExtractedClip]
 ) -> tuple[Dataset, tuple[tuple[Sample, ExtractedClip], ...]]:
-    """The samples that gave frames, by their positions, and the others with the reason.
+    """Return the samples that gave frames, by their positions, and the others with the reason.
 
     Raises:
         DataError: a label has no clip that decodes.
@@ -139,18 +199,52 @@ def part_by_decoding(
     kept = set(rows.tolist())
     pairs = list(zip(dataset.samples, extracted, strict=True))
     left_out = tuple(pair for index, pair in enumerate(pairs) if index not in kept)
-    whole = replace(dataset, samples=tuple(dataset.samples[i] for i in rows))
-    _check_every_label_is_left(whole, left_out)
-    return whole, left_out
-
-
-def _check_every_label_is_left(
-    dataset: Dataset, left_out: tuple[tuple[Sample, ExtractedClip], ...]
-) -> None:
-    for label, count in dataset.counts().items():
+    decoded = replace(dataset, samples=tuple(dataset.samples[i] for i in rows))
+    for label, count in decoded.counts().items():
         if count == 0:
             sample, clip = next(pair for pair in left_out if pair[0].label == label)
             raise DataError(
                 f"No clip of {label!r} can be decoded; {sample.name}: {clip.reason}",
                 hint="Replace these clips by files that a video player can show.",
             )
+    return decoded, left_out
+
+
+def announce(dataset: Dataset, config: DataConfig, settings: TrainSettings) -> None:
+    """Report the number of clips of each label, and warn where they are few or uneven."""
+    config.on_prepare(describe_counts(dataset))
+    for line in balance_warnings(dataset, settings):
+        config.on_warning(line)
+
+
+def audit_parts(
+    labelled: LabelledClips,
+    part: NDArray[np.int64],
+    part_names: Sequence[str],
+    *,
+    audit: AuditSettings,
+    data_config: DataConfig,
+) -> Leakage:
+    """Look for clips that are in several parts, warn about them, or stop if that was asked for.
+
+    Args:
+        labelled: N clips.
+        part: (N,) position of each clip's part in `part_names`.
+        part_names: train, val and test, or the names of folds.
+        audit: whether to stop.
+        data_config: whose `on_warning` is called.
+
+    Raises:
+        DataError: leakage was found, and `strict` forbids it.
+    """
+    features = labelled.features
+    values = None if features.holds_frames else features.values
+    leakage = find_leakage(labelled.dataset, values, part, part_names)
+    if audit.strict and leakage.is_found:
+        raise DataError(
+            leakage.lines()[0],
+            hint="Without --strict training continues; metrics.json then lists the pairs.",
+        )
+    for line in leakage.lines():
+        data_config.on_warning(line)
+    return leakage

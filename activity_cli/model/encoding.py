@@ -1,4 +1,4 @@
-"""Features -> what the classifier reads of them, measured once and in batches.
+"""Features -> the encoding that the classifier reads, computed once and in batches.
 
 N is all clips, K augmented views of each, B clips in a batch; S, T, D, R as in `network`.
 """
@@ -19,26 +19,26 @@ Rows = NDArray[np.int64]
 
 
 def measure_features(features: Features, rows: Rows, num_components: int) -> FeatureStatistics:
-    """Mean and spread of all features, and the main directions of change within a clip.
+    """Measure mean and spread of all features, and the principal deviations within a clip.
 
-    There are at most two directions for three clips: more would be what single clips do.
+    There are at most two components for three clips: more would describe single clips.
     """
     num_streams, num_frames, size = features.shape[1:]
     count = len(rows) * num_frames
     total = torch.zeros(num_streams, size, dtype=torch.float64)
     squares = torch.zeros_like(total)
     most = min(num_components, size, max(1, 2 * len(rows) // 3))
-    few: list[torch.Tensor] = []  # all changes, where they are fewer than there are features
+    few: list[torch.Tensor] = []  # all deviations, where they are fewer than the features
     covariance = torch.zeros(num_streams, size, size)
     for batch in batches_of(rows, ENCODING_BATCH):
         clips = torch.from_numpy(features[batch].astype(np.float32))  # (B, S, T, D)
         total += clips.sum(dim=(0, 2), dtype=torch.float64)
         squares += clips.double().square().sum(dim=(0, 2))
-        changes = (clips - clips.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1, 2)
+        centred = (clips - clips.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1, 2)
         if count < size:
-            few.append(changes)
+            few.append(centred)
         else:
-            covariance += changes.transpose(1, 2) @ changes / count  # (S, D, D)
+            covariance += centred.transpose(1, 2) @ centred / count  # (S, D, D)
     mean = total / count
     spread = (squares / count - mean.square()).clamp(min=0).sqrt().float()
     if few:
@@ -55,22 +55,22 @@ def measure_features(features: Features, rows: Rows, num_components: int) -> Fea
 
 
 def _directions_of_few(
-    changes: torch.Tensor, num_components: int
+    centred: torch.Tensor, num_components: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `_eigh` finds in the covariance of (S, M, D) changes, sooner where M is below D.
+    """Return what `_eigh` finds in the covariance of (S, M, D) deviations, faster where M < D.
 
     Returns:
         (S, R) variances and (S, D, R) directions, ascending.
     """
-    count = changes.shape[1]
-    variances, shares = _eigh(changes @ changes.transpose(1, 2) / count)  # (S, M), (S, M, M)
+    count = centred.shape[1]
+    variances, shares = _eigh(centred @ centred.transpose(1, 2) / count)  # (S, M), (S, M, M)
     variances, shares = variances[:, -num_components:], shares[..., -num_components:]
     lengths = (count * variances).clamp(min=1e-12).sqrt()
-    return variances, changes.transpose(1, 2) @ shares / lengths[:, None]
+    return variances, centred.transpose(1, 2) @ shares / lengths[:, None]
 
 
 def _eigh(covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Eigenvalues and -vectors; of few clips most are 0, and single precision may not settle."""
+    """Return eigenvalues and eigenvectors, in double precision where single does not converge."""
     try:
         variances, directions = torch.linalg.eigh(covariance)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
@@ -80,7 +80,7 @@ def _eigh(covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.no_grad()
 def encode_rows(network: SequenceClassifier, features: Features, rows: Rows) -> Encoded:
-    """Rows of (N, S, T, D) features as the trained part reads them, a tenth of their size."""
+    """Encode rows of (N, S, T, D) features as the trained part reads them."""
     return Encoded.joined(
         [
             network.encode(torch.from_numpy(features[batch].astype(np.float32)))
@@ -91,10 +91,10 @@ def encode_rows(network: SequenceClassifier, features: Features, rows: Rows) -> 
 
 @dataclass(frozen=True, slots=True)
 class ViewIndex:
-    """Where plain clips and their augmented views stand, one after the other.
+    """Positions of clips and their augmented views in one tensor.
 
-    All clips plain, those to learn from first; then view by view of the clips to learn from; then
-    view by view of the others.
+    First all clips unchanged, the training clips before the validation clips; then the training
+    clips view by view; then the validation clips view by view.
     """
 
     num_train: int
@@ -104,18 +104,18 @@ class ViewIndex:
 
     @property
     def train(self) -> torch.Tensor:
-        """All that is learned from: the first clips, plain and in every view."""
+        """Positions of the training clips, unchanged and in every view."""
         views = torch.arange(self.num_train * self.num_views)
         return torch.cat([torch.arange(self.num_train), self.num_clips + views])
 
     @property
     def clips(self) -> torch.Tensor:
-        """(N * (K + 1),) which clip stands at each place."""
+        """(N * (K + 1),) the clip at each position."""
         train, val = torch.arange(self.num_train), torch.arange(self.num_train, self.num_clips)
         return torch.cat([train, val, train.repeat(self.num_views), val.repeat(self.num_views)])
 
     def draw(self, rows: torch.Tensor) -> torch.Tensor:
-        """Places of clips to learn from, each in one of its K + 1 views by torch's chance."""
+        """Return positions of training clips, each in a random one of its K + 1 views."""
         if not self.num_views:
             return rows
         views = torch.randint(self.num_views + 1, rows.shape)
@@ -131,14 +131,14 @@ def encode_views(
     train_rows: Rows,
     val_rows: Rows,
 ) -> tuple[Encoded, ViewIndex]:
-    """Clips and their views as the trained part reads them, and where they stand.
+    """Encode clips and their views as the trained part reads them, and index their positions.
 
     Args:
-        network: whose statistics are known.
-        features: (N, S, T, D) of the plain clips.
+        network: with the statistics of the training clips.
+        features: (N, S, T, D) of the unchanged clips.
         views: (N, K, S, T, D), if there are any.
-        train_rows: to learn from.
-        val_rows: to judge by.
+        train_rows: rows of the training clips.
+        val_rows: rows of the validation clips.
     """
     num_views = 0 if views is None else views.shape[1]
     parts = [encode_rows(network, features, np.concatenate([train_rows, val_rows]))]
@@ -149,11 +149,11 @@ def encode_views(
             if len(rows)
             for number in range(num_views)
         ]
-    places = ViewIndex(len(train_rows), len(train_rows) + len(val_rows), num_views)
-    return Encoded.joined(parts), places
+    index = ViewIndex(len(train_rows), len(train_rows) + len(val_rows), num_views)
+    return Encoded.joined(parts), index
 
 
 def batches_of(rows: Rows, size: int) -> Iterator[Rows]:
-    """The rows in runs of at most `size`."""
+    """Split rows into batches of at most `size`."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

@@ -45,6 +45,9 @@ CARD_FILE = "README.md"
 CONFUSION_FILE = "confusion.png"
 MODEL_SUBFOLDER = "model"  # of a run folder
 
+_STORED_NAMES = {"pooled_head.": "summary.", "temporal_head.": "order."}
+"""Parts of tensor names, and what they are in weights.safetensors since the first version."""
+
 Weights = dict[str, NDArray[Any]]
 
 _RESTORE_HINT = "Restore the folder from a copy, or train again."
@@ -182,7 +185,10 @@ class Model:
         Raises:
             ModelError: the file is gone or not what it was when the model was saved.
         """
-        return load(_read_tensors(self.folder / WEIGHTS_FILE, self.weights_sha256))
+        tensors = load(_read_tensors(self.folder / WEIGHTS_FILE, self.weights_sha256))
+        for name, stored in _STORED_NAMES.items():
+            tensors = {key.replace(stored, name): tensor for key, tensor in tensors.items()}
+        return tensors
 
     def familiarity(self) -> Familiarity | None:
         """What its training clips look like; None for a model that does not know.
@@ -227,6 +233,8 @@ def save_model(
     if cnn is not None:
         write_bytes_atomically(folder / CNN_FILE, cnn)
         description = _with_cnn_file(description, folder)
+    for name, stored in _STORED_NAMES.items():
+        weights = {key.replace(name, stored): tensor for key, tensor in weights.items()}
     digest = _write_tensors(folder / WEIGHTS_FILE, weights)
     model = Model(folder=folder, description=description, weights_sha256=digest)
     return write_familiarity(model, familiarity) if familiarity else write_description(model)

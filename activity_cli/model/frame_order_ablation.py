@@ -150,14 +150,14 @@ class OrderProbe:
 def pooled_head_of(model: Model) -> Classify | None:
     """Return a model without its LSTM, in numpy; None where it has no such head or no LSTM."""
     weights, temperature = model.weights(), model.description.temperature
-    names = ("mean", "scale", "summary.weight", "summary.bias")
+    names = ("mean", "scale", "pooled_head.weight", "pooled_head.bias")
     if model.description.network.temporal != "lstm" or any(name not in weights for name in names):
         return None
 
     def classify(features: Features) -> Scores:
         means = features.astype(np.float32).mean(axis=2)  # (N, S, D)
         inputs = ((means - weights["mean"]) / weights["scale"]).reshape(len(means), -1)
-        logits = inputs @ weights["summary.weight"].T + weights["summary.bias"]
+        logits = inputs @ weights["pooled_head.weight"].T + weights["pooled_head.bias"]
         powers = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
         scores: Scores = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
         return scores

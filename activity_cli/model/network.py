@@ -1,22 +1,22 @@
 """The sequence classifier: CNN features of a clip -> one logit per label.
 
     (B, S, T, D) CNN features
-      |- summary: mean over time, standardised -> linear                      what, and how much
-      |           (B, S, D)                       (B, C)
-      '- order:   deviation from that mean -> PCA -> project -> fuse          what happens when
-                  (B, S, T, D)      (B, S, T, R)  (B, T, P) each  (B, T, S * P)
-                  -> LSTM -> attention over time -> dropout -> linear
-                     (B, T, 2 * H)  (B, 4 * H)               (B, C)
-    logits = summary + order
+      |- pooled linear head: mean over time, standardised -> linear        what, and how much
+      |                      (B, S, D)                       (B, C)
+      '- temporal head: deviation from that mean -> PCA -> project -> fuse     what happens when
+                        (B, S, T, D)      (B, S, T, R)  (B, T, P) each  (B, T, S * P)
+                        -> LSTM -> attention over time -> dropout -> linear
+                           (B, T, 2 * H)  (B, 4 * H)               (B, C)
+    logits = pooled + temporal
 
 B clips, S streams, T frames, D CNN features, R principal components, P projected features, H LSTM
 units per direction, C labels.
 
-A clip's mean says which place and people it shows and how much moves; it is most of a CNN feature,
-and an LSTM that reads it drowns in it. What is left when it is taken away is what changes, and
-that is what the LSTM reads. The CNN + LSTM shape follows Donahue et al., "Long-term Recurrent
-Convolutional Networks" (2015); a linear path beside a deep one follows Cheng et al., "Wide & Deep
-Learning" (2016); attention that the last state asks, joined to it, follows Luong et al. (2015).
+The mean over time shows the place, the people and how much moves. It dominates a CNN feature: an
+LSTM that reads it learns little else. So the LSTM reads the deviations from the mean. The CNN +
+LSTM shape follows Donahue et al., "Long-term Recurrent Convolutional Networks" (2015); a linear
+path beside a deep one follows Cheng et al., "Wide & Deep Learning" (2016); attention with the last
+state as the query, and the state joined to its result, follows Luong et al. (2015).
 """
 
 from collections.abc import Sequence
@@ -32,42 +32,42 @@ _ATTENTION_SIZE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureStatistics:
-    """What is known of the training clips' features before any weight is learned."""
+    """Statistics of the training clips' features, measured before any weight is trained."""
 
     mean: Tensor
     """(S, D) of each feature."""
     scale: Tensor
     """(S, D) spread of each feature, never 0."""
     components: Tensor
-    """(S, D, R) principal directions of what changes within a clip, scaled to unit spread."""
+    """(S, D, R) principal directions of the deviations from a clip's mean, in unit spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
     """Features as the trained part of the network reads them; fixed by `FeatureStatistics`."""
 
-    summary: Tensor
-    """(B, S, D)"""
-    changes: Tensor
-    """(B, S, T, R)"""
+    pooled: Tensor
+    """(B, S, D) mean over time, standardised."""
+    centred: Tensor
+    """(B, S, T, R) principal components of the deviations from the mean over time."""
 
     def rows(self, index: Tensor) -> "Encoded":
-        """The clips at these positions."""
-        return Encoded(summary=self.summary[index], changes=self.changes[index])
+        """Return the clips at these positions."""
+        return Encoded(pooled=self.pooled[index], centred=self.centred[index])
 
     @classmethod
     def joined(cls, parts: Sequence["Encoded"]) -> "Encoded":
-        """Some after others; a single one as it is."""
+        """Concatenate clips; a single part is returned as it is."""
         if len(parts) == 1:
             return parts[0]
         return cls(
-            summary=torch.cat([part.summary for part in parts]),
-            changes=torch.cat([part.changes for part in parts]),
+            pooled=torch.cat([part.pooled for part in parts]),
+            centred=torch.cat([part.centred for part in parts]),
         )
 
 
 class AttentionPooling(nn.Module):
-    """A weighted mean over time; what the LSTM ended with asks, every frame's output answers."""
+    """A weighted mean over time. The LSTM's last state is the query, its outputs are the keys."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ class AttentionPooling(nn.Module):
 
     def weights(self, outputs: Tensor, state: Tensor) -> Tensor:
         """(B, T, F) outputs and (B, F) state -> (B, T), positive and summing to 1 over time."""
-        asked = torch.tanh(self.of_output(outputs) + self.of_state(state).unsqueeze(1))
-        return torch.softmax(self.score(asked).squeeze(-1), dim=1)
+        hidden = torch.tanh(self.of_output(outputs) + self.of_state(state).unsqueeze(1))
+        return torch.softmax(self.score(hidden).squeeze(-1), dim=1)
 
     def forward(self, outputs: Tensor, state: Tensor) -> Tensor:
-        """(B, T, F) and (B, F) -> (B, 2 * F): what attention found, and the state."""
-        found = torch.einsum("bt,btf->bf", self.weights(outputs, state), outputs)
-        return torch.cat([found, state], dim=-1)
+        """(B, T, F) and (B, F) -> (B, 2 * F): the weighted mean, and the state."""
+        mean = torch.einsum("bt,btf->bf", self.weights(outputs, state), outputs)
+        return torch.cat([mean, state], dim=-1)
 
 
 class ComponentDropout(nn.Module):
@@ -96,17 +96,17 @@ class ComponentDropout(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout1d(share)
 
-    def forward(self, changes: Tensor) -> Tensor:
+    def forward(self, centred: Tensor) -> Tensor:
         """(B, S, T, R), each (B, S, R) kept or dropped for all T."""
         if not self.training:
-            return changes
-        columns = changes.transpose(2, 3)  # (B, S, R, T)
+            return centred
+        columns = centred.transpose(2, 3)  # (B, S, R, T)
         kept: Tensor = self.dropout(columns.flatten(0, 1)).view(columns.shape)
         return kept.transpose(2, 3)
 
 
 class TemporalHead(nn.Module):
-    """Reads what changes in a clip, in the order in which it happens."""
+    """The LSTM's path: reads the deviations from a clip's mean in their order."""
 
     def __init__(
         self, settings: NetworkSettings, *, num_streams: int, num_components: int, num_labels: int
@@ -133,19 +133,19 @@ class TemporalHead(nn.Module):
             size *= 2
         self.dropout = nn.Dropout(settings.dropout)
         self.classifier = nn.Linear(size, num_labels)
-        # It begins as nothing, so that it has to earn every change to what the summary says.
+        # Starts at 0: untrained, it leaves the logits of the pooled linear head as they are.
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, changes: Tensor) -> Tensor:
+    def forward(self, centred: Tensor) -> Tensor:
         """(B, S, T, R) -> (B, C)."""
-        outputs, _ = self.lstm(self.fuse(changes))  # (B, T, 2H)
+        outputs, _ = self.lstm(self.fuse(centred))  # (B, T, 2H)
         return self.decide(outputs)
 
-    def fuse(self, changes: Tensor) -> Tensor:
-        """(B, S, T, R) -> (B, T, S * P): what the LSTM reads."""
-        changes = self.component_dropout(changes)
-        projected = [torch.relu(p(changes[:, s])) for s, p in enumerate(self.projections)]
+    def fuse(self, centred: Tensor) -> Tensor:
+        """(B, S, T, R) -> (B, T, S * P): the input of the LSTM."""
+        centred = self.component_dropout(centred)
+        projected = [torch.relu(p(centred[:, s])) for s, p in enumerate(self.projections)]
         fused: Tensor = self.dropout(torch.cat(projected, dim=-1))
         return fused
 
@@ -155,17 +155,15 @@ class TemporalHead(nn.Module):
         return logits
 
     def ends(self, outputs: Tensor) -> Tensor:
-        """Each direction's output after it has read the whole clip: (B, T, 2H) -> (B, 2H).
-
-        It is also the LSTM's second result, but OpenVINO's converter (2026.4) crashes on that.
-        """
+        """Return each direction's output after the whole clip: (B, T, 2H) -> (B, 2H)."""
+        # It is also the LSTM's second result, but OpenVINO's converter (2026.4) crashes on that.
         if not self.bidirectional:
             return outputs[:, -1]
         last = [outputs[:, -1, : self.hidden_size], outputs[:, 0, self.hidden_size :]]
         return torch.cat(last, dim=-1)
 
     def _pool(self, outputs: Tensor) -> Tensor:
-        """(B, T, 2H) -> (B, F): what the LSTM made of the sequence, as one vector."""
+        """(B, T, 2H) -> (B, F): the outputs over time as one vector."""
         match self.pooling:
             case "attention":
                 pooled: Tensor = self.attention(outputs, self.ends(outputs))
@@ -192,13 +190,13 @@ class SequenceClassifier(nn.Module):
         self.register_buffer("mean", statistics.mean)
         self.register_buffer("scale", statistics.scale)
         self.register_buffer("components", statistics.components)
-        # The single-frame baseline is an image classifier: one picture, no motion image.
-        self.num_summarised = 1 if settings.temporal == "frame" else num_streams
-        self.summary = nn.Linear(self.num_summarised * feature_size, num_labels)
-        nn.init.zeros_(self.summary.weight)
-        nn.init.zeros_(self.summary.bias)
+        # The single-frame baseline is an image classifier: one frame, no motion image.
+        self.num_pooled = 1 if settings.temporal == "frame" else num_streams
+        self.pooled_head = nn.Linear(self.num_pooled * feature_size, num_labels)
+        nn.init.zeros_(self.pooled_head.weight)
+        nn.init.zeros_(self.pooled_head.bias)
         if settings.temporal == "lstm":
-            self.order = TemporalHead(
+            self.temporal_head = TemporalHead(
                 settings,
                 num_streams=num_streams,
                 num_components=num_components,
@@ -206,22 +204,22 @@ class SequenceClassifier(nn.Module):
             )
 
     def encode(self, features: Tensor) -> Encoded:
-        """(B, S, T, D) features to what the trained part reads."""
+        """Compute from (B, S, T, D) features what the trained part reads."""
         mean = features.mean(dim=2)  # (B, S, D)
         read = features[:, :, features.shape[2] // 2] if self.temporal == "frame" else mean
-        changes = (features - mean.unsqueeze(2)) @ self.components
-        return Encoded(summary=(read - self.mean) / self.scale, changes=changes)
+        centred = (features - mean.unsqueeze(2)) @ self.components
+        return Encoded(pooled=(read - self.mean) / self.scale, centred=centred)
 
-    def summary_logits(self, encoded: Encoded) -> Tensor:
-        """(B, C) logits of the summary alone."""
-        logits: Tensor = self.summary(encoded.summary[:, : self.num_summarised].flatten(1))
+    def pooled_logits(self, encoded: Encoded) -> Tensor:
+        """(B, C) logits of the pooled linear head alone."""
+        logits: Tensor = self.pooled_head(encoded.pooled[:, : self.num_pooled].flatten(1))
         return logits
 
     def logits(self, encoded: Encoded) -> Tensor:
         """(B, C) logits of the whole network."""
-        logits = self.summary_logits(encoded)
+        logits = self.pooled_logits(encoded)
         if self.temporal == "lstm":
-            logits = logits + self.order(encoded.changes)
+            logits = logits + self.temporal_head(encoded.centred)
         return logits
 
     def forward(self, features: Tensor) -> Tensor:
@@ -230,7 +228,7 @@ class SequenceClassifier(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Networks of one shape that learned from different clips, as one: their mean logits."""
+    """Networks of one shape, trained on different clips; the result is the mean of their logits."""
 
     def __init__(self, members: Sequence[SequenceClassifier]) -> None:
         super().__init__()

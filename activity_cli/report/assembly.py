@@ -29,8 +29,7 @@ from activity_cli.report.metadata import (
 
 if TYPE_CHECKING:  # these import torch, which an evaluation does not need
     from activity_cli.evaluation.measurement import Measurement
-    from activity_cli.features.labelled import LabelledFeatures
-    from activity_cli.features.pictures import LabelledPictures
+    from activity_cli.features.labelled import LabelledClips
     from activity_cli.training.crossval import CrossvalRun, FoldResult
     from activity_cli.training.run import TrainingRun
 
@@ -68,13 +67,11 @@ def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> Re
         command: as the user typed it.
         settings: all tables of settings.
     """
-    from activity_cli.training.crossval import majority_baseline
-
     data, result = run.data, run.result
     predictions = _predictions(
         data, np.arange(len(data.targets)), result.scores, result.evaluation, result.orders
     )
-    majority = majority_baseline(data, run.folds).scores.argmax(axis=1)
+    majority = run.majority.scores.argmax(axis=1)
     heads: dict[Kind, Any] = {}
     if run.rounds:  # --compare trained these heads in full
         heads = {kind: run.rounds[_HEADS[kind]].scores for kind in _HEADS}
@@ -173,7 +170,7 @@ def measurement_report(
 
 
 def _predictions(
-    data: "LabelledFeatures | LabelledPictures",
+    data: "LabelledClips",
     rows: NDArray[np.int64],
     scores: NDArray[np.float32],
     evaluation: Evaluation,

@@ -15,8 +15,7 @@ from activity_cli.model.folder import ModelDescription
 
 if TYPE_CHECKING:  # these import torch, which an evaluation does not need
     from activity_cli.evaluation.measurement import Measurement
-    from activity_cli.features.labelled import LabelledFeatures
-    from activity_cli.features.pictures import LabelledPictures
+    from activity_cli.features.labelled import LabelledClips
     from activity_cli.training.crossval import CrossvalRun
 
 Metadata = Mapping[str, str]
@@ -31,21 +30,17 @@ _STAGES = {
 _MAX_LABELS = 20
 
 
-def labelled_metadata(data: "LabelledFeatures | LabelledPictures") -> Metadata:
+def labelled_metadata(data: "LabelledClips") -> Metadata:
     """Describe labelled clips and how they were read."""
-    from activity_cli.features.labelled import LabelledFeatures
-
     dataset, clip = data.dataset, data.clip
     durations = [c.decoded.duration_seconds for c in data.clips if c.decoded]
-    if isinstance(data, LabelledFeatures):
-        cnn, engine = data.backbone.name, data.extractor.identity
-    else:  # a CNN that is trained differs from fold to fold
-        cnn, engine = "trained with the classifier", data.engine
+    # A CNN that is trained differs from fold to fold.
+    cnn = "trained with the classifier" if data.features.holds_frames else data.backbone.name
     return {
         **data_metadata(dataset.samples, durations, dataset.labels, dataset.groups()),
         "Input": _input(clip.num_frames, clip.frame_size, clip.streams),
         "CNN": cnn,
-        "Engine": engine,
+        "Engine": data.engine,
     }
 
 
@@ -106,9 +101,7 @@ def rejection_metadata(measurement: "Measurement") -> Metadata:
     return {"Rejected as unknown": text}
 
 
-def speed_of_run(
-    data: "LabelledFeatures | LabelledPictures", stage_seconds: Mapping[str, float]
-) -> Metadata:
+def speed_of_run(data: "LabelledClips", stage_seconds: Mapping[str, float]) -> Metadata:
     """Return the time per clip, then of whole stages."""
     stages = {**data.stage_seconds, **stage_seconds}
     clips = speed_of_clips([clip.stage_seconds for clip in data.clips])

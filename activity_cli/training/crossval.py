@@ -1,14 +1,13 @@
 """k-fold cross-validation, on features that were extracted once, or of CNN and classifier.
 
-Every clip is scored once, by a network that saw neither it nor anything of its group. The part
-that early stopping watches is carved out of the training folds, never out of the held-out one.
-N is clips, C labels.
+Every clip is scored once, by a network that saw neither it nor any clip of its group. The part
+that chooses the epoch is taken from the training folds, never from the held-out one. N is clips, C
+labels.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -17,13 +16,16 @@ from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.leakage import Leakage
-from activity_cli.data.loading import load_dataset
-from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import Folds, inner_split, spare_val
-from activity_cli.features.audit import announce, audit_parts
-from activity_cli.features.labelled import DataConfig, LabelledFeatures, read_labelled
-from activity_cli.features.pictures import LabelledPictures, read_pictures
+from activity_cli.features.labelled import (
+    DataConfig,
+    FeatureDataset,
+    LabelledClips,
+    announce,
+    audit_parts,
+)
 from activity_cli.model.calibration import Calibration, calibrate_out_of_fold
+from activity_cli.model.encoding import Rows
 from activity_cli.model.frame_order_ablation import OrderScores, join_folds
 from activity_cli.model.metrics import (
     Evaluation,
@@ -37,16 +39,15 @@ from activity_cli.settings import (
     FROZEN,
     AuditSettings,
     CnnSettings,
-    NetworkSettings,
     Temporal,
     TrainSettings,
 )
-from activity_cli.training.fold_models import FitFunction, make_fit_function
-from activity_cli.training.head import (
-    FittedNetwork,
-    score_rows,
-    score_with_baseline,
-)
+from activity_cli.training.finetuning import CnnTrainer
+from activity_cli.training.fitting import load_grouped, read_clips_for
+from activity_cli.training.head import FittedNetwork, HeadConfig
+from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.loop.loop import Session
+from activity_cli.training.scoring import score_ablations, score_rows
 from activity_cli.types import OnProgress, no_progress
 
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
@@ -54,6 +55,20 @@ _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", 
 
 VAL_FRACTION = 0.15
 """Share of the training folds that chooses the best epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldModel:
+    """A network that was fitted to some of the clips, and the features it reads."""
+
+    fitted: FittedNetwork
+    data: FeatureDataset
+    """Features of all clips, by the CNN as it is after training."""
+
+
+FitFunction = Callable[[Rows, Rows, OnProgress], FoldModel]
+"""Fits to some rows and chooses the epoch by others, or by inner folds if there are no others.
+Reports its epochs as (stage, done, total)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +84,17 @@ class FoldResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossValidation:
-    """Out-of-fold scores of all clips and what they amount to."""
+    """Out-of-fold scores of all clips and their evaluation."""
 
     scores: NDArray[np.float32]
-    """(N, C), each row by the network that did not see the clip, with the temperature that the
-    other folds say."""
+    """(N, C), each row by the network that did not see the clip, calibrated on the other folds."""
     evaluation: Evaluation
     folds: tuple[FoldResult, ...]
     calibration: Calibration | None = None
-    """What all folds say about the scores; None for a baseline that has no network."""
+    """Of all folds; None for a baseline without a network."""
     orders: OrderScores | None = None
-    """What the same networks say of the same clips in other orders; None where they read none."""
+    """The same clips by the same networks with frames in other orders, and by simpler baselines;
+    None without an LSTM."""
     networks: tuple[FittedNetwork, ...] = ()
     """Of the folds, in their order."""
 
@@ -91,7 +106,7 @@ class CrossValidation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairComparison:
-    """How well each head tells two labels apart, clips and scores of other labels left aside."""
+    """How well each head separates two labels, leaving other clips and scores aside."""
 
     labels: tuple[str, str]
     num_clips: int
@@ -101,16 +116,18 @@ class PairComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossvalRun:
-    """A cross-validation of labelled data, with other heads beside it when asked for."""
+    """A cross-validation of labelled data, with simpler heads beside it if they were asked for."""
 
-    data: LabelledFeatures | LabelledPictures
+    data: LabelledClips
     folds: Folds
     result: CrossValidation
+    majority: CrossValidation
+    """Always the most frequent label of the training folds."""
     rounds: Mapping[str, CrossValidation]
     """By head, simplest first; empty without `compare`."""
     hard_pairs: Sequence[PairComparison]
     leakage: Leakage
-    """What was found in several folds."""
+    """Clips that are in several folds."""
     background: str | None = None
     """The label that stands for no event."""
 
@@ -120,8 +137,7 @@ def run_crossval(
     data_config: DataConfig,
     *,
     deal: Callable[[Dataset], Folds],
-    network: NetworkSettings,
-    settings: TrainSettings,
+    head: HeadConfig,
     cnn: CnnSettings = FROZEN,
     compare: bool = False,
     background: str | None = None,
@@ -132,55 +148,86 @@ def run_crossval(
     Args:
         data: folder or CSV of labelled clips.
         data_config: how videos are read.
-        deal: says the fold of every sample.
-        network: shape of the network.
-        settings: how each fold's network is fitted.
-        cnn: whether and how each fold's CNN learns as well.
-        compare: also run the simpler heads of `compare_heads`.
+        deal: assigns every sample to a fold.
+        head: network and training settings.
+        cnn: whether and how each fold's CNN is trained too.
+        compare: also run the simpler heads.
         background: the label that stands for no event.
         audit: groups in names, and whether leakage stops it.
 
     Raises:
         DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
-        BackboneError: the CNN is unknown or its weights are not to be had.
+        BackboneError: the CNN is unknown or its weights are not available.
         OutputError: the cache folder cannot be written.
     """
-    dataset = group_by_name(load_dataset(data), audit.groups)
-    dataset.check_label(background)
-    announce(dataset, data_config, settings)
-    deal(dataset)  # what cannot be dealt is said before minutes of decoding
-    labelled = (read_labelled if cnn.mode == "frozen" else read_pictures)(dataset, data_config)
+    dataset = load_grouped(data, audit, background)
+    announce(dataset, data_config, head.training)
+    deal(dataset)  # reports errors before minutes of decoding
+    labelled = read_clips_for(dataset, data_config, cnn)
     folds = deal(labelled.dataset)
     leakage = audit_parts(labelled, folds.index, folds.names, audit=audit, data_config=data_config)
-    teach = partial(make_fit_function, labelled, data_config, settings=settings, cnn=cnn)
-    on_progress = data_config.on_progress
-    if not compare:
-        result = cross_validate(labelled, folds, teach(network), settings, on_progress=on_progress)
-        return CrossvalRun(
-            data=labelled,
-            folds=folds,
-            result=result,
-            rounds={},
-            hard_pairs=(),
-            leakage=leakage,
-            background=background,
-        )
-    rounds = compare_heads(labelled, folds, teach, network, settings, on_progress=on_progress)
+    rounds = {}
+    for temporal, name in _HEADS.items():
+        if compare or temporal == head.network.temporal:
+            config = replace(head, network=replace(head.network, temporal=temporal))
+            rounds[name] = cross_validate(
+                labelled,
+                folds,
+                make_fit_function(labelled.features, data_config, config, cnn),
+                head.training,
+                name=name if compare else "folds",
+                on_progress=data_config.on_progress,
+            )
+    majority = majority_baseline(labelled, folds)
+    heads = {"majority": majority, **rounds} if compare else {}
     return CrossvalRun(
         data=labelled,
         folds=folds,
-        result=rounds[_HEADS[network.temporal]],
-        rounds=rounds,
-        hard_pairs=compare_on_hard_pairs(rounds, labelled.targets),
+        result=rounds[_HEADS[head.network.temporal]],
+        majority=majority,
+        rounds=heads,
+        hard_pairs=compare_on_hard_pairs(heads, labelled.targets) if compare else (),
         leakage=leakage,
         background=background,
     )
 
 
+def make_fit_function(
+    data: FeatureDataset, data_config: DataConfig, head: HeadConfig, cnn: CnnSettings
+) -> FitFunction:
+    """Return the function that fits to any part of the clips: the head alone, or with the CNN."""
+    if cnn.mode == "frozen":
+
+        def fit_fold(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> FoldModel:
+            del on_progress  # a fold takes seconds
+            fitted = fit_head(data, head, train_rows=train_rows, val_rows=val_rows)
+            return FoldModel(fitted=fitted, data=data)
+
+        return fit_fold
+    trainer = CnnTrainer(data, data_config, head, cnn)
+
+    def fit_cnn_fold(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> FoldModel:
+        session = Session(on_epoch=lambda e: on_progress("cnn", e.epoch, cnn.most_epochs))
+        found = trainer.fit(train_rows, val_rows, session)
+        return FoldModel(fitted=found.fitted, data=trainer.features(found))
+
+    return fit_cnn_fold
+
+
+def split_fold(data: FeatureDataset, folds: Folds, number: int, seed: int) -> tuple[Rows, Rows]:
+    """Return the training and validation rows for a held-out fold; no validation if few clips."""
+    others = np.flatnonzero(folds.index != number)
+    groups = None if data.groups is None else data.groups[others]
+    train, val = inner_split(data.targets[others], groups, fraction=VAL_FRACTION, seed=seed)
+    if not data.holds_frames:
+        train, val = spare_val(train, val)
+    return others[train], others[val]
+
+
 def cross_validate(
-    data: LabelledFeatures | LabelledPictures,
+    labelled: LabelledClips,
     folds: Folds,
-    teach: FitFunction,
+    fit: FitFunction,
     settings: TrainSettings,
     *,
     name: str = "folds",
@@ -189,63 +236,48 @@ def cross_validate(
     """Score every clip by a network trained on the other folds.
 
     Args:
-        data: all clips.
+        labelled: all clips.
         folds: the fold in which each clip is held out.
-        teach: trains on some of them.
+        fit: fits to some of the clips.
         settings: of the training; their seed draws the validation clips.
-        name: what progress calls this round.
-        on_progress: told after each fold.
+        name: of this round in progress reports.
+        on_progress: called after each fold.
     """
-    groups = data.dataset.groups()
-    scores = np.zeros((len(data.targets), len(data.dataset.labels)), np.float32)
-    novelty = np.zeros(len(data.targets), np.float32)
+    targets, labels = labelled.targets, labelled.dataset.labels
+    scores = np.zeros((len(targets), len(labels)), np.float32)
+    novelty = np.zeros(len(targets), np.float32)
     results, networks, orders = [], [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
         started = time.perf_counter()
-        others = np.flatnonzero(folds.index != number)
-        held_out = np.flatnonzero(folds.index == number)
-        inner_train, inner_val = inner_split(
-            data.targets[others],
-            None if groups is None else groups[others],
-            fraction=VAL_FRACTION,
-            seed=settings.seed,
-        )
-        if isinstance(data, LabelledFeatures):
-            inner_train, inner_val = spare_val(inner_train, inner_val)
-        taught = teach(others[inner_train], others[inner_val], on_progress)
-        networks.append(taught.fitted)
-        scores[held_out] = score_rows(taught.fitted.network, taught.features, held_out)
-        # How unlike the clips of the other folds the held-out ones are.
-        known = learn_familiarity(taught.features, others)
-        novelty[held_out] = known.novelty(taught.features[held_out])
-        if taught.fitted.network.temporal == "lstm":
+        others, held_out = (np.flatnonzero((folds.index == number) == side) for side in (0, 1))
+        model = fit(*split_fold(labelled.features, folds, number, settings.seed), on_progress)
+        fitted, features = model.fitted, model.data.values
+        networks.append(fitted)
+        scores[held_out] = score_rows(fitted.network, features, held_out)
+        # Held-out clips are compared with the clips of the other folds.
+        novelty[held_out] = learn_familiarity(features, others).novelty(features[held_out])
+        if fitted.network.temporal == "lstm":
             orders.append(
-                score_with_baseline(
-                    taught.fitted.network,
-                    taught.features,
-                    data.targets,
-                    learn_rows=others,
-                    rows=held_out,
-                    streams=data.clip.streams,
-                    settings=settings,
+                score_ablations(
+                    fitted.network, model.data, learned=others, rows=held_out, settings=settings
                 )
             )
-        correct = scores[held_out].argmax(axis=1) == data.targets[held_out]
+        correct = scores[held_out].argmax(axis=1) == targets[held_out]
         results.append(
             FoldResult(
                 name=fold_name,
                 num_clips=len(held_out),
                 accuracy=float(correct.mean()),
-                best_epoch=taught.fitted.best_epoch,
+                best_epoch=fitted.best_epoch,
                 seconds=time.perf_counter() - started,
             )
         )
         on_progress(name, number + 1, len(folds.names))
-    calibration, scores = calibrate_out_of_fold(scores, data.targets, novelty, folds.index)
+    calibration, scores = calibrate_out_of_fold(scores, targets, novelty, folds.index)
     return CrossValidation(
         scores=scores,
-        evaluation=evaluate_scores(scores, data.targets, data.dataset.labels),
+        evaluation=evaluate_scores(scores, targets, labels),
         folds=tuple(results),
         calibration=calibration,
         orders=join_folds(orders, folds.index) if orders else None,
@@ -253,47 +285,23 @@ def cross_validate(
     )
 
 
-def majority_baseline(data: LabelledFeatures | LabelledPictures, folds: Folds) -> CrossValidation:
-    """What always naming the most frequent training label reaches on the same folds."""
-    num_labels = len(data.dataset.labels)
-    scores = np.zeros((len(data.targets), num_labels), np.float32)
+def majority_baseline(labelled: LabelledClips, folds: Folds) -> CrossValidation:
+    """Predict for each fold the most frequent label of the others."""
+    targets, labels = labelled.targets, labelled.dataset.labels
+    scores = np.zeros((len(targets), len(labels)), np.float32)
     for number in range(len(folds.names)):
         held_out = folds.index == number
-        train_targets = data.targets[~held_out]
-        scores[held_out] = majority_scores(train_targets, int(held_out.sum()), num_labels)
-    evaluation = evaluate_scores(scores, data.targets, data.dataset.labels)
+        scores[held_out] = majority_scores(targets[~held_out], int(held_out.sum()), len(labels))
+    evaluation = evaluate_scores(scores, targets, labels)
     return CrossValidation(scores=scores, evaluation=evaluation, folds=())
-
-
-def compare_heads(
-    data: LabelledFeatures | LabelledPictures,
-    folds: Folds,
-    teach: Callable[[NetworkSettings], FitFunction],
-    network: NetworkSettings,
-    settings: TrainSettings,
-    *,
-    on_progress: OnProgress = no_progress,
-) -> dict[str, CrossValidation]:
-    """The same folds and features, read by ever more capable heads, simplest first.
-
-    `single frame` sees one picture from the middle of the clip, as an image classifier would;
-    `mean-pool` sees all frames but not their order; `lstm` sees all of it.
-    """
-    rounds = {"majority": majority_baseline(data, folds)}
-    for temporal, name in _HEADS.items():
-        head = replace(network, temporal=temporal)
-        rounds[name] = cross_validate(
-            data, folds, teach(head), settings, name=name, on_progress=on_progress
-        )
-    return rounds
 
 
 def compare_on_hard_pairs(
     rounds: Mapping[str, CrossValidation], targets: NDArray[np.int64], *, num_pairs: int = 3
 ) -> list[PairComparison]:
-    """The pairs of labels that a single frame tells apart worst, and how every head does there.
+    """Compare all heads on the pairs of labels that a single frame separates worst.
 
-    Actions that differ only in the order of time show here: a picture cannot tell them apart.
+    Actions that differ only in the order of time show here.
     """
     frame = rounds["single frame"]
     labels = frame.evaluation.labels

@@ -1,6 +1,6 @@
-"""A training in small: a few clips through every stage, to see that all is well.
+"""Dry run: a few clips through every step of a training, to find errors and estimate the time.
 
-What it writes goes to a temporary folder, features included, so nothing is left of it.
+Everything it writes, features included, goes to a temporary folder.
 """
 
 import math
@@ -15,8 +15,8 @@ import numpy as np
 
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.splits import INNER_FOLDS, Split
-from activity_cli.training.fitting import Plan, learn_from
-from activity_cli.training.run import TrainingRun, keep
+from activity_cli.training.fitting import Plan, fit_split, read_clips_for
+from activity_cli.training.run import TrainingRun, save_run
 from activity_cli.types import no_progress
 
 _CLIPS_PER_LABEL = 3
@@ -24,59 +24,57 @@ _CLIPS_PER_LABEL = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunReport:
-    """What was tried, and what the whole will take."""
+    """What was tried, and the estimated time of the whole training."""
 
     clips: int
-    """That were read."""
+    """Number of clips that were read."""
     all_clips: int
     batch_size: int
-    """Clips in the batch that was learned from."""
+    """Clips in the batch that was trained on."""
     epochs: int
-    """The most that the training will have."""
+    """Maximum number of epochs of the training."""
     stage_seconds: Mapping[str, float]
-    """Time of each stage of the whole, nothing in the cache, all epochs done."""
+    """Estimated time of each stage, with an empty cache and all epochs."""
     notes: tuple[str, ...]
-    """What happened on the way."""
+    """Messages of the training."""
 
     @property
     def seconds(self) -> float:
-        """Time of the whole."""
+        """Estimated time of the whole training."""
         return sum(self.stage_seconds.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Its figures."""
+        """Return the report as plain values."""
         return {**asdict(self), "seconds": round(self.seconds, 1)}
 
 
 def run_dry(plan: Plan) -> DryRunReport:
-    """Read a few clips, learn one batch, save, and score through the engine that predicts.
+    """Read a few clips, train on one batch, save, and score through the engine that predicts.
 
     Raises:
-        ActivityError: whatever the training itself would end with.
+        ActivityError: any error that the training itself would end with.
     """
     dataset = plan.load()
     split = plan.split(dataset)
-    few = _few(dataset)
-    with TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        data_config = replace(
-            plan.data_config, cache_dir=Path(place) / "cache", on_progress=no_progress
-        )
+    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         small = replace(
             plan,
-            data_config=data_config,
-            settings=replace(plan.settings, epochs=1),
+            data_config=replace(
+                plan.data_config, cache_dir=Path(scratch) / "cache", on_progress=no_progress
+            ),
+            head=replace(plan.head, training=replace(plan.head.training, epochs=1)),
             cnn=replace(plan.cnn, epochs=1),
         )
-        labelled = small.read(few)
+        labelled = read_clips_for(_first_clips(dataset), small.data_config, small.cnn)
         rows = np.arange(len(labelled.targets))
-        batch = np.resize(rows, min(plan.settings.batch_size, len(split.train)))
+        batch = np.resize(rows, min(plan.head.training.batch_size, len(split.train)))
         parts = Split(train=batch, val=rows, test=rows, by="nothing")
-        run = keep(learn_from(small, labelled, parts), Path(place) / "run")
+        run = save_run(fit_split(small, labelled, parts), Path(scratch) / "run")
         return _estimate(plan, run, split, all_clips=len(dataset.samples))
 
 
-def _few(dataset: Dataset) -> Dataset:
-    """The first clips of every label."""
+def _first_clips(dataset: Dataset) -> Dataset:
+    """Return the first clips of every label."""
     taken: dict[str, int] = defaultdict(int)
     samples = []
     for sample in dataset.samples:
@@ -87,31 +85,26 @@ def _few(dataset: Dataset) -> Dataset:
 
 
 def _estimate(plan: Plan, run: TrainingRun, split: Split, *, all_clips: int) -> DryRunReport:
-    """What the whole takes, by what its parts took."""
-    seconds, to_learn = run.stage_seconds, len(split.train)
-    epochs = plan.num_epochs(to_learn)
+    """Estimate the time of the whole training from the time of its parts."""
+    seconds, num_train = run.stage_seconds, len(split.train)
+    epochs = plan.num_epochs(num_train)
     num_networks = 1 if len(split.val) else 1 + INNER_FOLDS
     clips = len(run.data.targets) + len(run.data.left_out)
     batch_size = len(run.split.train)
     of_batch = sum(epoch.seconds for epoch in run.fitted.history[1:])
+    of_epochs = of_batch * math.ceil(num_train / batch_size) * epochs
+    stages = {"load CNN": seconds["load CNN"]} if "load CNN" in seconds else {}
+    for stage in ("decoding", "first stages", "features"):
+        if stage in seconds:
+            stages[stage] = seconds[stage] / clips * all_clips
     return DryRunReport(
         clips=clips,
         all_clips=all_clips,
         batch_size=batch_size,
         epochs=epochs,
         stage_seconds={
-            **({"load CNN": seconds["load CNN"]} if "load CNN" in seconds else {}),
-            **{
-                stage: seconds[stage] / clips * all_clips
-                for stage in ("decoding", "first stages", "features")
-                if stage in seconds
-            },
-            "training": num_networks
-            * (
-                seconds["training"]
-                - of_batch
-                + of_batch * math.ceil(to_learn / batch_size) * epochs
-            ),
+            **stages,
+            "training": num_networks * (seconds["training"] - of_batch + of_epochs),
             "measuring": seconds["measuring"],
         },
         notes=run.fitted.notes,

@@ -1,20 +1,31 @@
-"""What a run was begun with: one that is resumed has to agree, or its numbers mean nothing.
+"""What a run was begun with. A run that is resumed must have the same settings and data.
 
-`checkpoint/run.json` in the run folder holds it, beside the state of the training.
+`checkpoint/run.json` in the run folder holds it, beside the checkpoint of the training.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from activity_cli.common.files import write_json
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.splits import Split
 from activity_cli.errors import CheckpointError, SettingsError
 from activity_cli.features.labelled import DataConfig
-from activity_cli.settings import CnnSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import (
+    FROZEN,
+    NO_VIEWS,
+    REMOVED_SETTINGS,
+    ClipSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
+
+if TYPE_CHECKING:
+    from activity_cli.training.head import HeadConfig
 
 CHECKPOINT_FOLDER = "checkpoint"  # of a run folder
 _RUN_FILE = "run.json"
@@ -25,16 +36,16 @@ Parts = Mapping[str, Mapping[str, Any]]
 
 
 def require_checkpoint(folder: Path) -> None:
-    """See that a run folder holds a training that can go on.
+    """Check that a run folder holds a training that can be resumed.
 
     Raises:
         CheckpointError: it does not.
     """
     if not (folder / CHECKPOINT_FOLDER / _RUN_FILE).is_file():
-        what = "holds no training to go on with" if folder.is_dir() else "is no folder"
+        what = "holds no training to resume" if folder.is_dir() else "is no folder"
         raise CheckpointError(
             f"{folder} {what}.",
-            hint="Give a run folder such as runs/gym; or train anew, features come from the cache.",
+            hint="Give a run folder such as runs/gym, or train again: the features are cached.",
         )
 
 
@@ -43,30 +54,38 @@ def describe_run(
     split: Split,
     data_config: DataConfig,
     *,
-    network: NetworkSettings,
-    settings: TrainSettings,
+    head: "HeadConfig",
     cnn: CnnSettings,
     background: str | None,
 ) -> Parts:
-    """All that the numbers of a run depend on, except for how long it trains."""
-    training = {k: v for k, v in settings.to_json().items() if k not in _MAY_CHANGE}
+    """Return everything that the result of a run depends on, except for how long it trains."""
+    training = {k: v for k, v in head.training.to_json().items() if k not in _MAY_CHANGE}
     return {
         "data": {"clips": len(dataset.samples), "digest": _digest(dataset, split)},
         "clip": {**data_config.clip.to_json(), "window_seconds": data_config.window_seconds},
         "augmentation": data_config.augment.to_json(),
         "backbone": data_config.backbone.to_json(),
         "cnn": {k: v for k, v in cnn.to_json().items() if k not in _MAY_CHANGE},
-        "network": network.to_json(),
+        "network": head.network.to_json(),
         "training": {**training, "background": background},
     }
 
 
-def check_same(checkpoint: Path, parts: Parts) -> None:
-    """See that a training that goes on is the one that was begun; a new one always is.
+def write_run_file(checkpoint: Path, parts: Parts) -> None:
+    """Write what a run was begun with.
 
     Raises:
-        SettingsError: a setting is another one, or the data is.
-        CheckpointError: what it was begun with cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    write_json(checkpoint / _RUN_FILE, parts)
+
+
+def check_same(checkpoint: Path, parts: Parts) -> None:
+    """Check that a resumed training is the one that was begun; a new one always is.
+
+    Raises:
+        SettingsError: a setting or the data changed.
+        CheckpointError: the run file cannot be read, or needs an earlier version of activity.
     """
     path = checkpoint / _RUN_FILE
     if not path.is_file():
@@ -77,43 +96,53 @@ def check_same(checkpoint: Path, parts: Parts) -> None:
         raise CheckpointError(
             f"{path} cannot be read: {error}.", hint="Train again without --resume."
         ) from error
+    run = checkpoint.parent
+    for name, unused in REMOVED_SETTINGS.items():
+        value = begun.get("training", {}).get(name, unused[0])
+        if value not in unused:
+            raise CheckpointError(
+                f"{run} was begun with {name} {value}, which this version does not support.",
+                hint="Train again without --resume; the features come from the cache.",
+            )
     now = json.loads(json.dumps(parts))  # tuples become lists
+    defaults = json.loads(json.dumps(_DEFAULTS))
     for part, values in now.items():
-        before = begun.get(part, {})
+        # Settings that are newer than the run had their default then.
+        before = {**defaults.get(part, {}), **begun.get(part, {})}
         for name in (name for name in values if values[name] != before.get(name)):
-            raise _difference(checkpoint.parent, part, name, before, values)
+            raise _difference(run, part, name, before, values)
 
 
-def remember(checkpoint: Path, parts: Parts) -> None:
-    """Keep what a run is begun with.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    write_json(checkpoint / _RUN_FILE, parts)
+_DEFAULTS: Parts = {
+    "clip": ClipSettings().to_json(),
+    "augmentation": NO_VIEWS.to_json(),
+    "cnn": FROZEN.to_json(),
+    "network": NetworkSettings().to_json(),
+    "training": TrainSettings().to_json(),
+}
 
 
 def _difference(
     run: Path, part: str, name: str, before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> SettingsError:
-    hint = "Resume with what it was begun with, or train anew without --resume."
+    hint = "Resume with the same settings and data, or train again without --resume."
     if part == "data":
         clips = f"{before.get('clips')} clips then, {now['clips']} now"
         same = "other files, labels or parts"
         difference = same if before.get("clips") == now["clips"] else clips
         return SettingsError(f"The data is not what {run} was begun with: {difference}.", hint=hint)
     return SettingsError(
-        f"{run} was begun with {part} {name} {_say(before.get(name))}, not {_say(now[name])}.",
+        f"{run} was begun with {part} {name} {_text(before.get(name))}, not {_text(now[name])}.",
         hint=hint,
     )
 
 
-def _say(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _digest(dataset: Dataset, split: Split) -> str:
-    """Of every clip's name, size, piece, label, group and part."""
+    """Return the digest of every clip's name, size, piece, label, group and part."""
     parts = {"train": split.train, "val": split.val, "test": split.test}
     part_of = {int(row): part for part, rows in parts.items() for row in rows}
     rows = [

@@ -1,10 +1,11 @@
-"""One training run: labelled data -> a model folder, measured on clips it has not seen."""
+"""Save what was fitted as a model folder, and measure it on clips it was not fitted to."""
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from activity_cli.data.splits import Split
 from activity_cli.errors import SettingsError
 from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_classifier
-from activity_cli.features.labelled import DataConfig, LabelledFeatures
+from activity_cli.features.labelled import LabelledClips
 from activity_cli.model.calibration import (
     Calibration,
     calibrate,
@@ -27,6 +28,7 @@ from activity_cli.model.folder import (
     MODEL_SUBFOLDER,
     Model,
     ModelDescription,
+    member_name,
     save_model,
     write_description,
 )
@@ -34,145 +36,113 @@ from activity_cli.model.frame_order_ablation import OrderScores, join_orders
 from activity_cli.model.metrics import Evaluation, evaluate_scores
 from activity_cli.model.ood import Familiarity, learn_familiarity
 from activity_cli.model.rebuilding import load_scorer
-from activity_cli.settings import (
-    DEFAULT_AUDIT,
-    FROZEN,
-    AuditSettings,
-    CnnSettings,
-    NetworkSettings,
-    TrainSettings,
-)
-from activity_cli.training.fitting import Learned, Plan, learn
-from activity_cli.training.head import FittedNetwork, score_with_baseline
+from activity_cli.settings import NetworkSettings, TrainSettings
+from activity_cli.training.fitting import FitResult
+from activity_cli.training.head import FittedNetwork, HeadConfig
 from activity_cli.training.loop.distributed import SINGLE_PROCESS, DistributedContext
+from activity_cli.training.scoring import score_ablations
+
+if TYPE_CHECKING:
+    from activity_cli.training.crossval import CrossvalRun
 
 _SCORING_BATCH = 256
+OUT_OF_FOLD = "out of fold"
+"""What an ensemble was measured on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """What a run gave: the model, how it was fitted, and how it does on held-out clips."""
+    """The result of a run: the model, how it was fitted, and its metrics on held-out clips."""
 
     folder: Path
     model: Model
-    data: LabelledFeatures
+    data: LabelledClips
     split: Split
     settings: TrainSettings
     fitted: FittedNetwork
     measured_on: str
-    """`test`; without test clips `inner-fold`, or `val`, which flatters."""
+    """`test`; without test clips `inner-fold`, or `val`, which overestimates."""
     measured_rows: NDArray[np.int64]
     """(M,) rows of the clips that were measured on."""
     scores: NDArray[np.float32]
     """(M, C) by the saved model in the engine that predicts; of inner folds, by the networks that
-    did not learn from the clips."""
+    were not fitted to the clips."""
     evaluation: Evaluation
     orders: OrderScores | None
-    """Frame-order ablation and single-frame baseline on the measured clips; None without LSTM."""
+    """The same clips with their frames in other orders, and by simpler baselines; None without an
+    LSTM."""
     leakage: Leakage | None
-    """What was found on both sides of the split; None where nobody looked."""
+    """Clips that are in several parts; None if that was not checked."""
     stage_seconds: Mapping[str, float]
 
 
 @contextmanager
 def run_folder(
-    parent: Path, name: str, *, old: Path | None = None, team: DistributedContext = SINGLE_PROCESS
+    parent: Path,
+    name: str,
+    *,
+    old: Path | None = None,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> Iterator[Path]:
-    """A new folder for a run, `parent/name` or `parent/name-2` and so on; never an old one.
+    """Make a new folder for a run, `parent/name` or `parent/name-2` and so on.
 
-    It is made first, so that a place that cannot be written is found out before the work, and
-    taken away again if the work ends before anything is in it.
+    It is made before the work, so that a place that cannot be written is found out early, and
+    removed if it is still empty in the end.
 
     Args:
         parent: folder of the runs.
         name: of the run.
-        old: the folder of the run that goes on; none is made then.
-        team: in which only the main process makes folders.
+        old: the folder of the run that is resumed; none is made then.
+        context: only the main process makes folders.
 
     Raises:
-        SettingsError: the name is not one of a folder.
+        SettingsError: the name cannot be that of a folder.
         OutputError: the folder cannot be made.
     """
     if not name or name in {".", ".."} or Path(name).name != name:
         raise SettingsError(f"{name!r} cannot be the name of a run.", hint="Use --name gym.")
-    if old is not None or not team.is_main:
+    if old is not None or not context.is_main:
         yield old or parent / name
         return
     folder = numbered_folder(parent, name)
     try:
         yield folder
     finally:
-        with suppress(OSError):  # not empty: there is something to keep
+        with suppress(OSError):  # not empty
             folder.rmdir()
 
 
-def train_model(
-    data: Path,
-    data_config: DataConfig,
-    folder: Path,
-    *,
-    network: NetworkSettings,
-    settings: TrainSettings,
-    cnn: CnnSettings = FROZEN,
-    val_fraction: float = 0.15,
-    test_fraction: float = 0.15,
-    background: str | None = None,
-    audit: AuditSettings = DEFAULT_AUDIT,
-) -> TrainingRun:
-    """Learn from labelled data, save the model, and measure it the way it will be used.
-
-    Raises:
-        DataError, BackboneError, TrainingError, OutputError: as `learn` and `keep`.
-    """
-    plan = Plan(
-        data=data,
-        data_config=data_config,
-        network=network,
-        settings=settings,
-        cnn=cnn,
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        background=background,
-        audit=audit,
-    )
-    return keep(learn(plan), folder)
-
-
-def keep(learned: Learned, folder: Path) -> TrainingRun:
+def save_run(fit: FitResult, folder: Path) -> TrainingRun:
     """Calibrate, save, and measure the saved model the way it will be used.
 
-    A model that an earlier part of the same run has left in the folder is replaced.
+    A model that an earlier part of the same run left in the folder is replaced.
 
     Raises:
         OutputError: the model folder or the cache cannot be written.
     """
-    plan, labelled = learned.plan, learned.data
-    split, fitted = learned.split, learned.fitted
+    plan, labelled, split, fitted = fit.plan, fit.data, fit.split, fit.fitted
+    features, targets = labelled.features.values, labelled.targets
     settings = plan.settled(len(split.train))
     started = time.perf_counter()
-    familiarity = learn_familiarity(labelled.features, split.train)
+    familiarity = learn_familiarity(features, split.train)
     calibration, out_of_fold = _calibrate(labelled, split, fitted, familiarity)
-    description = _describe(
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    description = describe(
         labelled,
-        split,
-        fitted,
         name=folder.name,
-        network=plan.network,
-        settings=settings,
-    )
-    leakage = learned.leakage.lines() if learned.leakage else []
-    description = replace(
-        description,
-        calibration=calibration,
-        background=plan.background,
-        data={**description.data, "leakage": leakage},
+        network=plan.head.network,
+        data={
+            "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
+            "leakage": fit.leakage.lines() if fit.leakage else [],
+        },
+        training={**settings.to_json(), "best_epoch": fitted.best_epoch},
     )
     model = save_model(
         folder / MODEL_SUBFOLDER,
-        description,
+        replace(description, calibration=calibration, background=plan.background),
         fitted.weights(),
         familiarity,
-        cnn=learned.cnn,
+        cnn=fit.cnn,
         overwrite=True,
     )
     if fitted.inner and not len(split.test):
@@ -180,23 +150,20 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
     else:
         measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
         scores = score_with_engine(
-            model,
-            plan.data_config.engine,
-            labelled.features[rows],
-            cache_dir=plan.data_config.cache_dir,
+            model, plan.data_config.engine, features[rows], cache_dir=plan.data_config.cache_dir
         )
-    evaluation = evaluate_scores(scores, labelled.targets[rows], labelled.dataset.labels)
-    if measured_on == "test":  # all other clips have taught the summary by now
+    evaluation = evaluate_scores(scores, targets[rows], labelled.dataset.labels)
+    if measured_on == "test":  # the pooled head was fitted to all other clips
         calibration = measure(
             calibration,
-            tempered(scores, 1 / calibration.temperature),  # takes the temperature away
-            labelled.targets[rows],
-            familiarity.novelty(labelled.features[rows]),
+            tempered(scores, 1 / calibration.temperature),  # undoes the temperature
+            targets[rows],
+            familiarity.novelty(features[rows]),
             measured_on="test clips",
         )
     metrics = {"measured_on": measured_on, **evaluation.to_json()}
-    description = replace(model.description, metrics=metrics, calibration=calibration)
-    model = write_description(replace(model, description=description))
+    described = replace(model.description, metrics=metrics, calibration=calibration)
+    model = write_description(replace(model, description=described))
     return TrainingRun(
         folder=folder,
         model=model,
@@ -208,68 +175,99 @@ def keep(learned: Learned, folder: Path) -> TrainingRun:
         measured_rows=rows,
         scores=scores,
         evaluation=evaluation,
-        orders=_score_baselines(learned, settings, rows, inner=measured_on == "inner-fold"),
-        leakage=learned.leakage,
+        orders=_score_baselines(fit, settings, rows, measured_on),
+        leakage=fit.leakage,
         stage_seconds={
             **labelled.stage_seconds,
-            "training": learned.seconds,
+            "training": fit.seconds,
             "measuring": time.perf_counter() - started,
         },
     )
 
 
-def _score_baselines(
-    learned: Learned, settings: TrainSettings, rows: NDArray[np.int64], *, inner: bool
-) -> OrderScores | None:
-    """Run the frame-order ablation and fit the single-frame baseline on the measured rows."""
-    fitted, data = learned.fitted, learned.data
-    if fitted.network.temporal != "lstm":
-        return None
-    learn_rows = np.concatenate([learned.split.train, learned.split.val])
-    parts = [(fitted.network, learn_rows, rows)]
-    if inner and fitted.inner:
-        parts = list(fitted.inner.parts(learn_rows))
-    return join_orders(
-        [
-            score_with_baseline(
-                network,
-                data.features,
-                data.targets,
-                learn_rows=part,
-                rows=held_out,
-                streams=data.clip.streams,
-                settings=settings,
-            )
-            for network, part, held_out in parts
-        ]
-    )
+def save_ensemble(run: "CrossvalRun", folder: Path, *, name: str, head: HeadConfig) -> Model:
+    """Save the networks of a cross-validation's folds as one model: the mean of their logits.
 
+    Together they saw every clip, and each clip has a member that did not. The scores of these
+    members measure and calibrate the model. Logits are averaged, not scores: one temperature
+    divides their mean as it divides one network's logits.
 
-def _calibrate(
-    data: LabelledFeatures, split: Split, fitted: FittedNetwork, familiarity: Familiarity
-) -> tuple[Calibration, NDArray[np.float32]]:
-    """Temperature and rule from clips that were not learned from, and their (V, C) scores."""
-    features, inner = data.features, fitted.inner
-    if inner is None:
-        novelty = familiarity.novelty(features[split.val])
-        calibration = calibrate(
-            fitted.val_scores, data.targets[split.val], novelty, fitted_on="validation clips"
+    Args:
+        run: the cross-validation.
+        folder: for the model.
+        name: of the model.
+        head: network and training settings of each member.
+
+    Raises:
+        SettingsError: the folds' CNNs differ.
+        OutputError: the folder cannot be written.
+    """
+    data, result = run.data, run.result
+    if data.features.holds_frames:
+        raise SettingsError(
+            "Every fold trained a CNN of its own, so the networks cannot be one model.",
+            hint="Leave out --ensemble, or use --cnn frozen.",
         )
-        return calibration, tempered(fitted.val_scores, calibration.temperature)
-    # How unlike the clips of the other folds each is.
-    novelties = [
-        learn_familiarity(features, learned).novelty(features[held_out])
-        for _, learned, held_out in inner.parts(split.train)
-    ]
-    return calibrate_out_of_fold(
-        fitted.val_scores, data.targets[inner.rows], np.concatenate(novelties), inner.index
+    sizes = {fold.name: fold.num_clips for fold in result.folds}
+    description = describe(
+        data,
+        name=name,
+        network=head.network,
+        data={"folds": {"clips": sizes, "by": run.folds.by}},
+        training={
+            **head.training.to_json(),
+            "best_epoch": [fold.best_epoch for fold in result.folds],
+        },
+    )
+    description = replace(
+        description,
+        num_members=len(result.networks),
+        metrics={"measured_on": OUT_OF_FOLD, **result.evaluation.to_json()},
+        calibration=result.calibration,
+        background=run.background,
+    )
+    familiarity = learn_familiarity(data.features.values, np.arange(len(data.targets)))
+    weights = {
+        member_name(number, tensor_name): tensor
+        for number, fitted in enumerate(result.networks)
+        for tensor_name, tensor in fitted.weights().items()
+    }
+    return save_model(folder, description, weights, familiarity)
+
+
+def describe(
+    labelled: LabelledClips,
+    *,
+    name: str,
+    network: NetworkSettings,
+    data: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> ModelDescription:
+    """Describe a model of some clips, except for its metrics; `data` and `training` are added."""
+    augment = labelled.augment
+    return ModelDescription(
+        name=name,
+        labels=labelled.dataset.labels,
+        clip=labelled.clip,
+        network=network,
+        backbone=labelled.backbone,
+        engine=labelled.engine,
+        data={
+            "source": labelled.dataset.root.name,
+            "num_clips": len(labelled.targets),
+            "clips_per_label": labelled.dataset.counts(),
+            "clip_seconds": labelled.clip_seconds(),
+            "num_left_out": len(labelled.left_out),
+            **data,
+        },
+        training={**training, **({"augment": augment.to_json()} if augment.num_views else {})},
     )
 
 
 def score_with_engine(
     model: Model, engine: Engine, features: NDArray[np.float16], *, cache_dir: Path
 ) -> NDArray[np.float32]:
-    """Scores (N, C) of (N, S, T, D) features, by the engine that predicts."""
+    """Return scores (N, C) of (N, S, T, D) features, by the engine that predicts."""
     classifier = load_classifier(
         lambda: load_scorer(model),
         engine,
@@ -281,42 +279,43 @@ def score_with_engine(
     return np.concatenate([classifier.classify(features[i : i + _SCORING_BATCH]) for i in starts])
 
 
-def clip_seconds(data: LabelledFeatures) -> dict[str, float]:
-    """How long the clips are: windows over longer videos are as long as the typical one."""
-    seconds = [clip.decoded.duration_seconds for clip in data.clips if clip.decoded]
-    found = {"min": min(seconds), "median": float(np.median(seconds)), "max": max(seconds)}
-    return {name: round(value, 3) for name, value in found.items()}
+def _calibrate(
+    labelled: LabelledClips, split: Split, fitted: FittedNetwork, familiarity: Familiarity
+) -> tuple[Calibration, NDArray[np.float32]]:
+    """Calibrate on clips that were not learned from; return their (V, C) scores as well."""
+    features, inner = labelled.features.values, fitted.inner
+    if inner is None:
+        novelty = familiarity.novelty(features[split.val])
+        calibration = calibrate(
+            fitted.val_scores, labelled.targets[split.val], novelty, fitted_on="validation clips"
+        )
+        return calibration, tempered(fitted.val_scores, calibration.temperature)
+    # Each clip is compared with the clips of the other folds.
+    novelties = [
+        learn_familiarity(features, learned).novelty(features[held_out])
+        for _, learned, held_out in inner.parts(split.train)
+    ]
+    return calibrate_out_of_fold(
+        fitted.val_scores, labelled.targets[inner.rows], np.concatenate(novelties), inner.index
+    )
 
 
-def _describe(
-    data: LabelledFeatures,
-    split: Split,
-    fitted: FittedNetwork,
-    *,
-    name: str,
-    network: NetworkSettings,
-    settings: TrainSettings,
-) -> ModelDescription:
-    """All that model.json says, except how good the model is."""
-    parts = {"train": split.train, "val": split.val, "test": split.test}
-    return ModelDescription(
-        name=name,
-        labels=data.dataset.labels,
-        clip=data.clip,
-        network=network,
-        backbone=data.backbone,
-        engine=data.extractor.identity,
-        data={
-            "source": data.dataset.root.name,
-            "num_clips": len(data.targets),
-            "clips_per_label": data.dataset.counts(),
-            "clip_seconds": clip_seconds(data),
-            "num_left_out": len(data.left_out),
-            "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
-        },
-        training={
-            **settings.to_json(),
-            "best_epoch": fitted.best_epoch,
-            **({"augment": data.augment.to_json()} if data.augment.num_views else {}),
-        },
+def _score_baselines(
+    fit: FitResult, settings: TrainSettings, rows: NDArray[np.int64], measured_on: str
+) -> OrderScores | None:
+    """Score the measured rows with frames in other orders, and by simpler baselines."""
+    fitted = fit.fitted
+    if fitted.network.temporal != "lstm":
+        return None
+    learned = np.concatenate([fit.split.train, fit.split.val])
+    parts = [(fitted.network, learned, rows)]
+    if fitted.inner and measured_on == "inner-fold":
+        parts = list(fitted.inner.parts(learned))
+    return join_orders(
+        [
+            score_ablations(
+                network, fit.data.features, learned=others, rows=held_out, settings=settings
+            )
+            for network, others, held_out in parts
+        ]
     )

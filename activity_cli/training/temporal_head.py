@@ -1,11 +1,12 @@
-"""The LSTM's part of the classifier as the loop trains it, on top of a fixed summary.
+"""Train the LSTM of a classifier on top of its fixed pooled linear head.
 
-N clips, K augmented views of each, B clips of a batch, V clips to judge by; S, T, R, C as in
-`network`.
+N training and validation clips, K augmented views of each, B clips of a batch, V validation clips;
+S, T, R, C as in `network`.
 """
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,93 +14,115 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from activity_cli.model.encoding import ENCODING_BATCH, ViewIndex
-from activity_cli.model.network import TemporalHead
+from activity_cli.model.network import Encoded, SequenceClassifier, TemporalHead
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.loop import Session, TrainResult, train
-from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
-from activity_cli.training.loop.schedules import ParameterGroups
+from activity_cli.training.loop.task import ClipLoss, EpochMetrics, ParameterGroups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TemporalHeadTask:
-    """The LSTM on top of a fixed summary, as the loop trains it: N clips, those to learn first."""
+class HeadTask:
+    """A classifier whose pooled linear head is fitted; the loop trains its LSTM on top of it."""
 
-    module: TemporalHead
-    changes: Tensor
-    """(N * (K + 1), S, T, R), as `places` says."""
-    summary: Tensor
-    """(N * (K + 1), C) logits of the summary, fixed while the LSTM learns."""
+    network: SequenceClassifier
+    clips: Encoded
+    """N * (K + 1) clips and views, at the positions of `index`."""
+    pooled_logits: Tensor
+    """(N * (K + 1), C) of the pooled linear head, fixed while the LSTM is trained."""
     targets: Tensor
-    """(N,) labels of all clips."""
-    places: ViewIndex
+    """(N,) labels, those of the training clips first."""
+    index: ViewIndex
     loss: ClipLoss
 
     @property
-    def labels(self) -> Tensor:
-        """Of the clips to learn from."""
-        return self.targets[: self.places.num_train]
+    def module(self) -> TemporalHead:
+        """The LSTM's part."""
+        return self.network.temporal_head
 
     @property
-    def clip_weights(self) -> Tensor:
-        """By label."""
-        return self.loss.clip_weights(self.labels)
+    def labels(self) -> Tensor:
+        """Of the training clips."""
+        return self.targets[: self.index.num_train]
+
+    @property
+    def val_targets(self) -> Tensor:
+        """(V,) labels of the validation clips."""
+        return self.targets[self.index.num_train :]
 
     def parameter_groups(self) -> ParameterGroups:
-        """All of the LSTM's part, at one learning rate."""
+        """Return all parameters of the LSTM's part, at one learning rate."""
         return [{"params": list(self.module.parameters())}]
 
     def batch_loss(self, rows: Tensor) -> Tensor:
-        """Of one view of each clip, drawn anew each time."""
-        drawn = self.places.draw(rows)
-        logits = self.summary[drawn] + self.module(self.changes[drawn])  # (B, C)
+        """Return the loss of one random view of each clip."""
+        drawn = self.index.draw(rows)
+        logits = self.pooled_logits[drawn] + self.module(self.clips.centred[drawn])  # (B, C)
         return self.loss(logits, self.targets[rows])
 
-    def evaluate(self) -> EpochMetrics:
-        """On both parts, plain."""
-        return EpochMetrics.of(self.logits(), self.targets, self.places.num_train)
-
-    @property
-    def plain_summary(self) -> Tensor:
-        """(N, C) logits of the summary for the plain clips."""
-        return self.summary[: self.places.num_clips]
+    @torch.no_grad()
+    def train_logits(self) -> Tensor:
+        """(N - V, C) of the unchanged training clips."""
+        return self._logits(torch.arange(self.index.num_train))
 
     @torch.no_grad()
-    def logits(self, rows: Tensor | None = None) -> Tensor:
-        """(N, C) of the plain clips, without dropout; or of some of them."""
+    def val_logits(self) -> Tensor:
+        """(V, C) of the unchanged validation clips."""
+        return self._logits(torch.arange(self.index.num_train, self.index.num_clips))
+
+    @property
+    def val_pooled_logits(self) -> Tensor:
+        """(V, C) of the pooled linear head alone."""
+        return self.pooled_logits[self.index.num_train : self.index.num_clips]
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        if self.network.temporal != "lstm":
+            return self.pooled_logits[rows]
         self.module.eval()
-        num_clips = self.places.num_clips
-        rows = torch.arange(num_clips) if rows is None else rows
-        parts = [self.module(self.changes[part]) for part in torch.split(rows, ENCODING_BATCH)]
-        return self.summary[rows] + torch.cat(parts)
+        parts = [
+            self.module(self.clips.centred[part]) for part in torch.split(rows, ENCODING_BATCH)
+        ]
+        return self.pooled_logits[rows] + torch.cat(parts)
 
 
-def fit_temporal_head(
-    lesson: TemporalHeadTask, settings: TrainSettings, session: Session
+def fit_temporal_heads(
+    tasks: Sequence[HeadTask], settings: TrainSettings, session: Session
 ) -> TrainResult:
-    """Train the LSTM on top of the summary; leaves the best weights in it, or none.
+    """Train the LSTMs; leave the weights of the best epoch in them, or the untrained ones.
 
-    The best are those of the lowest validation loss, if they gain enough.
+    The best epoch has the lowest loss on the validation clips of all tasks, and it counts only if
+    it improves on the pooled linear head by more than one standard error. Training metrics are
+    those of the first task.
     """
-    untrained = copy.deepcopy(lesson.module.state_dict())
-    course = train(lesson, settings, session, name="lstm")
-    judged = slice(lesson.places.num_train, lesson.places.num_clips)
-    summary, targets = lesson.summary[judged], lesson.targets[judged]
-    if not gains_enough(summary, lesson.logits()[judged], targets):
-        lesson.module.load_state_dict(untrained)
-        return replace(course, best_epoch=0)
-    return course
+    first = tasks[0]
+    targets = torch.cat([first.labels, *(task.val_targets for task in tasks)])
+
+    def evaluate() -> EpochMetrics:
+        logits = torch.cat([first.train_logits(), *(task.val_logits() for task in tasks)])
+        return EpochMetrics.of(logits, targets, len(first.labels))
+
+    if first.network.temporal != "lstm":
+        return TrainResult.without_training(evaluate())
+    untrained = [copy.deepcopy(task.module.state_dict()) for task in tasks]
+    result = train(tasks, evaluate, settings, session, name="lstm")
+    pooled = torch.cat([task.val_pooled_logits for task in tasks])
+    logits = torch.cat([task.val_logits() for task in tasks])
+    if improves(pooled, logits, targets[len(first.labels) :]):
+        return result
+    for task, weights in zip(tasks, untrained, strict=True):
+        task.module.load_state_dict(weights)
+    return replace(result, best_epoch=0)
 
 
-def gains_enough(summary: Tensor, logits: Tensor, targets: Tensor) -> bool:
-    """Whether the LSTM beats the summary by more than chance would.
+def improves(pooled: Tensor, logits: Tensor, targets: Tensor) -> bool:
+    """Whether the LSTM lowers the loss of the pooled linear head by more than chance would.
 
     The rule of one standard error: Breiman et al., "Classification and Regression Trees" (1984).
 
     Args:
-        summary: (V, C) logits of the summary alone, of clips that neither learned from.
+        pooled: (V, C) logits of the pooled head alone, of clips that neither was fitted to.
         logits: (V, C) of both.
         targets: (V,)
     """
-    before, after = (F.cross_entropy(x, targets, reduction="none") for x in (summary, logits))
+    before, after = (F.cross_entropy(x, targets, reduction="none") for x in (pooled, logits))
     gain = before - after
     return bool(gain.mean() > gain.std(correction=0) / math.sqrt(len(gain)))

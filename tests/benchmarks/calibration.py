@@ -24,7 +24,7 @@ from activity_cli.data.loading import load_dataset
 from activity_cli.data.splits import Folds, inner_split, make_folds
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.engines.choice import Engine
-from activity_cli.features.labelled import DataConfig, LabelledFeatures, read_labelled
+from activity_cli.features.labelled import DataConfig, LabelledClips, read_labelled
 from activity_cli.model.calibration import (
     calibrate,
     calibrate_out_of_fold,
@@ -34,9 +34,11 @@ from activity_cli.model.calibration import (
 )
 from activity_cli.model.ood import learn_familiarity
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import ClipSettings, TrainSettings
 from activity_cli.training.crossval import VAL_FRACTION
-from activity_cli.training.head import fit, score_rows
+from activity_cli.training.head import HeadConfig
+from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.scoring import score_rows
 
 FOLD_COLUMNS = ("fold_random", "fold_by_source")
 LEFT_OUT = (("put_down", "stand_up", "squat"), ("jump", "run", "wave"))
@@ -71,16 +73,16 @@ def main() -> None:
     for column in FOLD_COLUMNS:
         folds = make_folds(fights.dataset, fold_column=column)
         print(f"\nfights, {column}; unknown: {len(drawn.targets)} drawn clips")
-        report(fights, folds, judge_folds(fights, folds, drawn.features))
+        report(fights, folds, judge_folds(fights, folds, drawn.features.values))
     for labels in LEFT_OUT:
         is_unknown = np.isin([sample.label for sample in drawn.dataset.samples], labels)
         known = only(drawn, np.flatnonzero(~is_unknown))
         folds = make_folds(known.dataset, group_column="group")
         print(f"\ndrawn actions, by person; unknown: {', '.join(labels)}")
-        report(known, folds, judge_folds(known, folds, drawn.features[is_unknown]))
+        report(known, folds, judge_folds(known, folds, drawn.features.values[is_unknown]))
 
 
-def read(data: Path, cache: Path) -> LabelledFeatures:
+def read(data: Path, cache: Path) -> LabelledClips:
     """Features of all clips, in fp32 on any machine."""
     engine = Engine(name="openvino", device="cpu", precision="fp32")
     data_config = DataConfig(
@@ -89,17 +91,22 @@ def read(data: Path, cache: Path) -> LabelledFeatures:
     return read_labelled(load_dataset(data), data_config)
 
 
-def only(data: LabelledFeatures, rows: NDArray[np.int64]) -> LabelledFeatures:
+def only(data: LabelledClips, rows: NDArray[np.int64]) -> LabelledClips:
     """Some of the clips, and the labels that these have."""
     samples = tuple(data.dataset.samples[row] for row in rows)
     labels = tuple(sorted({sample.label for sample in samples}))
     dataset = replace(data.dataset, samples=samples, labels=labels)
-    return replace(
-        data, dataset=dataset, features=data.features[rows], targets=dataset.label_indices()
+    features = replace(
+        data.features,
+        values=data.features.values[rows],
+        targets=dataset.label_indices(),
+        labels=labels,
+        groups=dataset.groups(),
     )
+    return replace(data, dataset=dataset, features=features)
 
 
-def judge_folds(data: LabelledFeatures, folds: Folds, unknown: NDArray[np.float16]) -> list[Fold]:
+def judge_folds(data: LabelledClips, folds: Folds, unknown: NDArray[np.float16]) -> list[Fold]:
     """Train on the other folds, as `crossval` does, and judge known and unknown clips."""
     groups, settings, judged = data.dataset.groups(), TrainSettings(), []
     for number in range(len(folds.names)):
@@ -111,25 +118,21 @@ def judge_folds(data: LabelledFeatures, folds: Folds, unknown: NDArray[np.float1
             fraction=VAL_FRACTION,
             seed=settings.seed,
         )
-        network = fit(
+        network = fit_head(
             data.features,
-            data.targets,
+            HeadConfig(training=settings),
             train_rows=others[train],
             val_rows=others[val],
-            num_labels=len(data.dataset.labels),
-            streams=data.clip.streams,
-            network_settings=NetworkSettings(),
-            settings=settings,
         ).network
-        known_scores = score_rows(network, data.features, held_out)
+        known_scores = score_rows(network, data.features.values, held_out)
         unknown_scores = score_rows(network, unknown, np.arange(len(unknown)))
-        learned = data.features[others]
+        learned, clips = data.features.values[others], data.features.values[held_out]
         judged.append(
             Fold(
                 held_out=held_out,
                 known=known_scores,
                 unknown=unknown_scores,
-                known_strangeness=strangeness(known_scores, learned, data.features[held_out]),
+                known_strangeness=strangeness(known_scores, learned, clips),
                 unknown_strangeness=strangeness(unknown_scores, learned, unknown),
             )
         )
@@ -160,7 +163,7 @@ def strangeness(
     }
 
 
-def report(data: LabelledFeatures, folds: Folds, judged: list[Fold]) -> None:
+def report(data: LabelledClips, folds: Folds, judged: list[Fold]) -> None:
     """Print the calibration, then every candidate alone, then the rule of `--reject auto`."""
     scores = np.zeros((len(data.targets), len(data.dataset.labels)), np.float32)
     novelty = np.zeros(len(data.targets), np.float32)

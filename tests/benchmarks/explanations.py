@@ -21,8 +21,10 @@ from activity_cli.features.labelled import DataConfig
 from activity_cli.model.folder import Model, load_model
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
-from activity_cli.training.run import train_model
+from activity_cli.settings import ClipSettings
+from activity_cli.training.fitting import Plan, fit_plan
+from activity_cli.training.head import HeadConfig
+from activity_cli.training.run import save_run
 from activity_cli.video.clips import read_clip
 from tests.stillness import (
     REPEATED,
@@ -83,10 +85,8 @@ def _train(folder: Path) -> Model:
     data_config = DataConfig(
         backbone=find_backbone(), clip=ClipSettings(), cache_dir=default_cache_dir()
     )
-    run = train_model(
-        clips, data_config, folder / "run", network=NetworkSettings(), settings=TrainSettings()
-    )
-    return run.model
+    plan = Plan(data=clips, data_config=data_config, head=HeadConfig())
+    return save_run(fit_plan(plan), folder / "run").model
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ import numpy as np
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.labelled import DataConfig
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import STREAM_CHOICES, ClipSettings, NetworkSettings, TrainSettings
-from activity_cli.training.run import run_folder, train_model
+from activity_cli.settings import STREAM_CHOICES, ClipSettings
+from activity_cli.training.fitting import Plan, fit_plan
+from activity_cli.training.head import HeadConfig
+from activity_cli.training.run import run_folder, save_run
 
 
 def main() -> None:
@@ -38,8 +40,8 @@ def main() -> None:
         for repeat in range(arguments.repeats):
             data = deal(table, arguments.shots, repeat)
             with run_folder(folder / "runs", f"repeat{repeat}") as run:
-                result = train_model(
-                    data, data_config, run, network=NetworkSettings(), settings=TrainSettings()
+                result = save_run(
+                    fit_plan(Plan(data=data, data_config=data_config, head=HeadConfig())), run
                 )
             accuracies.append(result.evaluation.accuracy)
             print(

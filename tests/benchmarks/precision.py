@@ -25,10 +25,13 @@ from activity_cli.export.quantize import pick_images, quantize_openvino
 from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.engines.protocol import Extractor
+from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.folder import load_model
-from activity_cli.settings import DEFAULT_MODEL, NetworkSettings, TrainSettings
+from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.training.crossval import VAL_FRACTION
-from activity_cli.training.head import fit, score_rows
+from activity_cli.training.head import HeadConfig
+from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.scoring import score_rows
 from activity_cli.types import Images
 from activity_cli.video.clips import make_streams, read_clip, read_frames
 
@@ -90,15 +93,17 @@ def main() -> None:
         held_out = np.flatnonzero(folds.index == number)
         own_groups = None if groups is None else groups[others]
         train, val = inner_split(targets[others], own_groups, fraction=VAL_FRACTION, seed=0)
-        network = fit(
-            features["fp32"],
-            targets,
+        network = fit_head(
+            FeatureDataset(
+                values=features["fp32"],
+                targets=targets,
+                labels=dataset.labels,
+                streams=description.clip.streams,
+                groups=groups,
+            ),
+            HeadConfig(),
             train_rows=others[train],
             val_rows=others[val],
-            num_labels=len(dataset.labels),
-            streams=description.clip.streams,
-            network_settings=NetworkSettings(),
-            settings=TrainSettings(),
         ).network
         for name, values in features.items():
             scores[name][held_out] = score_rows(network, values, held_out)

@@ -29,7 +29,7 @@ from activity_cli.common.files import write_text_atomically
 from activity_cli.data.splits import make_folds
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.engines.choice import Engine
-from activity_cli.features.labelled import DataConfig, LabelledFeatures
+from activity_cli.features.labelled import DataConfig
 from activity_cli.model.folder import (
     CARD_FILE,
     CONFUSION_FILE,
@@ -41,8 +41,9 @@ from activity_cli.model.folder import (
 from activity_cli.model.folder import write_description as write_model_json
 from activity_cli.model.ood import learn_familiarity
 from activity_cli.report.run_folder import write_model_card
-from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import ClipSettings
 from activity_cli.training.crossval import run_crossval
+from activity_cli.training.head import HeadConfig
 
 NAME = "surveillance-fight"
 ZOO = Path(__file__).parents[2] / "models"
@@ -175,12 +176,10 @@ def calibrate_shipped(data: Path) -> None:
                 engine=Engine(name="openvino", device="cpu", precision="fp32"),
             ),
             deal=lambda dataset: make_folds(dataset, fold_column=FOLD_COLUMNS[1]),
-            network=NetworkSettings(),
-            settings=TrainSettings(),
+            head=HeadConfig(),
         )
-        assert isinstance(crossval.data, LabelledFeatures)
         familiarity = learn_familiarity(
-            crossval.data.features, np.arange(len(crossval.data.targets))
+            crossval.data.features.values, np.arange(len(crossval.data.targets))
         )
     model = load_model(ZOO / NAME)
     description = replace(model.description, calibration=crossval.result.calibration)

@@ -25,9 +25,9 @@ from activity_cli.settings import (
     ClipSettings,
     CnnSettings,
     NetworkSettings,
-    TrainSettings,
 )
 from activity_cli.training.crossval import CrossvalRun, run_crossval
+from activity_cli.training.head import HeadConfig
 
 PAIRS = (("sit_down", "stand_up"), ("pick_up", "put_down"))
 
@@ -75,8 +75,7 @@ def compare(folder: Path) -> CrossvalRun:
         folder / "clips",
         DataConfig(backbone=find_backbone(), clip=ClipSettings(), cache_dir=folder / "cache"),
         deal=by_person,
-        network=NetworkSettings(),
-        settings=TrainSettings(),
+        head=HeadConfig(),
         compare=True,
     )
 
@@ -93,8 +92,8 @@ def learn_from_nothing(folder: Path, *, num_views: int, num_folds: int) -> Cross
             augment=AugmentSettings(num_views=num_views),
         ),
         deal=partial(by_person, num_folds=num_folds),
-        network=NetworkSettings(dropout=0.3),  # the views already keep it from learning by heart
-        settings=TrainSettings(),
+        # The views already regularise it.
+        head=HeadConfig(network=NetworkSettings(dropout=0.3)),
         cnn=cnn,
     )
 

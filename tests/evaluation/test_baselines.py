@@ -19,9 +19,9 @@ from activity_cli.model.frame_order_ablation import (
 )
 from activity_cli.model.network import SequenceClassifier
 from activity_cli.model.rebuilding import load_scorer
-from activity_cli.settings import STREAMS, TrainSettings
-from activity_cli.training.head import score_in_other_orders, score_rows, score_single_frames
-from tests.training.test_head import fit_and_score, in_the_mean, in_the_order
+from activity_cli.settings import TrainSettings
+from activity_cli.training.scoring import score_in_other_orders, score_rows, score_single_frames
+from tests.training.test_head import as_dataset, fit_and_score, in_the_mean, in_the_order
 from tests.workplace import Workplace
 
 TEST = np.arange(80, 120)
@@ -70,11 +70,9 @@ def test_the_single_frame_baseline_equals_that_of_crossval_compare() -> None:
 
     scores = score_single_frames(
         fitted.network,
-        features,
-        targets,
-        learn_rows=np.arange(80),
+        as_dataset((features, targets)),
+        learned=np.arange(80),
         rows=TEST,
-        streams=STREAMS,
         settings=TrainSettings(),
     )
 
@@ -127,5 +125,5 @@ def test_the_pooled_head_equals_that_of_torch(shared: Workplace) -> None:
     assert isinstance(network, SequenceClassifier)
     with torch.no_grad():
         encoded = network.encode(torch.from_numpy(features.astype(np.float32)))
-        logits = network.summary_logits(encoded) / model.description.temperature
+        logits = network.pooled_logits(encoded) / model.description.temperature
     np.testing.assert_allclose(pooled(features), logits.softmax(-1).numpy(), atol=1e-4)

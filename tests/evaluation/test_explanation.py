@@ -60,9 +60,9 @@ def network(
         temporal=temporal, pooling=pooling, hidden_size=6, projection_size=4, num_layers=layers
     )
     made = SequenceClassifier(settings, num_labels=C, statistics=statistics)
-    nn.init.normal_(made.summary.weight)
+    nn.init.normal_(made.pooled_head.weight)
     if temporal == "lstm" and trained:
-        nn.init.normal_(made.order.classifier.weight)
+        nn.init.normal_(made.temporal_head.classifier.weight)
     return made.eval().requires_grad_(False)
 
 

@@ -37,11 +37,12 @@ from activity_cli.predict.results.rows import RowSchema
 from activity_cli.settings import (
     DEFAULT_MODEL,
     ClipSettings,
-    NetworkSettings,
     SegmentSettings,
     TrainSettings,
 )
-from activity_cli.training.run import train_model
+from activity_cli.training.fitting import Plan, fit_plan
+from activity_cli.training.head import HeadConfig
+from activity_cli.training.run import save_run
 from activity_cli.types import FileResult, Prediction
 from tests.media import noise_pictures, write_video
 
@@ -204,15 +205,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(place: Path) -> Model:
     """A model of these labels, `wave` its background, with half of the clips to validate."""
     (place / "run").mkdir()
-    run = train_model(
-        place / "clips",
-        data_config(place),
-        place / "run",
-        network=NetworkSettings(),
-        settings=TrainSettings(epochs=3, rgb_penalty=1),
+    plan = Plan(
+        data=place / "clips",
+        data_config=data_config(place),
+        head=HeadConfig(training=TrainSettings(epochs=3, rgb_penalty=1)),
         val_fraction=0.5,
         background="wave",
     )
+    run = save_run(fit_plan(plan), place / "run")
     model = load_model(place / "run")
     assert model.description.to_json() == run.model.description.to_json()
     return model
@@ -240,13 +240,13 @@ def test_training_calibrates_names_the_background_and_remembers_its_clips(traine
 
 def test_a_background_label_without_clips_is_an_error(place: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="background label 'rest'") as error:
-        train_model(
-            place / "clips",
-            data_config(place),
-            tmp_path,
-            network=NetworkSettings(),
-            settings=TrainSettings(),
-            background="rest",
+        fit_plan(
+            Plan(
+                data=place / "clips",
+                data_config=data_config(tmp_path),
+                head=HeadConfig(),
+                background="rest",
+            )
         )
     assert "jump, walk, wave" in (error.value.hint or "")
 

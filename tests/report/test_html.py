@@ -23,8 +23,9 @@ from activity_cli.model.metrics import evaluate_scores
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.report.assembly import ReportData, crossval_report
 from activity_cli.report.html.page import Strip, render_report, write_report
-from activity_cli.settings import ClipSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import ClipSettings, TrainSettings
 from activity_cli.training.crossval import CrossvalRun, run_crossval
+from activity_cli.training.head import HeadConfig
 from activity_cli.types import Status
 from tests.workplace import LABELS, QUICK, Workplace, rows_of
 
@@ -98,8 +99,7 @@ def crossval(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Cro
         folder,
         DataConfig(backbone=backbone, clip=ClipSettings(), cache_dir=shared.cache),
         deal=lambda dataset: make_folds(dataset, num_folds=2),
-        network=NetworkSettings(),
-        settings=TrainSettings(epochs=2),
+        head=HeadConfig(training=TrainSettings(epochs=2)),
     )
 
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from activity_cli import load_model as open_model
-from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.splits import make_folds
 from activity_cli.errors import ModelError, SettingsError
 from activity_cli.export.exporting import export_model
@@ -18,13 +17,11 @@ from activity_cli.features import backbones
 from activity_cli.features.cnn import changed_features
 from activity_cli.features.engines.choice import Engine, EngineName
 from activity_cli.features.engines.loading import load_extractor
-from activity_cli.features.labelled import DataConfig
-from activity_cli.features.pictures import LabelledPictures
+from activity_cli.features.labelled import DataConfig, FeatureDataset
 from activity_cli.features.stages import cut
 from activity_cli.model.folder import CNN_FILE, load_model
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import (
-    NO_VIEWS,
     ClipSettings,
     CnnSettings,
     NetworkSettings,
@@ -32,10 +29,12 @@ from activity_cli.settings import (
 )
 from activity_cli.training.crossval import run_crossval
 from activity_cli.training.finetuning import CnnTrainer
-from activity_cli.training.head import score_rows
+from activity_cli.training.fitting import Plan, fit_plan
+from activity_cli.training.head import HeadConfig
 from activity_cli.training.loop.loop import Session
 from activity_cli.training.loop.task import Epoch
-from activity_cli.training.run import TrainingRun, train_model
+from activity_cli.training.run import TrainingRun, save_run
+from activity_cli.training.scoring import score_rows
 
 MODES = {
     "finetune": CnnSettings(mode="finetune", finetune_stages=3, learning_rate=1e-4, epochs=3),
@@ -72,13 +71,19 @@ def models(
     """One run of each mode."""
     runs = tmp_path_factory.mktemp("runs")
     return {
-        name: train_model(
-            clips,
-            data_config(cnn, cache),
+        name: save_run(
+            fit_plan(
+                Plan(
+                    data=clips,
+                    data_config=data_config(cnn, cache),
+                    head=HeadConfig(
+                        network=NetworkSettings(hidden_size=8, projection_size=8),
+                        training=TrainSettings(epochs=3, batch_size=4),
+                    ),
+                    cnn=cnn,
+                )
+            ),
             runs / name,
-            network=NetworkSettings(hidden_size=8, projection_size=8),
-            settings=TrainSettings(epochs=3, batch_size=4),
-            cnn=cnn,
         )
         for name, cnn in MODES.items()
     }
@@ -159,8 +164,10 @@ def test_each_fold_trains_a_cnn_of_its_own(clips: Path, cache: Path) -> None:
         clips,
         data_config(cnn, cache),
         deal=lambda dataset: make_folds(dataset, num_folds=2),
-        network=NetworkSettings(hidden_size=8, projection_size=8),
-        settings=TrainSettings(batch_size=4),
+        head=HeadConfig(
+            network=NetworkSettings(hidden_size=8, projection_size=8),
+            training=TrainSettings(batch_size=4),
+        ),
         cnn=cnn,
     )
     assert [fold.num_clips for fold in run.result.folds] == [8, 8]
@@ -188,7 +195,7 @@ def test_a_cut_cnn_gives_the_same_features() -> None:
             assert len(parts.stages) == (stages or parts.num_stages)
 
 
-def dots_that_rise_or_fall(num_clips: int, cache_dir: Path) -> LabelledPictures:
+def dots_that_rise_or_fall(num_clips: int) -> FeatureDataset:
     """A grey dot goes up or down somewhere: each picture alone may be from either."""
     random = np.random.default_rng(0)
     pictures = random.integers(0, 60, (num_clips, 1, 8, 32, 32, 1), np.uint8)
@@ -198,37 +205,31 @@ def dots_that_rise_or_fall(num_clips: int, cache_dir: Path) -> LabelledPictures:
         for frame in range(8):
             top = row + 2 * (frame if target else 7 - frame)
             clip[0, frame, top : top + 5, column : column + 5] = 220
-    labels = ("up", "down")
-    samples = tuple(
-        Sample(path=Path(f"{i}.mp4"), name=f"{i}.mp4", label=labels[t])
-        for i, t in enumerate(targets)
-    )
-    return LabelledPictures(
-        dataset=Dataset(root=Path("dots"), samples=samples, labels=labels),
-        pictures=pictures,
-        views=np.zeros((num_clips, 0, *pictures.shape[1:]), np.uint8),
-        augment=NO_VIEWS,
-        targets=targets,
-        clips=(),
-        left_out=(),
-        clip=ClipSettings(num_frames=8, frame_size=32, channels=1, streams=("rgb",)),
+    return FeatureDataset(values=pictures, targets=targets, labels=("up", "down"), streams=("rgb",))
+
+
+def scratch_trainer(
+    data: FeatureDataset, cnn: CnnSettings, network: NetworkSettings, cache_dir: Path
+) -> CnnTrainer:
+    clip = ClipSettings(num_frames=8, frame_size=32, channels=1, streams=("rgb",))
+    config = DataConfig(
+        backbone=backbones.scratch_backbone(clip, cnn.conv_channels),
+        clip=clip,
         cache_dir=cache_dir,
-        stage_seconds={},
+        engine=Engine(name="torch", device="cpu"),
     )
+    head = HeadConfig(network=network, training=TrainSettings(batch_size=8))
+    return CnnTrainer(data, config, head, cnn)
 
 
 def test_a_cnn_from_nothing_learns_what_only_time_tells(tmp_path: Path) -> None:
-    data = dots_that_rise_or_fall(96, tmp_path)
-    trainer = CnnTrainer(
-        data,
-        backbones.scratch_backbone(data.clip, (8, 16)),
-        network=NetworkSettings(hidden_size=16, projection_size=16, dropout=0.2),
-        settings=TrainSettings(batch_size=8),
-        cnn=CnnSettings(mode="scratch", epochs=12),
-    )
+    data = dots_that_rise_or_fall(96)
+    cnn = CnnSettings(mode="scratch", epochs=12, conv_channels=(8, 16))
+    network = NetworkSettings(hidden_size=16, projection_size=16, dropout=0.2)
+    trainer = scratch_trainer(data, cnn, network, tmp_path)
     found = trainer.fit(np.arange(48), np.arange(48, 64))
 
-    features = trainer.features(found)
+    features = trainer.features(found).values
     scores: NDArray[np.float32] = score_rows(found.fitted.network, features, np.arange(64, 96))
     assert (scores.argmax(axis=1) == data.targets[64:]).mean() > 0.95
     # What is saved is what was trained.
@@ -236,19 +237,15 @@ def test_a_cnn_from_nothing_learns_what_only_time_tells(tmp_path: Path) -> None:
     file.write_bytes(found.weights())
     saved = changed_features(found.backbone, file)
     with torch.inference_mode():
-        again = saved(torch.from_numpy(data.pictures[0, 0])).numpy()
+        again = saved(torch.from_numpy(data.values[0, 0])).numpy()
     np.testing.assert_allclose(again, features[0, 0].astype(np.float32), atol=2e-2)
 
 
 def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
-    data = dots_that_rise_or_fall(24, tmp_path)
-    trainer = CnnTrainer(
-        data,
-        backbones.scratch_backbone(data.clip, (4, 8)),
-        network=NetworkSettings(hidden_size=8, projection_size=8),
-        settings=TrainSettings(batch_size=8),
-        cnn=CnnSettings(mode="scratch", epochs=4),
-    )
+    data = dots_that_rise_or_fall(24)
+    cnn = CnnSettings(mode="scratch", epochs=4, conv_channels=(4, 8))
+    network = NetworkSettings(hidden_size=8, projection_size=8)
+    trainer = scratch_trainer(data, cnn, network, tmp_path)
     rows = np.arange(16), np.arange(16, 24)
 
     def kill(epoch: Epoch) -> None:

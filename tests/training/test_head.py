@@ -1,6 +1,7 @@
 """Fitting on features whose secret is known: what lies in the mean, what only in the order."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 from activity_cli.errors import DataError
 from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_classifier
+from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.encoding import Features
 from activity_cli.model.network import ClipScorer
 from activity_cli.settings import STREAMS, NetworkSettings, Pooling, Temporal, TrainSettings
-from activity_cli.training.head import FittedNetwork, fit, score_rows
+from activity_cli.training.head import FittedNetwork, HeadConfig, fit_with_validation
+from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.scoring import score_rows
 
 NUM_CLIPS, NUM_FRAMES, SIZE = 120, 8, 48
 
@@ -39,20 +43,25 @@ def in_the_mean() -> tuple[Features, NDArray[np.int64]]:
     return features.astype(np.float16), targets
 
 
+def as_dataset(data: tuple[Features, NDArray[np.int64]], **more: Any) -> FeatureDataset:
+    """Return features and targets of two labels as training reads them."""
+    values, targets = data
+    return FeatureDataset(
+        values=values, targets=targets, labels=("a", "b"), streams=STREAMS, **more
+    )
+
+
 def fit_and_score(
     data: tuple[Features, NDArray[np.int64]], temporal: Temporal = "lstm", seed: int = 0
 ) -> tuple[FittedNetwork, NDArray[np.float32], float]:
     """Fit on 60 clips and 20 for validation; scores and accuracy on the other 40."""
     features, targets = data
-    fitted = fit(
-        features,
-        targets,
+    network = NetworkSettings(temporal=temporal, hidden_size=16, projection_size=16)
+    fitted = fit_head(
+        as_dataset(data),
+        HeadConfig(network=network, training=TrainSettings(epochs=20, seed=seed)),
         train_rows=np.arange(60),
         val_rows=np.arange(60, 80),
-        num_labels=2,
-        streams=STREAMS,
-        network_settings=NetworkSettings(temporal=temporal, hidden_size=16, projection_size=16),
-        settings=TrainSettings(epochs=20, seed=seed),
     )
     scores = score_rows(fitted.network, features, np.arange(80, 120))
     return fitted, scores, float((scores.argmax(axis=1) == targets[80:]).mean())
@@ -91,16 +100,13 @@ def test_rare_labels_count_as_much_as_frequent_ones() -> None:
     settings = NetworkSettings(temporal="mean")
     recalls = {}
     for balance in ("balanced", "none"):
-        fitted = fit(
-            features,
-            targets,
+        # Strongly penalised weights leave the decision to the bias, which frequency sets.
+        training = TrainSettings(class_weights=balance, rgb_penalty=2.5, motion_penalty=2.5)
+        fitted = fit_head(
+            as_dataset((features, targets)),
+            HeadConfig(network=settings, training=training),
             train_rows=keep[keep < 80],
             val_rows=keep[keep >= 80],
-            num_labels=2,
-            streams=STREAMS,
-            network_settings=settings,
-            # Strongly penalised weights leave it to the bias, which frequency sets.
-            settings=TrainSettings(class_weights=balance, rgb_penalty=2.5, motion_penalty=2.5),
         )
         rare = np.flatnonzero((targets == 1) & (np.arange(NUM_CLIPS) % 12 != 1))
         scores = score_rows(fitted.network, features, rare)
@@ -110,17 +116,12 @@ def test_rare_labels_count_as_much_as_frequent_ones() -> None:
 
 
 def test_without_validation_clips_the_error_says_what_to_do() -> None:
-    features, targets = in_the_mean()
     with pytest.raises(DataError, match="choose the best epoch"):
-        fit(
-            features,
-            targets,
+        fit_with_validation(
+            as_dataset(in_the_mean()),
+            HeadConfig(),
             train_rows=np.arange(80),
             val_rows=np.arange(0),
-            num_labels=2,
-            streams=STREAMS,
-            network_settings=NetworkSettings(),
-            settings=TrainSettings(),
         )
 
 
@@ -139,17 +140,14 @@ def test_the_engine_scores_as_torch_does(
     tmp_path: Path, temporal: Temporal, pooling: Pooling, bidirectional: bool
 ) -> None:
     features, targets = in_the_order()
-    network = fit(
-        features,
-        targets,
+    settings = NetworkSettings(
+        temporal=temporal, pooling=pooling, bidirectional=bidirectional, num_layers=2
+    )
+    network = fit_head(
+        as_dataset((features, targets)),
+        HeadConfig(network=settings, training=TrainSettings(epochs=2)),
         train_rows=np.arange(60),
         val_rows=np.arange(60, 80),
-        num_labels=2,
-        streams=STREAMS,
-        network_settings=NetworkSettings(
-            temporal=temporal, pooling=pooling, bidirectional=bidirectional, num_layers=2
-        ),
-        settings=TrainSettings(epochs=2),
     ).network
     torch.manual_seed(0)
     for parameter in network.parameters():  # two epochs may leave the LSTM out: make it speak
@@ -167,3 +165,21 @@ def test_the_engine_scores_as_torch_does(
         with torch.no_grad():
             expected = scorer(torch.from_numpy(clips)).numpy()
         np.testing.assert_allclose(classifier.classify(clips), expected, atol=1e-5)
+
+
+def test_training_leaves_the_random_state_and_the_threads_of_the_host_program_alone() -> None:
+    torch.manual_seed(5)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+
+    for rows in (np.arange(60), np.arange(0)):  # validation clips, and inner folds
+        fit_head(
+            as_dataset(in_the_order()),
+            HeadConfig(training=TrainSettings(epochs=1)),
+            train_rows=np.arange(60, 120),
+            val_rows=rows,
+        )
+
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads + 1
+    torch.set_num_threads(threads)

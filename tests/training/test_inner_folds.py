@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from activity_cli.data.splits import FEW_CLIPS, choosing_folds, spare_val
 from activity_cli.errors import DataError
-from activity_cli.model.network import FeatureStatistics
+from activity_cli.model.network import FeatureStatistics, SequenceClassifier
 from activity_cli.settings import STREAMS, NetworkSettings, TrainSettings
-from activity_cli.training.head import FittedNetwork, new_network, score_rows, summary_penalties
-from activity_cli.training.inner_folds import fit_clips
-from activity_cli.training.loop.loop import Epoch, Session
-from tests.training.test_head import in_the_mean, in_the_order
+from activity_cli.training.head import FittedNetwork, HeadConfig, pooled_penalties
+from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.loop.loop import NO_SESSION, Session
+from activity_cli.training.loop.task import Epoch
+from activity_cli.training.scoring import score_rows
+from tests.training.test_head import as_dataset, in_the_mean, in_the_order
 
 ROWS = np.arange(40)
 GROUPS = np.arange(120) // 8  # five among the 40 clips
@@ -29,20 +31,16 @@ def fit_few(
     settings: TrainSettings = QUICK,
     *,
     groups: NDArray[np.int64] | None = GROUPS,
-    **more: Any,
+    views: NDArray[np.float16] | None = None,
+    session: Session = NO_SESSION,
 ) -> FittedNetwork:
-    features, targets = data
-    return fit_clips(
-        features,
-        targets,
+    network = NetworkSettings(hidden_size=16, projection_size=16)
+    return fit_head(
+        as_dataset(data, groups=groups, views=views),
+        HeadConfig(network=network, training=settings),
         train_rows=ROWS,
         val_rows=NONE,
-        groups=groups,
-        num_labels=2,
-        streams=STREAMS,
-        network_settings=NetworkSettings(hidden_size=16, projection_size=16),
-        settings=settings,
-        **more,
+        session=session,
     )
 
 
@@ -114,9 +112,9 @@ def test_the_lstm_is_left_out_where_it_gains_nothing_on_the_folds() -> None:
 
     assert fitted.best_epoch == 0
     assert fitted.inner is not None
-    assert not fitted.network.order.classifier.weight.any()
+    assert not fitted.network.temporal_head.classifier.weight.any()
     for network in fitted.inner.networks:
-        assert not network.order.classifier.weight.any()
+        assert not network.temporal_head.classifier.weight.any()
 
 
 def test_without_groups_clips_are_dealt_and_views_are_learned_from() -> None:
@@ -146,18 +144,9 @@ def test_folds_leave_every_label_something_to_learn_from() -> None:
 
 def test_where_no_label_has_two_clips_the_error_says_what_to_do() -> None:
     features, _ = in_the_mean()
+    data = replace(as_dataset((features, np.arange(120))), labels=("a", "b", "c", "d"))
     with pytest.raises(DataError, match="choose the best epoch"):
-        fit_clips(
-            features,
-            np.arange(120),
-            train_rows=np.arange(4),
-            val_rows=NONE,
-            groups=None,
-            num_labels=4,
-            streams=STREAMS,
-            network_settings=NetworkSettings(),
-            settings=QUICK,
-        )
+        fit_head(data, HeadConfig(training=QUICK), train_rows=np.arange(4), val_rows=NONE)
 
 
 def test_many_clips_keep_their_validation_part() -> None:
@@ -172,11 +161,13 @@ def test_a_penalty_weighs_as_much_for_any_number_of_clips() -> None:
     statistics = FeatureStatistics(
         mean=torch.zeros(2, 3), scale=torch.ones(2, 3), components=torch.zeros(2, 3, 1)
     )
-    network = new_network(NetworkSettings(temporal="mean"), statistics, 2, seed=0)
+    network = SequenceClassifier(
+        NetworkSettings(temporal="mean"), num_labels=2, statistics=statistics
+    )
     settings = TrainSettings(rgb_penalty=10, motion_penalty=0.5)
 
     of_200, of_50 = (
-        summary_penalties(network, STREAMS, settings, num_clips=number) for number in (200, 50)
+        pooled_penalties(network, STREAMS, settings, num_clips=number) for number in (200, 50)
     )
 
     assert of_200.tolist() == [10] * 3 + [0.5] * 3

@@ -1,8 +1,8 @@
-"""The training loop, on clips that are points: what it promises holds whatever it trains."""
+"""The training loop, on clips that are points: what it promises holds for whatever it trains."""
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from activity_cli.errors import CheckpointError, TrainingError
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.loop import ALONE, Epoch, Session, TrainResult, train
-from activity_cli.training.loop.losses import ClipLoss, EpochMetrics
-from activity_cli.training.loop.schedules import ParameterGroups
+from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult, train
+from activity_cli.training.loop.task import ClipLoss, Epoch, EpochMetrics, ParameterGroups
 
 NUM_TRAIN = 61
-"""Divides by no batch size, so that the last batch of an epoch is smaller."""
+"""No multiple of a batch size, so that the last batch of an epoch is smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PointLesson:
-    """Points of three clouds, one of them rare, told apart by a small network with dropout."""
+class PointTask:
+    """Points of three clouds, one of them rare, classified by a small network with dropout."""
 
     module: nn.Sequential
     points: Tensor
@@ -35,10 +35,6 @@ class PointLesson:
     @property
     def labels(self) -> Tensor:
         return self.targets[:NUM_TRAIN]
-
-    @property
-    def clip_weights(self) -> Tensor:
-        return self.loss.clip_weights(self.labels)
 
     def parameter_groups(self) -> ParameterGroups:
         first, *others = self.module.parameters()
@@ -56,42 +52,48 @@ class PointLesson:
 BASE = TrainSettings(epochs=12, patience=12, batch_size=16, learning_rate=2e-2)
 
 
-def make_lesson(
+def make_task(
     settings: TrainSettings = BASE,
     *,
     dropout: float = 0.2,
     on_batch: Callable[[Tensor], None] = lambda _: None,
-) -> PointLesson:
+) -> PointTask:
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(0)
     targets = np.array([0, 1, 0, 1, 2, 0, 1] * 15)
     centres = np.array([[2, 0], [-2, 0], [0, 2.5]])
     points = centres[targets] + rng.normal(size=(len(targets), 2))
-    return PointLesson(
+    return PointTask(
         module=nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 3)),
         points=torch.from_numpy(points.astype(np.float32)),
         targets=torch.from_numpy(targets),
-        loss=ClipLoss.of(settings, torch.tensor([0.8, 0.8, 2.3])),
+        loss=ClipLoss(
+            label_weights=torch.tensor([0.8, 0.8, 2.3]), label_smoothing=settings.label_smoothing
+        ),
         on_batch=on_batch,
     )
 
 
+def train_one(
+    task: PointTask, settings: TrainSettings = BASE, session: Session = NO_SESSION
+) -> TrainResult:
+    return train([task], task.evaluate, settings, session)
+
+
 def run(
-    settings: TrainSettings = BASE, session: Session = ALONE
-) -> tuple[TrainResult, PointLesson]:
-    lesson = make_lesson(settings)
-    return train(lesson, settings, session), lesson
+    settings: TrainSettings = BASE, session: Session = NO_SESSION
+) -> tuple[TrainResult, PointTask]:
+    task = make_task(settings)
+    return train_one(task, settings, session), task
 
 
-def figures(course: TrainResult) -> list[Epoch]:
+def metrics_of(result: TrainResult) -> list[Epoch]:
     """All of the history but how long it took."""
-    return [replace(epoch, seconds=0) for epoch in course.history]
+    return [replace(epoch, seconds=0) for epoch in result.history]
 
 
-def assert_same(
-    one: tuple[TrainResult, PointLesson], other: tuple[TrainResult, PointLesson]
-) -> None:
-    assert figures(one[0]) == figures(other[0])
+def assert_same(one: tuple[TrainResult, PointTask], other: tuple[TrainResult, PointTask]) -> None:
+    assert metrics_of(one[0]) == metrics_of(other[0])
     assert one[0].best_epoch == other[0].best_epoch
     for name, tensor in one[1].module.state_dict().items():
         assert torch.equal(tensor, other[1].module.state_dict()[name])
@@ -131,23 +133,63 @@ def test_every_way_of_training_learns_and_resumes_to_the_last_bit(way: str, tmp_
     session = Session(folder=tmp_path / way, on_epoch=lambda epoch: heard.append(epoch.epoch))
 
     assert_same(unbroken, run(settings, session))
-    assert heard == [epoch.epoch for epoch in unbroken[0].history]  # earlier ones are told again
-    if way != "default":
-        assert figures(unbroken[0]) != figures(run()[0])  # it is another way
+    assert heard == [epoch.epoch for epoch in unbroken[0].history]  # earlier ones are repeated
+
+
+def test_several_tasks_share_the_epoch_and_resume_to_the_last_bit(tmp_path: Path) -> None:
+    def run_two(session: Session = NO_SESSION) -> tuple[TrainResult, list[PointTask]]:
+        tasks = [make_task(), make_task(replace(BASE, seed=1))]
+        return train(tasks, tasks[1].evaluate, BASE, session), tasks
+
+    unbroken, tasks = run_two()
+    with pytest.raises(StopError):
+        run_two(Session(folder=tmp_path, on_epoch=stop_after(3)))
+    resumed, again = run_two(Session(folder=tmp_path))
+
+    assert metrics_of(resumed) == metrics_of(unbroken)
+    for one, other in zip(tasks, again, strict=True):
+        assert_same((unbroken, one), (resumed, other))
+    weights = [next(task.module.parameters()) for task in tasks]
+    assert not torch.equal(weights[0], weights[1])
+
+
+def rewrite_state(file: Path, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+    content = file.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    state = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["state"])
+    save_file(load_file(file), file, {"state": json.dumps(change(state))})
+
+
+def test_a_checkpoint_of_the_first_version_is_resumed(tmp_path: Path) -> None:
+    def as_format_1(state: dict[str, Any]) -> dict[str, Any]:
+        [trainer] = state.pop("trainers")
+        return {**state, **trainer, "format": 1, "scaler": {}, "average_count": 0}
+
+    with pytest.raises(StopError):
+        run(session=Session(folder=tmp_path, on_epoch=stop_after(4)))
+    [file] = tmp_path.iterdir()
+    rewrite_state(file, as_format_1)
+    assert_same(run(), run(session=Session(folder=tmp_path)))
+
+    # It does not hold what several tasks need.
+    rewrite_state(file, as_format_1)
+    tasks = [make_task(), make_task()]
+    with pytest.raises(CheckpointError, match="from an earlier version of activity"):
+        train(tasks, tasks[0].evaluate, BASE, Session(folder=tmp_path))
 
 
 def test_the_weights_of_the_best_epoch_are_kept() -> None:
     settings = replace(BASE, learning_rate=1.0, schedule="constant", epochs=30)
-    course, lesson = run(settings)
+    result, task = run(settings)
 
-    assert 0 < course.best_epoch < course.history[-1].epoch
-    best = course.history[course.best_epoch]
-    assert best.val_loss == min(epoch.val_loss for epoch in course.history)
-    lesson.module.eval()
-    assert lesson.evaluate().val_loss == best.val_loss
+    assert 0 < result.best_epoch < result.history[-1].epoch
+    best = result.history[result.best_epoch]
+    assert best.val_loss == min(epoch.val_loss for epoch in result.history)
+    task.module.eval()
+    assert task.evaluate().val_loss == best.val_loss
 
 
-def test_a_finished_training_goes_on_for_more_epochs(tmp_path: Path) -> None:
+def test_a_finished_training_continues_with_more_epochs(tmp_path: Path) -> None:
     # A constant learning rate does not depend on how many epochs there will be.
     longer = replace(BASE, schedule="constant")
     session = Session(folder=tmp_path)
@@ -157,83 +199,82 @@ def test_a_finished_training_goes_on_for_more_epochs(tmp_path: Path) -> None:
     assert_same(run(longer), run(longer, session))
 
 
-def test_a_time_limit_ends_after_an_epoch_and_a_resumed_training_is_none_the_wiser(
+def test_a_time_limit_ends_after_an_epoch_and_a_resumed_training_has_the_same_result(
     tmp_path: Path,
 ) -> None:
     over = Session(folder=tmp_path, deadline=-math.inf)
-    for number in (1, 2):  # however short the time, it gets on
-        course, _ = run(session=over)
-        assert (course.ending, course.history[-1].epoch) == ("time limit", number)
+    for number in (1, 2):  # however short the time, there is one more epoch each time
+        result, _ = run(session=over)
+        assert (result.ending, result.history[-1].epoch) == ("time limit", number)
 
     assert_same(run(), run(session=Session(folder=tmp_path)))
 
 
 @pytest.mark.parametrize("damage", ["cut", "other network"])
 def test_a_damaged_checkpoint_is_an_error_in_a_line(damage: str, tmp_path: Path) -> None:
-    run(session=Session(folder=tmp_path))
+    run(replace(BASE, epochs=1), Session(folder=tmp_path))
     (file,) = tmp_path.iterdir()
-    lesson = make_lesson()
+    task = make_task()
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-100])
     else:
-        lesson = replace(lesson, module=nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 3)))
+        task = replace(task, module=nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 3)))
 
-    with pytest.raises(CheckpointError, match=r"training\.safetensors is not the state") as caught:
-        train(lesson, BASE, Session(folder=tmp_path))
+    with pytest.raises(CheckpointError, match=r"training\.safetensors is not a ch") as caught:
+        train_one(task, session=Session(folder=tmp_path))
     assert "\n" not in caught.value.message
 
 
 def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole() -> None:
     """Rare labels weigh more, and a batch's parts hold them unevenly."""
-    whole = make_lesson(dropout=0)
-    expected = train(whole, BASE)
+    expected = train_one(make_task(dropout=0))
 
     def refuse(rows: Tensor) -> None:  # a machine on which only 8 clips at once have room
         if len(rows) > 8:
             torch.empty(10**15)
 
-    parts = make_lesson(dropout=0, on_batch=refuse)
-    course = train(parts, replace(BASE, accumulate=2, batch_size=8))
+    task = make_task(dropout=0, on_batch=refuse)
+    result = train_one(task, replace(BASE, accumulate=2, batch_size=8))
 
-    assert [e.val_loss for e in course.history] == pytest.approx(
+    assert [e.val_loss for e in result.history] == pytest.approx(
         [e.val_loss for e in expected.history], rel=1e-4
     )
 
 
-def test_short_memory_halves_the_batch_once_and_says_so(tmp_path: Path) -> None:
+def test_short_memory_halves_the_batch_once_and_reports_it(tmp_path: Path) -> None:
     sizes: list[int] = []
 
     def refuse(rows: Tensor) -> None:
         if len(rows) > 8:
-            torch.empty(10**15)  # torch's own error, whatever it says
+            torch.empty(10**15)  # torch's own error, whatever its text
         sizes.append(len(rows))
 
     notes: list[str] = []
     session = Session(folder=tmp_path, on_note=notes.append)
-    course = train(make_lesson(on_batch=refuse), BASE, session)
+    result = train_one(make_task(on_batch=refuse), BASE, session)
 
     assert max(sizes) == 8
-    assert course.notes == tuple(notes)
-    assert "epoch 1: 8 clips at a time" in notes[0]
-    again = train(make_lesson(on_batch=refuse), replace(BASE, epochs=14), session)
-    assert again.notes == course.notes  # a resumed training knows, and reports it
+    assert result.notes == tuple(notes)
+    assert "epoch 1: from here on 8 clips at a time" in notes[0]
+    again = train_one(make_task(on_batch=refuse), replace(BASE, epochs=14), session)
+    assert again.notes == result.notes  # a resumed training reports it too
 
     def refuse_all(rows: Tensor) -> None:
         del rows
         torch.empty(10**15)
 
     with pytest.raises(TrainingError, match="Memory ran out in epoch 1") as caught:
-        train(make_lesson(on_batch=refuse_all), BASE)
+        train_one(make_task(on_batch=refuse_all))
     assert "--batch-size" in caught.value.hint
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
-def test_all_kinds_of_short_memory_are_known(error: Exception) -> None:
+def test_all_kinds_of_short_memory_are_recognised(error: Exception) -> None:
     def refuse(rows: Tensor) -> None:
         if len(rows) > 8:
             raise error
 
-    assert train(make_lesson(on_batch=refuse), replace(BASE, epochs=2)).notes
+    assert train_one(make_task(on_batch=refuse), replace(BASE, epochs=2)).notes
 
 
 def test_other_errors_are_not_taken_for_short_memory() -> None:
@@ -241,21 +282,21 @@ def test_other_errors_are_not_taken_for_short_memory() -> None:
         raise RuntimeError(f"a bug at {len(rows)}")
 
     with pytest.raises(RuntimeError, match="a bug at 16"):
-        train(make_lesson(on_batch=refuse), BASE)
+        train_one(make_task(on_batch=refuse))
 
 
-def test_a_loss_that_is_no_number_ends_with_advice() -> None:
-    with pytest.raises(TrainingError, match=r"epoch \d+ is no number") as caught:
+def test_a_loss_that_is_not_finite_ends_with_advice() -> None:
+    with pytest.raises(TrainingError, match=r"became (nan|inf) in epoch \d+") as caught:
         run(replace(BASE, learning_rate=1e37, schedule="constant"))
     assert "Lower --learning-rate (now 1e+37)" in caught.value.hint
 
-    lesson = make_lesson()
-    lesson.points[3] = math.nan
+    task = make_task()
+    task.points[3] = math.nan
     with pytest.raises(TrainingError, match="before the first step"):
-        train(lesson, BASE)
+        train_one(task)
 
 
-def test_the_learning_rate_takes_its_course() -> None:
+def test_the_learning_rate_follows_the_schedule() -> None:
     rates = {
         name: [epoch.learning_rate for epoch in run(replace(BASE, **WAYS[name]))[0].history[1:]]
         for name in ("default", "constant")
@@ -264,13 +305,4 @@ def test_the_learning_rate_takes_its_course() -> None:
 
     assert rates["constant"] == [peak] * 12
     assert rates["default"][-1] < 1e-3 * peak
-
-
-def test_a_checkpoint_is_one_file_without_pickle(tmp_path: Path) -> None:
-    run(session=Session(folder=tmp_path))
-
-    (file,) = tmp_path.iterdir()
-    content = file.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    state = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["state"])
-    assert len(state["history"]) == 13
+    assert max(rates["default"]) > 0.9 * peak

@@ -17,6 +17,7 @@ from activity_cli.common.optional_dependencies import import_optuna
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.splits import Folds
 from activity_cli.errors import OutputError, SettingsError
+from activity_cli.features.labelled import FeatureDataset
 from activity_cli.report.figures.plots import plot_tuning
 from activity_cli.settings import (
     STREAMS,
@@ -26,7 +27,9 @@ from activity_cli.settings import (
     Temporal,
     TrainSettings,
 )
-from activity_cli.training.head import fit, score_rows
+from activity_cli.training.head import HeadConfig
+from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.scoring import score_rows
 from activity_cli.training.tuning.data import (
     FeatureStore,
     Fold,
@@ -106,15 +109,11 @@ def test_a_trial_scores_as_training_does_to_the_last_bit(
 
     chosen = features[:, [STREAMS.index(stream) for stream in streams]]
     alone = chosen[:, :, 1::3] if num_frames == 3 else chosen
-    fitted = fit(
-        alone,
-        targets,
+    fitted = fit_head(
+        FeatureDataset(values=alone, targets=targets, labels=("0", "1"), streams=streams),
+        HeadConfig(network=network, training=BASE.training),
         train_rows=fold.train,
         val_rows=fold.val,
-        num_labels=2,
-        streams=streams,
-        network_settings=network,
-        settings=BASE.training,
     )
     for each in scores:
         np.testing.assert_array_equal(each, score_rows(fitted.network, alone, fold.held_out))

@@ -14,7 +14,9 @@ from activity_cli.errors import SettingsError
 from activity_cli.model.encoding import Features, ViewIndex
 from activity_cli.settings import STREAMS, AugmentSettings, ClipSettings, NetworkSettings
 from activity_cli.settings import TrainSettings as Training
-from activity_cli.training.head import fit, score_rows
+from activity_cli.training.head import HeadConfig
+from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.scoring import score_rows
 from activity_cli.video.augmentation import (
     PLAIN,
     View,
@@ -28,6 +30,7 @@ from activity_cli.video.clips import read_clip, read_clips, read_views
 from activity_cli.video.sampling import Timing
 from activity_cli.video.transforms import Transform, Transformer
 from tests.media import DrawClip, Picture, noise_pictures
+from tests.training.test_head import as_dataset
 
 SMALL = ClipSettings(num_frames=6, frame_size=64)
 AUGMENT = AugmentSettings(num_views=4, flip=True)
@@ -199,16 +202,14 @@ def hidden_order(num_clips: int) -> tuple[Features, Features, NDArray[np.int64]]
 @pytest.mark.parametrize("is_augmented", [True, False])
 def test_the_lstm_learns_from_views_and_is_judged_without(is_augmented: bool) -> None:
     plain, views, targets = hidden_order(160)
-    fitted = fit(
-        plain,
-        targets,
+    fitted = fit_head(
+        as_dataset((plain, targets), views=views if is_augmented else None),
+        HeadConfig(
+            network=NetworkSettings(hidden_size=16, projection_size=16),
+            training=Training(epochs=25, patience=25),
+        ),
         train_rows=np.arange(80),
         val_rows=np.arange(80, 110),
-        num_labels=2,
-        streams=STREAMS,
-        network_settings=NetworkSettings(hidden_size=16, projection_size=16),
-        settings=Training(epochs=25, patience=25),
-        views=views if is_augmented else None,
     )
 
     right = score_rows(fitted.network, plain, np.arange(110, 160)).argmax(1) == targets[110:]
@@ -216,17 +217,17 @@ def test_the_lstm_learns_from_views_and_is_judged_without(is_augmented: bool) ->
 
 
 def test_every_view_of_a_clip_is_drawn_about_as_often() -> None:
-    places = ViewIndex(num_train=3, num_clips=5, num_views=2)
+    index = ViewIndex(num_train=3, num_clips=5, num_views=2)
     torch.manual_seed(0)
 
-    drawn = places.draw(torch.tensor([2, 0] * 600))
+    drawn = index.draw(torch.tensor([2, 0] * 600))
 
-    assert (places.clips[drawn] == torch.tensor([2, 0] * 600)).all()
-    assert set(drawn.tolist()) <= set(places.train.tolist())
+    assert (index.clips[drawn] == torch.tensor([2, 0] * 600)).all()
+    assert set(drawn.tolist()) <= set(index.train.tolist())
     counts = Counter(drawn.tolist())
     assert len(counts) == 6
     assert min(counts.values()) > 150  # 200 expected, standard deviation 12
-    assert places.clips.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4, 3, 4]
+    assert index.clips.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4, 3, 4]
 
 
 def test_a_preview_shows_every_label_and_trains_nothing(tmp_path: Path) -> None:

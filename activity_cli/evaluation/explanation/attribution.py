@@ -46,7 +46,7 @@ def uses_lstm(network: SequenceClassifier) -> bool:
     """Return whether the LSTM affects scores: its output layer starts at 0 and may stay there."""
     if network.temporal != "lstm":
         return False
-    last = network.order.classifier
+    last = network.temporal_head.classifier
     return bool(last.weight.any() or last.bias.any())
 
 
@@ -74,7 +74,7 @@ def _importance(network: SequenceClassifier, features: Tensor, weights: Tensor) 
     with torch.no_grad():
         evidence = float(network(features[None])[0] @ weights)
         pooled = _pooled(network, features, weights)
-        constant = float(weights @ network.summary.bias)
+        constant = float(weights @ network.pooled_head.bias)
         occlusion = _occlusion(network, features, weights)
     temporal, attention = torch.zeros_like(pooled), None
     if uses_lstm(network):
@@ -96,8 +96,8 @@ def _pooled(network: SequenceClassifier, features: Tensor, weights: Tensor) -> T
     num_streams, num_frames, size = features.shape
     deviations = (features - network.mean[:, None]) / network.scale[:, None]
     per_feature = torch.zeros(num_streams, size)
-    weight = weights @ network.summary.weight  # (S * D,)
-    per_feature[: network.num_summarised] = weight.view(network.num_summarised, size)
+    weight = weights @ network.pooled_head.weight  # (S * D,)
+    per_feature[: network.num_pooled] = weight.view(network.num_pooled, size)
     contributions = torch.einsum("std,sd->st", deviations, per_feature)
     if network.temporal == "frame":  # the single-frame baseline uses the middle frame only
         return contributions * (torch.arange(num_frames) == num_frames // 2)
@@ -108,14 +108,14 @@ def _integrated_gradients(
     network: SequenceClassifier, features: Tensor, weights: Tensor
 ) -> tuple[Tensor, float]:
     """Return (S, T) contributions through the LSTM, and its evidence for an unchanging clip."""
-    changes = network.encode(features[None]).changes  # (1, S, T, R)
+    changes = network.encode(features[None]).centred  # (1, S, T, R)
     steps = (torch.arange(_STEPS) + 0.5) / _STEPS
     path = (steps.view(-1, 1, 1, 1) * changes).requires_grad_(True)
-    evidence: Tensor = (network.order(path) @ weights).sum()
+    evidence: Tensor = (network.temporal_head(path) @ weights).sum()
     [gradients] = torch.autograd.grad(evidence, path)
     contributions = (gradients.mean(dim=0) * changes[0]).sum(dim=-1)
     with torch.no_grad():
-        unchanged = float(network.order(torch.zeros_like(changes))[0] @ weights)
+        unchanged = float(network.temporal_head(torch.zeros_like(changes))[0] @ weights)
     return contributions, unchanged
 
 
@@ -135,11 +135,11 @@ def _occlusion(network: SequenceClassifier, features: Tensor, weights: Tensor) -
 
 def _attention(network: SequenceClassifier, features: Tensor) -> Floats | None:
     """Return (T,) attention weights; None where outputs are pooled in another way."""
-    head = network.order
+    head = network.temporal_head
     if head.pooling != "attention":
         return None
     with torch.no_grad():
-        outputs, _ = head.lstm(head.fuse(network.encode(features[None]).changes))
+        outputs, _ = head.lstm(head.fuse(network.encode(features[None]).centred))
         return cast(Floats, head.attention.weights(outputs, head.ends(outputs))[0].numpy())
 
 

@@ -168,12 +168,12 @@ def _terms(
     for network in members:
         encoded = network.encode(features[None])
         yield EvidenceTerm(
-            evidence=network.summary_logits(encoded)[0] @ share,
+            evidence=network.pooled_logits(encoded)[0] @ share,
             baseline=network.mean[:, None].expand_as(features).flatten(0, 1),
         )
         if uses_lstm(network):
             yield EvidenceTerm(
-                evidence=network.order(encoded.changes)[0] @ share,
+                evidence=network.temporal_head(encoded.centred)[0] @ share,
                 baseline=unchanging.expand_as(features).flatten(0, 1),
             )
 
@@ -185,7 +185,7 @@ def _trace_lstm(
     from activity_cli.evaluation.explanation.attribution import trace_lstm, uses_lstm
 
     traces = [
-        trace_lstm(network.order, network.encode(features[None]).changes[0], weights)
+        trace_lstm(network.temporal_head, network.encode(features[None]).centred[0], weights)
         for network in members
         if uses_lstm(network)
     ]

@@ -1,1 +1,1 @@
-"""Learning by epochs: the loop, and what it does a step with. None of it knows what it trains."""
+"""The training loop for any `TrainingTask`: the head on features, or CNN and head together."""

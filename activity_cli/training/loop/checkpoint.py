@@ -1,16 +1,17 @@
-"""The state of a training on disk: one safetensors file whose header carries the rest as JSON.
+"""The state of a training on disk: one safetensors file whose header holds the rest as JSON.
 
-    module/NAME, best/NAME                 weights of the last epoch and of the best one
-    optimizer/INDEX/NAME                   what the optimizer remembers of each parameter
-    random/cpu, random/cuda                (P, ...) state of the generators of P processes
+    module/NAME, best/NAME     weights of the last epoch and of the best one
+    optimizer/INDEX/NAME       state of the optimizer for each parameter
+    random/cpu, random/cuda    (P, ...) state of the random generators of P processes
 
-One file, replaced as a whole after every epoch: whenever the program is killed, the state of one
-epoch is there completely. Nothing is pickled.
+With several trainers the first two lines have the number of the trainer in front: `0/module/NAME`.
+The file is replaced as a whole after every epoch, so whenever the program is killed the state of
+one epoch is complete. Nothing is pickled.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +22,60 @@ from torch import Tensor
 
 from activity_cli.common.files import write_bytes_atomically
 from activity_cli.errors import CheckpointError
-from activity_cli.training.loop.progress import Progress
+from activity_cli.training.loop.distributed import DistributedContext
 from activity_cli.training.loop.task import Epoch
 from activity_cli.training.loop.trainer import Trainer
 
-_FORMAT = 1
+_FORMAT = 2
+_FORMAT_OF_ONE = 1
+"""Format of earlier versions. It holds one trainer, or networks that were trained as one module."""
+_HINT = "Train again without --resume; the features come from the cache."
 
 
-def save_checkpoint(path: Path, learner: Trainer, progress: Progress) -> None:
-    """Write the state as it is between two epochs. All processes take part, the main one writes.
+@dataclass(kw_only=True)
+class Checkpoint:
+    """The epochs so far and the best weights. The rest of the state is in the trainers."""
+
+    history: list[Epoch]
+    best: Epoch
+    """Of the lowest validation loss, the first of equals."""
+    best_weights: list[dict[str, Tensor]]
+    """For each trainer."""
+
+
+def save_checkpoint(
+    path: Path, trainers: Sequence[Trainer], checkpoint: Checkpoint, context: DistributedContext
+) -> None:
+    """Write the state between two epochs. All processes take part, the main one writes.
 
     Raises:
-        OutputError: it cannot be written; that of the epoch before is still there.
+        OutputError: it cannot be written; the checkpoint of the epoch before stays.
     """
-    optimizer = learner.optimizer.state_dict()
-    tensors = {
-        **_named("module", learner.lesson.module.state_dict()),
-        **_named("best", progress.best_weights),
-        **{
-            f"optimizer/{index}/{name}": value
-            for index, values in optimizer["state"].items()
-            for name, value in values.items()
-        },
-        **_random_states(learner),
-    }
+    tensors = _random_states(trainers[0].device, context)
+    states = []
+    for trainer, prefix, best in zip(
+        trainers, _prefixes(trainers), checkpoint.best_weights, strict=True
+    ):
+        optimizer = trainer.optimizer.state_dict()
+        tensors |= _named(f"{prefix}module", trainer.task.module.state_dict())
+        tensors |= _named(f"{prefix}best", best)
+        for index, values in optimizer["state"].items():
+            tensors |= _named(f"{prefix}optimizer/{index}", values)
+        states.append(
+            {
+                "parameter_groups": optimizer["param_groups"],
+                "schedule": trainer.schedule.state_dict(),
+                "halved": trainer.halved,
+                "notes": trainer.notes,
+            }
+        )
     state = {
         "format": _FORMAT,
-        "history": [asdict(epoch) for epoch in progress.history],
-        "best_epoch": progress.best.epoch,
-        "parameter_groups": optimizer["param_groups"],
-        "schedule": learner.schedule.state_dict(),
-        "halved": learner.halved,
-        "notes": learner.notes,
+        "history": [asdict(epoch) for epoch in checkpoint.history],
+        "best_epoch": checkpoint.best.epoch,
+        "trainers": states,
     }
-    if learner.team.is_main:
+    if context.is_main:
         copies = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
         content = save(
             {name: t.contiguous() for name, t in copies.items()}, {"state": json.dumps(state)}
@@ -62,68 +83,90 @@ def save_checkpoint(path: Path, learner: Trainer, progress: Progress) -> None:
         write_bytes_atomically(path, content)
 
 
-def load_checkpoint(path: Path, learner: Trainer) -> Progress | None:
-    """Bring a training to where a checkpoint left it; None where there is none.
+def load_checkpoint(
+    path: Path, trainers: Sequence[Trainer], context: DistributedContext
+) -> Checkpoint | None:
+    """Restore trainers from a checkpoint; None where there is no file.
 
-    All processes take part; only the main one has to see the file.
+    All processes take part; only the main one needs access to the file.
 
     Raises:
-        CheckpointError: the file is damaged, or of another network.
+        CheckpointError: the file is damaged, or of another network or version.
     """
-    team = learner.team
-    content = path.read_bytes() if team.is_main and path.exists() else None
-    content = team.agree_on_bytes(content)
+    content = path.read_bytes() if context.is_main and path.exists() else None
+    content = context.broadcast(content)
     if content is None:
         return None
     try:
-        return _restore(load(content), _state_of(content), learner)
+        tensors, state = load(content), _state_of(content)
+        if state["format"] == _FORMAT_OF_ONE:
+            if len(trainers) > 1:
+                raise CheckpointError(
+                    f"{path} is from an earlier version of activity, which trained the inner "
+                    "folds in another way.",
+                    hint=_HINT,
+                )
+            state["trainers"] = [state]
+        elif state["format"] != _FORMAT:
+            raise ValueError(f"it has format {state['format']}, this version reads {_FORMAT}")
+        return _restore(tensors, state, trainers, context)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} is not the state of this training: {str(error).splitlines()[0]}.",
-            hint="Train again without --resume; the features come from the cache.",
+            f"{path} is not a checkpoint of this training: {str(error).splitlines()[0]}.",
+            hint=_HINT,
         ) from error
 
 
-def _restore(tensors: Mapping[str, Tensor], state: Mapping[str, Any], learner: Trainer) -> Progress:
-    if state["format"] != _FORMAT:
-        raise ValueError(f"it has format {state['format']}, this activity reads {_FORMAT}")
-    learner.lesson.module.load_state_dict(_part(tensors, "module"))
-    remembered: dict[int, dict[str, Tensor]] = {}
-    for name, value in _part(tensors, "optimizer").items():
-        index, _, what = name.partition("/")
-        remembered.setdefault(int(index), {})[what] = value
-    learner.optimizer.load_state_dict(
-        {"state": remembered, "param_groups": state["parameter_groups"]}
-    )
-    learner.schedule.load_state_dict(state["schedule"])
-    learner.halved = state["halved"]
-    learner.notes = list(state["notes"])
+def _restore(
+    tensors: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    trainers: Sequence[Trainer],
+    context: DistributedContext,
+) -> Checkpoint:
     history = [Epoch(**values) for values in state["history"]]
-    learner.epoch = history[-1].epoch
-    _set_random_states(tensors, learner)
-    return Progress(
-        history=history, best=history[state["best_epoch"]], best_weights=_part(tensors, "best")
-    )
+    best_weights = []
+    for trainer, prefix, own in zip(trainers, _prefixes(trainers), state["trainers"], strict=True):
+        trainer.task.module.load_state_dict(_part(tensors, f"{prefix}module"))
+        of_parameters: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, f"{prefix}optimizer").items():
+            index, _, what = name.partition("/")
+            of_parameters.setdefault(int(index), {})[what] = value
+        trainer.optimizer.load_state_dict(
+            {"state": of_parameters, "param_groups": own["parameter_groups"]}
+        )
+        trainer.schedule.load_state_dict(own["schedule"])
+        trainer.halved, trainer.notes = own["halved"], list(own["notes"])
+        trainer.epoch = history[-1].epoch
+        best_weights.append(_part(tensors, f"{prefix}best"))
+    _set_random_states(tensors, trainers[0].device, context)
+    return Checkpoint(history=history, best=history[state["best_epoch"]], best_weights=best_weights)
 
 
-def _random_states(learner: Trainer) -> dict[str, Tensor]:
-    """(P, ...) of every process: each has its own dropout."""
-    states = {"random/cpu": learner.team.collect(torch.get_rng_state())}
-    if learner.device.type == "cuda":
-        states["random/cuda"] = learner.team.collect(torch.cuda.get_rng_state(learner.device))
+def _prefixes(trainers: Sequence[Trainer]) -> list[str]:
+    """Return what stands in front of the tensor names of each trainer."""
+    return [""] if len(trainers) == 1 else [f"{number}/" for number in range(len(trainers))]
+
+
+def _random_states(device: torch.device, context: DistributedContext) -> dict[str, Tensor]:
+    """Return the (P, ...) states of all processes: each has its own dropout."""
+    states = {"random/cpu": context.all_gather(torch.get_rng_state())}
+    if device.type == "cuda":
+        states["random/cuda"] = context.all_gather(torch.cuda.get_rng_state(device))
     return states
 
 
-def _set_random_states(tensors: Mapping[str, Tensor], learner: Trainer) -> None:
-    rank = learner.team.rank
-    if rank < len(tensors["random/cpu"]):  # more processes than before: their own seed stands
-        torch.set_rng_state(tensors["random/cpu"][rank])
-    if learner.device.type == "cuda" and rank < len(tensors.get("random/cuda", ())):
-        torch.cuda.set_rng_state(tensors["random/cuda"][rank], learner.device)
+def _set_random_states(
+    tensors: Mapping[str, Tensor], device: torch.device, context: DistributedContext
+) -> None:
+    rank = context.rank
+    if rank < len(tensors["random/cpu"]):  # with more processes than before, the new ones are
+        torch.set_rng_state(tensors["random/cpu"][rank])  # seeded already
+    if device.type == "cuda" and rank < len(tensors.get("random/cuda", ())):
+        torch.cuda.set_rng_state(tensors["random/cuda"][rank], device)
 
 
 def _state_of(content: bytes) -> dict[str, Any]:
-    """The JSON in the header of a safetensors file."""
+    """Return the JSON in the header of a safetensors file."""
     length = int.from_bytes(content[:8], "little")
     state = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["state"])
     if not isinstance(state, dict):

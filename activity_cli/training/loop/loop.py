@@ -1,148 +1,176 @@
-"""The training loop: epochs over a task, the best weights kept. It reads top to bottom.
+"""The training loop: epochs over tasks, early stopping, the best weights kept.
 
-A `TrainingTask` gives the weights, the loss of a batch and the metrics on the clips that choose the
-best epoch.
+One task is the usual case. Several tasks are independent fits that share the choice of the epoch
+(inner folds): each has its own weights, optimizer and batches.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import torch
+from torch import Tensor, nn
 
 from activity_cli.settings import TrainSettings
-from activity_cli.training.loop.checkpoint import load_checkpoint, save_checkpoint
+from activity_cli.training.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from activity_cli.training.loop.distributed import SINGLE_PROCESS, DistributedContext
-from activity_cli.training.loop.losses import EpochMetrics
-from activity_cli.training.loop.memory import is_out_of_memory, no_memory_left
-from activity_cli.training.loop.progress import Ending, Progress
-from activity_cli.training.loop.task import Epoch, TrainingTask
-from activity_cli.training.loop.trainer import Trainer, runaway
+from activity_cli.training.loop.task import Epoch, EpochMetrics, TrainingTask
+from activity_cli.training.loop.trainer import (
+    Trainer,
+    is_out_of_memory,
+    not_finite_error,
+    out_of_memory_error,
+)
 
-__all__ = ["ALONE", "Epoch", "Session", "TrainResult", "TrainingTask", "train"]
+Ending = Literal["epochs", "patience", "time limit", "nothing to train"]
+"""Why a training ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What is around a training: who hears of it, where its state is kept, who shares the work."""
+    """The surroundings of a training: callbacks, checkpoint folder, time limit, processes."""
 
     on_epoch: Callable[[Epoch], None] = lambda _: None
-    """Called after each epoch, the ones before the beginning of a resumed training included."""
+    """Called after each epoch; a resumed training repeats the earlier ones."""
     on_note: Callable[[str], None] = lambda _: None
-    """Called with what the user should know, in a line."""
+    """Called with messages for the user, in one line each."""
     folder: Path | None = None
-    """Where the state is kept after each epoch; if there is one, the training goes on from it."""
+    """Where a checkpoint is written after each epoch. A checkpoint in it is resumed."""
     deadline: float = math.inf
-    """Time of `time.monotonic` after which no other epoch begins."""
-    team: DistributedContext = SINGLE_PROCESS
+    """Time of `time.monotonic` after which no further epoch begins."""
+    context: DistributedContext = SINGLE_PROCESS
 
 
-ALONE = Session()
-"""A training that nobody watches."""
+NO_SESSION = Session()
+"""No callbacks, no checkpoint, no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """How a training went. The module holds the weights of the best epoch."""
+    """The epochs of a training. The module holds the weights of the best epoch."""
 
     history: tuple[Epoch, ...]
     best_epoch: int
-    """Of the lowest validation loss; 0 where no epoch is better than the beginning."""
+    """Epoch of the lowest validation loss; 0 where no epoch improved on the start."""
     ending: Ending
     notes: tuple[str, ...] = ()
-    """What happened that whoever reads the figures should know."""
+    """Messages that belong in the report."""
 
     @classmethod
-    def without_training(cls, standing: EpochMetrics) -> "TrainResult":
-        """Where there is nothing to train by epochs."""
-        epoch = Epoch.of(0, 0.0, standing, time.perf_counter())
+    def without_training(cls, metrics: EpochMetrics) -> "TrainResult":
+        """Return the result where there is nothing to train by epochs."""
+        epoch = Epoch.of(0, 0.0, metrics, time.perf_counter())
         return cls(history=(epoch,), best_epoch=0, ending="nothing to train")
 
 
 def train(
-    lesson: TrainingTask,
+    tasks: Sequence[TrainingTask],
+    evaluate: Callable[[], EpochMetrics],
     settings: TrainSettings,
-    session: Session = ALONE,
+    session: Session = NO_SESSION,
     *,
     name: str = "training",
 ) -> TrainResult:
-    """Train until the epochs or the time are over, or nothing gets better for `patience` epochs.
+    """Train until the epochs or the time are over, or the validation loss stops improving.
 
     Args:
-        lesson: what is trained.
-        settings: how.
-        session: what is around it.
-        name: of the training's state in the session's folder, if it has several trainings.
+        tasks: what is trained; an epoch trains each of them in turn.
+        evaluate: computes the metrics that choose the epoch. All modules are in eval mode.
+        settings: of the training.
+        session: callbacks, checkpoint folder, time limit, processes.
+        name: of the checkpoint file.
 
     Raises:
-        TrainingError: the loss is no number any more, or memory runs out twice.
-        CheckpointError: the state that the folder holds is damaged, or of another network.
-        OutputError: the state cannot be written.
+        TrainingError: the loss became NaN, or memory ran out twice.
+        CheckpointError: the checkpoint is damaged, or of another network.
+        OutputError: the checkpoint cannot be written.
     """
-    team, module = session.team, lesson.module
-    settings = settings.for_clips(len(lesson.labels))
-    learner = Trainer(lesson, settings, team, session.on_note)
+    num_clips = max(len(task.labels) for task in tasks)
+    settings = settings.for_clips(num_clips)
+    num_steps = math.ceil(num_clips / (settings.batch_size * settings.accumulate))
+    trainers = [
+        Trainer(task, settings, session.context, num_steps=num_steps, on_note=session.on_note)
+        for task in tasks
+    ]
     file = session.folder / f"{name}.safetensors" if session.folder else None
-    progress = load_checkpoint(file, learner) if file else None
-    if progress is None:
-        team.part_ways(settings.seed)
-        progress = Progress.begin(_judge(learner, time.perf_counter()), module)
-        if file:
-            save_checkpoint(file, learner, progress)
-    for epoch in progress.history:
-        session.on_epoch(epoch)
-    begun_at = learner.epoch
-    while (ending := _ending(learner, progress, session, begun_at)) is None:
+    checkpoint = load_checkpoint(file, trainers, session.context) if file else None
+    if checkpoint is None:
+        session.context.seed_per_rank(settings.seed)
         started = time.perf_counter()
-        learner.epoch += 1
-        module.train()
-        rows = team.agree(torch.randperm(len(lesson.labels)))
-        for batch in torch.split(rows, learner.clips_per_step):
-            learner.step(batch)
-        epoch = _judge(learner, started)
-        progress.add(epoch, module)
+        first = _evaluate(trainers, evaluate, started)
+        checkpoint = Checkpoint(history=[first], best=first, best_weights=_weights_of(trainers))
         if file:
-            save_checkpoint(file, learner, progress)
+            save_checkpoint(file, trainers, checkpoint, session.context)
+    for epoch in checkpoint.history:
         session.on_epoch(epoch)
-    module.load_state_dict(progress.best_weights)
+    num_done = len(checkpoint.history)
+    while (ending := _ending(checkpoint, settings, session, num_done)) is None:
+        started = time.perf_counter()
+        for trainer in trainers:
+            trainer.run_epoch()
+        epoch = _evaluate(trainers, evaluate, started)
+        checkpoint.history.append(epoch)
+        if epoch.val_loss < checkpoint.best.val_loss:
+            checkpoint.best, checkpoint.best_weights = epoch, _weights_of(trainers)
+        if file:
+            save_checkpoint(file, trainers, checkpoint, session.context)
+        session.on_epoch(epoch)
+    for trainer, weights in zip(trainers, checkpoint.best_weights, strict=True):
+        trainer.task.module.load_state_dict(weights)
     return TrainResult(
-        history=tuple(progress.history),
-        best_epoch=progress.best.epoch,
+        history=tuple(checkpoint.history),
+        best_epoch=checkpoint.best.epoch,
         ending=ending,
-        notes=tuple(learner.notes),
+        notes=tuple(note for trainer in trainers for note in trainer.notes),
     )
 
 
-def _judge(learner: Trainer, started: float) -> Epoch:
-    """The row of the epoch that is over, as the main process sees it.
+def _evaluate(
+    trainers: Sequence[Trainer], evaluate: Callable[[], EpochMetrics], started: float
+) -> Epoch:
+    """Return the row of the epoch that ended, as the main process computed it.
 
     Raises:
-        TrainingError: the losses are no numbers, or memory runs out.
+        TrainingError: a loss is NaN, or memory ran out.
     """
-    learner.lesson.module.eval()
-    rate = learner.learning_rate if learner.epoch else 0.0
+    first = trainers[0]
+    for trainer in trainers:
+        trainer.task.module.eval()
     try:
-        epoch = Epoch.of(learner.epoch, rate, learner.lesson.evaluate(), started)
+        epoch = Epoch.of(first.epoch, first.learning_rate, evaluate(), started)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise no_memory_left(learner.epoch) from error
+            raise out_of_memory_error(first.epoch) from error
         raise
-    epoch = Epoch.from_figures(epoch.epoch, learner.team.agree(epoch.figures()))
-    if not math.isfinite(epoch.train_loss + epoch.val_loss):
-        raise runaway("loss", learner.epoch, epoch.train_loss + epoch.val_loss, learner.settings)
+    epoch = first.context.broadcast(epoch)
+    total = epoch.train_loss + epoch.val_loss
+    if not math.isfinite(total):
+        raise not_finite_error("loss", first.epoch, total, first.settings)
     return epoch
 
 
-def _ending(learner: Trainer, progress: Progress, session: Session, begun_at: int) -> Ending | None:
-    """Why no other epoch is to follow, or None; every process comes to the same end.
+def _ending(
+    checkpoint: Checkpoint, settings: TrainSettings, session: Session, num_done: int
+) -> Ending | None:
+    """Return why the training ends here, or None; the same in every process.
 
-    However short the time, an epoch is trained each time: so a training that is resumed again and
-    again gets done.
+    At least one epoch is trained however short the time, so that a training that is resumed again
+    and again comes to its end.
     """
-    ending = progress.ending(learner.settings)
-    overdue = learner.epoch > begun_at and time.monotonic() >= session.deadline
-    if ending is None and bool(session.team.agree(torch.tensor(overdue))):
-        return "time limit"
-    return ending
+    last = checkpoint.history[-1].epoch
+    if last >= settings.most_epochs:
+        return "epochs"
+    if last - checkpoint.best.epoch >= settings.most_patience:
+        return "patience"
+    overdue = len(checkpoint.history) > num_done and time.monotonic() >= session.deadline
+    return "time limit" if session.context.broadcast(overdue) else None
+
+
+def _weights_of(trainers: Sequence[Trainer]) -> list[dict[str, Tensor]]:
+    return [_copy_weights(trainer.task.module) for trainer in trainers]
+
+
+def _copy_weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

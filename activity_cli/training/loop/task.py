@@ -1,52 +1,76 @@
-"""What a training needs to know of what it trains, and what it says of every epoch."""
+"""The interface of what the training loop trains, its loss, and the metrics of an epoch.
+
+B is clips of a batch, N all clips, C labels.
+"""
 
 import time
-from dataclasses import asdict, astuple, dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from activity_cli.training.loop.losses import EpochMetrics
-from activity_cli.training.loop.schedules import ParameterGroups
+ParameterGroups = list[dict[str, Any]]
+"""As torch's optimizers take them: `params`, and `lr` where a group has its own."""
 
 
-class TrainingTask(Protocol):
-    """What is trained, on what, and how it is judged.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipLoss:
+    """Cross-entropy of a batch, weighted by label."""
 
-    Its chance (dropout, augmentation) has to come from torch's global generator: its state is
-    what a checkpoint keeps, so that a resumed training ends with the same numbers.
-    """
+    label_weights: Tensor | None = None
+    """(C,) weight of a clip of each label; None for equal weights."""
+    label_smoothing: float = 0.0
 
-    @property
-    def module(self) -> nn.Module:
-        """What holds the weights; the loop sets its mode and leaves the best weights in it."""
+    def clip_weights(self, labels: Tensor) -> Tensor:
+        """Return the weight of each clip: (N,) labels -> (N,)."""
+        if self.label_weights is None:
+            return torch.ones(len(labels), device=labels.device)
+        return self.label_weights.to(labels.device)[labels]
 
-    @property
-    def labels(self) -> Tensor:
-        """(N,) label of each training clip, on the CPU."""
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the weighted mean over a batch of (B, C) logits and (B,) labels."""
+        weights = self.label_weights
+        return F.cross_entropy(
+            logits,
+            labels.to(logits.device),
+            weight=None if weights is None else weights.to(logits.device),
+            label_smoothing=self.label_smoothing,
+        )
 
-    @property
-    def clip_weights(self) -> Tensor:
-        """(N,) how much each training clip counts in the loss, see `ClipLoss.clip_weights`."""
 
-    def parameter_groups(self) -> ParameterGroups:
-        """What to train, as torch's optimizers take it: `params`, and `lr` if wanted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochMetrics:
+    """Loss and accuracy on the training and validation clips, both without dropout."""
 
-    def batch_loss(self, rows: Tensor) -> Tensor:
-        """The mean loss of some training clips, weighted by `clip_weights`: what is descended.
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
 
-        It is called with parts of a batch where that is larger than memory, and in each of
-        several processes with another part.
+    @classmethod
+    def of(cls, logits: Tensor, targets: Tensor, num_train: int) -> "EpochMetrics":
+        """Compute the metrics; the loss is plain cross-entropy, whatever the training minimises.
+
+        Args:
+            logits: (N, C), those of the training clips first.
+            targets: (N,) labels.
+            num_train: number of training clips.
         """
-
-    def evaluate(self) -> EpochMetrics:
-        """How the weights do on both parts. The module is in eval mode, gradients are on."""
+        correct = (logits.argmax(dim=1) == targets).float()
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        return cls(
+            train_loss=float(losses[:num_train].mean()),
+            train_accuracy=float(correct[:num_train].mean()),
+            val_loss=float(losses[num_train:].mean()),
+            val_accuracy=float(correct[num_train:].mean()),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """One pass over the training clips: a row of history.csv. Epoch 0 is before the first."""
+    """One pass over the training clips: a row of history.csv. Epoch 0 is before the first step."""
 
     epoch: int
     learning_rate: float
@@ -57,27 +81,39 @@ class Epoch:
     seconds: float
 
     @classmethod
-    def of(
-        cls, epoch: int, learning_rate: float, standing: EpochMetrics, started: float
-    ) -> "Epoch":
-        """The row of an epoch that began at a time of `time.perf_counter`."""
+    def of(cls, epoch: int, learning_rate: float, metrics: EpochMetrics, started: float) -> "Epoch":
+        """Make the row of an epoch that started at a time of `time.perf_counter`."""
         seconds = time.perf_counter() - started
-        return cls(epoch=epoch, learning_rate=learning_rate, **asdict(standing), seconds=seconds)
+        return cls(epoch=epoch, learning_rate=learning_rate, **asdict(metrics), seconds=seconds)
 
-    def figures(self) -> Tensor:
-        """(6,) all but its number, exact, as processes tell each other; `from_figures` reads it."""
-        return torch.tensor(astuple(self)[1:], dtype=torch.float64)
 
-    @classmethod
-    def from_figures(cls, epoch: int, figures: Tensor) -> "Epoch":
-        """The row of an epoch whose figures these are."""
-        rate, train_loss, train_accuracy, val_loss, val_accuracy, seconds = figures.tolist()
-        return cls(
-            epoch=epoch,
-            learning_rate=rate,
-            train_loss=train_loss,
-            train_accuracy=train_accuracy,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            seconds=seconds,
-        )
+class TrainingTask(Protocol):
+    """What is trained: a module, its training clips and its loss.
+
+    All randomness (dropout, choice of views) must come from torch's global generator. A checkpoint
+    stores the generator's state, so that a resumed training ends with the same numbers.
+    """
+
+    @property
+    def module(self) -> nn.Module:
+        """The module that is trained. The loop switches its mode and leaves the best weights."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) label of each training clip, on the CPU."""
+
+    @property
+    def loss(self) -> ClipLoss:
+        """The loss that `batch_loss` minimises."""
+
+    def parameter_groups(self) -> ParameterGroups:
+        """Return the parameters to train."""
+
+    def batch_loss(self, rows: Tensor) -> Tensor:
+        """Return the mean loss of some training clips, weighted by `loss.clip_weights`.
+
+        The loop may pass parts of a batch: where memory is short, and in each of several processes.
+
+        Args:
+            rows: (B,) positions among the training clips.
+        """

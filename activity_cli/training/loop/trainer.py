@@ -1,8 +1,8 @@
-"""One step after the other: forward, backward, and everything that a step depends on.
+"""Optimisation steps of one task: forward, backward, and everything that a step depends on.
 
-B is clips of a batch. A batch of the settings may be larger than what is computed at once: parts
-of it are, one after the other (`accumulate`, or because memory is short) or in several processes,
-and their gradients are added up, each weighted by the share of its clips.
+B is clips of a batch. A batch may be larger than what is computed at once: its parts are computed
+one after the other (`accumulate`, or because memory is short) or in several processes, and their
+gradients are summed, each weighted by its share of the clips.
 """
 
 import math
@@ -10,128 +10,186 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from activity_cli.errors import TrainingError
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.distributed import DistributedContext
-from activity_cli.training.loop.memory import is_out_of_memory, no_memory_left
-from activity_cli.training.loop.schedules import make_optimizer, make_schedule
-from activity_cli.training.loop.task import TrainingTask
+from activity_cli.training.loop.task import ParameterGroups, TrainingTask
+
+_CPU_ALLOCATOR = "DefaultCPUAllocator"  # torch reports this one in a plain RuntimeError
+_WARMUP = 0.1
+"""Share of the steps in which the learning rate rises."""
 
 
 class Trainer:
-    """Changes a lesson's weights by steps. What it holds is what a checkpoint has to keep."""
+    """Trains one task, step by step. Its attributes are what a checkpoint stores.
+
+    Args:
+        task: what is trained.
+        settings: with the number of epochs settled.
+        context: the processes that share the work.
+        num_steps: per epoch.
+        on_note: called with messages for the user.
+    """
 
     def __init__(
         self,
-        lesson: TrainingTask,
+        task: TrainingTask,
         settings: TrainSettings,
-        team: DistributedContext,
+        context: DistributedContext,
+        *,
+        num_steps: int,
         on_note: Callable[[str], None],
     ) -> None:
-        self.lesson, self.settings, self.team, self._on_note = lesson, settings, team, on_note
-        self.device = next(lesson.module.parameters()).device
+        self.task, self.settings, self.context, self._on_note = task, settings, context, on_note
+        self.device = next(task.module.parameters()).device
+        self._clip_weights = task.loss.clip_weights(task.labels).cpu()
         self.clips_per_step = settings.batch_size * settings.accumulate
-        self._clip_weights = lesson.clip_weights.cpu()
-        steps_per_epoch = math.ceil(len(lesson.labels) / self.clips_per_step)
-        self.optimizer = make_optimizer(lesson.parameter_groups(), settings)
-        self.schedule = make_schedule(self.optimizer, settings, steps_per_epoch)
+        if math.ceil(len(task.labels) / self.clips_per_step) < num_steps:
+            # Fewer clips than another task that is trained with this one: as many, smaller steps.
+            self.clips_per_step = math.ceil(len(task.labels) / num_steps)
+        self.optimizer = make_optimizer(task.parameter_groups(), settings)
+        self.schedule = make_schedule(self.optimizer, settings, num_steps)
         self.epoch = 0
         self.halved = False
-        """Whether memory has run out once, so that half as many clips are computed at once."""
+        """Whether memory ran out once, so that half as many clips are computed at once."""
         self.notes: list[str] = []
-        """What whoever reads the figures should know."""
 
     @property
     def clips_at_once(self) -> int:
         """How many clips go through the network together."""
-        share = math.ceil(self.settings.batch_size / self.team.size)
+        share = math.ceil(self.settings.batch_size / self.context.size)
         return max(1, share // 2) if self.halved else share
 
     @property
     def learning_rate(self) -> float:
-        """Of the first group of parameters, which has the settings' own."""
+        """Learning rate of the first parameter group; 0 before the first step."""
         rate: float = self.optimizer.param_groups[0]["lr"]
-        return rate
+        return rate if self.epoch else 0.0
 
-    def step(self, rows: Tensor) -> None:
-        """Change the weights once, by the gradient of a batch that all processes share.
+    def run_epoch(self) -> None:
+        """Take a step for every batch of the shuffled training clips.
 
         Raises:
-            TrainingError: the loss is no number, or memory does not even do for half a batch.
+            TrainingError: the loss became NaN, or half a batch does not fit into memory either.
         """
-        module = self.lesson.module
-        total = float(self._clip_weights[rows].sum())
-        self._backward_in_memory(self.team.share(rows), total=total)
-        self.team.add_gradients(module.parameters())
-        norm = self._clip_gradients()
-        self._check(norm, "gradient")
+        self.epoch += 1
+        self.task.module.train()
+        rows = self.context.broadcast(torch.randperm(len(self.task.labels)))
+        for batch in torch.split(rows, self.clips_per_step):
+            self._step(batch)
+
+    def _step(self, rows: Tensor) -> None:
+        """Change the weights once, by the gradient of a batch that all processes share."""
+        share = rows[self.context.rank :: self.context.size]
+        self._backward_in_memory(share, total_weight=float(self._clip_weights[rows].sum()))
+        parameters = list(self.task.module.parameters())
+        self.context.all_reduce_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+        self._check_finite(norm, "gradient")
         self.optimizer.step()
         self.schedule.step()
 
-    def _clip_gradients(self) -> Tensor:
-        """Bound the gradient, of each network alone where several learn side by side."""
-        module = self.lesson.module
-        networks = module if isinstance(module, nn.ModuleList) else [module]
-        norms = [
-            nn.utils.clip_grad_norm_(network.parameters(), self.settings.gradient_clip)
-            for network in networks
-        ]
-        return torch.stack(norms).max()
-
-    def _backward_in_memory(self, rows: Tensor, *, total: float) -> None:
-        """Backward, with half as many clips at once where memory is short; the second time fails.
+    def _backward_in_memory(self, rows: Tensor, *, total_weight: float) -> None:
+        """Compute gradients, with half as many clips at once if memory runs out the first time.
 
         The gradients are those of the whole batch all the same.
         """
         try:
-            self._backward(rows, total=total)
+            self._backward(rows, total_weight=total_weight)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if self.halved or self.clips_at_once == 1:
-                raise no_memory_left(self.epoch) from error
+                raise out_of_memory_error(self.epoch) from error
             self._halve()
         else:
             return
-        # Here and not above: while the error was handled it held on to what is to be freed.
+        # Not in the handler: the error that is handled keeps the memory that is to be freed.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._backward_in_memory(rows, total=total)
+        self._backward_in_memory(rows, total_weight=total_weight)
 
     def _halve(self) -> None:
         self.halved = True
         note = (
-            f"Memory ran out in epoch {self.epoch}: {self.clips_at_once} clips at a time from "
-            "here on. The gradients of a batch are added up, so that it counts as before."
+            f"Memory ran out in epoch {self.epoch}: from here on {self.clips_at_once} clips at a "
+            "time. Their gradients are summed, so the batch size is the same."
         )
         self.notes.append(note)
         self._on_note(note)
 
-    def _backward(self, rows: Tensor, *, total: float) -> None:
+    def _backward(self, rows: Tensor, *, total_weight: float) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         for part in torch.split(rows, self.clips_at_once):
             if not len(part):  # the share of a process may be empty
                 continue
-            loss = self.lesson.batch_loss(part)
-            self._check(loss, "loss")
-            share = float(self._clip_weights[part].sum()) / total
+            loss = self.task.batch_loss(part)
+            self._check_finite(loss, "loss")
+            share = float(self._clip_weights[part].sum()) / total_weight
             (loss * share).backward()  # type: ignore[no-untyped-call]
 
-    def _check(self, value: Tensor, what: str) -> None:
-        if not math.isfinite(float(value.detach())):
-            raise runaway(what, self.epoch, float(value.detach()), self.settings)
+    def _check_finite(self, value: Tensor, what: str) -> None:
+        number = float(value.detach())
+        if not math.isfinite(number):
+            raise not_finite_error(what, self.epoch, number, self.settings)
 
 
-def runaway(what: str, epoch: int, value: float, settings: TrainSettings) -> TrainingError:
-    """The error for a loss or gradient that is no number, with what to try against it."""
-    if epoch == 0:  # no step was taken yet
+def make_optimizer(groups: ParameterGroups, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Make Adam or AdamW over groups of parameters, each with its own `lr` if it has one."""
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, settings: TrainSettings, num_steps: int
+) -> LambdaLR:
+    """Make the learning rate schedule, which advances with every step.
+
+    Cosine: a linear warm-up, then a cosine to 0 (Loshchilov and Hutter, 2017). Every group of
+    parameters keeps its own peak and follows the same schedule.
+
+    Args:
+        optimizer: whose learning rates are the peaks.
+        settings: with the number of epochs settled.
+        num_steps: per epoch.
+    """
+    total = settings.most_epochs * num_steps
+
+    def share_of_peak(step: int) -> float:
+        if settings.schedule == "constant":
+            return 1.0
+        cosine = 0.5 * (1 + math.cos(math.pi * min(step / total, 1.0)))
+        return cosine * min(1.0, (step + 1) / (_WARMUP * total))
+
+    return LambdaLR(optimizer, share_of_peak)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out, of a GPU or of the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)
+
+
+def out_of_memory_error(epoch: int) -> TrainingError:
+    """Return the error for a training that does not fit into memory."""
+    return TrainingError(
+        f"Memory ran out in epoch {epoch}.",
+        hint="Lower --batch-size (--accumulate keeps the effective batch size), or --frames.",
+    )
+
+
+def not_finite_error(what: str, epoch: int, value: float, settings: TrainSettings) -> TrainingError:
+    """Return the error for a loss or gradient that is NaN or infinite, with what to try."""
+    if epoch == 0:
         return TrainingError(
-            f"The {what} is no number before the first step ({value}).",
-            hint="The CNN's features are not sound: try --precision fp32, or another --backbone.",
+            f"The {what} is {value} before the first step.",
+            hint="The CNN's features are not finite: try --precision fp32, or another --backbone.",
         )
     return TrainingError(
-        f"The {what} of epoch {epoch} is no number any more ({value}).",
+        f"The {what} became {value} in epoch {epoch}.",
         hint=f"Lower --learning-rate (now {settings.learning_rate:g}) "
         f"or --gradient-clip (now {settings.gradient_clip:g}).",
     )

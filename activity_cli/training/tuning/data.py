@@ -12,7 +12,7 @@ from activity_cli.common.files import output_error
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.splits import Folds, inner_split, spare_val
 from activity_cli.errors import DataError
-from activity_cli.features.labelled import DataConfig, LabelledFeatures, read_labelled
+from activity_cli.features.labelled import DataConfig, LabelledClips, read_labelled
 from activity_cli.settings import Stream
 from activity_cli.training.crossval import VAL_FRACTION
 from activity_cli.training.tuning.space import Space
@@ -134,7 +134,7 @@ def read_tuning_data(
     space: Space,
     folder: Path,
     *,
-    check: Callable[[LabelledFeatures], None] = lambda _: None,
+    check: Callable[[LabelledClips], None] = lambda _: None,
 ) -> TuningData:
     """Read all clips with every number of frames that the space needs; store features in a folder.
 
@@ -146,7 +146,7 @@ def read_tuning_data(
         OutputError: the folder or the cache cannot be written.
     """
     store = FeatureStore(folder=folder, streams=space.streams, num_read=plan_readings(space.frames))
-    first: LabelledFeatures | None = None
+    first: LabelledClips | None = None
     for num_read in sorted(set(store.num_read.values()), reverse=True):
         clip = replace(data_config.clip, num_frames=num_read, streams=space.streams)
         labelled = read_labelled(dataset, replace(data_config, clip=clip))
@@ -159,7 +159,7 @@ def read_tuning_data(
                 hint="Wait until no program writes to them, then run the command again.",
             )
         try:
-            np.save(store.path(num_read), labelled.features)
+            np.save(store.path(num_read), labelled.features.values)
         except OSError as error:
             raise output_error(folder, error) from error
     assert first is not None

@@ -21,17 +21,13 @@ from numpy.typing import NDArray
 from activity_cli.common.files import writing
 from activity_cli.common.processes.pool import WorkerPool
 from activity_cli.errors import ActivityError, WorkerCrashError
+from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.encoding import ViewIndex, encode_rows, measure_features
 from activity_cli.model.network import Encoded, FeatureStatistics, SequenceClassifier
 from activity_cli.settings import NetworkSettings
-from activity_cli.training.head import (
-    fit_encoded,
-    new_network,
-    one_thread,
-    score_encoded,
-    score_rows,
-)
-from activity_cli.training.inner_folds import fit_clips
+from activity_cli.training.head import HeadConfig, fit_encoded, one_thread, seeded
+from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.scoring import score_encoded, score_rows
 from activity_cli.training.tuning.data import FeatureStore, Fold
 from activity_cli.training.tuning.space import Candidate
 
@@ -101,23 +97,23 @@ def score_fold(
     streams = [store.streams.index(stream) for stream in clip.streams]
     if not len(fold.val):  # few clips: every inner fold computes its own statistics, quickly
         features = store.features(clip.num_frames)[:, streams]
-        fitted = fit_clips(
-            features,
-            targets,
-            train_rows=fold.train,
-            val_rows=fold.val,
-            groups=fold.groups,
-            num_labels=num_labels,
+        data = FeatureDataset(
+            values=features,
+            targets=targets,
+            labels=tuple(map(str, range(num_labels))),
             streams=clip.streams,
-            network_settings=network,
-            settings=training,
+            groups=fold.groups,
         )
+        config = HeadConfig(network=network, training=training)
+        fitted = fit_head(data, config, train_rows=fold.train, val_rows=fold.val)
         return score_rows(fitted.network, features, fold.held_out)
-    with one_thread():
+    with one_thread(), seeded(training.seed):
         clips = _encode(store, fold, clip.num_frames, network.num_components)
         if len(streams) < len(store.streams):
-            clips = Encoded(summary=clips.summary[:, streams], changes=clips.changes[:, streams])
-        unfitted = new_network(network, _placeholder(clips), num_labels, seed=training.seed)
+            clips = Encoded(pooled=clips.pooled[:, streams], centred=clips.centred[:, streams])
+        unfitted = SequenceClassifier(
+            network, num_labels=num_labels, statistics=_placeholder(clips)
+        )
         rows = np.concatenate([fold.train, fold.val])
         fitted = fit_encoded(
             unfitted,
@@ -144,17 +140,17 @@ def _encode(store: FeatureStore, fold: Fold, num_frames: int, num_components: in
         clips = encode_rows(network, features, rows)
         # Two workers may do this at the same time: both write the same file, each atomically.
         with writing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, summary=clips.summary.numpy(), changes=clips.changes.numpy())
+            np.savez(file, pooled=clips.pooled.numpy(), centred=clips.centred.numpy())
     with np.load(path) as arrays:
-        summary, changes = (torch.from_numpy(arrays[name]) for name in ("summary", "changes"))
-    return Encoded(summary=summary, changes=changes)
+        pooled, centred = (torch.from_numpy(arrays[name]) for name in ("pooled", "centred"))
+    return Encoded(pooled=pooled, centred=centred)
 
 
 def _placeholder(clips: Encoded) -> FeatureStatistics:
     """Return statistics of the right shape for clips that are encoded already."""
-    num_streams, size = clips.summary.shape[1:]
+    num_streams, size = clips.pooled.shape[1:]
     return FeatureStatistics(
         mean=torch.zeros(num_streams, size),
         scale=torch.ones(num_streams, size),
-        components=torch.zeros(num_streams, size, clips.changes.shape[-1]),
+        components=torch.zeros(num_streams, size, clips.centred.shape[-1]),
     )

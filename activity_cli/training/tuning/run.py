@@ -21,8 +21,7 @@ from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.loading import load_dataset
 from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import Folds
-from activity_cli.features.audit import announce, audit_parts
-from activity_cli.features.labelled import DataConfig, LabelledFeatures
+from activity_cli.features.labelled import DataConfig, LabelledClips, announce, audit_parts
 from activity_cli.model.calibration import tempered
 from activity_cli.settings import DEFAULT_AUDIT, AuditSettings
 from activity_cli.training.crossval import VAL_FRACTION
@@ -163,7 +162,7 @@ def tune(
         _check_inner_folds(dataset, config.make_outer_folds(dataset), config.make_folds)
     identity = _identity(dataset, folds, data_config, config.space)
 
-    def audit(labelled: LabelledFeatures) -> None:
+    def audit(labelled: LabelledClips) -> None:
         made = config.make_folds(labelled.dataset)
         audit_parts(labelled, made.index, made.names, audit=config.audit, data_config=data_config)
 
