@@ -231,6 +231,12 @@ class CnnSettings(Settings):
     """Maximum number of epochs in which CNN and classifier train together."""
     conv_channels: tuple[int, ...] = setting((16, 32, 64), at_least=1, metavar="N,N,...")
     """Filters of each block of a CNN trained from scratch; every block halves the frame."""
+    conv_kernel: int = setting(3, at_least=1)
+    """Side of the convolution kernels of a CNN trained from scratch, in pixels."""
+    conv_stride: int = setting(1, at_least=1)
+    """Step of these convolutions; 2 halves the frame once more in every block."""
+    conv_padding: int = setting(1, at_least=0)
+    """Pixels of zeros around the input of these convolutions."""
 
     def _check(self) -> None:
         if not self.conv_channels:

@@ -57,7 +57,7 @@ class ClipOptions:
         found = None if cnn.mode == "scratch" else find_backbone(self.backbone)
         own_size = found.frame_size if found else _SCRATCH_FRAME
         clip = replace(self.settings, frame_size=self.frame_size or own_size)
-        backbone = found or scratch_backbone(clip, cnn.conv_channels)
+        backbone = found or scratch_backbone(clip, cnn)
         backbone.check_frames(clip)
         config = machine.predict_config(report.note)
         return DataConfig(

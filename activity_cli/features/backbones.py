@@ -8,6 +8,7 @@ import difflib
 import pickle
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.error import URLError
@@ -15,7 +16,7 @@ from urllib.error import URLError
 from activity_cli.common.files import sha256_of
 from activity_cli.common.optional_dependencies import import_torchvision
 from activity_cli.errors import BackboneError, SettingsError
-from activity_cli.settings import DEFAULT_BACKBONE, ClipSettings, CnnMode
+from activity_cli.settings import DEFAULT_BACKBONE, ClipSettings, CnnMode, CnnSettings
 
 if TYPE_CHECKING:
     from activity_cli.features.cnn import FrameFeatures
@@ -42,11 +43,15 @@ class Backbone:
     frame_size: int
     """Side of the square frames that it was trained on, in pixels."""
     mode: CnnMode = "frozen"
-    """How training came by it: taken as it was, fine-tuned, or learned from nothing."""
+    """What training did to it: nothing, fine-tuning, or training from scratch."""
     channels: int = 3
     """Of the frames."""
     conv_channels: tuple[int, ...] = ()
-    """Channels of each block, of one that learned from nothing."""
+    """Filters of each block, of one that was trained from scratch."""
+    conv_kernel: int = 3
+    """Side of its convolution kernels, in pixels."""
+    conv_stride: int = 1
+    conv_padding: int = 1
     trained_stages: int = 0
     """How many of its last stages were fine-tuned."""
     num_stages: int = 0
@@ -57,7 +62,20 @@ class Backbone:
     @property
     def smallest_frame(self) -> int:
         """Side of the smallest frames that it can see, in pixels."""
-        return 2 ** len(self.conv_channels) if self.conv_channels else _SMALLEST_FRAME
+        if not self.conv_channels:
+            return _SMALLEST_FRAME
+        return next(size for size in count(1) if self.grid_side(size) > 0)
+
+    def grid_side(self, frame_size: int) -> int:
+        """Return the side of the maps after all blocks of a CNN trained from scratch, in cells.
+
+        Every block convolves, then pools 2 x 2 cells.
+        """
+        side = frame_size
+        for _ in self.conv_channels:
+            padded = side + 2 * self.conv_padding
+            side = max(0, (padded - self.conv_kernel) // self.conv_stride + 1) // 2
+        return side
 
     def describe(self) -> str:
         """Where it comes from, in words."""
@@ -73,8 +91,10 @@ class Backbone:
                 blocks = ", ".join(map(str, self.conv_channels))
                 colours = "RGB" if self.channels == 3 else "grey"
                 return (
-                    f"{self.name}, a small CNN that was trained from nothing on {colours} frames: "
-                    f"blocks of convolution, normalisation, ReLU and pooling with {blocks} channels"
+                    f"{self.name}, a small CNN that was trained from scratch on {colours} frames: "
+                    f"blocks of convolution ({self.conv_kernel} x {self.conv_kernel}, stride "
+                    f"{self.conv_stride}, padding {self.conv_padding}), normalisation, ReLU and "
+                    f"pooling with {blocks} channels"
                 )
 
     def check_frames(self, clip: ClipSettings) -> None:
@@ -155,7 +175,7 @@ def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
     )
 
 
-def scratch_backbone(clip: ClipSettings, conv_channels: tuple[int, ...]) -> Backbone:
+def scratch_backbone(clip: ClipSettings, cnn: CnnSettings) -> Backbone:
     """A small CNN for such clips, which has no weights yet.
 
     Raises:
@@ -168,7 +188,10 @@ def scratch_backbone(clip: ClipSettings, conv_channels: tuple[int, ...]) -> Back
         frame_size=clip.frame_size,
         mode="scratch",
         channels=clip.channels,
-        conv_channels=conv_channels,
+        conv_channels=cnn.conv_channels,
+        conv_kernel=cnn.conv_kernel,
+        conv_stride=cnn.conv_stride,
+        conv_padding=cnn.conv_padding,
     )
     backbone.check_frames(clip)
     return backbone

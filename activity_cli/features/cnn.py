@@ -88,12 +88,7 @@ def torchvision_features(name: str, weights_file: Path) -> FrameFeatures:
 def scratch_features(backbone: Backbone) -> FrameFeatures:
     """The small CNN with random weights."""
     layout: Any = {"memory_format": torch.channels_last}
-    network = ConvNet(
-        channels=backbone.channels,
-        frame_size=backbone.frame_size,
-        conv_channels=backbone.conv_channels,
-        feature_size=backbone.feature_size,
-    )
+    network = ConvNet(backbone)
     grey = (127.5,) * backbone.channels
     return FrameFeatures(
         network.eval().to(**layout),

@@ -86,7 +86,7 @@ def learn_from_nothing(folder: Path, *, num_views: int, num_folds: int) -> Cross
     return run_crossval(
         folder / "clips",
         DataConfig(
-            backbone=scratch_backbone(clip, cnn.conv_channels),
+            backbone=scratch_backbone(clip, cnn),
             clip=clip,
             cache_dir=folder / "cache",
             augment=AugmentSettings(num_views=num_views),

@@ -25,7 +25,7 @@ from activity_cli.model.network import FeatureStatistics, SequenceClassifier
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.report.figures.explanation import heat_at
 from activity_cli.sampledata.actions import Style
-from activity_cli.settings import ClipSettings, NetworkSettings, Pooling, Temporal
+from activity_cli.settings import ClipSettings, CnnSettings, NetworkSettings, Pooling, Temporal
 from activity_cli.video.clips import read_clip
 from tests.stillness import (
     cnn_features,
@@ -224,7 +224,7 @@ def test_heat_lies_where_the_picture_is_other() -> None:
 
 def test_a_cnn_trained_from_scratch_has_heat_maps_too() -> None:
     grey = ClipSettings(frame_size=48, channels=1)
-    cnn = scratch_features(scratch_backbone(grey, (4, 8)))
+    cnn = scratch_features(scratch_backbone(grey, CnnSettings(conv_channels=(4, 8))))
     images = noise(3, 48, channels=1)
     stage = heatmaps.last_stage(cnn, torch.from_numpy(images[:1]))
     seen = heatmaps.run_cnn(cnn, stage, images)

@@ -38,14 +38,16 @@ from activity_cli.training.scoring import score_rows
 
 MODES = {
     "finetune": CnnSettings(mode="finetune", finetune_stages=3, learning_rate=1e-4, epochs=3),
-    "scratch": CnnSettings(mode="scratch", conv_channels=(4, 8), epochs=2),
+    "scratch": CnnSettings(
+        mode="scratch", conv_channels=(4, 8), conv_kernel=5, conv_stride=2, conv_padding=2, epochs=2
+    ),
 }
 
 
 def data_config(cnn: CnnSettings, cache_dir: Path) -> DataConfig:
     clip = ClipSettings(num_frames=4, frame_size=32, channels=1 if cnn.mode == "scratch" else 3)
     if cnn.mode == "scratch":
-        backbone = backbones.scratch_backbone(clip, cnn.conv_channels)
+        backbone = backbones.scratch_backbone(clip, cnn)
     else:
         backbone = backbones.find_backbone()
     engine = Engine(name="openvino", device="cpu", precision="fp32")
@@ -176,7 +178,7 @@ def test_each_fold_trains_a_cnn_of_its_own(clips: Path, cache: Path) -> None:
 
 def test_frames_that_a_cnn_cannot_see_are_refused_with_advice() -> None:
     with pytest.raises(SettingsError, match="too small") as refused:
-        backbones.scratch_backbone(ClipSettings(frame_size=7), (16, 32, 64))
+        backbones.scratch_backbone(ClipSettings(frame_size=7), CnnSettings())
     assert refused.value.hint == "Use --frame-size 8 or more, or fewer --conv-channels."
     with pytest.raises(SettingsError, match="3 channels, not 1"):
         backbones.find_backbone().check_frames(ClipSettings(channels=1))
@@ -213,7 +215,7 @@ def scratch_trainer(
 ) -> CnnTrainer:
     clip = ClipSettings(num_frames=8, frame_size=32, channels=1, streams=("rgb",))
     config = DataConfig(
-        backbone=backbones.scratch_backbone(clip, cnn.conv_channels),
+        backbone=backbones.scratch_backbone(clip, cnn),
         clip=clip,
         cache_dir=cache_dir,
         engine=Engine(name="torch", device="cpu"),

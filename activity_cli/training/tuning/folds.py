@@ -107,22 +107,20 @@ def score_fold(
         config = HeadConfig(network=network, training=training)
         fitted = fit_head(data, config, train_rows=fold.train, val_rows=fold.val)
         return score_rows(fitted.network, features, fold.held_out)
-    with one_thread(), seeded(training.seed):
+    with one_thread():
         clips = _encode(store, fold, clip.num_frames, network.num_components)
         if len(streams) < len(store.streams):
             clips = Encoded(pooled=clips.pooled[:, streams], centred=clips.centred[:, streams])
-        unfitted = SequenceClassifier(
-            network, num_labels=num_labels, statistics=_placeholder(clips)
-        )
         rows = np.concatenate([fold.train, fold.val])
-        fitted = fit_encoded(
-            unfitted,
-            clips.rows(torch.arange(len(rows))),
-            targets[rows],
-            ViewIndex(len(fold.train), len(rows)),
-            streams=clip.streams,
-            settings=training,
-        )
+        with seeded(training.seed):
+            fitted = fit_encoded(
+                SequenceClassifier(network, num_labels=num_labels, statistics=_placeholder(clips)),
+                clips.rows(torch.arange(len(rows))),
+                targets[rows],
+                ViewIndex(len(fold.train), len(rows)),
+                streams=clip.streams,
+                settings=training,
+            )
         held_out = torch.arange(len(rows), len(rows) + len(fold.held_out))
         return score_encoded(fitted.network, clips.rows(held_out))
 
