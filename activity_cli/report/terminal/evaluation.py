@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from activity_cli.common.wording import count_of, describe_parts
+from activity_cli.common.wording import count_of
 from activity_cli.evaluation.quality_checks import ANNOUNCED
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.metrics import Evaluation
@@ -111,20 +111,16 @@ def show_heads(
 
 def show_training(run: "TrainingRun", content: "ReportData") -> RenderableType:
     """Show the summary of a training run, down to the next command to type."""
-    split, evaluation = run.split, run.evaluation
+    evaluation = run.evaluation
     parts: list[RenderableType] = [
         Text(f"\nMeasured on {evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"),
         show_evaluation(evaluation),
         show_calibration(run.model.description.calibration),
-        Text(
-            f"{describe_parts(len(split.train), len(split.val), len(split.test))}. "
-            f"Split by {split.by}.\n{_describe_fit(run)}",
-            "dim",
-        ),
+        Text(f"{content.method}\n{_describe_fit(run)}", "dim"),
         *(Text(note, "yellow") for note in run.fitted.notes),
         *_left_out(content.predictions),
     ]
-    if len(split.train) < _FEW_CLIPS_PER_LABEL * len(evaluation.labels):
+    if len(run.split.train) < _FEW_CLIPS_PER_LABEL * len(evaluation.labels):
         parts.append(Text("Few clips: `activity crossval` tests on all of them.", "yellow"))
     parts += [
         Text("\n" + show_seconds(run.stage_seconds), "dim"),
@@ -157,11 +153,7 @@ def show_crossval(
     folds = ", ".join(f"{fold.name}: {fold.accuracy:.1%}" for fold in result.folds)
     parts: list[RenderableType] = [
         show_evaluation(result.evaluation),
-        Text(
-            f"\nCross-validation, {len(result.folds)} folds by {run.folds.by}\n"
-            f"Accuracy per fold: {folds}",
-            "dim",
-        ),
+        Text(f"\n{content.subtitle}\nAccuracy per fold: {folds}", "dim"),
         *_notes(content),
         show_calibration(result.calibration),
         *_left_out(content.predictions),
@@ -175,8 +167,7 @@ def show_crossval(
     if folder is not None:
         parts.append(Text(f"Report: {folder / REPORT_FILE}"))
     if folder is not None and has_model:
-        members = len(result.networks)
-        parts.append(Text(f"Model: {folder}, an ensemble of the {members} networks"))
+        parts.append(Text(f"Model: {folder}, an ensemble of {len(result.networks)} networks"))
         parts.append(_next_command(folder))
     return Group(*parts)
 
@@ -241,29 +232,19 @@ def show_seconds(stage_seconds: Mapping[str, float]) -> str:
 def _describe_fit(run: "TrainingRun") -> str:
     """Return which epoch was kept, whether the LSTM is used, and why training ended early."""
     fitted = run.fitted
-    text = _describe_best_epoch(run)
-    if fitted.ending != "time limit":
-        return text
-    done, epochs = fitted.history[-1].epoch, run.settings.most_epochs
-    limit = f"Stopped by the time limit after epoch {done} of {epochs}"
-    return f"{text}\n{limit}. To continue: --resume {run.folder}"
-
-
-def _describe_best_epoch(run: "TrainingRun") -> str:
-    fitted = run.fitted
-    if run.model.description.network.temporal != "lstm":
-        return "Mean pooling without an LSTM."
     pooled, best = fitted.history[0], fitted.history[fitted.best_epoch]
-    loss = "Inner-fold loss" if fitted.inner else "Validation loss"
-    if best is pooled:
-        return (
-            f"The LSTM is not used: it did not improve the loss significantly. "
-            f"{loss} {pooled.val_loss:.2f}"
-        )
-    return (
-        f"Best epoch {best.epoch} of {len(fitted.history) - 1}. "
-        f"{loss} {pooled.val_loss:.2f} -> {best.val_loss:.2f} with the LSTM"
-    )
+    loss = f"{'Inner-fold' if fitted.inner else 'Validation'} loss {pooled.val_loss:.2f}"
+    if run.model.description.network.temporal != "lstm":
+        text = "Mean pooling without an LSTM."
+    elif best is pooled:
+        text = f"The LSTM is not used: it did not improve the loss significantly. {loss}"
+    else:
+        epoch = f"Best epoch {best.epoch} of {len(fitted.history) - 1}"
+        text = f"{epoch}. {loss} -> {best.val_loss:.2f} with the LSTM"
+    if fitted.ending == "time limit":
+        done = f"epoch {fitted.history[-1].epoch} of {run.settings.most_epochs}"
+        text += f"\nStopped by the time limit after {done}. To continue: --resume {run.folder}"
+    return text
 
 
 def _notes(content: "ReportData") -> list[RenderableType]:
