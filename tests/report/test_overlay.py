@@ -18,9 +18,9 @@ from activity_cli.report.figures.plots import (
 )
 from activity_cli.report.overlay import encoder
 from activity_cli.report.overlay import video as overlay
-from activity_cli.report.overlay.cutting import cut_segments, piece_names
 from activity_cli.report.overlay.encoder import new_video
 from activity_cli.report.overlay.layer import fit_text, text_mask, with_pillow
+from activity_cli.report.overlay.outputs import cut_segments, piece_names
 from activity_cli.report.overlay.painter import clock, leading_labels, scores_at
 from activity_cli.report.overlay.storyboard import save_storyboard
 from activity_cli.report.overlay.thumbnails import MOST_THUMBNAILS, choose_moments, read_thumbnails
