@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from activity_cli.common.wording import count_of
+from activity_cli.common import count_of
 from activity_cli.errors import OutputError
 
 VIDEO_SUFFIXES = frozenset(

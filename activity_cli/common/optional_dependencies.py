@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from activity_cli.common.threads import thread_limit
+from activity_cli.common.processes import thread_limit
 from activity_cli.errors import MissingExtraError
 
 

@@ -14,11 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import DataError, SettingsError, VideoError
+from activity_cli.settings import TrainSettings
 
 if TYPE_CHECKING:
     from activity_cli.video.decoder_pool import DecoderPool
 
 SplitName = Literal["train", "val", "test"]
+
+UNEVEN = 3
+"""Clip counts are uneven if the largest is more than so many times the smallest."""
+FEW = 10
+"""Labels with fewer clips have unreliable metrics: 9 of 10 correct has an interval from 0.60 to
+0.98."""
+_MOST_LABELS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,3 +208,36 @@ def _check_within(sample: Sample, video_seconds: float | None) -> None:
                 f"video, which lasts {video_seconds:.1f} s.",
                 hint="Times are seconds from the start of the file; check the video's name too.",
             )
+
+
+def describe_counts(dataset: Dataset) -> str:
+    """Describe in a line how many clips there are per label."""
+    counts = dataset.counts()
+    total = f"{len(dataset.samples)} clips of {len(counts)} labels"
+    if len(counts) > _MOST_LABELS:
+        return f"{total}, {min(counts.values())} to {max(counts.values())} of each."
+    return f"{total}: {', '.join(f'{label} {count}' for label, count in counts.items())}."
+
+
+def balance_warnings(dataset: Dataset, settings: TrainSettings) -> list[str]:
+    """Return warnings about uneven or small numbers of clips, a line each."""
+    counts = dataset.counts()
+    rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    lines = []
+    if counts[commonest] > UNEVEN * counts[rarest]:
+        remedy = "Class weights compensate for it."
+        if settings.class_weights == "none":
+            remedy = "Add --class-weights balanced, so that rare labels count as much."
+        lines.append(
+            f"Uneven: {commonest} has {counts[commonest]} clips, {rarest} {counts[rarest]}. "
+            f"{remedy} Prefer F1 to accuracy."
+        )
+    few = {label: count for label, count in counts.items() if count < FEW}
+    if few:
+        shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:5])
+        more = f" and {len(few) - 5} more labels" * (len(few) > 5)
+        lines.append(
+            f"Few clips: {shown}{more}. Metrics for labels with fewer than {FEW} clips are "
+            "unreliable: add clips, and use `activity crossval`, which tests on every clip."
+        )
+    return lines

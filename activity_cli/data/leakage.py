@@ -20,8 +20,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common import count_of
 from activity_cli.common.files import sha256_of
-from activity_cli.common.wording import count_of
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.name_groups import NameGroups, find_groups, guess_groups
 from activity_cli.data.splits import PARTS

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from activity_cli.common import count_of
 from activity_cli.common.files import (
     describe_other_files,
     is_file,
@@ -20,7 +21,6 @@ from activity_cli.common.files import (
     walk_files,
 )
 from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
-from activity_cli.common.wording import count_of
 from activity_cli.data.dataset import Dataset, Sample, SplitName
 from activity_cli.errors import DataError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from activity_cli.common.wording import count_of
+from activity_cli.common import count_of
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.stratify import Indices, deal_folds, deal_shares
 from activity_cli.errors import DataError, SettingsError

@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from activity_cli.common.wording import count_of
-from activity_cli.data.balance import FEW, UNEVEN
-from activity_cli.data.dataset import Sample, sample_groups
+from activity_cli.common import count_of
+from activity_cli.data.dataset import FEW, UNEVEN, Sample, sample_groups
 from activity_cli.data.leakage import Leakage, same_content
 from activity_cli.evaluation.baselines import (
     BaselineComparison,

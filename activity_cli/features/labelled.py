@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.data.balance import balance_warnings, describe_counts
-from activity_cli.data.dataset import Dataset, Sample, prepare_pieces
+from activity_cli.data.dataset import (
+    Dataset,
+    Sample,
+    balance_warnings,
+    describe_counts,
+    prepare_pieces,
+)
 from activity_cli.data.leakage import Leakage, find_leakage
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common.wording import describe_parts
+from activity_cli.common import describe_parts
 from activity_cli.data.dataset import Dataset, sample_groups
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
 from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from activity_cli.common.threads import available_cpus
-from activity_cli.common.wording import count_of, join_words
+from activity_cli.common import count_of, join_words
+from activity_cli.common.processes import available_cpus
 from activity_cli.data.dataset import Sample
 from activity_cli.evaluation.intervals import Groups
 from activity_cli.model.folder import ModelDescription

@@ -6,10 +6,10 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from activity_cli.common import describe_parts
 from activity_cli.common.files import write_json, write_text_atomically
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import write_table
-from activity_cli.common.wording import describe_parts
 from activity_cli.data.dataset import Sample
 from activity_cli.evaluation.comparison import METRICS_FILE, PREDICTIONS_FILE, SPLIT_FILE
 from activity_cli.evaluation.predictions import Predictions

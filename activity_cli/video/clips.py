@@ -13,7 +13,7 @@ from typing import TypedDict, Unpack, cast
 import cv2
 import numpy as np
 
-from activity_cli.common.wording import count_of
+from activity_cli.common import count_of
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import (

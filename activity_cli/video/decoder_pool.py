@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from activity_cli.common.processes import available_cpus
 from activity_cli.common.processes.pool import PoolClosedError, WorkerPool
-from activity_cli.common.threads import available_cpus
 from activity_cli.errors import ActivityError, SettingsError, WorkerCrashError
 from activity_cli.settings import ClipSettings
 from activity_cli.video.clips import read_clip

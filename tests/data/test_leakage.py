@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activity_cli.data.balance import balance_warnings, describe_counts
-from activity_cli.data.dataset import Dataset, Sample
+from activity_cli.data.dataset import Dataset, Sample, balance_warnings, describe_counts
 from activity_cli.data.leakage import find_leakage
 from activity_cli.data.name_groups import group_by_name, guess_groups
 from activity_cli.settings import TrainSettings
@@ -127,7 +126,7 @@ def test_counts_are_told_and_uneven_ones_come_with_what_helps() -> None:
     assert describe_counts(uneven) == "49 clips of 2 labels: run 9, wave 40."
     first, second = balance_warnings(uneven, plain)
     assert "wave has 40 clips, run 9" in first
-    assert "class weights make up for it" in first
+    assert "Class weights compensate" in first
     assert "Few clips: run 9." in second
     assert "Add --class-weights balanced" in balance_warnings(uneven, focal)[0]
     even = _dataset([f"wave/{i}" for i in range(30)] + [f"run/{i}" for i in range(10)])

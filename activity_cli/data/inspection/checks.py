@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common import count_of
 from activity_cli.common.files import sha256_of
+from activity_cli.common.processes import available_cpus
 from activity_cli.common.processes.pool import WorkerPool
-from activity_cli.common.threads import available_cpus
-from activity_cli.common.wording import count_of
 from activity_cli.data.inspection.fingerprints import Fingerprinter, FingerprintStore, Pictures
 from activity_cli.errors import VideoError
 from activity_cli.settings import ClipSettings

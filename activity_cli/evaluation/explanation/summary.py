@@ -5,7 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from activity_cli.common.wording import join_words
+from activity_cli.common import join_words
 from activity_cli.evaluation.explanation.values import AGREES, Explanation, Floats, Importance
 from activity_cli.settings import Stream
 

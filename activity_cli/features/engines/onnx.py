@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common import threads
+from activity_cli.common import processes as threads
 from activity_cli.common.cache import ENGINES, CheckedFiles
 from activity_cli.common.optional_dependencies import import_onnxruntime, require_onnx
 from activity_cli.errors import SettingsError

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from activity_cli import __version__
-from activity_cli.common.threads import limit_threads
+from activity_cli.common.processes import limit_threads
 from activity_cli.errors import SettingsError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription

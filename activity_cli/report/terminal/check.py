@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from activity_cli.common.wording import count_of
+from activity_cli.common import count_of
 from activity_cli.data.inspection.checks import FileCheck
 from activity_cli.data.inspection.duplicates import DuplicateSet
 from activity_cli.data.inspection.survey import Overview, Survey

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from activity_cli.common import count_of
 from activity_cli.common.files import write_json
 from activity_cli.common.tables import write_table
-from activity_cli.common.wording import count_of
 from activity_cli.errors import OutputError
 from activity_cli.evaluation.baselines import signed_points
 from activity_cli.evaluation.comparison import Pair, Run

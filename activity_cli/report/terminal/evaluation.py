@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from activity_cli.common.wording import count_of
+from activity_cli.common import count_of
 from activity_cli.evaluation.quality_checks import ANNOUNCED
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.metrics import Evaluation

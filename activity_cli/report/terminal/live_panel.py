@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from activity_cli.common.wording import count_of
+from activity_cli.common import count_of
 from activity_cli.predict.live.messages import (
     Connected,
     EventFound,

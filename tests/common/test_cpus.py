@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from activity_cli.common import threads
+from activity_cli.common import processes as threads
 from activity_cli.video.decoder_pool import Decoders
 
 
@@ -37,7 +37,7 @@ def test_a_pinned_process_decodes_with_as_many_workers_as_it_has_cpus() -> None:
         "import os\n"
         "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
         "from activity_cli.video.decoder_pool import Decoders\n"
-        "from activity_cli.common.threads import num_threads\n"
+        "from activity_cli.common.processes import num_threads\n"
         "print(Decoders().num_workers, num_threads())\n"
     )
 
@@ -50,7 +50,7 @@ def test_a_pinned_process_decodes_with_as_many_workers_as_it_has_cpus() -> None:
 def test_a_thread_limit_holds_whenever_it_was_set() -> None:
     script = (
         "from activity_cli.common.optional_dependencies import openvino_core\n"
-        "from activity_cli.common.threads import limit_threads\n"
+        "from activity_cli.common.processes import limit_threads\n"
         "first = openvino_core()\n"
         "limit_threads(1)\n"
         "print(openvino_core().get_property('CPU', 'INFERENCE_NUM_THREADS'))\n"
