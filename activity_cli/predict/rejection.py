@@ -1,4 +1,4 @@
-"""What is called unknown, and what counts as an event: one meaning for clips, windows and live."""
+"""Which results are rejected as unknown, by one rule for clips, windows and live video."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,11 +15,11 @@ from activity_cli.predict.predictor import Predictor
 from activity_cli.predict.segments import find_segments
 from activity_cli.types import UNKNOWN, FileResult, Prediction
 
-_NUMBER_HINT = "Or give the lowest score that counts, such as --reject 0.7."
+_NUMBER_HINT = "Or give the lowest accepted score, such as --reject 0.7."
 
 
-class Judged(Protocol):
-    """What a rule is asked for: a predictor, or a model for live video."""
+class ScoringModel(Protocol):
+    """A predictor, or a model for live video."""
 
     @property
     def description(self) -> ModelDescription: ...  # noqa: D102 - the name says it
@@ -28,44 +28,34 @@ class Judged(Protocol):
 
 
 def decide(prediction: Prediction, novelty: float | None, rule: RejectRule | None) -> str:
-    """The label of a clip or window: its best one, or `unknown`.
-
-    Args:
-        prediction: the scores.
-        novelty: how unlike the training clips it is, where that is known.
-        rule: when it is unknown; None for never.
-    """
+    """Return the label of a clip or window: the best one, or `unknown` if the rule rejects it."""
     if rule is not None and rule.why_rejected(prediction.score, novelty):
         return UNKNOWN
     return prediction.label
 
 
 def is_event(label: str, description: ModelDescription) -> bool:
-    """Whether something happens: neither unknown nor the model's background label."""
+    """Return whether a label is an event: neither unknown nor the model's background label."""
     return label not in {UNKNOWN, description.background}
 
 
-def read_rule(text: str, predictor: Judged) -> RejectRule | None:
-    """The rule that `--reject` asks for.
-
-    Args:
-        text: `off`, `auto` for the model's own rule, or the lowest score that counts.
-        predictor: what scores.
+def read_rule(text: str, model: ScoringModel) -> RejectRule | None:
+    """Return the rule that `--reject` asks for: `off`, `auto` (the model's), or a lowest score.
 
     Raises:
-        SettingsError: it is none of these, the model has no rule, or it cannot be followed here.
+        SettingsError: it is none of these, the model has no rule, or cannot apply it.
     """
     match text.strip().lower():
         case "off":
             return None
         case "auto":
-            return _own_rule(predictor)
+            return _own_rule(model)
         case number:
-            return RejectRule(min_score=_read_score(number, predictor.description))
+            return RejectRule(min_score=_read_score(number, len(model.description.labels)))
 
 
 class RejectingPredictor:
-    """A predictor whose results are called unknown by a rule. Scores stay as they are."""
+    """A predictor whose results are rejected as unknown by a rule. Scores stay as they are."""
 
     def __init__(self, predictor: Predictor, rule: RejectRule) -> None:
         self.description = predictor.description
@@ -76,51 +66,45 @@ class RejectingPredictor:
         )
         self._predictor = predictor
         self._rule = rule
+        self.close = predictor.close
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
     ) -> Iterator[FileResult]:
-        """One result per request, in order."""
+        """Yield one result per request, in order."""
         for result in self._predictor.predict(requests, stop=stop):
-            yield self._judge(result)
+            yield self._apply(result)
 
-    def close(self) -> None:
-        """End the processes that decode."""
-        self._predictor.close()
-
-    def _judge(self, result: FileResult) -> FileResult:
+    def _apply(self, result: FileResult) -> FileResult:
         if result.prediction is None or result.timeline is None:
             return result
         segments = find_segments(result.timeline, self.segments)
         if len(result.timeline.starts_seconds) > 1:
             everything = find_segments(result.timeline, replace(self.segments, labels=()))
-            why = "" if everything else "nothing in it is like what the model knows"
+            why = "" if everything else "no part is like the training clips"
         else:
             why = self._rule.why_rejected(result.prediction.score, result.novelty)
-        nearest = f"{why}; nearest: {result.prediction.label}" if why else ""
-        return replace(result, segments=segments, rejected=nearest)
+        rejected = f"{why}; closest: {result.prediction.label}" if why else ""
+        return replace(result, segments=segments, rejected=rejected)
 
 
 def with_rejection(
     predictor: Predictor, text: str, *, on_rule: Callable[[str], None] = lambda _: None
 ) -> Predictor:
-    """The predictor with what `--reject` asks for; the errors are those of `read_rule`.
+    """Apply `--reject` to a predictor; `on_rule` is called with one line if there is a rule.
 
-    Args:
-        predictor: what scores.
-        text: as for `read_rule`.
-        on_rule: told in one line what will be called unknown, if anything.
+    Raises:
+        SettingsError: as `read_rule`.
     """
     rule = read_rule(text, predictor)
     if rule is None:
         return predictor
-    on_rule(f"Called unknown: {rule}.")
+    on_rule(f"Rejection on: clips with {rule} are reported as unknown.")
     return RejectingPredictor(predictor, rule)
 
 
-def _own_rule(predictor: Judged) -> RejectRule:
-    calibration = predictor.description.calibration
-    name = predictor.description.name
+def _own_rule(model: ScoringModel) -> RejectRule:
+    calibration, name = model.description.calibration, model.description.name
     if calibration is None:
         raise SettingsError(
             f"{name} was trained without a rule for unknown clips.",
@@ -128,33 +112,33 @@ def _own_rule(predictor: Judged) -> RejectRule:
         )
     if calibration.rule is None:
         raise SettingsError(
-            f"{name} has no rule for unknown clips: {calibration.num_clips} "
-            f"{calibration.fitted_on} were too few to choose one, which takes 19.",
+            f"{name} has no rule for unknown clips: choosing one takes 19 "
+            f"{calibration.fitted_on}, and there were {calibration.num_clips}.",
             hint=f"Train with more clips, or a larger --val-fraction. {_NUMBER_HINT}",
         )
-    if predictor.gives_novelty:
+    if model.gives_novelty:
         return calibration.rule
     if calibration.rule.min_score is None:
         raise SettingsError(
-            f"The rule of {name} needs CNN features, which an exported file does not give.",
+            f"The rule of {name} needs CNN features, which an exported file does not provide.",
             hint=f"Predict with the model folder. {_NUMBER_HINT}",
         )
     return RejectRule(min_score=calibration.rule.min_score)
 
 
-def _read_score(text: str, description: ModelDescription) -> float:
+def _read_score(text: str, num_labels: int) -> float:
     try:
         score = float(text)
     except ValueError:
         score = np.nan
     if not 0 < score <= 1:
         raise SettingsError(
-            f"{text!r} does not say what to reject.",
+            f"--reject {text} is not possible.",
             hint="Use --reject auto, --reject off, or a score between 0 and 1: --reject 0.7.",
         )
-    if score <= 1 / len(description.labels):
+    if score <= 1 / num_labels:
         raise SettingsError(
-            f"No best score of {len(description.labels)} labels is below {score:g}.",
-            hint=f"Give a score above {1 / len(description.labels):.2f}, or --reject auto.",
+            f"The best score of {num_labels} labels is never below {score:g}.",
+            hint=f"Give a score above {1 / num_labels:.2f}, or --reject auto.",
         )
     return score

@@ -2,13 +2,11 @@
 
     windows (W, C) -> cells of half a stride (N, C) -> best label per cell (N,) -> segments
 
-W windows, N cells, C labels; times are seconds from the start of the file. The label of each cell
-is decided for the whole video at once (Viterbi, 1967): the labels whose scores, less a price for
-every change of label, add up to most. Where scores may be rejected, "unknown" competes as one more
-label, whose score is the threshold at all times.
-
-Mean and peak of a segment are those of the cells' scores, which are averages of the windows that
-overlap and nothing more: what a plot of `cell_scores` shows is what the table says.
+W windows, N cells, C labels; times are seconds from the start of the file. The labels of all cells
+are decided at once (Viterbi, 1967): those whose scores, less a price for every change of label, add
+up to most. Where scores may be rejected, "unknown" competes as one more label, whose score is the
+threshold at all times. Mean and peak of a segment are those of its cells' scores, which are
+averages of the windows that overlap: what a plot of `cell_scores` shows.
 """
 
 from collections.abc import Iterator
@@ -22,95 +20,85 @@ from numpy.typing import NDArray
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment, Timeline
 
-"""What a moment is called whose best score is too low. No segment has this label by itself."""
-
 _CELLS_PER_STRIDE = 2
 """Boundaries lie between the middles of windows; more cells per stride did not place them better
 (synthetic scores, F1 at IoU 0.5: 1 cell 0.608, 2 cells 0.619, 4 cells 0.617)."""
 _SMOOTHING_WINDOWS = 1.0
-"""More is better for actions that last several windows, and takes away those as short as one. F1 at
+"""More is better for actions that last several windows, and removes those as short as one. F1 at
 IoU 0.5 on synthetic scores, windows of 2 s: actions of 3 to 12 s 0.48, 0.56, 0.62, 0.65 with 0.5,
 1, 1.5 and 2 windows; of 1 to 5 s 0.49, 0.48, 0.47, 0.43; of 2 s, each right or wrong by itself,
 0.51, 0.41, 0.35, 0.25. The windows' own best labels had 0.15, 0.25 and 0.42."""
 _LOWEST_SCORE = 0.01
-"""A score near 0 says little more than this, and its logarithm must not outvote everything."""
+"""Scores near 0 are clipped to this, so that one logarithm cannot outvote all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellScores:
-    """The scores over time: the video in N cells of equal length, the last one as is left over."""
+    """The scores over time: the video in N cells of equal length, but for the last one."""
 
     edges_seconds: NDArray[np.float64]
-    """(N + 1,) increasing; cell i reaches from edge i to edge i + 1."""
+    """(N + 1,) increasing; cell i spans from edge i to edge i + 1."""
     scores: NDArray[np.float64]
     """(N, C), each row sums to 1."""
 
     def __post_init__(self) -> None:
         if self.scores.shape[0] != len(self.edges_seconds) - 1:
-            raise ValueError(
-                f"{len(self.edges_seconds)} edges do not go with scores {self.scores.shape}"
-            )
+            raise ValueError(f"{len(self.edges_seconds)} edges for scores {self.scores.shape}")
 
     @property
     def lengths_seconds(self) -> NDArray[np.float64]:
         """(N,) the last may be shorter."""
         return np.diff(self.edges_seconds)
 
-    @property
-    def centres_seconds(self) -> NDArray[np.float64]:
-        """(N,) the middle of each cell."""
-        return (self.edges_seconds[1:] + self.edges_seconds[:-1]) / 2
-
 
 def find_segments(
     timeline: Timeline, settings: SegmentSettings | None = None
 ) -> tuple[Segment, ...]:
-    """The actions in a video and when they happen: in order, apart, within the windows' span.
+    """Return the actions in a video and when they happen: in order, without overlaps.
 
     Raises:
-        SettingsError: a wanted label is none of the timeline's.
+        SettingsError: a requested label is not in the timeline.
     """
     settings = settings or SegmentSettings()
     settings.check_labels(timeline.labels)
     cells = cell_scores(timeline)
     scores = cells.scores
     if settings.reject_below is not None or settings.max_novelty is not None:
-        strange = _strangeness(timeline, settings.max_novelty)  # (N,)
-        unknown = np.maximum(strange, settings.reject_below or 0.0)
-        scores = np.column_stack([scores * (1 - strange[:, None]), unknown])
+        is_ood = _ood_share(timeline, settings.max_novelty)  # (N,)
+        unknown = np.maximum(is_ood, settings.reject_below or 0.0)
+        scores = np.column_stack([scores * (1 - is_ood[:, None]), unknown])
     smoothing = _seconds(settings.smoothing_seconds, _SMOOTHING_WINDOWS, timeline)
     # Seconds times logarithms, so that neither the stride nor the number of cells matters.
-    # A segment changes the label twice, so that each change costs half.
+    # A segment changes the label twice, so each change costs half.
     gains = np.log(np.maximum(scores, _LOWEST_SCORE)) * cells.lengths_seconds[:, None]
     path = _best_path(gains, price=smoothing / 2)
-    _tidy(path, scores, cells, settings, timeline)
+    _tidy(path, scores, cells.edges_seconds, settings, timeline)
     wanted = settings.labels or timeline.labels
     return tuple(s for s in _segments(path, cells, timeline.labels) if s.label in wanted)
 
 
 def cell_scores(timeline: Timeline) -> CellScores:
-    """Scores over time: the mean of the windows around each moment.
+    """Return scores over time: the mean of the windows around each moment.
 
-    A window says most about its middle and nothing about what is beyond its ends, so its weight
-    falls from the one to the other. Windows that hardly overlap are interpolated.
+    A window tells most about its middle and nothing beyond its ends, so its weight falls from the
+    one to the other. Windows that hardly overlap are interpolated.
     """
     edges = _cell_edges(timeline)
     return CellScores(edges_seconds=edges, scores=_mean_around(timeline, timeline.scores, edges))
 
 
-def _strangeness(timeline: Timeline, max_novelty: float | None) -> NDArray[np.float64]:
-    """(N,) share of the windows around each cell that are too unlike what the model knows."""
+def _ood_share(timeline: Timeline, max_novelty: float | None) -> NDArray[np.float64]:
+    """Return the share of the windows around each cell that are unlike the training clips, (N,)."""
     edges = _cell_edges(timeline)
     if max_novelty is None or timeline.novelty is None:
         return np.zeros(len(edges) - 1)
-    is_strange = (timeline.novelty > max_novelty).astype(np.float64)
-    return _mean_around(timeline, is_strange[:, None], edges)[:, 0]
+    is_ood = (timeline.novelty > max_novelty).astype(np.float64)
+    return _mean_around(timeline, is_ood[:, None], edges)[:, 0]
 
 
 def _cell_edges(timeline: Timeline) -> NDArray[np.float64]:
-    """(N + 1,) edges of cells of half a stride, from the first window to the video's end."""
-    starts = timeline.starts_seconds
-    first, end = float(starts[0]), timeline.end_seconds
+    """Return the (N + 1,) edges of cells from the first window to the end of the video."""
+    first, end = float(timeline.starts_seconds[0]), timeline.end_seconds
     step = _stride(timeline) / _CELLS_PER_STRIDE
     num_cells = max(1, int(np.ceil((end - first) / step - 1e-6)))
     return np.append(first + step * np.arange(num_cells), end)
@@ -126,7 +114,7 @@ def _stride(timeline: Timeline) -> float:
 def _mean_around(
     timeline: Timeline, values: NDArray[np.floating[Any]], edges: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(N, K) for each cell the weighted mean of what windows (W, K) around it say."""
+    """Return for each cell the weighted mean (N, K) of the values (W, K) of windows around it."""
     starts, end = timeline.starts_seconds, timeline.end_seconds
     reach = max(timeline.window_seconds / 2, _stride(timeline))
     # The last windows may end with the video, which moves their middles.
@@ -143,16 +131,16 @@ def _mean_around(
     return means
 
 
-def _seconds(asked: float | None, windows: float, timeline: Timeline) -> float:
-    """A time as it was asked for, or so many windows; a window is no longer than the video."""
-    if asked is not None:
-        return asked
+def _seconds(requested: float | None, windows: float, timeline: Timeline) -> float:
+    """Return the requested time, or that of so many windows (none is longer than the video)."""
+    if requested is not None:
+        return requested
     span = timeline.end_seconds - float(timeline.starts_seconds[0])
     return windows * min(timeline.window_seconds, span)
 
 
 def _best_path(gains: NDArray[np.float64], *, price: float) -> NDArray[np.intp]:
-    """The label of each cell (N,) whose gains (N, C), less a price per change, sum to most."""
+    """Return the labels (N,) whose gains (N, C), less a price per change, sum to most."""
     num_cells, num_labels = gains.shape
     came_from = np.empty((num_cells, num_labels), dtype=np.intp)
     stay = np.arange(num_labels)
@@ -172,26 +160,25 @@ def _best_path(gains: NDArray[np.float64], *, price: float) -> NDArray[np.intp]:
 def _tidy(
     path: NDArray[np.intp],
     scores: NDArray[np.float64],
-    cells: CellScores,
+    edges: NDArray[np.float64],
     settings: SegmentSettings,
     timeline: Timeline,
 ) -> None:
-    """Close gaps and dissolve what is too short, in place. Column C of the scores is unknown."""
+    """Close gaps and dissolve segments that are too short, in place. Column C is unknown."""
     unknown = len(timeline.labels)
     longest_gap = _seconds(settings.gap_seconds, 0.5, timeline)
     shortest = _seconds(settings.min_seconds, 0.5, timeline)
-    _close_gaps(path, cells, unknown, longest_gap)
-    while short := _too_short(path, cells, unknown, shortest):
+    _close_gaps(path, edges, unknown, longest_gap)
+    while short := _too_short(path, edges, unknown, shortest):
         for low, high in short:
             around = {int(path[i]) for i in (low - 1, high) if 0 <= i < len(path)}
             path[low:high] = max(around, key=lambda label: float(scores[low:high, label].mean()))
-        _close_gaps(path, cells, unknown, longest_gap)
+        _close_gaps(path, edges, unknown, longest_gap)
 
 
 def _close_gaps(
-    path: NDArray[np.intp], cells: CellScores, unknown: int, longest_seconds: float
+    path: NDArray[np.intp], edges: NDArray[np.float64], unknown: int, longest_seconds: float
 ) -> None:
-    edges = cells.edges_seconds
     for low, high in list(_runs(path)):
         between = path[low] == unknown and low > 0 and high < len(path)
         is_short = edges[high] - edges[low] < longest_seconds
@@ -200,16 +187,13 @@ def _close_gaps(
 
 
 def _too_short(
-    path: NDArray[np.intp], cells: CellScores, unknown: int, shortest_seconds: float
+    path: NDArray[np.intp], edges: NDArray[np.float64], unknown: int, shortest_seconds: float
 ) -> list[tuple[int, int]]:
-    """Runs of a label that are too short, without those that have a shorter neighbour."""
+    """Return runs of a label that are too short, without those that have a shorter neighbour."""
     runs = list(_runs(path))
-    if len(runs) == 1:  # nothing that it could become part of
+    if len(runs) == 1:  # there is no neighbour to join
         return []
-    lengths = [
-        np.inf if path[low] == unknown else cells.edges_seconds[high] - cells.edges_seconds[low]
-        for low, high in runs
-    ]
+    lengths = [np.inf if path[low] == unknown else edges[high] - edges[low] for low, high in runs]
     around = [np.inf, *lengths, np.inf]
     # The tolerance is for sums of steps that miss a round number by a hair.
     return [
@@ -236,6 +220,6 @@ def _segments(
 
 
 def _runs(path: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """First cell and the one after the last of each run of one label."""
+    """Yield the first cell and the one after the last of each run of one label."""
     changes = np.flatnonzero(np.diff(path)) + 1
     yield from pairwise([0, *changes.tolist(), len(path)])

@@ -303,7 +303,7 @@ def test_rejecting_keeps_scores_and_statuses_and_says_why(
     row, before = RowSchema().row(results[0]), RowSchema().row(plain[0])
     assert before["label"] in LABELS
     assert row["label"] == "unknown"
-    assert f"nearest: {before['label']}" in row["reason"]
+    assert f"closest: {before['label']}" in row["reason"]
     same = set(row) - {"label", "reason"}
     assert {key: row[key] for key in same} == {key: before[key] for key in same}
     assert results[1] == plain[1]
@@ -399,10 +399,10 @@ class ScoresOnly:
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("most", "does not say what"),
-        ("1.5", "does not say what"),
-        ("nan", "does not say what"),
-        ("0.3", "No best score"),
+        ("most", "is not possible"),
+        ("1.5", "is not possible"),
+        ("nan", "is not possible"),
+        ("0.3", "is never below"),
         ("auto", "features"),
     ],
 )
@@ -420,5 +420,7 @@ def test_too_few_clips_for_a_rule_are_said_with_their_number(trained: Model) -> 
     calibration = trained.description.calibration
     assert calibration is not None
     few = replace(calibration, rule=None, num_clips=7)
-    with pytest.raises(SettingsError, match="7 out-of-fold predictions were too few"):
+    with pytest.raises(
+        SettingsError, match="choosing one takes 19 out-of-fold predictions, and there were 7"
+    ):
         read_rule("auto", ScoresOnly(replace(trained.description, calibration=few)))
