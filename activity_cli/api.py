@@ -1,4 +1,4 @@
-"""The same jobs from Python: `from activity_cli import load_model`.
+"""Prediction from Python: `from activity_cli import load_model`.
 
 Nothing heavy is imported before a model is loaded, and no torch where OpenVINO computes.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ActionModel(AbstractContextManager["ActionModel"]):
-    """A model ready to name actions. Made by `load_model`; a context manager.
+    """A model ready to recognize actions. Made by `load_model`; a context manager.
 
     Worker processes decode for it until it is closed, or the program ends. For calls from one
     thread at a time.
@@ -27,25 +27,15 @@ class ActionModel(AbstractContextManager["ActionModel"]):
 
     def __init__(self, predictor: "Predictor") -> None:
         self._predictor = predictor
-
-    @property
-    def name(self) -> str:
-        """What the model is called."""
-        return self._predictor.description.name
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The actions that it knows, in the order of `Prediction.scores`."""
-        return self._predictor.description.labels
+        self.name: str = predictor.description.name
+        self.labels: tuple[str, ...] = predictor.description.labels
+        """The actions that it can recognize, in the order of `Prediction.scores`."""
 
     def predict(self, path: str | PathLike[str]) -> "FileResult":
-        """Name the action in a video.
+        """Recognize the action in a video.
 
-        A file that cannot be read raises nothing: its result has a status, a reason and no
-        prediction, as in a batch.
-
-        Args:
-            path: the video.
+        An unreadable file raises nothing: its result has a status, a reason and no prediction, as
+        in a batch.
 
         Returns:
             `status`, `prediction` (`label`, `score`, `scores` (C,), `top(k)`) or None,
@@ -55,13 +45,10 @@ class ActionModel(AbstractContextManager["ActionModel"]):
         return result
 
     def predict_many(self, paths: Iterable[str | PathLike[str]]) -> Iterator["FileResult"]:
-        """Name the actions in many videos, in flat memory, several decoded at a time.
+        """Yield one result per path, in order, in flat memory; several videos are decoded at once.
 
         Args:
-            paths: the videos, read as they are needed.
-
-        Returns:
-            One result per path, in order, as soon as it is there.
+            paths: read as they are needed.
         """
         from activity_cli.features.extraction import ClipRequest
 
@@ -71,7 +58,7 @@ class ActionModel(AbstractContextManager["ActionModel"]):
         self.close()
 
     def close(self) -> None:
-        """End the processes that decode."""
+        """End the worker processes that decode."""
         self._predictor.close()
 
 
@@ -86,30 +73,30 @@ def load_model(
     whole: bool = False,
     window_seconds: float | None = None,
     stride_seconds: float | None = None,
-    test_views: int = 1,
+    tta: int = 1,
     remember: bool = True,
     cache_dir: str | PathLike[str] | None = None,
 ) -> ActionModel:
-    """Load a model with what computes it.
+    """Load a model, ready to recognize actions.
 
     Args:
         model: a shipped model's name, a run folder, a model folder or an exported file.
-        engine: what computes; auto is torch on a GPU, else OpenVINO.
+        engine: auto is torch on a GPU, else OpenVINO.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: of the CNN; auto is the fastest that is safe here.
         workers: videos decoded at a time; None is one per core.
-        timeout_seconds: the most that decoding a file may take; None is 600, and 4 per MB.
-        whole: take every video as one clip, however long it is.
-        window_seconds: length of the windows that slide over longer videos; None is that of the
-            clips that the model learned from.
+        timeout_seconds: longest time to decode a file; None is 600, and 4 per MB.
+        whole: score every video as one clip, however long it is.
+        window_seconds: length of the windows over longer videos; None is the length of the
+            training clips.
         stride_seconds: from one window to the next; None is a quarter of a window.
-        test_views: views of each clip, mirrored and at other times, whose scores are averaged.
-        remember: whether features are looked up in the cache and kept there.
-        cache_dir: where features and prepared networks are kept; None is the user's cache folder.
+        tta: views of each clip whose scores are averaged (test-time augmentation).
+        remember: whether features are read from the cache and written to it.
+        cache_dir: for features and prepared networks; None is the user's cache folder.
 
     Raises:
-        ActivityError: there is no such model, or it cannot be computed here as asked; `message`
-            says why and `hint` what to do.
+        ActivityError: there is no such model, or it cannot run here as requested; `message` says
+            why and `hint` what to do.
     """
     from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
     from activity_cli.video.decoder_pool import AUTO_DECODERS
@@ -124,6 +111,6 @@ def load_model(
         precision=precision,
         decoders=decoders if workers is None else replace(decoders, num_workers=workers),
         windows=None if whole else windows,
-        tta=test_views,
+        tta=tta,
     )
     return ActionModel(load_predictor(model if isinstance(model, str) else Path(model), config))
