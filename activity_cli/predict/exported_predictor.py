@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +23,8 @@ from activity_cli.video.clips import read_views
 from activity_cli.video.decoder_pool import ClipReader, DecoderPool
 from activity_cli.video.pipeline import pipelined_map
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DecodedRequest:
-    request: ClipRequest
-    views: tuple[ClipFrames, ...] | VideoError
-    """The views, or why there are none."""
-    seconds: float
+_Decoded = tuple[ClipRequest, tuple[ClipFrames, ...] | VideoError, float]
+"""A request, its views or why there are none, and the seconds that decoding took."""
 
 
 class ExportPredictor:
@@ -59,7 +53,7 @@ class ExportPredictor:
         results = pipelined_map(
             requests,
             prepare=lambda request: self._decode(request, reader, num_threads, max_seconds),
-            compute=lambda batch: [self._score(clip) for clip in batch],
+            compute=lambda batch: [self._score(*decoded) for decoded in batch],
             size_of=lambda _: 1,
             batch_size=1,
             num_workers=self._pool.decoders.num_workers,
@@ -80,7 +74,7 @@ class ExportPredictor:
         reader: ClipReader,
         num_threads: int = 0,
         max_seconds: float | None = None,
-    ) -> _DecodedRequest:
+    ) -> _Decoded:
         started = time.perf_counter()
         views: tuple[ClipFrames, ...] | VideoError
         try:
@@ -96,31 +90,34 @@ class ExportPredictor:
             )
         except VideoError as error:
             views = error
-        return _DecodedRequest(request=request, views=views, seconds=time.perf_counter() - started)
+        return request, views, time.perf_counter() - started
 
-    def _score(self, clip: _DecodedRequest) -> FileResult | ClipRequest:
+    def _score(
+        self,
+        request: ClipRequest,
+        views: tuple[ClipFrames, ...] | VideoError,
+        decode_seconds: float,
+    ) -> FileResult | ClipRequest:
         """Score a clip; give the request back if the video has to be scored in windows."""
-        if isinstance(clip.views, LongVideoError):
-            return clip.request
-        if isinstance(clip.views, VideoError):
-            return self._maker.failure(clip.request, clip.views)
+        if isinstance(views, LongVideoError):
+            return request
+        if isinstance(views, VideoError):
+            return self._maker.failure(request, views)
         started = time.perf_counter()
         each = [
             self._run({role: stack[None] for role, stack in view.images.items()})  # (1, C)
-            for view in clip.views
+            for view in views
         ]
+        seconds = {"decode": decode_seconds, "network": time.perf_counter() - started}
         scores = np.concatenate(each).mean(axis=0)
-        seconds = {"decode": clip.seconds, "network": time.perf_counter() - started}
-        return self._maker.clip_result(
-            clip.request, clip.views[0].decoded, scores, stage_seconds=seconds
-        )
+        return self._maker.clip_result(request, views[0].decoded, scores, stage_seconds=seconds)
 
     def _slide(self, request: ClipRequest) -> FileResult:
         scan = export_scan(self._run, self.description)
         if result := self._maker.long_result(request, scan):
             return result
         # Its header promised more than one window, but there is less.
-        whole = self._score(self._decode(request, self._pool.reader()))
+        whole = self._score(*self._decode(request, self._pool.reader()))
         assert isinstance(whole, FileResult)
         return whole
 
@@ -141,8 +138,8 @@ def export_scan(
     """
     roles = frame_roles(description.clip)
 
-    def see(points: Timesteps) -> NDArray[np.uint8]:
-        return np.stack([points.frames[role] for role in roles])  # (R, N, H, W, channels)
+    def see(timesteps: Timesteps) -> NDArray[np.uint8]:
+        return np.stack([timesteps.frames[role] for role in roles])  # (R, N, H, W, channels)
 
     def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, channels)
         each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]
