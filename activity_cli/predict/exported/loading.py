@@ -1,13 +1,11 @@
 """Exported models: found by file or folder, checked, and run in the runtime of their format.
 
-Light to import. ONNX and OpenVINO exports run without torch.
-
 B clips, S streams, T frames per clip, H = W pixels, D CNN features, C labels.
 """
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +49,6 @@ class ExportedModel:
     """Digest of its files."""
     files: Mapping[Part, Path]
     """One graph, or the two of a split export."""
-
-    @property
-    def is_split(self) -> bool:
-        """Whether the CNN and the classifier are separate graphs."""
-        return "cnn" in self.files
 
 
 class ExportedRunner:
@@ -108,10 +101,7 @@ def is_exported(path: Path) -> bool:
 
 
 def read_exported(path: Path) -> ExportedModel:
-    """Read the metadata of an export, and check that it is complete.
-
-    Args:
-        path: a file that `activity export` wrote, or the folder of its format.
+    """Read the metadata of an exported file or its folder, and check that it is complete.
 
     Raises:
         ModelError: a file is damaged, comes from elsewhere, or lacks the other half of a split
@@ -136,11 +126,7 @@ def read_exported(path: Path) -> ExportedModel:
 
 
 def open_exported(model: ExportedModel, *, num_threads: int | None = None) -> ExportedRunner:
-    """Load an export into its runtime, on the CPU.
-
-    Args:
-        model: what `read_exported` read.
-        num_threads: for the computation; None lets the runtime choose.
+    """Load an export into its runtime, on the CPU; by default the runtime chooses the threads.
 
     Raises:
         ModelError: a file is damaged.
@@ -183,22 +169,17 @@ def _find_file(path: Path) -> Path:
                 hint=f"Give a file that ends in {', '.join(SUFFIXES)}, or its folder.",
             )
         return path
-    if not (files := _graph_files(path)):
-        folders = _format_folders(path)
-        if len(folders) != 1:
-            raise _not_one(path, folders)
-        files = _graph_files(folders[0])
-    if len(files) > 1 and {_read_metadata(file).part for file in files} != {"cnn", "classifier"}:
-        raise _not_one(path, files)
-    return files[0]
-
-
-def _not_one(path: Path, found: list[Path]) -> ModelError:
-    """Return the error for a folder with no export or several."""
+    files = found = _graph_files(path)
+    if not files:
+        found = _format_folders(path)
+        files = _graph_files(found[0]) if len(found) == 1 else []
+    is_one = len(files) == 1 or {_read_metadata(file).part for file in files} == set(_PARTNERS)
     if not found:
-        return ModelError(f"{path} holds no export.")
-    names = " or ".join(str(one) for one in found)
-    return ModelError(f"{path} holds several exports.", hint=f"Give one of them: {names}.")
+        raise ModelError(f"{path} holds no export.")
+    if not is_one:
+        names = " or ".join(str(one) for one in found)
+        raise ModelError(f"{path} holds several exports.", hint=f"Give one of them: {names}.")
+    return files[0]
 
 
 def _partner_file(file: Path, found: GraphMetadata, partner: Part) -> Path:
@@ -210,10 +191,8 @@ def _partner_file(file: Path, found: GraphMetadata, partner: Part) -> Path:
             hint="Put both files into one folder, with the names that they were exported with.",
         )
     other = _read_metadata(path)
-    same = (other.part, other.format, other.precision, other.dynamic) == (
-        *(partner, found.format, found.precision, found.dynamic),
-    )
-    if not same or other.weights_sha256 != found.weights_sha256:
+    description = other.description  # its text is compared by the hash of the weights
+    if other != replace(found, part=partner, description=description):
         raise ModelError(
             f"{file} and {path.name} do not belong to one export.",
             hint="Put files of one export into the folder.",

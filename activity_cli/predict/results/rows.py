@@ -1,7 +1,6 @@
 """Result rows, and the formats of files of rows: .csv, .jsonl and .parquet.
 
-Text that is not valid Unicode, such as the name of a file, keeps its bytes in .csv and .jsonl; in
-.parquet, which holds valid text only, they become escapes.
+Names that are not valid Unicode keep their bytes in .csv and .jsonl; .parquet gets escapes.
 """
 
 import csv
@@ -98,12 +97,10 @@ def encode_row(suffix: str, columns: Sequence[str], row: Mapping[str, object]) -
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a whole file of rows; one that exists is replaced.
+    """Write a whole file of rows in place of an older one, or not at all.
 
     Raises:
-        OutputError: it cannot be written, and an older file is unchanged; or the format is not
-            supported.
-        MissingExtraError: .parquet needs a package that is not installed.
+        OutputError, MissingExtraError: it cannot be written; or as `rows_suffix`.
     """
     suffix = rows_suffix(path)
     with writing(path) as temporary:
@@ -116,11 +113,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
 
 
 def import_parquet() -> tuple[Any, Any]:
-    """Import pyarrow and its module for Parquet.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """Import pyarrow and its module for Parquet; MissingExtraError if it is not installed."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -157,6 +150,5 @@ def _parquet_type(pyarrow: Any, column: str) -> Any:
 
 
 def _valid_text(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    return value
+    is_text = isinstance(value, str)
+    return value.encode("utf-8", "backslashreplace").decode() if is_text else value
