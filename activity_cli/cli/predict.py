@@ -69,8 +69,8 @@ def predict(
     from activity_cli.predict.batch import (
         SHARD,
         FailureLimit,
+        ResultFile,
         ResumePolicy,
-        open_results,
         score_files,
     )
     from activity_cli.predict.rejection import with_rejection
@@ -119,7 +119,7 @@ def predict(
         results = None
         if own.output:
             provenance = {**predictor.provenance, **({SHARD: str(shard)} if shard else {})}
-            opened = open_results(
+            opened = ResultFile(
                 own.output,
                 paths,
                 schema,
@@ -128,7 +128,7 @@ def predict(
                 outputs=segment_files.files,
             )
             results = stack.enter_context(opened)
-        num_kept = results.count_kept(paths) if results else 0
+        num_kept = results.num_kept if results else 0
         printer = _Printer(report, schema, as_json=json, has_rows=results is not None)
         printer.start(len(paths), num_kept)
         visual_writer = VisualWriter(visuals, paths, model=model.name)
@@ -143,7 +143,7 @@ def predict(
         ):
             printer.add(result)
         written = segment_files.write(
-            results.videos(paths) if results else printer.segmented, model.labels
+            results.videos() if results else printer.segmented, model.labels
         )
     if printer.shown:
         console.results_console().print(console.show_predictions(printer.shown, top_k=own.top_k))

@@ -9,7 +9,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -91,8 +91,8 @@ def score_files(
 
     Args:
         predictor: the model.
-        paths: the files; those with a row in `results` are left out.
-        results: where rows are written.
+        paths: the files.
+        results: where rows are written; opened for the same files. Those with a row are left out.
         limit: how many files without a score stop the batch.
         look: whether to record the state of each file here; workers of a cluster do it themselves.
         before_row: called with each result before its row is written, so that a row means that
@@ -105,7 +105,7 @@ def score_files(
     """
     requests: Iterable[ClipRequest] = (ClipRequest(path=path) for path in paths)
     if results is not None:
-        requests = results.requests(paths, look=look)
+        requests = results.requests(look=look)
     num_failed = 0
     for num_files, result in enumerate(predictor.predict(requests, stop=stop), start=1):
         before_row(result)
@@ -166,45 +166,80 @@ class ResumePolicy:
     """Compare the content of files, not only their size and modification time."""
 
 
-class ResultFile:
-    """Rows on disk. Made by `open_results`."""
+class ResultFile(AbstractContextManager["ResultFile"]):
+    """Rows on disk: a new file, or one that an earlier run of the same command began.
+
+    Args:
+        path: `.csv`, `.jsonl` or `.parquet`.
+        asked: the files of this run. Rows of other files are kept as they are.
+        schema: of the rows.
+        provenance: what scores depend on; rows with another provenance are never mixed.
+        policy: when a file that has a row is scored again.
+        outputs: further files that will be made of the rows.
+
+    Raises:
+        OutputError: the format is not supported; the file exists without a journal, or its rows
+            have another provenance; or it cannot be written.
+        MissingExtraError: .parquet needs a package that is not installed.
+    """
 
     def __init__(
-        self, path: Path, journal: LineFile, schema: RowSchema, *, verify_content: bool
+        self,
+        path: Path,
+        asked: Iterable[Path],
+        schema: RowSchema,
+        *,
+        provenance: Mapping[str, Any],
+        policy: ResumePolicy,
+        outputs: Sequence[Path] = (),
     ) -> None:
-        self.num_kept_without_score = 0
-        self._path = path
+        self._path, self._schema, self._policy = path, schema, policy
         self._suffix = rows_suffix(path)
-        self._journal = journal
-        self._schema = schema
-        self._verify_content = verify_content
-        self._done: set[str] = set()
+        self._asked = {str(path): path for path in asked}
+        self._journal_path = journal = journal_path(path)
+        provenance = {**provenance, "columns": list(schema.columns)}
+        names = [str(output) for output in outputs]
+        if policy.overwrite or (not path.exists() and not journal.exists()):
+            write_journal(journal, provenance, (), outputs=names)
+        elif journal.exists():
+            resume_journal(journal, provenance, outputs=names, keep=self._is_kept)
+        else:
+            raise OutputError(
+                f"{path} exists already and has no {journal.name} to resume from.",
+                hint="Choose another file, or add --overwrite to replace it.",
+            )
+        kept = {entry.path: Status(entry.row["status"]) for entry in read_entries(journal)}
+        self._done = kept.keys() & self._asked.keys()
         self._begun: dict[str, FileState] = {}
-        for entry in read_entries(journal_path(path)):
-            self._done.add(entry.path)
-            self.num_kept_without_score += not Status(entry.row["status"]).has_score
-        # Written anew, since a crash may have come between a journal entry and its row.
+        self.num_kept = len(self._done)
+        """Files of this run that have a row already."""
+        self.num_kept_without_score = sum(not status.has_score for status in kept.values())
+        # Rows are written anew: a crash may have come between a journal entry and its row.
         self._rows: LineFile | None = None
         if self._suffix != PARQUET:
             self._write_all()
             self._rows = LineFile(path)
+        self._journal = LineFile(journal)
 
-    def count_kept(self, paths: Iterable[Path]) -> int:
-        """Return how many of the files have a row already."""
-        return sum(str(path) in self._done for path in paths)
+    def __exit__(self, *error: object) -> None:
+        """Close the file; write it if it is Parquet."""
+        self._journal.close()
+        if self._rows is not None:
+            self._rows.close()
+        else:
+            self._write_all()
 
-    def requests(self, paths: Iterable[Path], *, look: bool = True) -> Iterator[ClipRequest]:
-        """Yield those of the files that have no row yet.
+    def requests(self, *, look: bool = True) -> Iterator[ClipRequest]:
+        """Yield the files that have no row yet.
 
         Args:
-            paths: of all files.
             look: whether to record here the state of each file; without it, each result must have
                 the state that its file had.
         """
-        for path in paths:
-            if str(path) not in self._done:
+        for name, path in self._asked.items():
+            if name not in self._done:
                 if look:
-                    self._begun[str(path)] = look_at(path, hash_content=self._verify_content)
+                    self._begun[name] = look_at(path, hash_content=self._policy.verify_content)
                 yield ClipRequest(path=path)
 
     def write(self, result: FileResult) -> None:
@@ -220,81 +255,24 @@ class ResultFile:
         if self._rows is not None:
             self._rows.write(encode_row(self._suffix, self._schema.columns, row))
 
-    def videos(self, paths: Iterable[Path]) -> Iterator[VideoSegments]:
-        """Yield the segments of the files that have a score, in the order of the rows."""
-        asked = {str(path) for path in paths}
-        for entry in read_entries(journal_path(self._path)):
+    def videos(self) -> Iterator[VideoSegments]:
+        """Yield the segments of the files of this run with a score, in the order of the rows."""
+        for entry in read_entries(self._journal_path):
             row = entry.row
-            if entry.path in asked and Status(row["status"]).has_score:
+            if entry.path in self._asked and Status(row["status"]).has_score:
                 yield VideoSegments.of(entry.path, row["seconds"], row["frames"], entry.segments)
 
-    def close(self) -> None:
-        """Close the file; write it if it is Parquet."""
-        if self._rows is not None:
-            self._rows.close()
-        else:
-            self._write_all()
-
     def _write_all(self) -> None:
-        rows = (entry.row for entry in read_entries(journal_path(self._path)))
+        rows = (entry.row for entry in read_entries(self._journal_path))
         write_rows(self._path, self._schema.columns, rows)
 
-
-@contextmanager
-def open_results(
-    path: Path,
-    asked: Iterable[Path],
-    schema: RowSchema,
-    *,
-    provenance: Mapping[str, Any],
-    policy: ResumePolicy,
-    outputs: Sequence[Path] = (),
-) -> Iterator[ResultFile]:
-    """Open a result file: a new one, or one that an earlier run of the same command began.
-
-    Args:
-        path: `.csv`, `.jsonl` or `.parquet`.
-        asked: the files of this run. Rows of other files are kept as they are.
-        schema: of the rows.
-        provenance: what scores depend on; rows with another provenance are never mixed.
-        policy: when a file that has a row is scored again.
-        outputs: further files that will be made of the rows.
-
-    Raises:
-        OutputError: the format is not supported; the file exists without a journal, or its rows
-            have another provenance; or it cannot be written.
-        MissingExtraError: .parquet needs a package that is not installed.
-    """
-    rows_suffix(path)
-    provenance = {**provenance, "columns": list(schema.columns)}
-    journal, names = journal_path(path), [str(output) for output in outputs]
-    if policy.overwrite or (not path.exists() and not journal.exists()):
-        write_journal(journal, provenance, (), outputs=names)
-    elif journal.exists():
-        resume_journal(journal, provenance, outputs=names, keep=_keeper(policy, asked))
-    else:
-        raise OutputError(
-            f"{path} exists already and has no {journal.name} to resume from.",
-            hint="Choose another file, or add --overwrite to replace it.",
-        )
-    with closing(LineFile(journal)) as lines:
-        verify = policy.verify_content
-        with closing(ResultFile(path, lines, schema, verify_content=verify)) as results:
-            yield results
-
-
-def _keeper(policy: ResumePolicy, asked: Iterable[Path]) -> Callable[[Entry], bool]:
-    """Return whether a row is kept. A file that is not part of this run may have been deleted."""
-    names = {str(path) for path in asked}
-
-    def keep(entry: Entry) -> bool:
-        if entry.path not in names:
+    def _is_kept(self, entry: Entry) -> bool:
+        """Return whether a row is kept. A file that is not of this run may have been deleted."""
+        if entry.path not in self._asked:
             return True
-        if policy.retry_failed and not Status(entry.row["status"]).has_score:
+        if self._policy.retry_failed and not Status(entry.row["status"]).has_score:
             return False
-        now = look_at(Path(entry.path), hash_content=policy.verify_content)
-        if policy.verify_content:
+        now = look_at(self._asked[entry.path], hash_content=self._policy.verify_content)
+        if self._policy.verify_content:
             return now == entry.state
         return (now.num_bytes, now.mtime_ns) == (entry.state.num_bytes, entry.state.mtime_ns)
-
-    return keep

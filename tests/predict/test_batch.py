@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import ActivityError, OutputError, SettingsError
-from activity_cli.predict.batch import FailureLimit, ResumePolicy, open_results
+from activity_cli.predict.batch import FailureLimit, ResultFile, ResumePolicy
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.predict.results.rows import RowSchema
 from activity_cli.types import FileResult, Prediction, Status
@@ -35,8 +35,8 @@ def run(output: Path, files: Sequence[Path], *, stop_after: int = 10**6, **again
     """One run of a batch; returns how many files it did."""
     done = 0
     policy = ResumePolicy(**again)
-    with open_results(output, files, SHAPE, provenance=MADE_WITH, policy=policy) as results:
-        for request in results.requests(files):
+    with ResultFile(output, files, SHAPE, provenance=MADE_WITH, policy=policy) as results:
+        for request in results.requests():
             if done == stop_after:
                 break
             results.write(result_of(request.path))
@@ -133,14 +133,14 @@ def test_other_models_are_never_mixed(files: list[Path], tmp_path: Path) -> None
 
     with (
         pytest.raises(OutputError, match="another model: gym 1234, not gym 5678") as error,
-        open_results(output, files, SHAPE, provenance=other, policy=ResumePolicy()),
+        ResultFile(output, files, SHAPE, provenance=other, policy=ResumePolicy()),
     ):
         pass
     assert "--overwrite" in error.value.hint
     assert output.read_bytes() == before
     over = ResumePolicy(overwrite=True)
-    with open_results(output, files, SHAPE, provenance=other, policy=over) as results:
-        assert results.count_kept(files) == 0
+    with ResultFile(output, files, SHAPE, provenance=other, policy=over) as results:
+        assert results.num_kept == 0
 
 
 def test_results_without_a_journal_are_not_touched(files: list[Path], tmp_path: Path) -> None:

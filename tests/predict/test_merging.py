@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from activity_cli.errors import ActivityError, DataError, OutputError
-from activity_cli.predict.batch import ResumePolicy, open_results
+from activity_cli.predict.batch import ResultFile, ResumePolicy
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.predict.results.merging import merge_results
 from activity_cli.predict.results.rows import RowSchema
@@ -53,9 +53,9 @@ def score(
     """A batch that wrote these results."""
     paths = [Path(result.path) for result in results]
     made = {**MADE_WITH, **provenance, **({"shard": shard} if shard else {})}
-    with open_results(output, paths, shape, provenance=made, policy=ResumePolicy()) as file:
+    with ResultFile(output, paths, shape, provenance=made, policy=ResumePolicy()) as file:
         by_path = {result.path: result for result in results}
-        for request in file.requests(paths):
+        for request in file.requests():
             file.write(by_path[str(request.path)])
     return output
 
@@ -137,8 +137,8 @@ def test_a_merge_of_some_shards_says_so_and_is_gone_on_from(
     assert not output.exists()
     assert merge_results(shards, output, partial=True).missing_shards == ("2/3",)
 
-    with open_results(output, videos, SHAPE, provenance=MADE_WITH, policy=ResumePolicy()) as file:
-        left = [request.path for request in file.requests(videos)]
+    with ResultFile(output, videos, SHAPE, provenance=MADE_WITH, policy=ResumePolicy()) as file:
+        left = [request.path for request in file.requests()]
         for path in left:
             file.write(result_of(path))
     assert left == [Path(result.path) for result in parts[1]]

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import OutputError
-from activity_cli.predict.batch import ResumePolicy, open_results
+from activity_cli.predict.batch import ResultFile, ResumePolicy
 from activity_cli.predict.results.rows import RowSchema, write_rows
 from activity_cli.types import FileResult, Prediction, Status
 
@@ -62,8 +63,8 @@ def write(path: Path, *results: FileResult) -> Iterator[FileResult]:
     """A run that writes these results; gives each one once it is written."""
     videos = [Path(result.path) for result in results]
     policy = ResumePolicy(overwrite=True)
-    with open_results(path, videos, SCHEMA, provenance={}, policy=policy) as rows:
-        for _, result in zip(rows.requests(videos), results, strict=True):
+    with ResultFile(path, videos, SCHEMA, provenance={}, policy=policy) as rows:
+        for _, result in zip(rows.requests(), results, strict=True):
             rows.write(result)
             yield result
 
@@ -142,7 +143,7 @@ def test_a_disk_that_fills_up_leaves_whole_lines(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # bytes: some rows fit
     try:
         with pytest.raises(OutputError, match="Cannot write"):
-            list(write(path, *[MISSING] * 200))
+            list(write(path, *(replace(MISSING, path=f"{n}.mp4") for n in range(200))))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
