@@ -34,7 +34,7 @@ class ExportPredictor:
 
     def __init__(self, model: ExportedModel, config: PredictConfig) -> None:
         self.description = model.description
-        self._maker = ResultMaker.of(model.description, config)
+        self._maker = ResultMaker(model.description, config)
         self.segments = self._maker.segments
         self._pool = DecoderPool(config.decoders)
         self._runner = open_exported(model)

@@ -1,8 +1,7 @@
 """From scores to the result of a file: what the predictors of all kinds of models share."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,9 @@ from activity_cli.predict.predictor import PredictConfig, WindowConfig, no_secon
 from activity_cli.predict.segments import find_segments
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Decoded, FileResult, Prediction, Status, Timeline
-from activity_cli.video.augmentation import View, tta_views, views_provenance
-from activity_cli.video.sampling import Windows, choose_windows
+from activity_cli.video.augmentation import tta_views, views_provenance
+from activity_cli.video.resampling import FrameChunk
+from activity_cli.video.sampling import choose_windows
 
 
 def segment_settings(
@@ -35,53 +35,46 @@ def segment_settings(
     return replace(settings, labels=events)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ResultMaker:
-    """Turns a model's scores into results, and slides windows over long videos."""
+    """Turns a model's scores into results, and slides windows over long videos.
 
-    description: ModelDescription
-    config: PredictConfig
-    views: Sequence[View]
-    """Views of each clip whose scores are averaged."""
-    windows: Windows | None
-    """None scores every video as one clip."""
-    segments: SegmentSettings
+    Raises:
+        SettingsError: windows cannot be that long or that far apart, there are not so many views,
+            or a label is requested that the model does not have.
+    """
 
-    @classmethod
-    def of(cls, description: ModelDescription, config: PredictConfig) -> Self:
-        """Check a config against a model.
-
-        Raises:
-            SettingsError: windows cannot be that long or that far apart, there are not so many
-                views, or a label is requested that the model does not have.
-        """
-        windows = None
+    def __init__(self, description: ModelDescription, config: PredictConfig) -> None:
+        self._description = description
+        self._decoders = config.decoders
+        self._on_seconds = config.windows.on_seconds if config.windows else no_seconds
+        self.views = tta_views(config.tta, description.labels)
+        self.segments = segment_settings(config.windows, description)
+        self._windows = None
         if config.windows is not None:
-            windows = choose_windows(
+            self._windows = choose_windows(
                 description.clip.num_frames,
                 description.data.get("clip_seconds"),
                 window_seconds=config.windows.window_seconds,
                 stride_seconds=config.windows.stride_seconds,
             )
-        return cls(
-            description=description,
-            config=config,
-            views=tta_views(config.tta, description.labels),
-            windows=windows,
-            segments=segment_settings(config.windows, description),
-        )
+        self.max_clip_seconds = self._windows.max_clip_seconds if self._windows else None
+        """Longer videos are scored in windows; None if no video is."""
 
     def provenance(self, *, model: str, engine: str) -> Mapping[str, str]:
         """Return what results depend on: rows with another provenance are never mixed."""
-        values = {"model": f"{self.description.name} {model[:16]}", "engine": engine}
-        if self.windows is not None:
-            values |= {"windows": self.windows.describe(), "segments": self.segments.describe()}
+        values = {"model": f"{self._description.name} {model[:16]}", "engine": engine}
+        if self._windows is not None:
+            values |= {"windows": self._windows.describe(), "segments": self.segments.describe()}
         return {**values, **views_provenance(self.views)}
 
-    @property
-    def max_clip_seconds(self) -> float | None:
-        """Longer videos are scored in windows; None if no video is."""
-        return self.windows.max_clip_seconds if self.windows else None
+    def failure(self, request: ClipRequest, error: VideoError) -> FileResult:
+        """Return the result of a file without frames, with the reason."""
+        return FileResult(
+            path=str(request.path),
+            status=Status(error.status),
+            reason=str(error),
+            model=self._description.name,
+        )
 
     def clip_result(
         self,
@@ -94,67 +87,54 @@ class ResultMaker:
     ) -> FileResult:
         """Return the result of a clip, a timeline of one window: scores (C,) and novelty (1,)."""
         window = Timeline(
-            labels=self.description.labels,
+            labels=self._description.labels,
             starts_seconds=np.zeros(1),
             window_seconds=decoded.duration_seconds,
             end_seconds=decoded.duration_seconds,
             scores=scores[None],
             novelty=novelty,
         )
+        result = self._scored(request, window, decoded, decoded.duration_seconds, stage_seconds)
+        return replace(result, novelty=None if novelty is None else float(novelty[0]))
+
+    def long_result(self, request: ClipRequest, scan: Scan) -> FileResult | None:
+        """Score a long video in windows; None if it turns out to have less than one window."""
+        assert self._windows is not None
+        try:
+            found = score_long_video(
+                request.path,
+                self._description.clip,
+                self._windows,
+                scan,
+                decoders=self._decoders,
+                on_seconds=self._on_seconds,
+            )
+        except VideoError as error:
+            return self.failure(request, error)
+        if found is None:
+            return None
+        seconds = found.last.end_seconds - found.last.first_seconds
+        return self._scored(request, found.timeline, found.last, seconds, found.stage_seconds)
+
+    def _scored(
+        self,
+        request: ClipRequest,
+        timeline: Timeline,
+        decoded: Decoded | FrameChunk,
+        duration_seconds: float,
+        stage_seconds: Mapping[str, float],
+    ) -> FileResult:
+        """Return a result with the mean scores of the windows: the longest action comes first."""
+        scores = timeline.scores.mean(axis=0)
         return FileResult(
             path=str(request.path),
             status=decoded.status,
             reason=decoded.reason,
-            prediction=Prediction(labels=self.description.labels, scores=scores),
-            timeline=window,
-            segments=find_segments(window, self.segments),
-            duration_seconds=decoded.duration_seconds,
+            prediction=Prediction(labels=self._description.labels, scores=scores),
+            duration_seconds=duration_seconds,
             num_frames=decoded.num_frames,
-            model=self.description.name,
-            novelty=None if novelty is None else float(novelty[0]),
-            stage_seconds=stage_seconds,
-        )
-
-    def failure(self, request: ClipRequest, error: VideoError) -> FileResult:
-        """Return the result of a file without frames, with the reason."""
-        return FileResult(
-            path=str(request.path),
-            status=Status(error.status),
-            reason=str(error),
-            model=self.description.name,
-        )
-
-    def long_result(self, request: ClipRequest, scan: Scan) -> FileResult | None:
-        """Score a long video in windows; None if it turns out to have less than one window.
-
-        Its scores are the mean over the windows, so the longest action comes first.
-        """
-        assert self.windows is not None
-        try:
-            result = score_long_video(
-                request.path,
-                self.description.clip,
-                self.windows,
-                scan,
-                decoders=self.config.decoders,
-                on_seconds=self.config.windows.on_seconds if self.config.windows else no_seconds,
-            )
-        except VideoError as error:
-            return self.failure(request, error)
-        if result is None:
-            return None
-        timeline, last = result.timeline, result.last
-        return FileResult(
-            path=str(request.path),
-            status=last.status,
-            reason=last.reason,
-            prediction=Prediction(
-                labels=self.description.labels, scores=timeline.scores.mean(axis=0)
-            ),
-            duration_seconds=last.end_seconds - last.first_seconds,
-            num_frames=last.num_frames,
-            model=self.description.name,
+            model=self._description.name,
             timeline=timeline,
             segments=find_segments(timeline, self.segments),
-            stage_seconds=result.stage_seconds,
+            stage_seconds=stage_seconds,
         )

@@ -37,22 +37,18 @@ class ModelPredictor:
 
     def __init__(self, model: Model, config: PredictConfig) -> None:
         self.description = model.description
-        self._maker = ResultMaker.of(model.description, config)
+        self._maker = ResultMaker(model.description, config)
         self.segments = self._maker.segments
         self._familiarity = model.familiarity()
         self.gives_novelty = self._familiarity is not None
         self._cache = feature_cache(config.cache_folder) if config.use_cache else None
         self._pool = DecoderPool(config.decoders)  # its first worker starts while the CNN is loaded
         extractor, self.classifier = load_networks(model, config)
-        self._extractor: Extractor = LockedExtractor(extractor)
+        self._extractor: Extractor = _LockedExtractor(extractor)
         self.provenance = self._maker.provenance(model=model.fingerprint, engine=extractor.identity)
+        self.has_test_views = config.tta > 1
         self.on_features: Callable[[NDArray[np.float16]], None] | None = None
         """Called with the features (S, T, D) of every clip that gets a score, in order."""
-
-    @property
-    def has_test_views(self) -> bool:
-        """Whether scores are means over several views of a clip."""
-        return len(self._maker.views) > 1
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
@@ -60,10 +56,8 @@ class ModelPredictor:
         """Yield one result per request, in order."""
         max_seconds = self._maker.max_clip_seconds
         for clip in self._extract(requests, max_seconds=max_seconds, stop=stop):
-            if isinstance(clip.error, LongVideoError):
-                yield self._slide(clip.request)
-            else:
-                yield self._score(clip)
+            is_long = isinstance(clip.error, LongVideoError)
+            yield self._slide(clip.request) if is_long else self._score(clip)
 
     def close(self) -> None:
         """End the worker processes that decode."""
@@ -89,9 +83,8 @@ class ModelPredictor:
         )
 
     def _slide(self, request: ClipRequest) -> FileResult:
-        scan = model_scan(
-            self._extractor, self.classifier, self.description.labels, self._familiarity
-        )
+        labels = self.description.labels
+        scan = model_scan(self._extractor, self.classifier, labels, self._familiarity)
         if result := self._maker.long_result(request, scan):
             return result
         # Its header promised more than one window, but there is less.
@@ -108,12 +101,11 @@ class ModelPredictor:
         if self.on_features is not None:
             self.on_features(clip.values)
         known = self._familiarity
-        novelty = None if known is None else known.novelty(clip.values[None])
         return self._maker.clip_result(
             clip.request,
             clip.decoded,
             scores,
-            novelty=novelty,
+            novelty=None if known is None else known.novelty(clip.values[None]),
             stage_seconds={**clip.stage_seconds, "lstm": time.perf_counter() - started},
         )
 
@@ -147,11 +139,10 @@ def model_scan(
 ) -> Scan:
     """Return how a model reads timesteps, each once, and the windows over them."""
 
-    def see(points: Timesteps) -> NDArray[np.float16]:
-        rows = extractor.extract(np.concatenate(list(points.streams.values())))
-        return rows.astype(np.float16).reshape(
-            len(points.streams), points.num_timesteps, -1
-        )  # (S, N, D)
+    def see(timesteps: Timesteps) -> NDArray[np.float16]:
+        rows = extractor.extract(np.concatenate(list(timesteps.streams.values())))
+        shape = len(timesteps.streams), timesteps.num_timesteps, -1
+        return rows.astype(np.float16).reshape(shape)  # (S, N, D)
 
     return Scan(
         see=see,
@@ -171,7 +162,7 @@ def load_scorer(model: Model) -> "ClipScorer":
     return rebuilding.load_scorer(model)
 
 
-class LockedExtractor:
+class _LockedExtractor:
     """An extractor that several threads may call: clips and a long video share it."""
 
     def __init__(self, extractor: Extractor) -> None:
@@ -182,6 +173,5 @@ class LockedExtractor:
         self._lock = threading.Lock()
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute as the extractor does, one call after the other."""
         with self._lock:
             return self._extractor.extract(frames)
