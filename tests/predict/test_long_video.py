@@ -115,6 +115,7 @@ def test_the_terminal_shows_a_timeline(
     assert "no label swim" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
 def test_a_decoder_that_dies_in_a_long_video_costs_its_row(
     shared: Workplace, workplace: Workplace, long_video: Path
