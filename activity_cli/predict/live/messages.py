@@ -29,8 +29,7 @@ class Moment(NamedTuple):
     seconds: float  # since the watch began; in a file, the time stamp
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
+class Connected(NamedTuple):
     """The source is open."""
 
     at: Moment
@@ -38,8 +37,7 @@ class Connected:
     num_reconnects: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
+class Lost(NamedTuple):
     """The source is gone, or could not be opened."""
 
     at: Moment
@@ -47,8 +45,7 @@ class Lost:
     retry_seconds: float  # until the next attempt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class Scored(NamedTuple):
     """The smoothed scores of a window, at its last frame."""
 
     at: Moment
@@ -58,16 +55,14 @@ class Scored:
     num_missing: int  # dropped timesteps of the window; each repeats the one before it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventFound:
+class EventFound(NamedTuple):
     """An event starts or ends."""
 
     at: Moment
     event: ActionEvent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Late:
+class Late(NamedTuple):
     """Scores came too late to be reported."""
 
     at: Moment
@@ -75,8 +70,7 @@ class Late:
     num_late: int  # so far
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class Tick(NamedTuple):
     """The state of the source, several times a second."""
 
     at: Moment

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +77,7 @@ class Watch:
         )
         self._stop = stop or threading.Event()
         self._shedder = LoadShedder(settings.windows)
-        self._smoother = Smoother(settings.smooth_seconds)
+        self._smoothed: tuple[float, NDArray[np.float32]] | None = None
         self._finder = EventFinder(settings.events)
         self._started = self._last_news = time.monotonic()
         self._last_warning = float("-inf")
@@ -124,7 +123,7 @@ class Watch:
         """Watch one connection until it ends; return the error that ended it, if one did."""
         buffer = WindowBuffer(self._settings.windows)
         is_open = False
-        self._smoother.reset()
+        self._smoothed = None
         self._finder.gap()
         try:
             with LiveConnection(self._request) as connection:
@@ -167,9 +166,11 @@ class Watch:
             yield from self._report_late(delay)
             return
         self.summary.count(delay, self._settings.windows.num_frames, window.num_missing)
-        scores = self._smoother.update(self._seconds, scores)
+        scores = self._smooth(scores)
         prediction = Prediction(labels=self._model.description.labels, scores=scores)
-        label = decide(prediction, self._novelty(window.values), self._model.rule)
+        find = self._model.scan.novelty
+        novelty = None if find is None else float(find(window.values[None])[0])
+        label = decide(prediction, novelty, self._model.rule)
         yield Scored(
             at=Moment(_utc(arrived), self._seconds),
             prediction=prediction,
@@ -183,9 +184,15 @@ class Watch:
         for event in self._finder.update(self._seconds, by_label):
             yield from self._report_event(event)
 
-    def _novelty(self, window: NDArray[Any]) -> float | None:
-        find = self._model.scan.novelty
-        return None if find is None else float(find(window[None])[0])
+    def _smooth(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the exponential average (C,) over windows that includes these scores."""
+        if self._smoothed is not None and self._settings.smooth_seconds:
+            before, average = self._smoothed
+            passed = (self._seconds - before) / self._settings.smooth_seconds
+            weight = np.exp(-passed, dtype=np.float32)
+            scores = weight * average + (1 - weight) * scores
+        self._smoothed = self._seconds, scores
+        return scores
 
     def _report_late(self, delay: float) -> Iterator[Message]:
         """Count scores that came too late to be of use, and say so now and then."""
@@ -233,27 +240,6 @@ class Watch:
             f"{self._source.name}: given up after {attempts}: {error.message}",
             hint=error.hint or "Check that it is on and can be reached.",
         )
-
-
-class Smoother:
-    """An exponential average over windows, with this time constant in seconds; 0 for none."""
-
-    def __init__(self, time_constant_seconds: float) -> None:
-        self._time_constant = time_constant_seconds
-        self._last: tuple[float, NDArray[np.float32]] | None = None
-
-    def reset(self) -> None:
-        """Start anew, after a gap."""
-        self._last = None
-
-    def update(self, seconds: float, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the average (C,) that includes these scores."""
-        if self._last is not None and self._time_constant:
-            before, average = self._last
-            weight = np.exp((before - seconds) / self._time_constant, dtype=np.float32)
-            scores = weight * average + (1 - weight) * scores
-        self._last = seconds, scores
-        return scores
 
 
 def backoff_seconds(num_failures: int) -> float:
