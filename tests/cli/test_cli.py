@@ -268,6 +268,19 @@ def test_benchmark_measures_every_engine(
     assert measured["onnx", "fp32"]["max_difference"] < 1e-3
 
 
+@pytest.mark.slow
+def test_predict_ends_quietly_when_nobody_reads_on(shared: Workplace) -> None:
+    process = shared.start("predict", "clips", "--model", "runs/first", "--json", "--quiet")
+    assert process.stdout is not None
+
+    first = process.stdout.readline()
+    process.stdout.close()
+    _, stderr = process.communicate(timeout=240)
+
+    assert json.loads(first)["status"] == "ok"
+    assert (process.returncode, stderr) == (1, "")
+
+
 def test_leading_dash_comes_after_two_dashes(shared: Workplace, workplace: Workplace) -> None:
     write_video(workplace.folder / "-odd.mp4", noise_pictures(20), fps=10)
     model = str(shared.folder / "runs" / "first")
