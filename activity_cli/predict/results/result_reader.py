@@ -6,8 +6,9 @@ that a crash may have kept out of the results.
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class StoredResults:
             OutputError: the journal is damaged.
         """
         if self.provenance is None:
-            for line, row in _reader(self.path)(self.path):
+            for line, row in islice(_read(self.path), 1, None):
                 _check(self.path, line, row, self.columns)
                 yield Entry(path=row["path"], state=NO_STATE, row=row)
             return
@@ -65,7 +66,10 @@ def open_stored(path: Path) -> StoredResults:
         OutputError: its journal is damaged.
         MissingExtraError: .parquet needs a package that is not installed.
     """
-    _reader(path)
+    if path.suffix.lower() not in _READERS:
+        raise DataError(
+            f"{path} is not a result file.", hint=f"Give files that end in {', '.join(SUFFIXES)}."
+        )
     if not path.is_file():
         raise DataError(f"There is no file {path}.", hint="Check the path.")
     provenance, journal = None, journal_path(path)
@@ -73,7 +77,7 @@ def open_stored(path: Path) -> StoredResults:
         provenance = read_header(journal).provenance
         columns = tuple(provenance.get("columns", ()))
     else:
-        columns = _columns(path)
+        columns = next((tuple(row) for _, row in _read(path)), ())
     is_result = columns[: len(_FIRST)] == _FIRST and columns[-len(_LAST) :] == _LAST
     is_empty = provenance is None and not columns and path.suffix.lower() == ".jsonl"
     if not is_result and not is_empty:
@@ -84,42 +88,30 @@ def open_stored(path: Path) -> StoredResults:
     return StoredResults(path=path, columns=columns, provenance=provenance)
 
 
-def _reader(path: Path) -> Callable[[Path], NumberedRows]:
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, PARQUET: _read_parquet}
-    if path.suffix.lower() not in readers:
-        raise DataError(
-            f"{path} is not a result file.", hint=f"Give files that end in {', '.join(SUFFIXES)}."
-        )
-    return readers[path.suffix.lower()]
-
-
-def _columns(path: Path) -> tuple[str, ...]:
-    if path.suffix.lower() == PARQUET:
-        return tuple(_open_parquet(path).schema_arrow.names)
-    if path.suffix.lower() == ".jsonl":
-        return next((tuple(row) for _, row in _read_jsonl(path)), ())
+def _read(path: Path) -> NumberedRows:
+    """Yield a row 0, whose keys are the columns, then the rows with their numbers."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return tuple(next(csv.reader(file), ()))
-    except (OSError, csv.Error) as error:
-        raise _unreadable(path, error) from error
+        yield from _READERS[path.suffix.lower()](path)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{path} cannot be read: {reason}.", hint="Check the path and the file."
+        ) from error
 
 
 def _read_csv(path: Path) -> NumberedRows:
-    try:
-        _check_last_line(path)
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.reader(file, strict=True)
-            columns = next(reader, [])
+    _check_last_line(path)
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.reader(file, strict=True)
+        columns = next(reader, [])
+        yield 0, dict.fromkeys(columns)
+        line = reader.line_num + 1
+        for fields in reader:
+            if len(fields) != len(columns):
+                raise _bad_row(path, line, f"{len(fields)} values for {len(columns)} columns")
+            texts = dict(zip(columns, fields, strict=True))
+            yield line, {name: _value(path, line, name, text) for name, text in texts.items()}
             line = reader.line_num + 1
-            for fields in reader:
-                if len(fields) != len(columns):
-                    raise _bad_row(path, line, f"{len(fields)} values for {len(columns)} columns")
-                texts = dict(zip(columns, fields, strict=True))
-                yield line, {name: _value(path, line, name, text) for name, text in texts.items()}
-                line = reader.line_num + 1
-    except (OSError, csv.Error) as error:
-        raise _unreadable(path, error) from error
 
 
 def _value(path: Path, line: int, column: str, text: str) -> str | float | None:
@@ -137,32 +129,29 @@ def _value(path: Path, line: int, column: str, text: str) -> str | float | None:
 
 
 def _read_jsonl(path: Path) -> NumberedRows:
-    try:
-        _check_last_line(path)
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise _bad_row(path, number, "it is not a JSON object")
-                yield number, row
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    _check_last_line(path)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise _bad_row(path, number, "it is not a JSON object")
+            if number == 1:
+                yield 0, row
+            yield number, row
 
 
 def _read_parquet(path: Path) -> NumberedRows:
+    _, parquet = import_parquet()
+    file = parquet.ParquetFile(path)
+    yield 0, dict.fromkeys(file.schema_arrow.names)
     number = 0
-    for batch in _open_parquet(path).iter_batches(batch_size=10_000):
+    for batch in file.iter_batches(batch_size=10_000):
         for row in batch.to_pylist():
             number += 1
             yield number, row
 
 
-def _open_parquet(path: Path) -> Any:
-    pyarrow, parquet = import_parquet()
-    try:
-        return parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable(path, error) from error
+_READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, PARQUET: _read_parquet}
 
 
 def _check_last_line(path: Path) -> None:
@@ -195,8 +184,3 @@ def _bad_row(path: Path, line: int, why: str) -> DataError:
     return DataError(
         f"{path}, line {line}: {why}.", hint="Score it again, or remove the row from the file."
     )
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = getattr(error, "strerror", None) or error
-    return DataError(f"{path} cannot be read: {reason}.", hint="Check the path and the file.")
