@@ -1,7 +1,6 @@
-"""Scoring on a Ray cluster: the same rows as on one machine, from many.
+"""Scoring on a Ray cluster: Ray Data streams requests to workers with one model each.
 
-Ray Data streams requests to workers with one model each. The results arrive here, also when
-machines fail, and go to one result file as those of a local run do.
+The results arrive here, also when machines fail, and go to one result file as in a local run.
 """
 
 import logging
@@ -172,10 +171,6 @@ class ClusterPredictor:
     ) -> Iterator[FileResult]:
         """Yield one result per request as they are finished, with the state that each file had.
 
-        Args:
-            requests: all are read at once.
-            stop: once it is set, unfinished work is dropped.
-
         Raises:
             ActivityError: a worker cannot score.
             ClusterError: some requests have no result at the end.
@@ -224,12 +219,7 @@ def match_results(
     *,
     stop: threading.Event | None = None,
 ) -> Iterator[FileResult]:
-    """Yield one result per request: what is lost with a machine may arrive twice.
-
-    Args:
-        requests: results are expected for these.
-        outcomes: what workers sent, each with the number of its request.
-        stop: once it is set, no more outcomes are read.
+    """Yield one result per request; `outcomes` have their numbers, and one may arrive twice.
 
     Raises:
         ClusterError: some requests have no result at the end, or a machine does not see files that

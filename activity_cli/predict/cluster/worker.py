@@ -43,7 +43,7 @@ class WorkerConfig:
         return load_predictor(self.model, self.predict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """What the rows of all workers must have in common."""
 
@@ -55,16 +55,11 @@ class Identity:
 
 
 def identify(config: WorkerConfig) -> bytes:
-    """Load a model and describe it: a pickled `Identity`, or the exception."""
+    """Load a model and return its pickled `Identity`, or the exception."""
     try:
-        with closing(config.load()) as predictor:
-            return pickle.dumps(
-                Identity(
-                    description=predictor.description,
-                    provenance=dict(predictor.provenance),
-                    gives_novelty=predictor.gives_novelty,
-                )
-            )
+        with closing(config.load()) as model:
+            provenance = dict(model.provenance)
+            return pickle.dumps(Identity(model.description, provenance, model.gives_novelty))
     except Exception as error:  # raised again by `read_outcome`
         return _pickled(error)
 
@@ -84,8 +79,7 @@ def read_outcome(content: bytes) -> Any:
 class ScoringWorker:
     """Scores tables of requests; Ray Data makes one in each of its processes.
 
-    A Python exception becomes the outcome, so that it arrives unchanged. Only what ends the process
-    is left to Ray, which sends the same table to another worker.
+    A Python exception becomes the outcome. If the process ends, Ray sends the table to another one.
     """
 
     def __init__(self, config: WorkerConfig, expected: Identity) -> None:

@@ -21,7 +21,7 @@ from activity_cli.predict.exported.metadata import (
     Precision,
     signature_of,
 )
-from activity_cli.predict.exported.runtimes import GraphRunner, open_graph, read_document
+from activity_cli.predict.exported.runtimes import RunGraph, open_graph, read_document
 from activity_cli.types import FrameRole, frame_roles
 from activity_cli.video.clips import images_by_stream
 
@@ -54,7 +54,7 @@ class ExportedModel:
 class ExportedRunner:
     """An export ready to score clips. Not for calls from several threads at once."""
 
-    def __init__(self, model: ExportedModel, graphs: Mapping[Part, GraphRunner]) -> None:
+    def __init__(self, model: ExportedModel, graphs: Mapping[Part, RunGraph]) -> None:
         self._clip = model.description.clip
         self._roles = frame_roles(self._clip)
         self._dynamic = model.dynamic
@@ -81,12 +81,12 @@ class ExportedRunner:
 
     def _run(self, inputs: Mapping[FrameRole, NDArray[np.uint8]]) -> NDArray[np.float32]:
         if "whole" in self._graphs:
-            return self._graphs["whole"].run({str(role): x for role, x in inputs.items()})
+            return self._graphs["whole"]({str(role): x for role, x in inputs.items()})
         streams = images_by_stream(inputs, self._clip)
         pictures = np.stack(list(streams.values()), axis=1)  # (B, S, T, H, W, channels)
         shape = pictures.shape
-        features = self._graphs["cnn"].run({"frames": pictures.reshape(-1, *shape[3:])})
-        return self._graphs["classifier"].run({"features": features.reshape(*shape[:3], -1)})
+        features = self._graphs["cnn"]({"frames": pictures.reshape(-1, *shape[3:])})
+        return self._graphs["classifier"]({"features": features.reshape(*shape[:3], -1)})
 
 
 def is_exported(path: Path) -> bool:

@@ -1,12 +1,12 @@
 """Run one exported graph in the runtime of its format, on the CPU, and read its metadata.
 
-ONNX and OpenVINO exports need no torch. The parity gate and prediction use the same runners.
+ONNX and OpenVINO exports need no torch. The parity gate and prediction use the same code.
 """
 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,25 +15,14 @@ from numpy.typing import NDArray
 from activity_cli.common.optional_dependencies import openvino_core
 from activity_cli.predict.exported.metadata import DOCUMENT_FILE, DOCUMENT_KEY, Format, damaged
 
-
-class GraphRunner(Protocol):
-    """One graph, ready to run. Not for calls from several threads at once."""
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Compute the graph's output from its inputs by name; see `metadata.signature_of`."""
-        ...
+RunGraph = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
+"""Computes a graph's output from its inputs by name. Not for several threads at once."""
 
 
 def open_graph(
     file: Path, format: Format, *, input_names: Sequence[str], num_threads: int | None = None
-) -> GraphRunner:
-    """Load a graph into its runtime.
-
-    Args:
-        file: the graph.
-        format: of the file.
-        input_names: of its inputs, in order.
-        num_threads: for the computation; None lets the runtime choose.
+) -> RunGraph:
+    """Load a graph, whose inputs are in the order of the names, into its runtime.
 
     Raises:
         ModelError: the file is damaged.
@@ -41,11 +30,12 @@ def open_graph(
     """
     match format:
         case "onnx":
-            return _OnnxRunner(file, num_threads)
+            session = _onnx_session(file, num_threads=num_threads)
+            return lambda inputs: session.run(None, dict(inputs))[0]
         case "openvino":
-            return _OpenVinoRunner(file, num_threads)
+            return _open_openvino(file, num_threads)
         case "torchscript" | "torch-export":
-            return _TorchRunner(file, input_names, num_threads)
+            return _open_torch(file, input_names, num_threads)
 
 
 def read_document(file: Path, format: Format) -> str | None:
@@ -66,15 +56,6 @@ def read_document(file: Path, format: Format) -> str | None:
             return _read_torch(file)
 
 
-class _OnnxRunner:
-    def __init__(self, path: Path, num_threads: int | None) -> None:
-        self._session = _onnx_session(path, num_threads=num_threads)
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = self._session.run(None, dict(inputs))[0]
-        return scores
-
-
 def _onnx_session(path: Path, *, num_threads: int | None = None, optimise: bool = True) -> Any:
     from activity_cli.features.engines.onnx import UNREADABLE, open_session
 
@@ -84,26 +65,24 @@ def _onnx_session(path: Path, *, num_threads: int | None = None, optimise: bool 
         raise damaged(path, "it is damaged or not an ONNX file") from error
 
 
-class _OpenVinoRunner:
-    """Reads the graph from an .xml file and its weights from the .bin file beside it."""
+def _open_openvino(path: Path, num_threads: int | None) -> RunGraph:
+    # Without this hint a CPU with bf16 rounds to bf16.
+    properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+    if num_threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = num_threads
+    try:
+        core = openvino_core()
+        compiled = core.compile_model(core.read_model(path), "CPU", properties)
+    except RuntimeError as error:
+        raise damaged(path, "it or its .bin file is damaged") from error
+    request = compiled.create_infer_request()
 
-    def __init__(self, path: Path, num_threads: int | None) -> None:
-        # Without this hint a CPU with bf16 rounds to bf16.
-        properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-        if num_threads is not None:
-            properties["INFERENCE_NUM_THREADS"] = num_threads
-        try:
-            core = openvino_core()
-            compiled = core.compile_model(core.read_model(path), "CPU", properties)
-        except RuntimeError as error:
-            raise damaged(path, "it or its .bin file is damaged") from error
-        self._request = compiled.create_infer_request()
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        self._request.infer(arrays)
-        output: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
+    def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        request.infer({name: np.ascontiguousarray(array) for name, array in inputs.items()})
+        output: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
         return output
+
+    return run
 
 
 def _read_openvino(path: Path) -> str | None:
@@ -118,26 +97,20 @@ def _read_openvino(path: Path) -> str | None:
     return None if found is None else found.get("value")
 
 
-class _TorchRunner:
-    """Runs a .torchscript or .pt2 file. Inputs are passed in the order of the names."""
+def _open_torch(path: Path, input_names: Sequence[str], num_threads: int | None) -> RunGraph:
+    import torch
 
-    def __init__(self, path: Path, input_names: Sequence[str], num_threads: int | None) -> None:
-        import torch
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    network = _load_torch(path)
 
-        if num_threads is not None:
-            torch.set_num_threads(num_threads)
-        self._input_names = input_names
-        self._network = _load_torch(path)
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        import torch
-
-        tensors = [
-            torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self._input_names
-        ]
+    def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in input_names]
         with torch.inference_mode():
-            output: NDArray[np.float32] = self._network(*tensors).numpy()
+            output: NDArray[np.float32] = network(*tensors).numpy()
         return output
+
+    return run
 
 
 def _read_torch(path: Path) -> str | None:

@@ -83,12 +83,6 @@ def resume_journal(
 ) -> None:
     """Rewrite a journal with the entries that `keep` keeps; of several for a path, the last one.
 
-    Args:
-        path: the journal.
-        provenance: of new rows; it has to be the same as before.
-        outputs: further files that will be made of the rows; earlier ones stay listed.
-        keep: whether an entry stays.
-
     Raises:
         OutputError: the provenance differs, the journal is damaged, or it cannot be written.
     """
