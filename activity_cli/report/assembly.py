@@ -1,6 +1,8 @@
 """Cross-validations, training runs and evaluations -> the content of their reports."""
 
-from collections.abc import Mapping
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -8,31 +10,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common import describe_parts
-from activity_cli.data.dataset import Dataset, sample_groups
+from activity_cli.common import count_of, describe_parts, join_words
+from activity_cli.common.processes import available_cpus
+from activity_cli.data.dataset import Dataset, Sample, sample_groups
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
+from activity_cli.evaluation.intervals import Groups
 from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.quality_checks import Findings, compute_findings
-from activity_cli.model.folder import installed_versions
+from activity_cli.model.folder import ModelDescription, installed_versions
 from activity_cli.model.frame_order_ablation import OrderScores
 from activity_cli.model.metrics import Evaluation
-from activity_cli.report.metadata import (
-    Metadata,
-    background_metadata,
-    data_metadata,
-    labelled_metadata,
-    model_metadata,
-    rejection_metadata,
-    speed_of_clips,
-    speed_of_run,
-)
+from activity_cli.settings import ClipSettings
 
-if TYPE_CHECKING:  # these import torch, which an evaluation does not need
+if TYPE_CHECKING:
     from activity_cli.evaluation.measurement import Measurement
     from activity_cli.features.labelled import LabelledClips
     from activity_cli.training.crossval import CrossvalRun, FoldResult
     from activity_cli.training.run import TrainingRun
 
+
+Metadata = Mapping[str, str]
+
+_STREAMS = {"rgb": "RGB frames", "motion": "motion images", "flow": "optical flow"}
+_STAGES = {
+    "decode": "decoding",
+    "cnn": "CNN",
+    "lstm": "classifier",
+    "network": "CNN and classifier",
+}
+_MAX_LABELS = 20
 _HEADS: Mapping[Kind, str] = {"frame": "single frame", "mean": "mean-pool"}
 Tables = Mapping[str, Mapping[str, Any]]
 
@@ -85,8 +91,8 @@ def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> Re
         method=f"Each clip was scored by the network trained on the other {number - 1} folds.",
         predictions=predictions,
         findings=compute_findings(predictions, baselines, SplitInfo(by=split, leakage=run.leakage)),
-        metadata={**labelled_metadata(data), **background_metadata(run)},
-        speed=speed_of_run(data, {"training, all folds": result.seconds}),
+        metadata={**_labelled_metadata(data), **_background_metadata(run)},
+        speed=_speed_of_run(data, {"training, all folds": result.seconds}),
         settings=settings,
         command=command,
         folds=result.folds,
@@ -116,8 +122,8 @@ def training_report(run: "TrainingRun", *, command: str, settings: Tables) -> Re
         method=f"{parts}. Split by {run.split.by}.",
         predictions=predictions,
         findings=compute_findings(predictions, baselines, split),
-        metadata={**labelled_metadata(data), **model_metadata(description)},
-        speed=speed_of_run(data, {s: run.stage_seconds[s] for s in ("training", "measuring")}),
+        metadata={**_labelled_metadata(data), **_model_metadata(description)},
+        speed=_speed_of_run(data, {s: run.stage_seconds[s] for s in ("training", "measuring")}),
         settings=settings,
         command=command,
     )
@@ -150,8 +156,8 @@ def measurement_report(
         has_lstm=description.network.temporal == "lstm",
         orders=orders,
     )
-    metadata = data_metadata(samples, durations, labels, sample_groups(samples))
-    more = {**model_metadata(description), **rejection_metadata(measurement), "Engine": engine}
+    metadata = _data_metadata(samples, durations, labels, sample_groups(samples))
+    more = {**_model_metadata(description), **_rejection_metadata(measurement), "Engine": engine}
     return ReportData(
         title=description.name,
         subtitle=f"Evaluation on {dataset.root.name or dataset.root}, {len(samples)} clips",
@@ -159,7 +165,7 @@ def measurement_report(
         predictions=predictions,
         findings=compute_findings(predictions, baselines, SplitInfo()),
         metadata={**metadata, **more},
-        speed=speed_of_clips(measurement.stage_seconds),
+        speed=_speed_of_clips(measurement.stage_seconds),
         settings={
             "clip": description.clip.to_json(),
             "network": description.network.to_json(),
@@ -197,3 +203,95 @@ def _predictions(
         evaluation=evaluation,
         orders=orders,
     )
+
+
+def _labelled_metadata(data: "LabelledClips") -> Metadata:
+    """Describe labelled clips and how they were read."""
+    dataset, clip = data.dataset, data.clip
+    durations = [c.decoded.duration_seconds for c in data.clips if c.decoded]
+    # A CNN that is trained differs from fold to fold.
+    cnn = "trained with the classifier" if data.features.holds_frames else data.backbone.name
+    return {
+        **_data_metadata(dataset.samples, durations, dataset.labels, dataset.groups()),
+        "Input": _input(clip),
+        "CNN": cnn,
+        "Engine": data.engine,
+    }
+
+
+def _data_metadata(
+    samples: Sequence[Sample],
+    durations: Sequence[float],
+    labels: Sequence[str],
+    groups: Groups | None,
+) -> Metadata:
+    """Describe labelled clips."""
+    counts = Counter(sample.label for sample in samples)
+    shown = ", ".join(f"{label} {counts[label]}" for label in labels[:_MAX_LABELS])
+    more = f" and {len(labels) - _MAX_LABELS} more labels" * (len(labels) > _MAX_LABELS)
+    seconds = np.array(durations)
+    return {
+        "Clips": f"{len(samples)}: {shown}{more}",
+        "Length": (
+            f"{seconds.min():.1f} to {seconds.max():.1f} s, median {np.median(seconds):.1f} s, "
+            f"total {seconds.sum() / 60:.1f} min"
+        ),
+        "Groups": str(groups.max() + 1) if groups is not None else "none",
+    }
+
+
+def _model_metadata(description: ModelDescription) -> Metadata:
+    """Describe a model."""
+    clip = description.clip
+    return {
+        "Model": f"{description.name}, created {description.created}",
+        "CNN": description.backbone.name,
+        "Input": _input(clip),
+    }
+
+
+def _input(clip: ClipSettings) -> str:
+    streams = join_words([_STREAMS.get(stream, stream) for stream in clip.streams])
+    return f"{clip.num_frames} frames of {clip.frame_size} × {clip.frame_size} per clip: {streams}"
+
+
+def _background_metadata(run: "CrossvalRun") -> Metadata:
+    """Describe how well events are told from the background; empty without a background label."""
+    if run.background is None:
+        return {}
+    missed, false_alarms = run.result.evaluation.event_errors(run.background)
+    return {
+        f"Background: {run.background}": f"{missed:.1%} of events missed, "
+        f"{false_alarms:.1%} false alarms"
+    }
+
+
+def _rejection_metadata(measurement: "Measurement") -> Metadata:
+    """Describe rejected clips; empty without rejection."""
+    if measurement.rejected is None:
+        return {}
+    count, accuracy = int(measurement.rejected.sum()), measurement.accuracy_of_accepted
+    others = "" if accuracy is None else f"; accuracy of the others {accuracy:.1%}"
+    text = f"{count_of(count, 'clip')}{others}. All metrics include these clips."
+    return {"Rejected as unknown": text}
+
+
+def _speed_of_run(data: "LabelledClips", stage_seconds: Mapping[str, float]) -> Metadata:
+    """Return the time of whole stages, then per clip."""
+    stages = {**data.stage_seconds, **stage_seconds}
+    whole = {stage: f"{seconds:.1f} s" for stage, seconds in stages.items()}
+    return {**whole, **_speed_of_clips([clip.stage_seconds for clip in data.clips])}
+
+
+def _speed_of_clips(stage_seconds: Sequence[Mapping[str, float]]) -> Metadata:
+    """Return the mean time per clip and stage on this machine, without cached clips."""
+    fresh = [seconds for seconds in stage_seconds if seconds.get("cnn", 1.0) > 0]
+    found = {}
+    for stage in dict.fromkeys(stage for seconds in fresh for stage in seconds):
+        mean = 1000 * np.mean([seconds.get(stage, 0.0) for seconds in fresh])
+        found[f"{_STAGES.get(stage, stage)}, per clip"] = f"{mean:.1f} ms"
+    if num_cached := len(stage_seconds) - len(fresh):
+        found["features from the cache"] = f"{num_cached} of {len(stage_seconds)} clips"
+    cores = count_of(available_cpus(), "core")
+    system = f"{platform.system()} {platform.machine()}"
+    return {**found, "machine": f"{system}, {cores}, Python {platform.python_version()}"}

@@ -18,7 +18,6 @@ from activity_cli.evaluation.intervals import wilson_estimate
 from activity_cli.evaluation.predictions import ClipPrediction, Predictions
 from activity_cli.report.assembly import ReportData
 from activity_cli.report.html.charts import reliability, score_histogram, score_timeline
-from activity_cli.report.metadata import machine
 from activity_cli.report.terminal.elements import clock, printable
 from activity_cli.video.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 
@@ -90,7 +89,6 @@ def render_report(
             histogram=score_histogram(predictions.scores, correct),
             errors=[_card(predictions, position, strips[position]) for position in errors],
             uncertain=[_card(predictions, position, strips[position]) for position in uncertain],
-            machine=machine(),
             titles=TITLES,
             widest=max(abs(bound) for gain in gains for bound in (gain.low, gain.high)) or 1.0,
             wilson=wilson_estimate,
