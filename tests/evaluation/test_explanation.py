@@ -191,9 +191,7 @@ def test_heat_adds_up_to_the_output_of_a_linear_layer(name: str, stage: str) -> 
     )
     reader = torch.randn(cnn.feature_size, generator=torch.Generator().manual_seed(1))
     nothing = torch.rand(2, cnn.feature_size)
-    heat = heatmaps.heat_of(
-        seen, [heatmaps.EvidenceTerm(evidence=(seen.features @ reader).sum(), baseline=nothing)]
-    )
+    heat = heatmaps.heat_of(seen, [((seen.features @ reader).sum(), nothing)])
     assert heat.shape == (2, 3, 3)
     if name == "convnext_tiny":
         return  # a layer that is not linear follows the mean over all cells
@@ -209,7 +207,7 @@ def test_heat_lies_where_the_picture_is_other() -> None:
         of_plain, of_odd = (cnn(torch.from_numpy(images)) for images in (plain, odd))
     seen = heatmaps.run_cnn(cnn, heatmaps.last_stage(cnn, torch.from_numpy(plain)), odd)
     evidence = (seen.features @ (of_odd - of_plain)[0]).sum()
-    heat = heatmaps.heat_of(seen, [heatmaps.EvidenceTerm(evidence=evidence, baseline=of_plain)])
+    heat = heatmaps.heat_of(seen, [(evidence, of_plain)])
     once = Importance(
         pooled=np.ones((1, 1), np.float32),
         temporal=np.zeros((1, 1), np.float32),
@@ -229,8 +227,7 @@ def test_a_cnn_trained_from_scratch_has_heat_maps_too() -> None:
     stage = heatmaps.last_stage(cnn, torch.from_numpy(images[:1]))
     seen = heatmaps.run_cnn(cnn, stage, images)
     nothing = torch.zeros_like(seen.features)
-    term = heatmaps.EvidenceTerm(evidence=seen.features.sum(), baseline=nothing)
-    heat = heatmaps.heat_of(seen, [term])
+    heat = heatmaps.heat_of(seen, [(seen.features.sum(), nothing)])
     assert heat.shape == (3, 12, 12)  # finer than the 4 x 4 cells that it reads features from
     assert heat.any()
 

@@ -165,6 +165,18 @@ def trace_lstm(head: TemporalHead, changes: Tensor, weights: Tensor) -> LstmTrac
     )
 
 
+def trace_members(
+    members: Sequence[SequenceClassifier], features: Tensor, weights: Tensor
+) -> LstmTrace | None:
+    """Return the trace of the member whose LSTM has the largest effect; None if it is unused."""
+    traces = [
+        trace_lstm(network.temporal_head, network.encode(features[None]).centred[0], weights)
+        for network in members
+        if uses_lstm(network)
+    ]
+    return max(traces, key=lambda trace: abs(trace.top_units[0].effect), default=None)
+
+
 def read_gates(lstm: nn.LSTM, sequence: Tensor) -> tuple[GateTrace, ...]:
     """Return the gates of every layer and direction while an LSTM in eval mode reads (T, F).
 

@@ -1,6 +1,6 @@
 """A video and a model -> an explanation. Imports torch when it is called."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from activity_cli.errors import ModelError, SettingsError, VideoError
-from activity_cli.evaluation.explanation.values import Explanation, LstmTrace
+from activity_cli.evaluation.explanation.values import Explanation
 from activity_cli.features import backbones
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import Model, load_model
@@ -21,11 +21,8 @@ from activity_cli.video.decoder_pool import DecoderPool, Decoders
 from activity_cli.video.sampling import choose_windows
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from activity_cli.evaluation.explanation.heatmaps import EvidenceTerm
     from activity_cli.features.cnn import FrameFeatures
-    from activity_cli.model.network import ClipScorer, SequenceClassifier
+    from activity_cli.model.network import ClipScorer
 
 _RESULT_SUFFIXES = frozenset({".csv", ".jsonl", ".json", ".parquet", JOURNAL_SUFFIX})
 _LSTM_UNUSED = (
@@ -136,9 +133,10 @@ def explain_clip(
     number = description.labels.index(label)
     weights = attribution.evidence_weights(len(scores), number, scorer.temperature)
     members = attribution.members_of(scorer.classifier)
-    heat = heatmaps.heat_of(activations, _terms(members, features, weights))
+    terms = heatmaps.evidence_terms(members, features, weights)
+    heat = heatmaps.heat_of(activations, terms)
     fixed = features.detach()
-    lstm = _trace_lstm(members, fixed, weights)
+    lstm = attribution.trace_members(members, fixed, weights)
     return Explanation(
         video=request.path,
         model=description.name,
@@ -155,38 +153,3 @@ def explain_clip(
         has_lstm=members[0].temporal == "lstm",
         num_members=len(members),
     )
-
-
-def _terms(
-    members: "Sequence[SequenceClassifier]", features: "Tensor", weights: "Tensor"
-) -> "Iterator[EvidenceTerm]":
-    """Yield the evidence of the pooled head and of the LSTM of each member, for (S, T, D)."""
-    from activity_cli.evaluation.explanation.attribution import uses_lstm
-    from activity_cli.evaluation.explanation.heatmaps import EvidenceTerm
-
-    share, unchanging = weights / len(members), features.detach().mean(dim=1, keepdim=True)
-    for network in members:
-        encoded = network.encode(features[None])
-        yield EvidenceTerm(
-            evidence=network.pooled_logits(encoded)[0] @ share,
-            baseline=network.mean[:, None].expand_as(features).flatten(0, 1),
-        )
-        if uses_lstm(network):
-            yield EvidenceTerm(
-                evidence=network.temporal_head(encoded.centred)[0] @ share,
-                baseline=unchanging.expand_as(features).flatten(0, 1),
-            )
-
-
-def _trace_lstm(
-    members: "Sequence[SequenceClassifier]", features: "Tensor", weights: "Tensor"
-) -> LstmTrace | None:
-    """Return the trace of the member whose LSTM has the largest effect; None if it is unused."""
-    from activity_cli.evaluation.explanation.attribution import trace_lstm, uses_lstm
-
-    traces = [
-        trace_lstm(network.temporal_head, network.encode(features[None]).centred[0], weights)
-        for network in members
-        if uses_lstm(network)
-    ]
-    return max(traces, key=lambda trace: abs(trace.top_units[0].effect), default=None)

@@ -7,15 +7,17 @@ Selvaraju et al., "Grad-CAM" (2017), in the element-wise form of Draelos and Car
 CNNs, both are the same; behind layers that treat positions differently only this form is exact.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from activity_cli.evaluation.explanation.attribution import uses_lstm
 from activity_cli.evaluation.explanation.values import Floats
 from activity_cli.features.cnn import FrameFeatures
+from activity_cli.model.network import SequenceClassifier
 from activity_cli.types import Images
 
 _BATCH_SIZE = 16  # frames
@@ -32,24 +34,15 @@ class Activations:
     """(n, K, h, w) of each batch of frames."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceTerm:
-    """The evidence of a part of the classifier."""
-
-    evidence: Tensor
-    """() with a graph that reaches back to the features."""
-    baseline: Tensor
-    """(N, D) features from which contributions are counted."""
+EvidenceTerm = tuple[Tensor, Tensor]
+"""The evidence () of a part of the classifier, with a graph that reaches back to the features, and
+the baseline features (N, D) from which contributions are counted."""
 
 
 def last_stage(cnn: FrameFeatures, frames: Tensor) -> str:
     """Return the name of the CNN's last module whose output has more than one cell.
 
-    Pooling does not count: the cells before it are finer.
-
-    Args:
-        cnn: in eval mode.
-        frames: (N, H, W, channels) uint8; one is enough.
+    Pooling does not count: the cells before it are finer. One frame (1, H, W, channels) is enough.
     """
     done: list[str] = []
 
@@ -98,11 +91,11 @@ def heat_of(activations: Activations, terms: Iterable[EvidenceTerm]) -> Floats:
     """
     cells = [torch.zeros(len(maps), *maps.shape[2:]) for maps in activations.maps]
     sizes = [len(maps) for maps in activations.maps]
-    for term in terms:
+    for evidence, baseline in terms:
         of_features, *of_maps = torch.autograd.grad(
-            term.evidence, (activations.features, *activations.maps), retain_graph=True
+            evidence, (activations.features, *activations.maps), retain_graph=True
         )
-        of_baseline = torch.split((of_features * term.baseline).sum(dim=1), sizes)  # (n,) each
+        of_baseline = torch.split((of_features * baseline).sum(dim=1), sizes)  # (n,) each
         for batch, (maps, gradient, base) in enumerate(
             zip(activations.maps, of_maps, of_baseline, strict=True)
         ):
@@ -110,3 +103,17 @@ def heat_of(activations: Activations, terms: Iterable[EvidenceTerm]) -> Floats:
             cells[batch] += heat - (base / heat[0].numel()).view(-1, 1, 1)
     heat_map: Floats = torch.cat(cells).numpy()
     return heat_map
+
+
+def evidence_terms(
+    members: Sequence[SequenceClassifier], features: Tensor, weights: Tensor
+) -> Iterator[EvidenceTerm]:
+    """Yield the evidence of the pooled head and of the LSTM of each member, for (S, T, D)."""
+    share, unchanging = weights / len(members), features.detach().mean(dim=1, keepdim=True)
+    for network in members:
+        encoded = network.encode(features[None])
+        mean = network.mean[:, None].expand_as(features).flatten(0, 1)
+        yield network.pooled_logits(encoded)[0] @ share, mean
+        if uses_lstm(network):
+            baseline = unchanging.expand_as(features).flatten(0, 1)
+            yield network.temporal_head(encoded.centred)[0] @ share, baseline
