@@ -9,14 +9,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, Unpack
 
 from activity_cli.common.processes import available_cpus
 from activity_cli.common.processes.pool import PoolClosedError, WorkerPool
 from activity_cli.errors import ActivityError, SettingsError, WorkerCrashError
 from activity_cli.settings import ClipSettings
 from activity_cli.video.clips import read_clip
-from activity_cli.video.resampling import FrameChunk, open_resampler, read_resampled
+from activity_cli.video.resampling import FrameChunk, Options, open_resampler, read_resampled
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,27 +91,13 @@ class ResamplingSession(AbstractContextManager["ResamplingSession"]):
     """
 
     def __init__(
-        self,
-        path: Path,
-        decoders: Decoders,
-        settings: ClipSettings,
-        *,
-        step_seconds: float,
-        as_streams: bool,
+        self, path: Path, decoders: Decoders, settings: ClipSettings, **options: Unpack[Options]
     ) -> None:
-        self._timeout_seconds = decoders.timeout_for(path)
+        self._limit = decoders.timeout_for(path)
         self._workers = WorkerPool(1, imports=[open_resampler.__module__])
+        options.setdefault("num_threads", decoders.num_threads or 0)
         try:
-            self.info = _call(
-                self._workers,
-                self._timeout_seconds,
-                open_resampler,
-                path,
-                settings,
-                step_seconds=step_seconds,
-                num_threads=decoders.num_threads or 0,
-                as_streams=as_streams,
-            )
+            self.info = _call(self._workers, self._limit, open_resampler, path, settings, **options)
         except BaseException:
             self.close()
             raise
@@ -120,12 +106,8 @@ class ResamplingSession(AbstractContextManager["ResamplingSession"]):
         self.close()
 
     def read(self, max_timesteps: int) -> FrameChunk:
-        """Read the next timesteps, at most so many.
-
-        Raises:
-            VideoError: a frame cannot be converted; also as above.
-        """
-        return _call(self._workers, self._timeout_seconds, read_resampled, max_timesteps)
+        """Read the next timesteps, at most so many."""
+        return _call(self._workers, self._limit, read_resampled, max_timesteps)
 
     def close(self) -> None:
         """End the worker, whatever it is doing."""

@@ -9,9 +9,9 @@ fetched a chunk at a time. Only the list of times grows with the video, 8 bytes 
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,29 +55,30 @@ class FrameChunk:
     reason: str = ""
 
 
-class Resampler(AbstractContextManager["Resampler"]):
-    """Reads a video at even time steps, `step_seconds` apart.
+class Options(TypedDict, total=False):
+    """How a video is resampled."""
 
-    Gives the pictures that the CNN sees, or without `as_streams` the frames that they are made of.
+    step_seconds: Required[float]
+    """Time between two timesteps."""
+    num_threads: int
+    """Decoder threads, as for `VideoReader`."""
+    as_streams: bool
+    """Give the pictures that the CNN sees; otherwise the frames that they are made of."""
+
+
+class Resampler:
+    """Reads a video at even time steps.
 
     Raises:
         VideoError: as `VideoReader`.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        settings: ClipSettings,
-        *,
-        step_seconds: float,
-        num_threads: int = 0,
-        as_streams: bool = True,
-    ) -> None:
+    def __init__(self, path: Path, settings: ClipSettings, **options: Unpack[Options]) -> None:
         self._path = path
         self._settings = settings
-        self._step = step_seconds
-        self._num_threads = num_threads
-        self._as_streams = as_streams
+        self._step = options["step_seconds"]
+        self._num_threads = options.get("num_threads", 0)
+        self._as_streams = options.get("as_streams", True)
         self._next = 0  # timestep
         self.num_passes = 0
         """How often the video was opened: twice where the prediction of its times was wrong."""
@@ -85,9 +86,6 @@ class Resampler(AbstractContextManager["Resampler"]):
         self.info = self._reader.info
         self._tie = min(TIE_SECONDS, frame_interval_seconds(self.info) / 40)
         self._predicted = self._predict_needed()
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the decoder."""
@@ -232,19 +230,10 @@ _opened: list[Resampler] = []
 """The one resampler of this process."""
 
 
-def open_resampler(
-    path: Path, settings: ClipSettings, *, step_seconds: float, num_threads: int, as_streams: bool
-) -> VideoInfo:
+def open_resampler(path: Path, settings: ClipSettings, **options: Unpack[Options]) -> VideoInfo:
     """Open the video that `read_resampled` then reads in this process."""
-    resampler = Resampler(
-        path,
-        settings,
-        step_seconds=step_seconds,
-        num_threads=num_threads,
-        as_streams=as_streams,
-    )
-    _opened[:] = [resampler]
-    return resampler.info
+    _opened[:] = [Resampler(path, settings, **options)]
+    return _opened[0].info
 
 
 def read_resampled(max_timesteps: int) -> FrameChunk:
