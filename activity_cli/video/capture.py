@@ -48,16 +48,8 @@ class LiveCapture(AbstractContextManager["LiveCapture"]):
         parameters = [cv2.CAP_PROP_N_THREADS, num_threads, *timeouts]
         with ExitStack() as resources:
             resources.enter_context(quiet_opencv())
-            try:
-                if isinstance(source, int):
-                    self._capture = cv2.VideoCapture(source)
-                else:
-                    self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, parameters)
-            except cv2.error as error:
-                raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
+            self._capture = _open(source, parameters, problem="It cannot be opened.")
             resources.callback(self._capture.release)
-            if not self._capture.isOpened():
-                raise VideoError("It cannot be opened.")
             self._resources = resources.pop_all()
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -161,20 +153,29 @@ def open_file(
     if wait_seconds is not None:
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _WAIT_AT_THE_END
         parameters += _timeouts(_OPEN_GROWING_SECONDS, wait_seconds)
+    return _open(name, parameters, problem="It is not a video, or it is too damaged to be opened.")
+
+
+def _open(source: int | str, parameters: list[int], *, problem: str) -> cv2.VideoCapture:
     try:
-        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, parameters)
+        if isinstance(source, int):
+            capture = cv2.VideoCapture(source)
+        else:
+            capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, parameters)
     except cv2.error as error:
         raise VideoError(f"OpenCV cannot open it: {error.err}.") from None
     if not capture.isOpened():
-        raise VideoError("It is not a video, or it is too damaged to be opened.")
+        raise VideoError(problem)
     return capture
 
 
 def _timeouts(open_seconds: float, read_seconds: float) -> list[int]:
     """Return parameters for a capture. FFmpeg takes 0 as no timeout."""
-    milliseconds = [
-        int(min(seconds * 1000, 2**31 - 1)) if math.isfinite(seconds) else 0
-        for seconds in (open_seconds, read_seconds)
-    ]
-    names = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-    return [names[0], milliseconds[0], names[1], milliseconds[1]]
+    parameters = []
+    for name, seconds in (
+        (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_seconds),
+        (cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_seconds),
+    ):
+        milliseconds = min(1000 * seconds, 2**31 - 1) if math.isfinite(seconds) else 0
+        parameters += [name, int(milliseconds)]
+    return parameters

@@ -41,7 +41,7 @@ class Found:
 
 
 def expand_sources(sources: Sequence[str]) -> list[Path]:
-    """List the paths of the videos, as `find_sources` does."""
+    """List the paths of `find_sources`."""
     return [found.path for found in find_sources(sources)]
 
 
