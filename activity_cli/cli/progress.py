@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from activity_cli.report.terminal.elements import describe_seconds
+from activity_cli.report.terminal import describe_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

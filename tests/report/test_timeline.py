@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from activity_cli.report.figures.plots import label_colours
-from activity_cli.report.terminal.elements import clock
+from activity_cli.report.terminal import clock
 from activity_cli.report.terminal.timeline import show_timeline
 from activity_cli.types import Segment, Timeline
 

@@ -18,7 +18,7 @@ from activity_cli.evaluation.intervals import wilson_estimate
 from activity_cli.evaluation.predictions import ClipPrediction, Predictions
 from activity_cli.report.assembly import ReportData
 from activity_cli.report.html.charts import reliability, score_histogram, score_timeline
-from activity_cli.report.terminal.elements import clock, printable
+from activity_cli.report.terminal import clock, printable
 from activity_cli.video.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
 
 if TYPE_CHECKING:

@@ -1,1 +1,60 @@
-"""What commands print."""
+"""What commands print. Here: tables, bars, times and printable text."""
+
+import os
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+SCORE_STYLE = "cyan"
+_BAR_CELLS = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def bar(share: float, cells: int = _BAR_CELLS) -> str:
+    """Return a horizontal bar for a share between 0 and 1, to an eighth of a cell."""
+    eighths = round(min(max(share, 0.0), 1.0) * cells * 8)
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()).ljust(cells)
+
+
+def new_table(*columns: str, right: slice | None = None) -> Table:
+    """Return a table without lines; the columns of `right` hold numbers and are right-aligned."""
+    table = Table(box=None, header_style="bold dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(Text(column))
+    for numbers in table.columns[right] if right else ():
+        numbers.justify, numbers.no_wrap = "right", True
+    return table
+
+
+def clock(seconds: float, *, tenths: bool = True) -> str:
+    """Return a time in a video: 0:12.4, and from one hour on 1:02:03."""
+    if round(seconds, 1) >= 3600:
+        minutes, whole = divmod(round(seconds), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{whole:02}"
+    if not tenths:
+        return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
+    in_tenths = round(seconds * 10)
+    return f"{in_tenths // 600}:{in_tenths % 600 // 10:02}.{in_tenths % 10}"
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """Return the common folder of all paths, or an empty string."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    except ValueError:  # some are absolute, some are not
+        return ""
+    return folder if folder not in {"", ".", "/"} else ""
+
+
+def printable(text: str) -> str:
+    """Return a path or label with characters escaped that are not printable."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a duration for people: 40 s, 12 min, 3 h 5 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from activity_cli.report.figures.plots import new_figure, save_figure
-from activity_cli.report.terminal.elements import new_table
+from activity_cli.report.terminal import new_table
 
 if TYPE_CHECKING:
     from activity_cli.export.benchmark import BenchmarkRow

@@ -12,7 +12,7 @@ from activity_cli.common import count_of
 from activity_cli.data.inspection.checks import FileCheck
 from activity_cli.data.inspection.duplicates import DuplicateSet
 from activity_cli.data.inspection.survey import Overview, Survey
-from activity_cli.report.terminal.elements import (
+from activity_cli.report.terminal import (
     SCORE_STYLE,
     bar,
     common_folder,

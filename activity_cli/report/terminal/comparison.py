@@ -15,7 +15,7 @@ from activity_cli.errors import OutputError
 from activity_cli.evaluation.baselines import signed_points
 from activity_cli.evaluation.comparison import Pair, Run
 from activity_cli.evaluation.intervals import SIGNIFICANT
-from activity_cli.report.terminal.elements import new_table, printable
+from activity_cli.report.terminal import new_table, printable
 
 _METRICS = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "log_loss")
 

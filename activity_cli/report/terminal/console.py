@@ -12,7 +12,7 @@ from rich.text import Text
 
 from activity_cli.common.files import is_file
 from activity_cli.predict.results.journal import journal_path
-from activity_cli.report.terminal.elements import (
+from activity_cli.report.terminal import (
     SCORE_STYLE,
     bar,
     common_folder,

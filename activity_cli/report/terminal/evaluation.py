@@ -14,7 +14,7 @@ from activity_cli.common import count_of
 from activity_cli.evaluation.quality_checks import ANNOUNCED
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.metrics import Evaluation
-from activity_cli.report.terminal.elements import describe_seconds, new_table
+from activity_cli.report.terminal import describe_seconds, new_table
 
 if TYPE_CHECKING:
     from activity_cli.evaluation.predictions import Predictions

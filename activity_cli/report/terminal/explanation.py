@@ -16,7 +16,7 @@ from activity_cli.evaluation.explanation.summary import (
     where,
 )
 from activity_cli.evaluation.explanation.values import Explanation, Floats, GateTrace, LstmTrace
-from activity_cli.report.terminal.elements import bar, new_table
+from activity_cli.report.terminal import bar, new_table
 
 _BAR_CELLS = 14
 _DIGITS = 4

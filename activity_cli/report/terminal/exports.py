@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from activity_cli.report.terminal.elements import new_table
+from activity_cli.report.terminal import new_table
 
 if TYPE_CHECKING:
     from activity_cli.export.exporting import ExportReport

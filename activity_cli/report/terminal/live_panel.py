@@ -20,7 +20,7 @@ from activity_cli.predict.live.messages import (
     Tick,
     WatchSummary,
 )
-from activity_cli.report.terminal.elements import SCORE_STYLE, bar
+from activity_cli.report.terminal import SCORE_STYLE, bar
 from activity_cli.types import UNKNOWN
 
 _MAX_LABELS = 4

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from activity_cli.predict.segments import CellScores, cell_scores
 from activity_cli.report.figures.plots import text_colour_on, timeline_colours
-from activity_cli.report.terminal.elements import clock, new_table
+from activity_cli.report.terminal import clock, new_table
 from activity_cli.types import UNKNOWN, Segment, Timeline
 
 _HEIGHTS = "▁▂▃▄▅▆▇█"

@@ -12,7 +12,7 @@ from rich.text import Text
 from activity_cli.common.tables import write_table
 from activity_cli.evaluation.intervals import mean_with_interval
 from activity_cli.model.metrics import evaluate_scores
-from activity_cli.report.terminal.elements import SCORE_STYLE, bar, new_table
+from activity_cli.report.terminal import SCORE_STYLE, bar, new_table
 
 if TYPE_CHECKING:
     from pathlib import Path
