@@ -33,7 +33,7 @@ from activity_cli.training.finetuning import CnnTrainer, FittedCnn
 from activity_cli.training.head import FittedNetwork, HeadConfig
 from activity_cli.training.inner_folds import fit_head
 from activity_cli.training.loop.loop import NO_SESSION, Session
-from activity_cli.training.loop.task import Epoch
+from activity_cli.training.loop.task import EpochMetrics
 from activity_cli.training.resuming import check_same, describe_run, write_run_file
 
 
@@ -187,7 +187,7 @@ def fit_split(
     """
     on_progress, num_epochs = plan.data_config.on_progress, plan.num_epochs(len(split.train))
 
-    def on_epoch(epoch: Epoch) -> None:
+    def on_epoch(epoch: EpochMetrics) -> None:
         session.on_epoch(epoch)
         on_progress("epochs", epoch.epoch, num_epochs)
 

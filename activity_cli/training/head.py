@@ -21,7 +21,7 @@ from activity_cli.model.folder import Weights
 from activity_cli.model.network import Encoded, SequenceClassifier
 from activity_cli.settings import REFERENCE_NUM_CLIPS, NetworkSettings, Stream, TrainSettings
 from activity_cli.training.loop.loop import NO_SESSION, Ending, Session
-from activity_cli.training.loop.task import ClipLoss, Epoch
+from activity_cli.training.loop.task import ClipLoss, EpochMetrics
 from activity_cli.training.temporal_head import HeadTask, fit_temporal_heads
 
 _LBFGS_STEPS = 60
@@ -59,7 +59,7 @@ class FittedNetwork:
     """The best network of a training, and its history."""
 
     network: SequenceClassifier
-    history: tuple[Epoch, ...]
+    history: tuple[EpochMetrics, ...]
     best_epoch: int
     """0 where the LSTM did not improve the loss on the validation clips."""
     val_scores: NDArray[np.float32]

@@ -32,7 +32,7 @@ from activity_cli.training.finetuning import CnnTrainer
 from activity_cli.training.fitting import Plan, fit_plan
 from activity_cli.training.head import HeadConfig
 from activity_cli.training.loop.loop import Session
-from activity_cli.training.loop.task import Epoch
+from activity_cli.training.loop.task import EpochMetrics
 from activity_cli.training.run import TrainingRun, save_run
 from activity_cli.training.scoring import score_rows
 
@@ -250,7 +250,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(tmp_path: Pa
     trainer = scratch_trainer(data, cnn, network, tmp_path)
     rows = np.arange(16), np.arange(16, 24)
 
-    def kill(epoch: Epoch) -> None:
+    def kill(epoch: EpochMetrics) -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 

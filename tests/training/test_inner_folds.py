@@ -16,7 +16,7 @@ from activity_cli.settings import STREAMS, NetworkSettings, TrainSettings
 from activity_cli.training.head import FittedNetwork, HeadConfig, pooled_penalties
 from activity_cli.training.inner_folds import fit_head
 from activity_cli.training.loop.loop import NO_SESSION, Session
-from activity_cli.training.loop.task import Epoch
+from activity_cli.training.loop.task import EpochMetrics
 from activity_cli.training.scoring import score_rows
 from tests.training.test_head import as_dataset, in_the_mean, in_the_order
 
@@ -91,7 +91,7 @@ def test_a_resumed_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
     short = fit_few(in_the_order(), replace(QUICK, epochs=5), session=Session(folder=tmp_path))
     assert short.history[-1].epoch == 5
 
-    def stop(epoch: Epoch) -> None:
+    def stop(epoch: EpochMetrics) -> None:
         if epoch.epoch == 4:
             raise KeyboardInterrupt
 

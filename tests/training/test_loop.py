@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from activity_cli.errors import CheckpointError, TrainingError
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult, train
-from activity_cli.training.loop.task import ClipLoss, Epoch, EpochMetrics, ParameterGroups
+from activity_cli.training.loop.task import ClipLoss, EpochMetrics, ParameterGroups
 
 NUM_TRAIN = 61
 """No multiple of a batch size, so that the last batch of an epoch is smaller."""
@@ -87,7 +87,7 @@ def run(
     return train_one(task, settings, session), task
 
 
-def metrics_of(result: TrainResult) -> list[Epoch]:
+def metrics_of(result: TrainResult) -> list[EpochMetrics]:
     """All of the history but how long it took."""
     return [replace(epoch, seconds=0) for epoch in result.history]
 
@@ -103,8 +103,8 @@ class StopError(Exception):
     pass
 
 
-def stop_after(number: int) -> Callable[[Epoch], None]:
-    def stop(epoch: Epoch) -> None:
+def stop_after(number: int) -> Callable[[EpochMetrics], None]:
+    def stop(epoch: EpochMetrics) -> None:
         if epoch.epoch == number:
             raise StopError
 

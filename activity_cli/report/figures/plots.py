@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from activity_cli.training.loop.task import Epoch
+    from activity_cli.training.loop.task import EpochMetrics
 
 
 _BLUE, _ORANGE, _GREY = "#3465a4", "#d9822b", "#6b7280"
@@ -24,7 +24,7 @@ DPI = 150
 _MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
 
 
-def plot_curves(history: Sequence["Epoch"], best_epoch: int, path: Path) -> None:
+def plot_curves(history: Sequence["EpochMetrics"], best_epoch: int, path: Path) -> None:
     """Plot loss and accuracy per epoch, for training and held-out clips.
 
     Raises:

@@ -23,7 +23,7 @@ from torch import Tensor
 from activity_cli.common.files import write_bytes_atomically
 from activity_cli.errors import CheckpointError
 from activity_cli.training.loop.distributed import DistributedContext
-from activity_cli.training.loop.task import Epoch
+from activity_cli.training.loop.task import EpochMetrics
 from activity_cli.training.loop.trainer import Trainer
 
 _FORMAT = 2
@@ -36,8 +36,8 @@ _HINT = "Train again without --resume; the features come from the cache."
 class Checkpoint:
     """The epochs so far and the best weights. The rest of the state is in the trainers."""
 
-    history: list[Epoch]
-    best: Epoch
+    history: list[EpochMetrics]
+    best: EpochMetrics
     """Of the lowest validation loss, the first of equals."""
     best_weights: list[dict[str, Tensor]]
     """For each trainer."""
@@ -123,7 +123,7 @@ def _restore(
     trainers: Sequence[Trainer],
     context: DistributedContext,
 ) -> Checkpoint:
-    history = [Epoch(**values) for values in state["history"]]
+    history = [EpochMetrics(**values) for values in state["history"]]
     best_weights = []
     for trainer, prefix, own in zip(trainers, _prefixes(trainers), state["trainers"], strict=True):
         trainer.task.module.load_state_dict(_part(tensors, f"{prefix}module"))

@@ -1,22 +1,21 @@
 """The training loop: epochs over tasks, early stopping, the best weights kept.
 
-One task is the usual case. Several tasks are independent fits that share the choice of the epoch
-(inner folds): each has its own weights, optimizer and batches.
+Several tasks are independent fits that share the choice of the epoch (inner folds).
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from activity_cli.training.loop.distributed import SINGLE_PROCESS, DistributedContext
-from activity_cli.training.loop.task import Epoch, EpochMetrics, TrainingTask
+from activity_cli.training.loop.task import EpochMetrics, TrainingTask
 from activity_cli.training.loop.trainer import (
     Trainer,
     is_out_of_memory,
@@ -32,7 +31,7 @@ Ending = Literal["epochs", "patience", "time limit", "nothing to train"]
 class Session:
     """The surroundings of a training: callbacks, checkpoint folder, time limit, processes."""
 
-    on_epoch: Callable[[Epoch], None] = lambda _: None
+    on_epoch: Callable[[EpochMetrics], None] = lambda _: None
     """Called after each epoch; a resumed training repeats the earlier ones."""
     on_note: Callable[[str], None] = lambda _: None
     """Called with messages for the user, in one line each."""
@@ -51,7 +50,7 @@ NO_SESSION = Session()
 class TrainResult:
     """The epochs of a training. The module holds the weights of the best epoch."""
 
-    history: tuple[Epoch, ...]
+    history: tuple[EpochMetrics, ...]
     best_epoch: int
     """Epoch of the lowest validation loss; 0 where no epoch improved on the start."""
     ending: Ending
@@ -61,8 +60,7 @@ class TrainResult:
     @classmethod
     def without_training(cls, metrics: EpochMetrics) -> "TrainResult":
         """Return the result where there is nothing to train by epochs."""
-        epoch = Epoch.of(0, 0.0, metrics, time.perf_counter())
-        return cls(history=(epoch,), best_epoch=0, ending="nothing to train")
+        return cls(history=(metrics,), best_epoch=0, ending="nothing to train")
 
 
 def train(
@@ -79,7 +77,7 @@ def train(
         tasks: what is trained; an epoch trains each of them in turn.
         evaluate: computes the metrics that choose the epoch. All modules are in eval mode.
         settings: of the training.
-        session: callbacks, checkpoint folder, time limit, processes.
+        session: its surroundings.
         name: of the checkpoint file.
 
     Raises:
@@ -129,7 +127,7 @@ def train(
 
 def _evaluate(
     trainers: Sequence[Trainer], evaluate: Callable[[], EpochMetrics], started: float
-) -> Epoch:
+) -> EpochMetrics:
     """Return the row of the epoch that ended, as the main process computed it.
 
     Raises:
@@ -139,11 +137,17 @@ def _evaluate(
     for trainer in trainers:
         trainer.task.module.eval()
     try:
-        epoch = Epoch.of(first.epoch, first.learning_rate, evaluate(), started)
+        metrics = evaluate()
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise out_of_memory_error(first.epoch) from error
         raise
+    epoch = replace(
+        metrics,
+        epoch=first.epoch,
+        learning_rate=first.learning_rate,
+        seconds=time.perf_counter() - started,
+    )
     epoch = first.context.broadcast(epoch)
     total = epoch.train_loss + epoch.val_loss
     if not math.isfinite(total):
@@ -169,8 +173,7 @@ def _ending(
 
 
 def _weights_of(trainers: Sequence[Trainer]) -> list[dict[str, Tensor]]:
-    return [_copy_weights(trainer.task.module) for trainer in trainers]
-
-
-def _copy_weights(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    return [
+        {name: tensor.detach().clone() for name, tensor in t.task.module.state_dict().items()}
+        for t in trainers
+    ]

@@ -3,8 +3,7 @@
 B is clips of a batch, N all clips, C labels.
 """
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -25,38 +24,36 @@ class ClipLoss:
 
     def clip_weights(self, labels: Tensor) -> Tensor:
         """Return the weight of each clip: (N,) labels -> (N,)."""
-        if self.label_weights is None:
-            return torch.ones(len(labels), device=labels.device)
-        return self.label_weights.to(labels.device)[labels]
+        return torch.ones(len(labels)) if self.label_weights is None else self.label_weights[labels]
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the weighted mean over a batch of (B, C) logits and (B,) labels."""
-        weights = self.label_weights
+        weights, device = self.label_weights, logits.device
         return F.cross_entropy(
             logits,
-            labels.to(logits.device),
-            weight=None if weights is None else weights.to(logits.device),
+            labels.to(device),
+            weight=None if weights is None else weights.to(device),
             label_smoothing=self.label_smoothing,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochMetrics:
-    """Loss and accuracy on the training and validation clips, both without dropout."""
+    """Metrics after an epoch, without dropout: a row of history.csv. Epoch 0 is untrained."""
 
+    epoch: int = 0
+    learning_rate: float = 0.0
     train_loss: float
     train_accuracy: float
     val_loss: float
     val_accuracy: float
+    seconds: float = 0.0
 
     @classmethod
     def of(cls, logits: Tensor, targets: Tensor, num_train: int) -> "EpochMetrics":
-        """Compute the metrics; the loss is plain cross-entropy, whatever the training minimises.
+        """Compute the metrics of (N, C) logits and (N,) labels, those of training clips first.
 
-        Args:
-            logits: (N, C), those of the training clips first.
-            targets: (N,) labels.
-            num_train: number of training clips.
+        The loss is plain cross-entropy, whatever the training minimises.
         """
         correct = (logits.argmax(dim=1) == targets).float()
         losses = F.cross_entropy(logits, targets, reduction="none")
@@ -66,25 +63,6 @@ class EpochMetrics:
             val_loss=float(losses[num_train:].mean()),
             val_accuracy=float(correct[num_train:].mean()),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One pass over the training clips: a row of history.csv. Epoch 0 is before the first step."""
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    seconds: float
-
-    @classmethod
-    def of(cls, epoch: int, learning_rate: float, metrics: EpochMetrics, started: float) -> "Epoch":
-        """Make the row of an epoch that started at a time of `time.perf_counter`."""
-        seconds = time.perf_counter() - started
-        return cls(epoch=epoch, learning_rate=learning_rate, **asdict(metrics), seconds=seconds)
 
 
 class TrainingTask(Protocol):
@@ -110,10 +88,7 @@ class TrainingTask(Protocol):
         """Return the parameters to train."""
 
     def batch_loss(self, rows: Tensor) -> Tensor:
-        """Return the mean loss of some training clips, weighted by `loss.clip_weights`.
+        """Return the mean loss of training clips (B,), weighted by `loss.clip_weights`.
 
         The loop may pass parts of a batch: where memory is short, and in each of several processes.
-
-        Args:
-            rows: (B,) positions among the training clips.
         """
