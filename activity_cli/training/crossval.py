@@ -66,9 +66,8 @@ class FoldModel:
     """Features of all clips, by the CNN as it is after training."""
 
 
-FitFunction = Callable[[Rows, Rows, OnProgress], FoldModel]
-"""Fits to some rows and chooses the epoch by others, or by inner folds if there are no others.
-Reports its epochs as (stage, done, total)."""
+FitFunction = Callable[[Rows, Rows], FoldModel]
+"""Fits to some rows and chooses the epoch by others, or by inner folds if there are no others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +156,7 @@ def run_crossval(
 
     Raises:
         DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
-        BackboneError: the CNN is unknown or its weights are not available.
-        OutputError: the cache folder cannot be written.
+        BackboneError, OutputError: as `read_labelled`.
     """
     dataset = load_grouped(data, audit, background)
     announce(dataset, data_config, head.training)
@@ -196,22 +194,19 @@ def make_fit_function(
     data: FeatureDataset, data_config: DataConfig, head: HeadConfig, cnn: CnnSettings
 ) -> FitFunction:
     """Return the function that fits to any part of the clips: the head alone, or with the CNN."""
-    if cnn.mode == "frozen":
+    trainer = None if cnn.mode == "frozen" else CnnTrainer(data, data_config, head, cnn)
 
-        def fit_fold(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> FoldModel:
-            del on_progress  # a fold takes seconds
+    def fit_fold(train_rows: Rows, val_rows: Rows) -> FoldModel:
+        if trainer is None:
             fitted = fit_head(data, head, train_rows=train_rows, val_rows=val_rows)
             return FoldModel(fitted=fitted, data=data)
-
-        return fit_fold
-    trainer = CnnTrainer(data, data_config, head, cnn)
-
-    def fit_cnn_fold(train_rows: Rows, val_rows: Rows, on_progress: OnProgress) -> FoldModel:
-        session = Session(on_epoch=lambda e: on_progress("cnn", e.epoch, cnn.most_epochs))
+        session = Session(
+            on_epoch=lambda e: data_config.on_progress("cnn", e.epoch, cnn.most_epochs)
+        )
         found = trainer.fit(train_rows, val_rows, session)
         return FoldModel(fitted=found.fitted, data=trainer.features(found))
 
-    return fit_cnn_fold
+    return fit_fold
 
 
 def split_fold(data: FeatureDataset, folds: Folds, number: int, seed: int) -> tuple[Rows, Rows]:
@@ -233,16 +228,7 @@ def cross_validate(
     name: str = "folds",
     on_progress: OnProgress = no_progress,
 ) -> CrossValidation:
-    """Score every clip by a network trained on the other folds.
-
-    Args:
-        labelled: all clips.
-        folds: the fold in which each clip is held out.
-        fit: fits to some of the clips.
-        settings: of the training; their seed draws the validation clips.
-        name: of this round in progress reports.
-        on_progress: called after each fold.
-    """
+    """Score every clip by a network trained on the other folds; `name` is for progress reports."""
     targets, labels = labelled.targets, labelled.dataset.labels
     scores = np.zeros((len(targets), len(labels)), np.float32)
     novelty = np.zeros(len(targets), np.float32)
@@ -251,7 +237,7 @@ def cross_validate(
     for number, fold_name in enumerate(folds.names):
         started = time.perf_counter()
         others, held_out = (np.flatnonzero((folds.index == number) == side) for side in (0, 1))
-        model = fit(*split_fold(labelled.features, folds, number, settings.seed), on_progress)
+        model = fit(*split_fold(labelled.features, folds, number, settings.seed))
         fitted, features = model.fitted, model.data.values
         networks.append(fitted)
         scores[held_out] = score_rows(fitted.network, features, held_out)
@@ -263,12 +249,11 @@ def cross_validate(
                     fitted.network, model.data, learned=others, rows=held_out, settings=settings
                 )
             )
-        correct = scores[held_out].argmax(axis=1) == targets[held_out]
         results.append(
             FoldResult(
                 name=fold_name,
                 num_clips=len(held_out),
-                accuracy=float(correct.mean()),
+                accuracy=float((scores[held_out].argmax(axis=1) == targets[held_out]).mean()),
                 best_epoch=fitted.best_epoch,
                 seconds=time.perf_counter() - started,
             )

@@ -30,13 +30,11 @@ class DryRunReport:
     """Number of clips that were read."""
     all_clips: int
     batch_size: int
-    """Clips in the batch that was trained on."""
     epochs: int
     """Maximum number of epochs of the training."""
     stage_seconds: Mapping[str, float]
     """Estimated time of each stage, with an empty cache and all epochs."""
     notes: tuple[str, ...]
-    """Messages of the training."""
 
     @property
     def seconds(self) -> float:

@@ -47,7 +47,7 @@ from activity_cli.training.joint import (
     as_rows,
     has_fast_bf16,
 )
-from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult, train
+from activity_cli.training.loop.loop import NO_SESSION, Session, train
 from activity_cli.training.loop.task import ClipLoss
 
 _NO_IMPROVEMENT = (
@@ -62,28 +62,16 @@ class FittedCnn:
 
     fitted: FittedNetwork
     """The classifier. `val_scores` are those of both."""
-    cnn: FrameFeatures
-    """The whole CNN, in eval mode."""
     backbone: Backbone
-    """Description of the CNN. Its hash is that of the weights it started with."""
-    network: JointNetwork
+    """Description of the CNN; its hash is that of the weights it started with."""
+    cnn: FrameFeatures | None = None
+    """The whole CNN, in eval mode; None where fine-tuning did not improve it."""
+    network: JointNetwork | None = None
 
     def weights(self) -> bytes:
-        """Return the CNN as a safetensors file."""
+        """Return the trained CNN as a safetensors file."""
+        assert self.cnn is not None
         return save({name: t.contiguous() for name, t in self.cnn.cpu().state_dict().items()})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Start:
-    """The networks that a training starts with."""
-
-    network: JointNetwork
-    cnn: FrameFeatures
-    """The whole CNN; `network` has its trained stages."""
-    backbone: Backbone
-    stages: Sequence[Sequence[nn.Parameter]]
-    penalties: Tensor | None
-    """(S * D,) of the pooled linear head's weights."""
 
 
 class CnnTrainer:
@@ -91,8 +79,7 @@ class CnnTrainer:
 
     Args:
         data: frames of all clips.
-        data_config: how they were read: the pretrained CNN or the one without weights, the device,
-            the cache folder.
+        data_config: how they were read; its backbone is the CNN to train.
         config: network and training settings of the classifier.
         cnn: how the CNN is trained.
 
@@ -107,10 +94,8 @@ class CnnTrainer:
         self._data_config, self._config, self._cnn = data_config, config, cnn
         self._backbone = data_config.backbone
         self._device = torch.device(data_config.engine.device)
-        self._inputs = data
-        """What the trained stages of the CNN read."""
-        self._pretrained: FeatureDataset | None = None
-        """Features by the pretrained CNN; None where there is none."""
+        self._inputs = data  # of the trained stages
+        self._pretrained: FeatureDataset | None = None  # features, where the CNN is pretrained
         started = time.perf_counter()
         if cnn.mode == "finetune":
             self._inputs, self._pretrained = self._run_pretrained(data)
@@ -132,19 +117,33 @@ class CnnTrainer:
         is_small = self._pretrained is None and self._data_config.clip.frame_size <= _SMALL_FRAME
         # Threads gain little on small frames, and cost much where others use the cores.
         with one_thread() if is_small else nullcontext(), seeded(self._config.training.seed):
-            if self._pretrained is None:
-                start = self._from_scratch()
-            else:
-                start = self._from_pretrained(self._pretrained, train_rows, val_rows)
-            return self._train(start, train_rows, val_rows, session)
+            start = self._from_scratch if self._pretrained is None else self._from_pretrained
+            cnn, backbone, task = start(train_rows, val_rows)
+            settings = replace(
+                self._config.training,
+                epochs=self._cnn.most_epochs,
+                learning_rate=self._cnn.highest_learning_rate,
+            )
+            result = train([task], task.evaluate, settings, session, name="cnn")
+            if self._pretrained is not None and result.best_epoch == 0:
+                fitted = fit_with_validation(
+                    self._pretrained, self._config, train_rows=train_rows, val_rows=val_rows
+                )
+                result = replace(result, notes=(*result.notes, _NO_IMPROVEMENT))
+                return FittedCnn(fitted=fitted.with_result(result), backbone=self._backbone)
+            val_scores = torch.softmax(task.logits(val_rows), dim=-1).numpy()
+        fitted = FittedNetwork.of(task.module.eval().classifier.cpu(), result, val_scores)
+        return FittedCnn(fitted=fitted, backbone=backbone, cnn=cnn.eval(), network=task.module)
 
     @torch.no_grad()
-    def features(self, fitted: FittedCnn) -> FeatureDataset:
+    def features(self, found: FittedCnn) -> FeatureDataset:
         """Compute the features of all clips by a CNN that was trained here, in torch."""
-        network = fitted.network.eval()
+        if found.network is None:
+            assert self._pretrained is not None
+            return self._pretrained
+        network, inputs = found.network.eval(), self._inputs.values
         device = next(network.cnn.parameters()).device
-        inputs = self._inputs.values
-        shape = (*inputs.shape[:3], fitted.backbone.feature_size)
+        shape = (*inputs.shape[:3], found.backbone.feature_size)
         features: Features = scratch_array(shape, np.float16, self._data_config.cache_dir)
         for start in range(0, len(features), CLIPS_AT_ONCE):
             part = slice(start, start + CLIPS_AT_ONCE)
@@ -152,71 +151,11 @@ class CnnTrainer:
             features[part] = network.features(images).cpu().numpy()
         return replace(self._inputs, values=features, views=None)
 
-    def _train(
-        self, start: _Start, train_rows: Rows, val_rows: Rows, session: Session
-    ) -> FittedCnn:
-        """Run the epochs that train CNN and classifier together."""
-        training, data = self._config.training, self._inputs
-        weights = label_weights(data.targets[train_rows], len(data.labels), training)
-        task = JointTask(
-            module=start.network,
-            data=data,
-            train_rows=train_rows,
-            val_rows=val_rows,
-            loss=ClipLoss(label_weights=weights, label_smoothing=training.label_smoothing),
-            stages=start.stages,
-            penalties=start.penalties,
-            learning_rate=self._cnn.highest_learning_rate,
-            stage_decay=self._cnn.stage_decay,
-        )
-        settings = replace(
-            training,
-            epochs=self._cnn.most_epochs,
-            learning_rate=self._cnn.highest_learning_rate,
-        )
-        result = train([task], task.evaluate, settings, session, name="cnn")
-        if self._pretrained is not None and result.best_epoch == 0:
-            return self._unchanged(self._pretrained, train_rows, val_rows, result)
-        start.network.eval()
-        val_scores = torch.softmax(task.logits(val_rows), dim=-1)
-        fitted = FittedNetwork(
-            network=start.network.classifier.cpu(),
-            history=result.history,
-            best_epoch=result.best_epoch,
-            val_scores=val_scores.numpy(),
-            ending=result.ending,
-            notes=result.notes,
-        )
-        return FittedCnn(
-            fitted=fitted, cnn=start.cnn.eval(), backbone=start.backbone, network=start.network
-        )
-
-    def _unchanged(
-        self, features: FeatureDataset, train_rows: Rows, val_rows: Rows, result: TrainResult
-    ) -> FittedCnn:
-        """Return the pretrained CNN, which fine-tuning did not improve."""
-        fitted = fit_with_validation(
-            features, self._config, train_rows=train_rows, val_rows=val_rows
-        )
-        cnn = backbones.build(self._backbone)
-        parts = cut(cnn, self._cnn.finetune_stages)
-        return FittedCnn(
-            fitted=replace(
-                fitted,
-                history=result.history,
-                best_epoch=0,
-                ending=result.ending,
-                notes=(*result.notes, _NO_IMPROVEMENT),
-            ),
-            cnn=cnn,
-            backbone=self._backbone,
-            network=JointNetwork(parts.back, fitted.network, keeps_statistics=True),
-        )
-
-    def _from_scratch(self) -> _Start:
+    def _from_scratch(
+        self, train_rows: Rows, val_rows: Rows
+    ) -> tuple[FrameFeatures, Backbone, JointTask]:
         cnn = scratch_features(self._backbone)
-        data, size = self._inputs, self._backbone.feature_size
-        streams = len(data.streams)
+        size, streams = self._backbone.feature_size, len(self._inputs.streams)
         # There are no features yet whose statistics could be measured.
         statistics = FeatureStatistics(
             mean=torch.zeros(streams, size),
@@ -224,48 +163,68 @@ class CnnTrainer:
             components=torch.eye(size).repeat(streams, 1, 1),
         )
         classifier = SequenceClassifier(
-            self._config.network, num_labels=len(data.labels), statistics=statistics
+            self._config.network, num_labels=len(self._inputs.labels), statistics=statistics
         )
-        network = JointNetwork(cnn, classifier, keeps_statistics=False)
-        return _Start(
-            network=network.to(self._device),
-            cnn=cnn,
-            backbone=self._backbone,
-            stages=(tuple(cnn.parameters()),),
-            penalties=None,
-        )
+        network = JointNetwork(cnn, classifier, keeps_statistics=False).to(self._device)
+        stages = (tuple(cnn.parameters()),)
+        return cnn, self._backbone, self._task(network, stages, None, train_rows, val_rows)
 
     def _from_pretrained(
-        self, features: FeatureDataset, train_rows: Rows, val_rows: Rows
-    ) -> _Start:
+        self, train_rows: Rows, val_rows: Rows
+    ) -> tuple[FrameFeatures, Backbone, JointTask]:
         """Fit the classifier to the pretrained CNN, which is where the training starts."""
+        assert self._pretrained is not None
         fitted = fit_with_validation(
-            features,
+            self._pretrained,
             self._config,
             train_rows=train_rows,
             val_rows=val_rows,
             learns_from_val=False,
         )
-        cnn = backbones.build(self._backbone)
+        cnn = backbones.build(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
         cnn.requires_grad_(False)
         for weight in (w for stage in parts.stages for w in stage):
             weight.requires_grad_(True)
-        network = JointNetwork(parts.back, fitted.network, keeps_statistics=True)
         penalties = pooled_penalties(
-            fitted.network, features.streams, self._config.training, num_clips=len(train_rows)
+            fitted.network, self._inputs.streams, self._config.training, num_clips=len(train_rows)
         )
-        return _Start(
-            network=network.to(self._device),
-            cnn=cnn.to(self._device),
-            backbone=replace(
-                self._backbone,
-                mode="finetune",
-                trained_stages=len(parts.stages),
-                num_stages=parts.num_stages,
-            ),
-            stages=parts.stages,
-            penalties=penalties.to(self._device),
+        network = JointNetwork(parts.back, fitted.network, keeps_statistics=True)
+        backbone = replace(
+            self._backbone,
+            mode="finetune",
+            trained_stages=len(parts.stages),
+            num_stages=parts.num_stages,
+        )
+        task = self._task(
+            network.to(self._device),
+            parts.stages,
+            penalties.to(self._device),
+            train_rows,
+            val_rows,
+        )
+        return cnn, backbone, task
+
+    def _task(
+        self,
+        network: JointNetwork,
+        stages: Sequence[Sequence[nn.Parameter]],
+        penalties: Tensor | None,
+        train_rows: Rows,
+        val_rows: Rows,
+    ) -> JointTask:
+        data, training = self._inputs, self._config.training
+        weights = label_weights(data.targets[train_rows], len(data.labels), training)
+        return JointTask(
+            module=network,
+            data=data,
+            train_rows=train_rows,
+            val_rows=val_rows,
+            loss=ClipLoss(label_weights=weights, label_smoothing=training.label_smoothing),
+            stages=stages,
+            penalties=penalties,
+            learning_rate=self._cnn.highest_learning_rate,
+            stage_decay=self._cnn.stage_decay,
         )
 
     @torch.inference_mode()

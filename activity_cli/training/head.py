@@ -6,7 +6,8 @@ clips, C labels; S, T, D, R as in `network`.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from activity_cli.model.encoding import Rows, ViewIndex, encode_views, measure_f
 from activity_cli.model.folder import Weights
 from activity_cli.model.network import Encoded, SequenceClassifier
 from activity_cli.settings import REFERENCE_NUM_CLIPS, NetworkSettings, Stream, TrainSettings
-from activity_cli.training.loop.loop import NO_SESSION, Ending, Session
-from activity_cli.training.loop.task import ClipLoss, EpochMetrics
+from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult
+from activity_cli.training.loop.task import ClipLoss
 from activity_cli.training.temporal_head import HeadTask, fit_temporal_heads
 
 _LBFGS_STEPS = 60
@@ -55,21 +56,31 @@ class InnerFolds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FittedNetwork:
-    """The best network of a training, and its history."""
+class FittedNetwork(TrainResult):
+    """The best network of a training; epoch 0 is best where the LSTM did not improve the loss."""
 
     network: SequenceClassifier
-    history: tuple[EpochMetrics, ...]
-    best_epoch: int
-    """0 where the LSTM did not improve the loss on the validation clips."""
     val_scores: NDArray[np.float32]
     """(V, C) of the validation rows, before the pooled head was fitted to them too: to calibrate
     on. With inner folds those of `inner.rows`, each by the network that was not fitted to it."""
-    ending: Ending = "epochs"
-    notes: tuple[str, ...] = ()
-    """Messages that belong in the report."""
     inner: InnerFolds | None = None
     """None where a validation part chose the epoch."""
+
+    @classmethod
+    def of(
+        cls,
+        network: SequenceClassifier,
+        result: TrainResult,
+        val_scores: NDArray[np.float32],
+        inner: InnerFolds | None = None,
+    ) -> Self:
+        """Join a network with the result of its training."""
+        values = {field.name: getattr(result, field.name) for field in fields(result)}
+        return cls(network=network.eval(), val_scores=val_scores, inner=inner, **values)
+
+    def with_result(self, result: TrainResult) -> Self:
+        """Return the same network with the history of another training."""
+        return self.of(self.network, result, self.val_scores, self.inner)
 
     def weights(self) -> Weights:
         """Return the tensors by name, for the model folder."""
@@ -99,8 +110,7 @@ def fit_with_validation(
         config: network and training settings.
         train_rows: rows to fit to.
         val_rows: rows that choose the best epoch; never rows that a result is quoted on.
-        session: callbacks and the folder of the LSTM's checkpoint. The rest is fitted again when a
-            training is resumed, to the same numbers.
+        session: its checkpoint is the LSTM's; the rest is fitted again, to the same numbers.
         learns_from_val: whether the pooled head is fitted to the validation rows too in the end.
 
     Raises:
@@ -163,14 +173,7 @@ def fit_encoded(
         weights, num_train = task.loss.label_weights, index.num_train
         penalties = pooled_penalties(network, streams, settings, num_clips=num_train)
         fit_pooled_head(network, clips, labels, weights, penalties)
-    return FittedNetwork(
-        network=network.eval(),
-        history=result.history,
-        best_epoch=result.best_epoch,
-        val_scores=val_scores.numpy(),
-        ending=result.ending,
-        notes=result.notes,
-    )
+    return FittedNetwork.of(network, result, val_scores.numpy())
 
 
 def start_task(
@@ -208,14 +211,9 @@ def fit_pooled_head(
     weights: Tensor | None,
     penalties: Tensor,
 ) -> None:
-    """Fit the pooled linear head: penalised logistic regression, which has a single optimum.
+    """Fit the pooled linear head to clips (B,): penalised logistic regression.
 
-    Args:
-        network: whose `pooled_head` is set.
-        clips: B clips.
-        labels: (B,)
-        weights: (C,) weight of each label in the loss.
-        penalties: from `pooled_penalties`.
+    It has a single optimum. `weights` (C,) are those of the labels in the loss.
     """
     optimizer = torch.optim.LBFGS(
         network.pooled_head.parameters(), max_iter=_LBFGS_STEPS, line_search_fn="strong_wolfe"

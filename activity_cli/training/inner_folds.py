@@ -80,19 +80,13 @@ def _fit_by_folds(
     result = fit_temporal_heads(tasks, config.training, session)
     logits = torch.cat([task.val_logits() for task in tasks[1:]])
     held_out = np.concatenate([np.flatnonzero(fold == n) for n in numbers])
-    return FittedNetwork(
-        network=tasks[0].network.eval(),
-        history=result.history,
-        best_epoch=result.best_epoch,
-        val_scores=torch.softmax(logits, dim=-1).numpy(),
-        ending=result.ending,
-        notes=result.notes,
-        inner=InnerFolds(
-            rows=rows[held_out],
-            index=fold[held_out],
-            networks=tuple(task.network.eval() for task in tasks[1:]),
-        ),
+    inner = InnerFolds(
+        rows=rows[held_out],
+        index=fold[held_out],
+        networks=tuple(task.network.eval() for task in tasks[1:]),
     )
+    val_scores = torch.softmax(logits, dim=-1).numpy()
+    return FittedNetwork.of(tasks[0].network, result, val_scores, inner)
 
 
 def _start(data: FeatureDataset, config: HeadConfig, train: Rows, val: Rows) -> HeadTask:

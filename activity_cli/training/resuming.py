@@ -72,11 +72,7 @@ def describe_run(
 
 
 def write_run_file(checkpoint: Path, parts: Parts) -> None:
-    """Write what a run was begun with.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
+    """Write what a run was begun with."""
     write_json(checkpoint / _RUN_FILE, parts)
 
 
@@ -125,35 +121,28 @@ _DEFAULTS: Parts = {
 def _difference(
     run: Path, part: str, name: str, before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> SettingsError:
-    hint = "Resume with the same settings and data, or train again without --resume."
+    then_and_now = [
+        ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for value in (before.get(name), now[name])
+    ]
+    message = f"{run} was begun with {part} {name} {', not '.join(then_and_now)}."
     if part == "data":
-        clips = f"{before.get('clips')} clips then, {now['clips']} now"
-        same = "other files, labels or parts"
-        difference = same if before.get("clips") == now["clips"] else clips
-        return SettingsError(f"The data is not what {run} was begun with: {difference}.", hint=hint)
+        difference = f"{before.get('clips')} clips then, {now['clips']} now"
+        if before.get("clips") == now["clips"]:
+            difference = "other files, labels or parts"
+        message = f"The data is not what {run} was begun with: {difference}."
     return SettingsError(
-        f"{run} was begun with {part} {name} {_text(before.get(name))}, not {_text(now[name])}.",
-        hint=hint,
+        message, hint="Resume with the same settings and data, or train again without --resume."
     )
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _digest(dataset: Dataset, split: Split) -> str:
     """Return the digest of every clip's name, size, piece, label, group and part."""
     parts = {"train": split.train, "val": split.val, "test": split.test}
     part_of = {int(row): part for part, rows in parts.items() for row in rows}
-    rows = [
-        [s.name, _size(s.path), s.start_seconds, s.end_seconds, s.label, s.group, part_of.get(row)]
-        for row, s in enumerate(dataset.samples)
-    ]
+    rows: list[list[Any]] = []
+    for row, s in enumerate(dataset.samples):
+        size = s.path.stat().st_size if s.path.is_file() else None
+        piece = [s.start_seconds, s.end_seconds]
+        rows.append([s.name, size, *piece, s.label, s.group, part_of.get(row)])
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None

@@ -84,16 +84,10 @@ def run_folder(
     old: Path | None = None,
     context: DistributedContext = SINGLE_PROCESS,
 ) -> Iterator[Path]:
-    """Make a new folder for a run, `parent/name` or `parent/name-2` and so on.
+    """Make a new folder for a run, `parent/name` or `parent/name-2` and so on, or take an old one.
 
     It is made before the work, so that a place that cannot be written is found out early, and
     removed if it is still empty in the end.
-
-    Args:
-        parent: folder of the runs.
-        name: of the run.
-        old: the folder of the run that is resumed; none is made then.
-        context: only the main process makes folders.
 
     Raises:
         SettingsError: the name cannot be that of a folder.
@@ -188,15 +182,8 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
 def save_ensemble(run: "CrossvalRun", folder: Path, *, name: str, head: HeadConfig) -> Model:
     """Save the networks of a cross-validation's folds as one model: the mean of their logits.
 
-    Together they saw every clip, and each clip has a member that did not. The scores of these
-    members measure and calibrate the model. Logits are averaged, not scores: one temperature
-    divides their mean as it divides one network's logits.
-
-    Args:
-        run: the cross-validation.
-        folder: for the model.
-        name: of the model.
-        head: network and training settings of each member.
+    Each clip has a member that did not see it. The scores of these members measure and calibrate
+    the model. Logits are averaged, not scores, so that one temperature divides their mean.
 
     Raises:
         SettingsError: the folds' CNNs differ.

@@ -46,12 +46,8 @@ def score_ablations(
 ) -> OrderScores:
     """Score rows with frames in other orders, by the mean alone, and by a single frame.
 
-    Args:
-        network: with an LSTM, fitted to `learned`.
-        data: all clips.
-        learned: rows that the single-frame baseline is fitted to, validation clips included.
-        rows: rows to score.
-        settings: how the network was fitted.
+    The network has an LSTM and is fitted to `learned`, which the single-frame baseline is fitted
+    to as well.
     """
     frame = score_single_frames(network, data, learned=learned, rows=rows, settings=settings)
     return replace(score_in_other_orders(network, data.values, rows), frame=frame)
@@ -83,10 +79,9 @@ def score_single_frames(
     rows: Rows,
     settings: TrainSettings,
 ) -> NDArray[np.float32]:
-    """Fit the single-frame baseline and return its scores (len(rows), C); as `score_ablations`.
+    """Fit a classifier of the middle frame, without motion; return its scores (len(rows), C).
 
-    It classifies the middle frame: no motion image, no other frame. It takes the statistics of the
-    features from the network, so it is fitted in a moment.
+    It takes the statistics of the features from the network, so it is fitted in a moment.
     """
     statistics = FeatureStatistics(
         mean=network.mean, scale=network.scale, components=network.components[:, :, :1]

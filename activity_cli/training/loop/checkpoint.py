@@ -51,8 +51,10 @@ def save_checkpoint(
     Raises:
         OutputError: it cannot be written; the checkpoint of the epoch before stays.
     """
-    tensors = _random_states(trainers[0].device, context)
-    states = []
+    device, states = trainers[0].device, []
+    tensors = {"random/cpu": context.all_gather(torch.get_rng_state())}
+    if device.type == "cuda":
+        tensors["random/cuda"] = context.all_gather(torch.cuda.get_rng_state(device))
     for trainer, prefix, best in zip(
         trainers, _prefixes(trainers), checkpoint.best_weights, strict=True
     ):
@@ -138,7 +140,11 @@ def _restore(
         trainer.halved, trainer.notes = own["halved"], list(own["notes"])
         trainer.epoch = history[-1].epoch
         best_weights.append(_part(tensors, f"{prefix}best"))
-    _set_random_states(tensors, trainers[0].device, context)
+    device, rank = trainers[0].device, context.rank
+    if rank < len(tensors["random/cpu"]):  # processes that are new keep their seed
+        torch.set_rng_state(tensors["random/cpu"][rank])
+    if device.type == "cuda" and rank < len(tensors.get("random/cuda", ())):
+        torch.cuda.set_rng_state(tensors["random/cuda"][rank], device)
     return Checkpoint(history=history, best=history[state["best_epoch"]], best_weights=best_weights)
 
 
@@ -147,31 +153,10 @@ def _prefixes(trainers: Sequence[Trainer]) -> list[str]:
     return [""] if len(trainers) == 1 else [f"{number}/" for number in range(len(trainers))]
 
 
-def _random_states(device: torch.device, context: DistributedContext) -> dict[str, Tensor]:
-    """Return the (P, ...) states of all processes: each has its own dropout."""
-    states = {"random/cpu": context.all_gather(torch.get_rng_state())}
-    if device.type == "cuda":
-        states["random/cuda"] = context.all_gather(torch.cuda.get_rng_state(device))
-    return states
-
-
-def _set_random_states(
-    tensors: Mapping[str, Tensor], device: torch.device, context: DistributedContext
-) -> None:
-    rank = context.rank
-    if rank < len(tensors["random/cpu"]):  # with more processes than before, the new ones are
-        torch.set_rng_state(tensors["random/cpu"][rank])  # seeded already
-    if device.type == "cuda" and rank < len(tensors.get("random/cuda", ())):
-        torch.cuda.set_rng_state(tensors["random/cuda"][rank], device)
-
-
 def _state_of(content: bytes) -> dict[str, Any]:
     """Return the JSON in the header of a safetensors file."""
     length = int.from_bytes(content[:8], "little")
-    state = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["state"])
-    if not isinstance(state, dict):
-        raise TypeError("its header holds no state")
-    return state
+    return dict(json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["state"]))
 
 
 def _named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -64,17 +64,14 @@ class DistributedContext:
             return
         from accelerate.utils import reduce
 
-        for parameter in parameters:
-            if not parameter.requires_grad:
-                continue
+        for parameter in (p for p in parameters if p.requires_grad):
             if parameter.grad is None:  # this process's share of the batch was empty
                 parameter.grad = torch.zeros_like(parameter)
             with _translate_errors():
-                total: Tensor = reduce(parameter.grad.to(self.device), reduction="sum")
-            parameter.grad.copy_(total)
+                parameter.grad.copy_(reduce(parameter.grad.to(self.device), reduction="sum"))
 
     def seed_per_rank(self, seed: int) -> None:
-        """Seed torch so that processes differ: each drops out other units."""
+        """Seed torch so that each process drops out other units."""
         if not self.is_main:
             torch.manual_seed(seed + self.rank)
 
@@ -82,10 +79,10 @@ class DistributedContext:
     def main_first(self) -> Iterator[None]:
         """Run the block in the main process, then in the others."""
         if not self.is_main:
-            self.all_gather(torch.zeros(1))
+            self.broadcast(None)
         yield
         if self.is_main:
-            self.all_gather(torch.zeros(1))
+            self.broadcast(None)
 
 
 SINGLE_PROCESS = DistributedContext()

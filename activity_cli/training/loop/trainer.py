@@ -1,8 +1,8 @@
-"""Optimisation steps of one task: forward, backward, and everything that a step depends on.
+"""Optimisation steps of one task.
 
-B is clips of a batch. A batch may be larger than what is computed at once: its parts are computed
-one after the other (`accumulate`, or because memory is short) or in several processes, and their
-gradients are summed, each weighted by its share of the clips.
+A batch may be larger than what is computed at once: its parts are computed one after the other
+(`accumulate`, or because memory is short) or in several processes, and their gradients are summed,
+each weighted by its share of the clips.
 """
 
 import math
@@ -23,15 +23,7 @@ _WARMUP = 0.1
 
 
 class Trainer:
-    """Trains one task, step by step. Its attributes are what a checkpoint stores.
-
-    Args:
-        task: what is trained.
-        settings: with the number of epochs settled.
-        context: the processes that share the work.
-        num_steps: per epoch.
-        on_note: called with messages for the user.
-    """
+    """Trains one task, with `num_steps` steps per epoch. A checkpoint stores its state."""
 
     def __init__(
         self,
@@ -92,26 +84,18 @@ class Trainer:
         self.schedule.step()
 
     def _backward_in_memory(self, rows: Tensor, *, total_weight: float) -> None:
-        """Compute gradients, with half as many clips at once if memory runs out the first time.
-
-        The gradients are those of the whole batch all the same.
-        """
+        """Compute gradients, with half as many clips at once after memory ran out once."""
         try:
             self._backward(rows, total_weight=total_weight)
+            return
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if self.halved or self.clips_at_once == 1:
                 raise out_of_memory_error(self.epoch) from error
-            self._halve()
-        else:
-            return
         # Not in the handler: the error that is handled keeps the memory that is to be freed.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._backward_in_memory(rows, total_weight=total_weight)
-
-    def _halve(self) -> None:
         self.halved = True
         note = (
             f"Memory ran out in epoch {self.epoch}: from here on {self.clips_at_once} clips at a "
@@ -119,6 +103,7 @@ class Trainer:
         )
         self.notes.append(note)
         self._on_note(note)
+        self._backward_in_memory(rows, total_weight=total_weight)
 
     def _backward(self, rows: Tensor, *, total_weight: float) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -131,8 +116,7 @@ class Trainer:
             (loss * share).backward()  # type: ignore[no-untyped-call]
 
     def _check_finite(self, value: Tensor, what: str) -> None:
-        number = float(value.detach())
-        if not math.isfinite(number):
+        if not math.isfinite(number := float(value.detach())):
             raise not_finite_error(what, self.epoch, number, self.settings)
 
 
@@ -147,13 +131,8 @@ def make_schedule(
 ) -> LambdaLR:
     """Make the learning rate schedule, which advances with every step.
 
-    Cosine: a linear warm-up, then a cosine to 0 (Loshchilov and Hutter, 2017). Every group of
-    parameters keeps its own peak and follows the same schedule.
-
-    Args:
-        optimizer: whose learning rates are the peaks.
-        settings: with the number of epochs settled.
-        num_steps: per epoch.
+    Cosine: a linear warm-up, then a cosine to 0 (Loshchilov and Hutter, 2017). The learning rate
+    of every parameter group is its peak.
     """
     total = settings.most_epochs * num_steps
 
