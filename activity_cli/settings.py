@@ -1,8 +1,7 @@
 """Settings of each stage: frozen, checked when made, saved with the model as plain JSON.
 
-The field and the docstring below it are the only source of a setting. A field made by `setting`
-is also an option of the command line and a key of the settings file; the first sentence of its
-docstring is its help text there.
+A field made by `setting` is also an option of the command line and a key of the settings file. The
+first sentence of the docstring below it is its help text.
 """
 
 import math
@@ -18,9 +17,6 @@ Stream = Literal["rgb", "motion", "flow"]
 StreamChoice = Literal["both", "rgb", "motion", "flow", "all"]
 Temporal = Literal["lstm", "mean", "frame"]
 Pooling = Literal["attention", "mean", "last"]
-Optimizer = Literal["adamw", "adam"]
-Schedule = Literal["cosine", "constant"]
-ClassWeights = Literal["balanced", "none"]
 CnnMode = Literal["frozen", "finetune", "scratch"]
 AugmentKind = Literal[
     "flip",
@@ -38,19 +34,17 @@ AugmentKind = Literal[
 
 AUGMENTATIONS: tuple[AugmentKind, ...] = get_args(AugmentKind)
 
-DEFAULT_BACKBONE = "efficientnet_lite0"
-"""The CNN that is part of every installation; it needs no download."""
-DEFAULT_MODEL = "surveillance-fight"
-"""The shipped model, used when no other is given."""
+DEFAULT_BACKBONE = "efficientnet_lite0"  # part of every installation
+DEFAULT_MODEL = "surveillance-fight"  # shipped
 
 ALL_STREAMS: tuple[Stream, ...] = get_args(Stream)
 STREAMS: tuple[Stream, ...] = ("rgb", "motion")
+# Values of the option --streams
 STREAM_CHOICES: Mapping[StreamChoice, tuple[Stream, ...]] = {
     "both": STREAMS,
     **{stream: (stream,) for stream in ALL_STREAMS},
     "all": ALL_STREAMS,
 }
-"""Values of the option `--streams` and the streams that they stand for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +60,7 @@ class ClipSettings(Settings):
     )
     """Input of the CNN: RGB frames, motion images, both, optical flow, or all three."""
     motion_step_seconds: float = setting(1 / 12, option=None, at_least=0.001)
-    """Time between the two frames of a motion or flow image. Over a longer time, the positions
-    before and after a movement blur into one image."""
+    """Time between the two frames of a motion or flow image."""
     motion_gain: float = setting(2.0, option=None, at_least=0.001)
     """Amplification of the frame difference around mid-grey."""
     stabilize: bool = setting(True, formerly="steady")
@@ -91,7 +84,7 @@ class ClipSettings(Settings):
 
     @property
     def compares_frames(self) -> bool:
-        """Whether a sampled frame is compared with the one a motion step before it."""
+        """Whether each sampled frame is compared with an earlier one."""
         return self.streams != ("rgb",)
 
     @property
@@ -114,13 +107,11 @@ def _amount(default: float, *, below: float | None = None, at_most: float | None
 class AugmentSettings(Settings):
     """How augmented copies of a training clip may differ from it without changing its label.
 
-    Each amount is the upper limit of a random change; 0 is no change. All frames of a copy change
-    alike.
+    An amount is the upper limit of a random change. All frames of a copy change alike.
     """
 
     num_views: int = setting(0, option="views", at_least=0)
-    """Augmented copies of each training clip, used beside the clip itself. The CNN processes each
-    copy once; its features are cached."""
+    """Augmented copies of each training clip, used beside the clip itself. Features are cached."""
     flip: bool | None = None
     """Mirror every other copy, starting with the first. None: unless a label names a side."""
     rotation_degrees: float = _amount(6.0)
@@ -139,21 +130,16 @@ class AugmentSettings(Settings):
     speed: float = _amount(0.2)
     """Relative change of the time between the two frames of a motion image."""
     jitter: float = _amount(0.4, at_most=0.5)
-    """Shift of a frame in time, as a share of the distance between frames. At most 0.5: frames
-    keep their order."""
+    """Shift of a frame in time, as a share of the time between two frames."""
     crop: float = _amount(0.2, below=1)
     """Share of the clip's time that is cut off, at its start, its end or both."""
     reverse: bool = False
-    """Play every other pair of copies backwards. Use it only if that keeps every label true."""
+    """Play every other pair of copies backwards."""
     seed: int = setting(0, option=None, at_least=0)
     """Seed of the random changes."""
 
     def only(self, kinds: Collection[str]) -> "AugmentSettings":
-        """Return a copy that applies only these kinds of change.
-
-        Raises:
-            SettingsError: there is no such kind.
-        """
+        """Return a copy that applies only these kinds of change; unknown ones are an error."""
         if unknown := sorted(set(kinds) - set(AUGMENTATIONS)):
             raise SettingsError(
                 f"There is no augmentation {unknown[0]!r}.",
@@ -164,16 +150,13 @@ class AugmentSettings(Settings):
         return replace(self, **none)
 
 
-_COLOURS = ("brightness", "contrast", "saturation")
 AUGMENT_AMOUNTS: Mapping[str, str] = {
     "rotation_degrees": "rotate",
-    **dict.fromkeys(_COLOURS, "colour"),
+    **dict.fromkeys(("brightness", "contrast", "saturation"), "colour"),
     **{name: name for name in ("zoom", "shift", "blur", "noise", "speed", "jitter", "crop")},
 }
 """Fields that are amounts, with the kind of change that each belongs to."""
-
-NO_VIEWS = AugmentSettings()
-"""No augmentation."""
+NO_VIEWS = AugmentSettings()  # no augmentation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +168,7 @@ class NetworkSettings(Settings):
     temporal: Temporal = setting(
         "lstm", choices={"lstm": "lstm", "mean": "mean"}, search=("lstm", "mean")
     )
-    """How the sequence is read: by mean pooling and an LSTM, or by mean pooling alone. `frame`, the
-    middle frame alone, is a baseline."""
+    """How the sequence is read: by mean pooling and an LSTM, or by mean pooling alone."""
     pooling: Pooling = setting("attention", search=get_args(Pooling))
     """How the LSTM's outputs over time become one vector."""
     hidden_size: int = setting(64, at_least=1, search=(16, 32, 64, 128))
@@ -223,8 +205,7 @@ class CnnSettings(Settings):
     )
     """Highest learning rate of the CNN's last stage; earlier stages have less."""
     stage_decay: float = setting(0.7, option=None, above=0, at_most=1)
-    """Ratio of a stage's learning rate to that of the next (Howard and Ruder, "Universal Language
-    Model Fine-tuning", 2018)."""
+    """Ratio of a stage's learning rate to the next one's (Howard and Ruder, ULMFiT, 2018)."""
     epochs: int | None = setting(
         None, option="cnn_epochs", at_least=1, derived=_by_mode(_CNN_EPOCHS)
     )
@@ -253,13 +234,11 @@ class CnnSettings(Settings):
         return self.learning_rate or _CNN_LEARNING_RATES[self.mode]
 
 
-FROZEN = CnnSettings()
-"""The CNN stays as it is."""
+FROZEN = CnnSettings()  # the CNN stays as it is
 
 
 REFERENCE_NUM_CLIPS = 200
-"""Number of training clips that the defaults of training hold for; epochs and penalties are scaled
-for other numbers."""
+"""Training clips that the defaults hold for; epochs and penalties are scaled for other numbers."""
 _USUAL_EPOCHS, _USUAL_PATIENCE = 40, 15
 
 
@@ -268,20 +247,18 @@ class TrainSettings(Settings):
     """How the sequence classifier is fitted to cached features."""
 
     epochs: int | None = setting(None, at_least=1, derived="40; more below 200 clips")
-    """Maximum number of passes over the training clips. Early stopping usually ends sooner. None:
-    40, or with fewer than 200 clips as many as it takes to make the steps of 200 clips in 40."""
+    """Maximum number of passes over the training clips. None: `for_clips` sets it."""
     patience: int | None = setting(None, at_least=1, derived="15, or 3/8 of the epochs if more")
-    """Epochs without a better validation loss after which training stops. The best weights are
-    kept."""
+    """Epochs without a better validation loss after which training stops."""
     batch_size: int = setting(16, at_least=1)
     """Clips per batch."""
     learning_rate: float = setting(1e-3, above=0, search=SearchRange(1e-4, 1e-2, log=True))
     """Highest learning rate of the schedule."""
-    schedule: Schedule = setting("cosine")
+    schedule: Literal["cosine", "constant"] = setting("cosine")
     """Schedule of the learning rate."""
     seed: int = setting(0, at_least=0)
     """Random seed; the same seed gives the same result."""
-    optimizer: Optimizer = setting("adamw")
+    optimizer: Literal["adamw", "adam"] = setting("adamw")
     """Optimizer."""
     weight_decay: float = setting(1e-2, at_least=0, search=SearchRange(1e-4, 1e-1, log=True))
     """Weight decay."""
@@ -291,11 +268,10 @@ class TrainSettings(Settings):
     """Batches per optimizer step: a larger effective batch in the memory of a small one."""
     label_smoothing: float = setting(0.1, at_least=0, below=1)
     """Share of each target that is spread evenly over all labels."""
-    class_weights: ClassWeights = setting("balanced")
+    class_weights: Literal["balanced", "none"] = setting("balanced")
     """Weights of the labels in the loss; balanced gives rare labels as much as frequent ones."""
     rgb_penalty: float = setting(10.0, at_least=0, search=SearchRange(0.1, 1000, log=True))
-    """L2 penalty of the linear head's weights on RGB features, for 200 clips. That of N clips is
-    200 / N as high. A low penalty memorizes scenes."""
+    """L2 penalty of the linear head's weights on RGB features, for 200 clips."""
     motion_penalty: float = setting(0.5, at_least=0, search=SearchRange(0.01, 100, log=True))
     """The same penalty for motion features."""
     flow_penalty: float = setting(0.5, at_least=0, search=SearchRange(0.01, 100, log=True))
@@ -312,10 +288,7 @@ class TrainSettings(Settings):
         return self.patience or max(_USUAL_PATIENCE, 3 * self.most_epochs // 8)
 
     def for_clips(self, num_clips: int) -> Self:
-        """Return a copy with epochs and patience set for a number of training clips.
-
-        Few clips make few steps per epoch, so they need more epochs. Values that were given stay.
-        """
+        """Return a copy with epochs and patience set: few clips make few steps, so more epochs."""
         steps, usual_steps = (
             math.ceil(clips / (self.batch_size * self.accumulate))
             for clips in (num_clips, REFERENCE_NUM_CLIPS)
@@ -323,19 +296,6 @@ class TrainSettings(Settings):
         enough = math.ceil(_USUAL_EPOCHS * max(1, usual_steps / steps))
         settled = replace(self, epochs=self.epochs or enough)
         return replace(settled, patience=settled.most_patience)
-
-
-REMOVED_SETTINGS: Mapping[str, tuple[Any, ...]] = {
-    "average": ("none",),
-    "ema_decay": (0.99,),
-    "loss": ("cross-entropy",),
-    "focal_gamma": (2.0,),
-    "sampler": ("shuffled",),
-    "mixup": (0.0, 0),
-    "amp": ("off",),
-}
-"""Settings of training in earlier versions, with the values that changed nothing. Settings files
-and run folders that hold these values stay readable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,14 +326,11 @@ class SegmentSettings(Settings):
     """How scores of sliding windows become segments. None derives a time from the window length."""
 
     labels: tuple[str, ...] = setting((), option="only", metavar="LABEL")
-    """Write segments of this label only; can be given several times. The other labels still
-    compete. Empty: all."""
+    """Write segments of this label only; can be given several times. Empty: all."""
     smoothing_seconds: float | None = setting(
         None, option="smooth", at_least=0, derived="one window"
     )
-    """Seconds over which scores are smoothed; 0 takes the best label of every moment. An action of
-    this length is separated from its surroundings if its scores are e (2.7) times as high; one of
-    half the length needs e squared, one of twice the length the root of e."""
+    """Seconds over which scores are smoothed; 0 takes the best label of every moment."""
     min_seconds: float | None = setting(None, at_least=0, derived="half a window")
     """Length of the shortest segment in seconds; shorter ones join the better neighbour."""
     gap_seconds: float | None = setting(
@@ -386,11 +343,7 @@ class SegmentSettings(Settings):
     """OOD score above which a window is unknown, whatever its scores. None: no limit."""
 
     def check_labels(self, known: tuple[str, ...]) -> None:
-        """Check that the model has the labels that are wanted.
-
-        Raises:
-            SettingsError: it does not.
-        """
+        """Check that the model has these labels; raise SettingsError if not."""
         if unknown := sorted(set(self.labels) - set(known)):
             raise SettingsError(
                 f"The model has no label {', '.join(unknown)}.",

@@ -80,7 +80,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """Facts about a decoded clip."""
+    """Properties of a decoded clip."""
 
     seconds: NDArray[np.float64]
     """(T,) time of each sampled frame, from the start of the file."""

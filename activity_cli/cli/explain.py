@@ -40,10 +40,10 @@ def explain(
 ) -> None:
     """Show why a model predicts a label: when, where, and by which part of it.
 
-    The video, or the piece of it from --start to --end, is taken as one clip. Evidence is the
-    label's logit against the mean of the others'; with two labels, the log-odds of its score.
-    The score comes from torch and may differ from that of `predict` in the third digit. Exported
-    models cannot be explained.
+    The video, or the piece from --start to --end, is one clip. Contributions add up to the label's
+    logit minus the mean of the others'; with two labels, to the log-odds of its score. The score
+    comes from torch and may differ from that of `predict` in the third digit. Exports cannot be
+    explained.
 
     Example:  activity explain video.mp4 --output why --save-video why.mp4
     """

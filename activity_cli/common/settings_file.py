@@ -14,10 +14,21 @@ from activity_cli.common.files import is_folder
 from activity_cli.common.tables import read_text
 from activity_cli.errors import DataError, SettingsError
 from activity_cli.setting_fields import Option
-from activity_cli.settings import REMOVED_SETTINGS
 
 SETTINGS_FILE = "settings.toml"
 """Its name in a run folder."""
+
+REMOVED_SETTINGS: Mapping[str, tuple[Any, ...]] = {
+    "average": ("none",),
+    "ema_decay": (0.99,),
+    "loss": ("cross-entropy",),
+    "focal_gamma": (2.0,),
+    "sampler": ("shuffled",),
+    "mixup": (0.0, 0),
+    "amp": ("off",),
+}
+"""Settings of training in earlier versions, with the values that changed nothing. Settings files
+and run folders that hold these values stay readable."""
 
 _WIDTH = 96
 _KINDS = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activity_cli.common.files import write_json
+from activity_cli.common.settings_file import REMOVED_SETTINGS
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.splits import Split
 from activity_cli.errors import CheckpointError, SettingsError
@@ -17,7 +18,6 @@ from activity_cli.features.labelled import DataConfig
 from activity_cli.settings import (
     FROZEN,
     NO_VIEWS,
-    REMOVED_SETTINGS,
     ClipSettings,
     CnnSettings,
     NetworkSettings,
