@@ -25,7 +25,7 @@ from activity_cli.evaluation.explanation.summary import (
 from activity_cli.evaluation.explanation.values import Direction, Explanation, Floats, GateTrace
 from activity_cli.report.figures.plots import label_colours
 from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
-from activity_cli.report.overlay.painter import FramePainter, StripContent
+from activity_cli.report.overlay.painter import FramePainter
 from activity_cli.report.overlay.thumbnails import read_thumbnails
 from activity_cli.report.overlay.video import Paint, RenderedVideo, render_video
 from activity_cli.report.terminal.explanation import explanation_values
@@ -281,14 +281,14 @@ def heat_painter(explanation: Explanation, size: tuple[int, int]) -> Paint:
     heat = np.asarray(total / max(float(total.max()), 1e-9), np.float32)
     evidence = np.maximum(e.importance.per_frame, 0)
     heights = evidence / max(float(evidence.max()), 1e-9)
-    content = StripContent(
+    painter = FramePainter(
+        size=size,
         start_seconds=e.start_seconds,
         end_seconds=e.end_seconds,
         curves={e.label: lambda t: np.interp(t, e.seconds, heights)},
         colours=label_colours(e.prediction.labels),
         caption=f"evidence for {e.label}",
     )
-    painter = FramePainter(content, size)
 
     def paint(frame: Frame, seconds: float) -> Frame:
         painted = blend_heat(frame, heat_at(heat, e.seconds, seconds))

@@ -29,10 +29,12 @@ _SAMPLES_PER_COLUMN = 8
 _MIN_NAME = 3.5  # font sizes: names that must be shortened below this are left out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StripContent:
-    """What the strip at the bottom of every frame shows."""
+@dataclass(kw_only=True)
+class FramePainter:
+    """Draws a panel, and a strip with curves over time, into the frames of one video."""
 
+    size: tuple[int, int]
+    """Width and height of the frames in pixels."""
     start_seconds: float
     end_seconds: float
     curves: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.floating]]]
@@ -44,13 +46,8 @@ class StripContent:
     caption: str = ""
     """Written behind the time."""
 
-
-class FramePainter:
-    """Draws into the frames of one video, of (width, height) pixels each."""
-
-    def __init__(self, content: StripContent, size: tuple[int, int]) -> None:
-        self._content = content
-        self._width, self._height = size
+    def __post_init__(self) -> None:
+        self._width, self._height = self.size
         short_side = min(self._height, round(0.8 * self._width))
         self._text = max(11, round(0.045 * short_side))
         self._small = max(10, round(0.032 * short_side))
@@ -94,7 +91,7 @@ class FramePainter:
         height = round(1.7 * pad) + name.shape[0] + text_mask("0", self._small).shape[0]
         layer = Layer(min(height, self._height), width)
         layer.fill(rounded(height, width, pad), _INK, opacity=_OPACITY)
-        colour = UNKNOWN_COLOUR if is_guess else self._content.colours[label]
+        colour = UNKNOWN_COLOUR if is_guess else self.colours[label]
         layer.fill(rounded(height - 2 * pad, max(2, pad // 2), pad), colour, x=pad // 2, y=pad)
         left, right = 2 * pad, width - pad
         name = fit_text(shown, text, right - left, bold=True)
@@ -111,9 +108,9 @@ class FramePainter:
 
     def _draw_strip(self) -> Layer:
         """Draw what is the same in all frames: curves and segments."""
-        content, pad, small = self._content, self._pad, self._small
+        pad, small = self._pad, self._small
         height = round(2.0 * small)
-        band = 0 if content.segments is None else round(1.5 * small)
+        band = 0 if self.segments is None else round(1.5 * small)
         self._curves_top = round(1.4 * small) + pad
         self._band_top = self._curves_top + height + 2
         layer = Layer(self._band_top + band + pad, self._width)
@@ -122,17 +119,17 @@ class FramePainter:
             return layer
         # In a long video a column covers many windows: it shows their mean.
         shares = (np.arange(self._inner * _SAMPLES_PER_COLUMN) + 0.5) / _SAMPLES_PER_COLUMN
-        length = content.end_seconds - content.start_seconds
-        seconds = content.start_seconds + shares / self._inner * length
-        for label, curve in content.curves.items():
+        length = self.end_seconds - self.start_seconds
+        seconds = self.start_seconds + shares / self._inner * length
+        for label, curve in self.curves.items():
             values = curve(seconds).reshape(self._inner, _SAMPLES_PER_COLUMN).mean(axis=1) * height
-            colour, y = content.colours[label], self._curves_top
+            colour, y = self.colours[label], self._curves_top
             layer.fill(area_below(values, height), colour, x=pad, y=y, opacity=0.22)
             layer.fill(line_along(values, height, max(1.5, small / 9)), colour, x=pad, y=y)
-        if content.segments is not None:
+        if self.segments is not None:
             track = rounded(band, self._inner, small / 3)
             layer.fill(track, _TRACK, x=pad, y=self._band_top, opacity=0.16)
-            for segment in content.segments:
+            for segment in self.segments:
                 self._draw_segment(layer, segment, band)
         return layer
 
@@ -140,7 +137,7 @@ class FramePainter:
         left, right = (round(self._x_at(t)) for t in (segment.start_seconds, segment.end_seconds))
         gap = 1 if right - left > 4 else 0  # separates neighbours with one label
         width = max(right - left - gap, 1)
-        colour = self._content.colours[segment.label]
+        colour = self.colours[segment.label]
         layer.fill(rounded(band, width, self._small / 3), colour, x=left, y=self._band_top)
         room = width - self._small // 2
         name = text_mask(segment.label, self._small, bold=True)
@@ -152,9 +149,9 @@ class FramePainter:
         layer.fill(name, text_colour_on(colour), x=left + (width - name.shape[1]) // 2, y=top)
 
     def _paint_clock(self, frame: Frame, seconds: float, strip_top: int) -> None:
-        text = f"{clock(seconds, decimals=1)} / {clock(self._content.end_seconds, decimals=1)}"
-        if self._content.caption:
-            text += f"  ·  {self._content.caption}"
+        text = f"{clock(seconds, decimals=1)} / {clock(self.end_seconds, decimals=1)}"
+        if self.caption:
+            text += f"  ·  {self.caption}"
         mask = fit_text(text, self._small, self._inner)
         layer = Layer(*mask.shape)
         layer.fill(mask, "#ffffff")
@@ -175,7 +172,7 @@ class FramePainter:
 
     def _x_at(self, seconds: float) -> float:
         """Return the column of a time."""
-        start, end = self._content.start_seconds, self._content.end_seconds
+        start, end = self.start_seconds, self.end_seconds
         return self._pad + self._inner * min(max((seconds - start) / (end - start), 0.0), 1.0)
 
 

@@ -19,7 +19,6 @@ from activity_cli.report.figures.plots import timeline_colours
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
 from activity_cli.report.overlay.painter import (
     FramePainter,
-    StripContent,
     leading_labels,
     score_curve,
     scores_at,
@@ -141,7 +140,8 @@ def overlay_painter(
     timeline: Timeline, segments: Sequence[Segment], size: tuple[int, int]
 ) -> Paint:
     """Return what draws the scores of a timeline into frames of (width, height) pixels."""
-    content = StripContent(
+    painter = FramePainter(
+        size=size,
         start_seconds=0.0,
         end_seconds=timeline.end_seconds,
         curves={
@@ -151,7 +151,6 @@ def overlay_painter(
         colours=timeline_colours(timeline.labels, [s.label for s in segments]),
         segments=segments,
     )
-    painter = FramePainter(content, size)
 
     def paint(frame: Frame, seconds: float) -> Frame:
         scores = scores_at(timeline, np.array([seconds]))[0]
