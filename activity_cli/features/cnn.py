@@ -1,8 +1,9 @@
-"""CNNs as torch modules that turn frames into features.
+"""CNNs as torch modules that turn frames into features; `build_cnn` makes the one of a backbone.
 
-N is frames, H and W pixels, D the size of the features.
+N is frames, H and W pixels, C channels of a block, G the side of the last grid, D features.
 """
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,19 @@ from torch import Tensor, nn
 
 from activity_cli.common.optional_dependencies import import_torchvision
 from activity_cli.errors import BackboneError
-from activity_cli.features.backbones import Backbone
-from activity_cli.features.convnet import ConvNet
+from activity_cli.features.backbones import Backbone, damaged_weights, weights_file
 from activity_cli.features.lite0 import EfficientNetLite0
 from activity_cli.settings import DEFAULT_BACKBONE
 
+_MAX_GRID = 4
+"""Side of the grid that the small CNN's features are read from: enough to tell up from down."""
+
 
 class FrameFeatures(nn.Module):
-    """uint8 frames (N, H, W, channels) to float32 features (N, D), normalisation included."""
+    """A CNN without its classifier: uint8 frames (N, H, W, channels) to float32 features (N, D).
+
+    Normalises the pixels itself.
+    """
 
     mean: Tensor
     std: Tensor
@@ -34,13 +40,9 @@ class FrameFeatures(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        """Wrap a CNN without a classifier.
+        """Wrap a CNN that maps normalised pixels (N, channels, H, W) to (N, D).
 
-        Args:
-            network: takes normalised pixels (N, channels, H, W), gives (N, D).
-            feature_size: D.
-            mean: of the pixels, from 0 to 255, per channel.
-            std: of the pixels, likewise.
+        `mean` and `std` are those of the pixels from 0 to 255, per channel.
         """
         super().__init__()
         self.feature_size = feature_size
@@ -49,7 +51,7 @@ class FrameFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(std))
 
     def normalise(self, frames: Tensor) -> Tensor:
-        """uint8 frames (N, H, W, channels) to pixels (N, channels, H, W) as the CNN takes them."""
+        """Turn uint8 frames (N, H, W, channels) into normalised pixels (N, channels, H, W)."""
         pixels = (frames.float() - self.mean) / self.std
         # Only the strides change: this is what torch calls channels_last, its faster layout.
         return pixels.permute(0, 3, 1, 2)
@@ -59,21 +61,30 @@ class FrameFeatures(nn.Module):
         return features
 
 
-def lite0_features(weights_file: Path) -> FrameFeatures:
-    """EfficientNet-Lite0, normalised as where its weights come from."""
-    network = EfficientNetLite0()
-    network.load_state_dict(torch.load(weights_file, map_location="cpu", weights_only=True))
-    return without_classifier(network, mean=(127.0,) * 3, std=(128.0,) * 3)
-
-
-def torchvision_features(name: str, weights_file: Path) -> FrameFeatures:
-    """A CNN of torchvision with the weights that lie where torchvision looks for them.
+def build_cnn(backbone: Backbone) -> FrameFeatures:
+    """Build a CNN in eval mode, with its weights.
 
     Raises:
-        pickle.UnpicklingError, RuntimeError, EOFError: the file does not hold these weights.
+        BackboneError: the weights cannot be fetched or read, or are not those of `backbone`.
     """
-    # torchvision would also run code that a file carries; this pass lets only tensors through.
-    torch.load(weights_file, map_location="cpu", weights_only=True)
+    file = weights_file(backbone)
+    if backbone.mode != "frozen":
+        return trained_features(backbone, file)
+    try:
+        # torchvision would also run code in a file; this admits only tensors.
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+        if backbone.name == DEFAULT_BACKBONE:
+            network = EfficientNetLite0()
+            network.load_state_dict(tensors)
+            # The normalisation that the authors of the weights trained with.
+            return without_classifier(network, mean=(127.0,) * 3, std=(128.0,) * 3)
+        return _torchvision_features(backbone.name)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise damaged_weights(backbone.name, file) from error
+
+
+def _torchvision_features(name: str) -> FrameFeatures:
+    """Build a CNN of torchvision with the weights at the place where torchvision looks for them."""
     torchvision = import_torchvision()
     weights = torchvision.models.get_model_weights(name).DEFAULT
     network: nn.Module = torchvision.models.get_model(name, weights=weights, progress=False)
@@ -86,7 +97,7 @@ def torchvision_features(name: str, weights_file: Path) -> FrameFeatures:
 
 
 def scratch_features(backbone: Backbone) -> FrameFeatures:
-    """The small CNN with random weights."""
+    """Build the small CNN with random weights."""
     layout: Any = {"memory_format": torch.channels_last}
     network = ConvNet(backbone)
     grey = (127.5,) * backbone.channels
@@ -98,25 +109,25 @@ def scratch_features(backbone: Backbone) -> FrameFeatures:
     )
 
 
-def changed_features(backbone: Backbone, weights_file: Path) -> FrameFeatures:
-    """A CNN that training changed or made, from the file in its model's folder.
+def trained_features(backbone: Backbone, file: Path) -> FrameFeatures:
+    """Build a CNN that was fine-tuned or trained from scratch, from a file of its model folder.
 
     Raises:
         BackboneError: the file does not hold its weights.
     """
     try:
         cnn = _structure(backbone)
-        cnn.load_state_dict(load_file(weights_file))
+        cnn.load_state_dict(load_file(file))
     except (RuntimeError, SafetensorError, OSError) as error:
         raise BackboneError(
-            f"{weights_file} does not hold the weights of this {backbone.name}.",
+            f"{file} does not hold the weights of this {backbone.name}.",
             hint="Restore the model folder from a copy, or train again.",
         ) from error
     return cnn.eval()
 
 
 def _structure(backbone: Backbone) -> FrameFeatures:
-    """A CNN without its weights. Its normalisation is among them, so any will do until then."""
+    """Build a CNN without weights. Mean and std are loaded with them, so they are blank here."""
     if backbone.mode == "scratch":
         return scratch_features(backbone)
     blank = (1.0,) * backbone.channels
@@ -132,21 +143,21 @@ _AS_PRETRAINED: dict[str, dict[str, bool]] = {
     "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
     "inception_v3": {"transform_input": True, "init_weights": False},
 }
-"""What torchvision sets by itself where it loads weights."""
+"""Arguments that torchvision sets by itself when it loads pretrained weights."""
 
 
 def without_classifier(
     network: nn.Module, *, mean: Sequence[float], std: Sequence[float]
 ) -> FrameFeatures:
-    """A classifier of normalised pixels (N, 3, H, W) -> what it classifies by."""
+    """Turn a classifier of normalised pixels (N, 3, H, W) into a module that gives its features."""
     size = _cut_classifier(network)
     return FrameFeatures(network.eval(), feature_size=size, mean=mean, std=std)
 
 
 def _cut_classifier(network: nn.Module) -> int:
-    """Replace the layer that scores ImageNet's classes by nothing; return its input size.
+    """Remove the layer that scores ImageNet's classes and return its input size.
 
-    It is the last linear layer or, in SqueezeNet, which has none, the last convolution.
+    That is the last linear layer or, in SqueezeNet, which has none, the last convolution.
     """
     layers = list(network.named_modules())
     for kind in (nn.Linear, nn.Conv2d):
@@ -155,3 +166,46 @@ def _cut_classifier(network: nn.Module) -> int:
                 network.set_submodule(name, nn.Identity())
                 return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
     raise ValueError(f"{type(network).__name__} has no classifier to cut off")
+
+
+class ConvNet(nn.Module):
+    """Blocks of convolution, batch norm, max pooling and ReLU, then one linear layer.
+
+    Features are read from a grid of at most 4 x 4 cells. A mean over all positions, as in
+    pretrained CNNs, would lose where a person's head is, and with it that it rises.
+
+    Args:
+        backbone: its layout; frames are at least `min_frame_size` pixels wide.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        blocks, channels = [], backbone.channels
+        for filters in backbone.conv_channels:
+            convolution = nn.Conv2d(
+                channels,
+                filters,
+                backbone.conv_kernel,
+                stride=backbone.conv_stride,
+                padding=backbone.conv_padding,
+                bias=False,
+            )
+            # ReLU after pooling gives the same as before it, for a quarter of the work.
+            blocks.append(
+                nn.Sequential(convolution, nn.BatchNorm2d(filters), nn.MaxPool2d(2), nn.ReLU())
+            )
+            channels = filters
+        self.blocks = nn.Sequential(*blocks)
+        side = backbone.grid_side(backbone.frame_size)
+        grid = min(side, _MAX_GRID)
+        self.pool = nn.AvgPool2d(side // grid)  # cells left over at the right and below are cut off
+        cells = side // (side // grid)
+        self.features = nn.Sequential(
+            nn.Flatten(), nn.Linear(channels * cells**2, backbone.feature_size), nn.ReLU()
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map normalised pixels (N, C, H, W) to (N, D)."""
+        grid = self.pool(self.blocks(pixels))  # (N, C, G, G)
+        features: Tensor = self.features(grid)
+        return features

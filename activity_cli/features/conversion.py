@@ -1,4 +1,4 @@
-"""torch modules -> programs that other runtimes take. What torch needs to be told is told here."""
+"""torch modules -> programs for other runtimes, with the workarounds that torch needs."""
 
 import contextlib
 import io
@@ -14,10 +14,7 @@ from torch._decomp import decomposition_table
 
 @contextlib.contextmanager
 def quiet_jit() -> Iterator[None]:
-    """Let TorchScript be used without what torch says of it.
-
-    It is asked for by name, here or by OpenVINO's converter, so that it is deprecated is no news.
-    """
+    """Silence the deprecation of TorchScript, which the user or OpenVINO's converter asked for."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
         # nn.LSTM compares the size of its input with its own, which a trace cannot record.
@@ -29,21 +26,21 @@ def quiet_jit() -> Iterator[None]:
 def export_program(
     module: nn.Module, examples: Sequence[Tensor], dynamic_shapes: tuple[Any, ...]
 ) -> torch.export.ExportedProgram:
-    """A module as torch.export's program, LSTMs as one operation each.
+    """Convert a module in eval mode to torch.export's program, LSTMs as one operation each.
 
     Args:
-        module: in eval mode.
-        examples: some inputs; no free size may be 1 in them.
-        dynamic_shapes: as for torch.export. It fails where a size that is to be free is not.
+        module: to convert.
+        examples: some inputs, in which no free size is 1.
+        dynamic_shapes: as for torch.export, which fails if a free size turns out to be fixed.
     """
     with warnings.catch_warnings(), _lstm_of_any_length():
-        # nn.LSTM keeps a second list of its weights, which is no part of the program.
+        # nn.LSTM keeps a second list of its weights, which the program does not need.
         warnings.filterwarnings("ignore", r"The tensor attributes? .*_flat_weights", UserWarning)
         return torch.export.export(module, tuple(examples), dynamic_shapes=dynamic_shapes)
 
 
 def free_sizes(names: Mapping[int, str]) -> dict[int, Any]:
-    """Sizes of an input that stay free, by axis, as torch.export takes them."""
+    """Return the free sizes of an input, by axis, as torch.export takes them."""
     return dict.fromkeys(names, torch.export.Dim.DYNAMIC)
 
 
@@ -53,14 +50,14 @@ def to_onnx(
     names: Sequence[str],
     free: Sequence[Mapping[int, str]],
 ) -> Any:
-    """A program as onnx.ModelProto.
+    """Convert a program to onnx.ModelProto.
 
     Args:
         program: from `export_program`.
         names: of its inputs in order, then of its only output.
         free: names of the free sizes of each of these, by axis.
     """
-    quiet = contextlib.redirect_stdout(io.StringIO())  # it reports its steps there
+    quiet = contextlib.redirect_stdout(io.StringIO())  # torch prints its steps there
     with warnings.catch_warnings(), _lstm_of_any_length(), quiet:
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
         converted = torch.onnx.export(
@@ -77,16 +74,16 @@ def to_onnx(
     for sizes, value in zip(free, (*model.graph.input, *model.graph.output), strict=True):
         for axis, name in sizes.items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
-    del model.graph.value_info[:]  # shapes in between, in names of sizes that are no more
+    del model.graph.value_info[:]  # inner shapes, which use other names of the free sizes
     return model
 
 
 @contextlib.contextmanager
 def _lstm_of_any_length() -> Iterator[None]:
-    """Let torch.export keep an LSTM as one operation, for sequences of any length.
+    """Make torch.export keep an LSTM as one operation, for sequences of any length.
 
-    By itself (2.13) it finds the shape of an LSTM's output by unrolling it step by step, which
-    fixes the length to the example's (pytorch/pytorch issue 115092). All it needs is the shape.
+    torch 2.13 finds the shape of an LSTM's output by unrolling it step by step, which fixes the
+    length to the example's (pytorch/pytorch issue 115092). It needs the shape only.
     """
     lstm = torch.ops.aten.lstm.input
     kernels, unrolled = lstm.py_kernels.copy(), decomposition_table[lstm]
@@ -106,7 +103,7 @@ def _lstm_of_any_length() -> Iterator[None]:
 def _lstm_shapes(
     sequence: Tensor, state: list[Tensor], *settings: object
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Empty tensors of the shapes of torch.ops.aten.lstm's results, batch first."""
+    """Return empty tensors of the shapes of torch.ops.aten.lstm's results, batch first."""
     hidden, cell = state
     directions = 2 if settings[-2] else 1  # the last two are bidirectional and batch_first
     size = directions * hidden.shape[2]

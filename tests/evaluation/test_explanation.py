@@ -16,9 +16,8 @@ from activity_cli.evaluation.explanation import attribution, heatmaps
 from activity_cli.evaluation.explanation.explainer import check_request
 from activity_cli.evaluation.explanation.summary import describe_agreement, find_span, where
 from activity_cli.evaluation.explanation.values import Floats, Importance, rank_correlation
-from activity_cli.features import backbones
 from activity_cli.features.backbones import find_backbone, scratch_backbone
-from activity_cli.features.cnn import FrameFeatures, scratch_features, without_classifier
+from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features, without_classifier
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
 from activity_cli.model.network import FeatureStatistics, SequenceClassifier
@@ -157,7 +156,7 @@ def test_rank_correlation_with_ties() -> None:
 
 
 def lite0() -> FrameFeatures:
-    return backbones.build(find_backbone())
+    return build_cnn(find_backbone())
 
 
 def fresh(name: str) -> FrameFeatures:
@@ -273,7 +272,7 @@ def test_importance_lies_where_the_action_is_unless_the_network_is_random(
     shared: Workplace, tmp_path: Path
 ) -> None:
     model = load_model(shared.folder / "runs" / "first")
-    cnn, scorer = backbones.build(model.description.backbone), load_scorer(model)
+    cnn, scorer = build_cnn(model.description.backbone), load_scorer(model)
     scorers = [scorer, *(randomised(scorer, seed) for seed in range(10))]
     jump, shares = model.description.labels.index("jump"), []
     for number in range(3):

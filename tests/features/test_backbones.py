@@ -16,7 +16,7 @@ from activity_cli.common.optional_dependencies import import_torchvision
 from activity_cli.errors import BackboneError
 from activity_cli.features import backbones
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.cnn import without_classifier
+from activity_cli.features.cnn import build_cnn, without_classifier
 from activity_cli.features.lite0 import EfficientNetLite0
 from activity_cli.settings import DEFAULT_BACKBONE
 from activity_cli.types import Images
@@ -53,7 +53,7 @@ def test_features_are_what_the_classifier_of_the_cnn_reads() -> None:
     classifier = torch.load(backbones._lite0_file(), weights_only=True)
 
     with torch.inference_mode():
-        features = backbones.build(backbone)(torch.from_numpy(frames))
+        features = build_cnn(backbone)(torch.from_numpy(frames))
 
     assert features.shape == (1, backbone.feature_size)
     assert features.dtype == torch.float32
@@ -76,7 +76,7 @@ def test_other_weights_than_the_model_was_trained_with_are_refused() -> None:
     changed = replace(backbones.find_backbone(), weights_sha256="0" * 64)
 
     with pytest.raises(BackboneError, match="not those that the model was trained with"):
-        backbones.build(changed)
+        build_cnn(changed)
 
 
 def test_the_catalogue_lists_cnns_and_the_bundled_one_first() -> None:
@@ -114,7 +114,7 @@ def test_without_a_network_the_user_learns_what_to_fetch_and_where_to_put_it(
     # The user does as told.
     torch.save(import_torchvision().models.resnet18(weights=None).state_dict(), file)
     backbone = backbones.find_backbone("resnet18")
-    features = backbones.build(backbone)(torch.zeros((2, 64, 64, 3), dtype=torch.uint8))
+    features = build_cnn(backbone)(torch.zeros((2, 64, 64, 3), dtype=torch.uint8))
     assert features.shape == (2, backbone.feature_size) == (2, 512)
     assert backbone.frame_size == 224
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from activity_cli.common.cache import CheckedFiles
 from activity_cli.errors import SettingsError
 from activity_cli.features import backbones
+from activity_cli.features.cnn import build_cnn
 from activity_cli.features.engines import choice
 from activity_cli.features.engines.choice import Engine, EngineName, Precision, choose_engine
 from activity_cli.features.engines.loading import load_classifier, load_extractor
@@ -84,7 +85,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def torch_features(frames: Images) -> NDArray[np.float32]:
     """What the network itself gives, without any engine."""
     with torch.inference_mode():
-        features = backbones.build(backbones.find_backbone())(torch.from_numpy(frames))
+        features = build_cnn(backbones.find_backbone())(torch.from_numpy(frames))
     return np.asarray(features.numpy())
 
 
@@ -169,6 +170,7 @@ asked = []
 sys.addaudithook(lambda event, _: asked.append(event) if event.startswith("socket.") else None)
 from pathlib import Path
 import numpy as np
+from activity_cli.features.cnn import build_cnn
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.engines.choice import choose_engine
 from activity_cli.features.engines.loading import load_extractor
@@ -275,6 +277,40 @@ def test_ctrl_c_is_heard_after_engines_have_come_and_gone(tmp_path: Path) -> Non
     said = subprocess.check_output(program, env=environment, text=True)
 
     assert said.splitlines()[-1] == "heard"
+
+
+LIMIT_AND_LOAD = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from activity_cli.common.processes import limit_threads
+from tests.features.test_engines import FEATURES, NAMES, STREAMS, load_toy
+
+folder, used = Path(sys.argv[1]), []
+load_toy(folder, "openvino")  # creates what the process shares, OpenVINO's Core
+torch.set_num_threads(2)  # the host's choice
+limit_threads(1)
+loaded = {name: load_toy(folder, name) for name in NAMES}
+compiled = loaded["openvino"]._request.get_compiled_model()
+used.append(compiled.get_property("INFERENCE_NUM_THREADS"))
+used.append(loaded["onnx"]._session.get_session_options().intra_op_num_threads)
+loaded["torch"]._scorer.register_forward_hook(lambda *_: used.append(torch.get_num_threads()))
+loaded["torch"].classify(np.ones((1, STREAMS, 4, FEATURES)))
+print(*used, "host:", torch.get_num_threads())
+"""
+
+
+def test_engines_obey_a_thread_limit_that_is_set_late_and_leave_the_host_its_own(
+    tmp_path: Path,
+) -> None:
+    # In a process of its own, since the limit is one of the whole process.
+    program = [sys.executable, "-c", LIMIT_AND_LOAD, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    answer = subprocess.check_output(program, env=environment, text=True)
+
+    assert answer.splitlines()[-1] == "1 1 1 host: 2"
 
 
 def test_cache_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:

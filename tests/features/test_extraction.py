@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from activity_cli.features.backbones import Backbone, find_backbone
+from activity_cli.features.cache import FeatureCache
 from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.engines.protocol import Extractor
 from activity_cli.features.extraction import (
     ClipRequest,
     ExtractedClip,
-    FeatureCache,
     FeatureTable,
     clip_identity,
     extract_features,

@@ -14,7 +14,7 @@ from activity_cli.data.splits import make_folds
 from activity_cli.errors import ModelError, SettingsError
 from activity_cli.export.exporting import export_model
 from activity_cli.features import backbones
-from activity_cli.features.cnn import changed_features
+from activity_cli.features.cnn import build_cnn, trained_features
 from activity_cli.features.engines.choice import Engine, EngineName
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.labelled import DataConfig, FeatureDataset
@@ -100,7 +100,7 @@ def test_every_engine_and_export_says_what_torch_says(
     shape = (5, *model.description.clip.picture_shape)
     frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     with torch.inference_mode():
-        expected = backbones.build(backbone)(torch.from_numpy(frames)).numpy()
+        expected = build_cnn(backbone)(torch.from_numpy(frames)).numpy()
     assert np.ptp(expected, axis=0).max() > 0.01  # other pictures, other features
     engines: tuple[EngineName, ...] = ("torch", "openvino", "onnx")
     for engine in engines:
@@ -130,7 +130,7 @@ def test_only_the_last_stages_change_and_batch_norm_keeps_its_statistics(
 ) -> None:
     model = models["finetune"].model
     assert model.description.backbone.trained_stages == 3
-    before = backbones.build(backbones.find_backbone()).state_dict()
+    before = build_cnn(backbones.find_backbone()).state_dict()
     after = load_file(model.folder / CNN_FILE)
 
     assert before.keys() == after.keys()
@@ -187,7 +187,7 @@ def test_frames_that_a_cnn_cannot_see_are_refused_with_advice() -> None:
 
 
 def test_a_cut_cnn_gives_the_same_features() -> None:
-    cnn = backbones.build(backbones.find_backbone())
+    cnn = build_cnn(backbones.find_backbone())
     frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
         whole = cnn(frames)
@@ -237,7 +237,7 @@ def test_a_cnn_from_nothing_learns_what_only_time_tells(tmp_path: Path) -> None:
     # What is saved is what was trained.
     file = tmp_path / CNN_FILE
     file.write_bytes(found.weights())
-    saved = changed_features(found.backbone, file)
+    saved = trained_features(found.backbone, file)
     with torch.inference_mode():
         again = saved(torch.from_numpy(data.values[0, 0])).numpy()
     np.testing.assert_allclose(again, features[0, 0].astype(np.float32), atol=2e-2)

@@ -9,7 +9,6 @@ import numpy as np
 
 from activity_cli.errors import ModelError, SettingsError, VideoError
 from activity_cli.evaluation.explanation.values import Explanation
-from activity_cli.features import backbones
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import Model, load_model
 from activity_cli.predict.exported.loading import is_exported
@@ -77,6 +76,8 @@ def explain_video(
         VideoError: the video gives no frames.
         ModelError, BackboneError: the model's weights cannot be read.
     """
+    from activity_cli.features.cnn import build_cnn
+
     with closing(DecoderPool(Decoders(num_workers=1))) as pool:
         try:
             clip = pool.reader().call(
@@ -90,7 +91,7 @@ def explain_video(
             raise VideoError(f"{request.path}: {error.message}", hint=error.hint) from error
     for note in _notes(model, clip):
         on_note(note)
-    cnn, scorer = backbones.build(model.description.backbone), load_scorer(model)
+    cnn, scorer = build_cnn(model.description.backbone), load_scorer(model)
     return explain_clip(model, request, clip, cnn=cnn, scorer=scorer, label=label)
 
 

@@ -1,4 +1,4 @@
-"""Which engine computes, where, and how exactly: found out without importing any of them."""
+"""Choose the engine, its device and precision, without importing any engine."""
 
 import ctypes
 import importlib.util
@@ -18,13 +18,13 @@ _CUDA_LIBRARIES = ("libc10_cuda.so", "c10_cuda.dll")  # a torch that was built f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """A choice that `choose_engine` found possible."""
+    """An engine that `choose_engine` found available."""
 
     name: EngineName
     device: str
     """cpu, mps, cuda, or one of several: cuda:1."""
     precision: Precision = "auto"
-    """Of the CNN. What auto stands for, the engine knows when it is loaded."""
+    """Precision of the CNN. The engine resolves auto when it is loaded."""
 
 
 def choose_engine(
@@ -33,7 +33,7 @@ def choose_engine(
     device: str = "auto",
     precision: Precision = "auto",
 ) -> Engine:
-    """Turn wishes into a choice: CUDA or Apple's GPU where there is one, else OpenVINO.
+    """Choose an engine: torch on CUDA or Apple's GPU if there is one, else OpenVINO.
 
     Args:
         engine: openvino and onnx compute on the CPU, torch on every device.
@@ -41,25 +41,26 @@ def choose_engine(
         precision: of the CNN.
 
     Raises:
-        SettingsError: these do not go together, or there is no such device.
+        SettingsError: this combination does not exist, or there is no such device.
     """
     kind, _, number = device.partition(":")
     if kind not in {"auto", "cpu", "cuda", "mps"} or (number and not number.isdecimal()):
         raise SettingsError(f"There is no device {device!r}.", hint="Use cpu, cuda, cuda:1 or mps.")
     if precision == "int8":
         raise SettingsError(
-            "int8 needs a model that was fitted to it with clips of yours.",
+            "int8 needs an exported model, calibrated on your clips.",
             hint="activity export MODEL --precision int8, then predict --model EXPORT.",
         )
     on_gpu = kind in {"cuda", "mps"}
     if on_gpu and engine in {"openvino", "onnx"}:
         raise SettingsError(
-            f"The {engine} engine computes on the CPU.", hint=f"--engine torch --device {device}"
+            f"The {engine} engine computes on the CPU.",
+            hint=f"Use --engine torch --device {device}.",
         )
     if on_gpu and not _has(kind):
         raise SettingsError(
             f"There is no {kind} device here, or this torch was not built for it.",
-            hint="Leave --device away, or install a torch for your GPU (pytorch.org).",
+            hint="Omit --device, or install a torch for your GPU (pytorch.org).",
         )
     if kind == "auto" and engine in {"auto", "torch"} and (found := find_gpu()):
         device, on_gpu = found, True
@@ -72,12 +73,12 @@ def choose_engine(
 
 
 def find_gpu() -> str | None:
-    """The GPU that torch can use, `cuda` or `mps`, if any."""
+    """Return the GPU that torch can use, `cuda` or `mps`, if any."""
     return next((kind for kind in ("cuda", "mps") if _has(kind)), None)
 
 
 def _has(kind: str) -> bool:
-    """Ask the system first: torch takes seconds to import, and says the last word only then."""
+    """Tell whether torch can use a GPU; torch, slow to import, is asked only if one is likely."""
     if kind == "mps":
         if platform.system() != "Darwin" or platform.machine() != "arm64":
             return False
@@ -92,7 +93,7 @@ def _has(kind: str) -> bool:
 
 
 def _has_cuda_driver() -> bool:
-    """Whether the CUDA driver is installed and finds a device."""
+    """Tell whether the CUDA driver is installed and finds a device."""
     for name in _CUDA_DRIVERS:
         try:
             driver = ctypes.CDLL(name)

@@ -1,24 +1,17 @@
-"""The portable engine: ONNX Runtime. torch and onnx are needed once per network, to convert it.
-
-What is converted lies under cache_dir/engines; a file that is missing or damaged is made again.
-"""
+"""The portable engine: ONNX Runtime. torch and onnx are needed once per network, to convert it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common import processes as threads
-from activity_cli.common.cache import ENGINES, CheckedFiles
 from activity_cli.common.optional_dependencies import import_onnxruntime, require_onnx
+from activity_cli.common.processes import num_threads as default_threads
 from activity_cli.errors import SettingsError
-from activity_cli.features import backbones
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import Precision
-from activity_cli.features.engines.prepared import check_frames, prepared_name
-from activity_cli.features.engines.protocol import OnPrepare
+from activity_cli.features.engines.protocol import NetworkCache, check_frames
 from activity_cli.types import Images
 
 if TYPE_CHECKING:
@@ -27,16 +20,16 @@ if TYPE_CHECKING:
 _FORMAT = "1"
 """Part of all keys. Raise it when a network is converted in another way."""
 _BATCH = 4
-"""Frames per inference: 1 to 16 are level, and small ones stay in the CPU's cache."""
+"""Frames per inference. 1 to 16 are equally fast, and small batches stay in the CPU's cache."""
 
 onnxruntime: Any = import_onnxruntime()
 _failures: Any = onnxruntime.capi.onnxruntime_pybind11_state
 UNREADABLE = (_failures.InvalidProtobuf, _failures.InvalidGraph, _failures.Fail)
-"""What `open_session` raises of a network that is damaged or none."""
+"""Errors of `open_session` for a network that is damaged, or a file that is no network."""
 
 
 class OnnxExtractor:
-    """Frames to CNN features on a CPU."""
+    """Computes CNN features of frames on a CPU."""
 
     identity = "onnx-fp32"
     batch_size = 32
@@ -57,7 +50,7 @@ class OnnxExtractor:
 
 
 class OnnxClassifier:
-    """Features of clips to scores on a CPU."""
+    """Computes scores of clips on a CPU."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -70,48 +63,44 @@ class OnnxClassifier:
 
 
 def load_extractor(
-    backbone: Backbone,
-    *,
-    cache_dir: Path,
-    precision: Precision,
-    frame_size: int,
-    on_prepare: OnPrepare,
+    backbone: Backbone, cache: NetworkCache, *, precision: Precision, frame_size: int
 ) -> OnnxExtractor:
-    """Load a CNN for frames of one size, as `loading.load_extractor` says."""
+    """Load a CNN for frames of one size; see `loading.load_extractor`."""
     if precision not in {"auto", "fp32"}:
         raise SettingsError(
             f"The onnx engine does not compute in {precision}.", hint="Use fp32, or openvino."
         )
 
     def convert() -> bytes:
-        on_prepare(f"Preparing {backbone.name} for ONNX Runtime, once")
+        from activity_cli.features.cnn import build_cnn
+
+        cache.on_prepare(f"Preparing {backbone.name} for ONNX Runtime, once")
         example = np.zeros((2, frame_size, frame_size, backbone.channels), np.uint8)
         return _convert(
-            backbones.build(backbone),
+            build_cnn(backbone),
             example,
             names=("frames", "features"),
             free=({0: "N"}, {0: "N"}),
         )
 
     name = f"{backbone.name} {backbone.weights_sha256} {frame_size}"
-    session = _prepare(convert, name, CheckedFiles(cache_dir / ENGINES))
+    session = _prepare(convert, name, cache)
     return OnnxExtractor(session, backbone=backbone, frame_size=frame_size)
 
 
 def load_classifier(
     build: "Callable[[], nn.Module]",
+    cache: NetworkCache,
     *,
     key: str,
-    cache_dir: Path,
     example_shape: tuple[int, int, int, int],
-    on_prepare: OnPrepare,
 ) -> OnnxClassifier:
-    """Load a sequence classifier, as `loading.load_classifier` says."""
+    """Load a sequence classifier; see `loading.load_classifier`."""
 
     def convert() -> bytes:
-        on_prepare("Preparing the classifier for ONNX Runtime, once")
+        cache.on_prepare("Preparing the classifier for ONNX Runtime, once")
         _, streams, length, size = example_shape
-        # A dimension of 1 would be taken as fixed.
+        # torch.export takes a dimension of 1 as fixed.
         example = np.zeros((2, streams, max(2, length), size), np.float32)
         return _convert(
             build().eval(),
@@ -120,7 +109,7 @@ def load_classifier(
             free=({0: "B", 2: "T"}, {0: "B"}),
         )
 
-    return OnnxClassifier(_prepare(convert, f"classifier {key}", CheckedFiles(cache_dir / ENGINES)))
+    return OnnxClassifier(_prepare(convert, f"classifier {key}", cache))
 
 
 def _convert(
@@ -130,7 +119,7 @@ def _convert(
     names: Sequence[str],
     free: Sequence[Mapping[int, str]],
 ) -> bytes:
-    """A torch module of one input as ONNX; see `conversion.to_onnx`."""
+    """Convert a torch module of one input to ONNX; see `conversion.to_onnx`."""
     require_onnx()
     import torch
 
@@ -143,30 +132,30 @@ def _convert(
     return converted
 
 
-def _prepare(convert: Callable[[], bytes], key: str, files: CheckedFiles) -> Any:
-    """A session for a network from the cache, or else converted."""
-    name = f"{prepared_name(_FORMAT, key, onnxruntime.__version__)}.onnx"
-    network = files.read(name)
+def _prepare(convert: Callable[[], bytes], key: str, cache: NetworkCache) -> Any:
+    """Open a network from the cache, or convert it."""
+    name = f"{cache.name(_FORMAT, key, onnxruntime.__version__)}.onnx"
+    network = cache.files.read(name)
     if network is None:
         network = convert()
-        files.write(name, network)
+        cache.files.write(name, network)
     return open_session(network)
 
 
 def open_session(
     network: bytes | str, *, num_threads: int | None = None, optimise: bool = True
 ) -> Any:
-    """An onnxruntime.InferenceSession on the CPU.
+    """Open an onnxruntime.InferenceSession on the CPU.
 
     Args:
-        network: an ONNX file's content, or its name.
-        num_threads: None is one per core, or the limit that was set.
-        optimise: False where it is not to run, but to tell what it is.
+        network: content or name of an ONNX file.
+        num_threads: None is the limit that was set, or one per core.
+        optimise: False to read the metadata only.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors: they come as exceptions as well
-    options.intra_op_num_threads = num_threads or threads.num_threads()
-    # Threads that wait by spinning take the cores from the decoders.
+    options.log_severity_level = 3  # errors, which are raised as exceptions as well
+    options.intra_op_num_threads = num_threads or default_threads()
+    # Threads that spin while they wait take the cores from the decoders.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

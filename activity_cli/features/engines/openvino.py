@@ -1,8 +1,7 @@
-"""The engine for CPUs. torch is needed once per CNN, to convert it; later runs do not import it.
+"""The engine for CPUs. torch is needed once per network, to convert it; later runs do without.
 
-What is prepared lies under cache_dir/engines: the converted network (of this network and these
-versions) and what OpenVINO compiled from it (for this CPU, precision and shape). Nothing there
-is needed: a file that is missing or damaged is made again.
+The cache keeps the converted network (`.ir`, of these versions) and what OpenVINO compiled from it
+(`.blob`, for this CPU, precision and shape).
 """
 
 import tempfile
@@ -13,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common.cache import ENGINES, CheckedFiles
 from activity_cli.common.optional_dependencies import import_openvino, openvino_core
 from activity_cli.errors import SettingsError
-from activity_cli.features import backbones
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import Precision
-from activity_cli.features.engines.prepared import check_frames, prepared_name
-from activity_cli.features.engines.protocol import OnPrepare
+from activity_cli.features.engines.protocol import NetworkCache, check_frames
 from activity_cli.types import Images
 
 if TYPE_CHECKING:
@@ -29,8 +25,8 @@ if TYPE_CHECKING:
 _FORMAT = "1"
 """Part of all keys. Raise it when a network is converted or compiled in another way."""
 _BATCH = 4
-"""Frames per inference. A fixed number is 1.4 times as fast as a free one; 1 to 4 are level for
-small CNNs, and larger ones (VGG) read their weights from memory once per batch."""
+"""Frames per inference. A fixed number is 1.4 times as fast as a free one. 1 to 4 are equally fast
+for small CNNs, and larger ones (VGG) read their weights from memory once per batch."""
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 """OpenVINO's names of the precisions."""
@@ -39,7 +35,7 @@ ov: Any = import_openvino()
 
 
 class OpenVinoExtractor:
-    """Frames to CNN features on a CPU."""
+    """Computes CNN features of frames on a CPU."""
 
     batch_size = 64
 
@@ -50,7 +46,7 @@ class OpenVinoExtractor:
         self._queue = ov.AsyncInferQueue(compiled)  # as many requests as suit the CPU's cores
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, channels) uint8. A frame's neighbours do not matter."""
+        """Compute (N, D) from (N, H, W, channels) uint8."""
         check_frames(frames, self._frame_shape)
         features = np.empty((len(frames), self.feature_size), np.float32)
 
@@ -63,14 +59,14 @@ class OpenVinoExtractor:
             batch = np.ascontiguousarray(frames[start : start + _BATCH])
             rows = slice(start, start + len(batch))
             if len(batch) < _BATCH:
-                batch = np.resize(batch, (_BATCH, *self._frame_shape))  # repeats frames
+                batch = np.resize(batch, (_BATCH, *self._frame_shape))  # repeats frames to fill it
             self._queue.start_async([batch], userdata=rows)  # waits for a free request
         self._queue.wait_all()
         return features
 
 
 class OpenVinoClassifier:
-    """Features of clips to scores on a CPU."""
+    """Computes scores of clips on a CPU."""
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
@@ -83,31 +79,28 @@ class OpenVinoClassifier:
 
 
 def load_extractor(
-    backbone: Backbone,
-    *,
-    cache_dir: Path,
-    precision: Precision,
-    frame_size: int,
-    on_prepare: OnPrepare,
+    backbone: Backbone, cache: NetworkCache, *, precision: Precision, frame_size: int
 ) -> OpenVinoExtractor:
-    """Load a CNN for frames of one size, as `loading.load_extractor` says.
+    """Load a CNN for frames of one size; see `loading.load_extractor`.
 
-    `auto` is bf16 where the CPU computes that in hardware tiles, else fp32.
+    The precision `auto` is bf16 on CPUs with AMX, else fp32.
     """
     core = openvino_core()
     chosen = _choose_precision(core, precision)
 
     def convert() -> Any:
-        on_prepare(f"Preparing {backbone.name} for OpenVINO, once")
+        from activity_cli.features.cnn import build_cnn
+
+        cache.on_prepare(f"Preparing {backbone.name} for OpenVINO, once")
         side, channels = backbone.frame_size, backbone.channels
         example = np.zeros((_BATCH, side, side, channels), np.uint8)
-        return _convert(backbones.build(backbone), example, (-1, -1, -1, channels))
+        return _convert(build_cnn(backbone), example, (-1, -1, -1, channels))
 
     compiled = _compile(
         core,
         convert,
         key=f"{backbone.name} {backbone.weights_sha256}",
-        files=CheckedFiles(cache_dir / ENGINES),
+        cache=cache,
         shape=(_BATCH, frame_size, frame_size, backbone.channels),
         properties={
             "INFERENCE_PRECISION_HINT": _HINTS[chosen],
@@ -119,26 +112,24 @@ def load_extractor(
 
 def load_classifier(
     build: "Callable[[], nn.Module]",
+    cache: NetworkCache,
     *,
     key: str,
-    cache_dir: Path,
     example_shape: tuple[int, int, int, int],
-    on_prepare: OnPrepare,
 ) -> OpenVinoClassifier:
-    """Load a sequence classifier, as `loading.load_classifier` says."""
+    """Load a sequence classifier; see `loading.load_classifier`."""
     _, streams, _, features = example_shape
-
     shape = (-1, streams, -1, features)
 
     def convert() -> Any:
-        on_prepare("Preparing the classifier for OpenVINO, once")
+        cache.on_prepare("Preparing the classifier for OpenVINO, once")
         return _convert(build().eval(), np.zeros(example_shape, np.float32), shape)
 
     compiled = _compile(
         openvino_core(),
         convert,
         key=f"classifier {key}",
-        files=CheckedFiles(cache_dir / ENGINES),
+        cache=cache,
         shape=shape,
         properties={"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"},
     )
@@ -154,7 +145,7 @@ def _choose_precision(core: Any, precision: Precision) -> str:
 
 
 def _has_bf16_tiles() -> bool:
-    """Whether the CPU has AMX. With AVX-512's bf16 alone fp32 is faster: 140 to 82 frames/s."""
+    """Tell whether the CPU has AMX. With AVX-512's bf16 alone, fp32 is faster (140 to 82 fps)."""
     try:
         return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux
@@ -162,7 +153,7 @@ def _has_bf16_tiles() -> bool:
 
 
 def _convert(module: "nn.Module", example: NDArray[Any], shape: Sequence[int]) -> Any:
-    """Convert a torch module of one input of this shape, -1 for what stays free."""
+    """Convert a torch module with one input of this shape, -1 for sizes that stay free."""
     import torch
 
     from activity_cli.features.conversion import quiet_jit
@@ -178,49 +169,49 @@ def _compile(
     convert: Callable[[], Any],
     *,
     key: str,
-    files: CheckedFiles,
+    cache: NetworkCache,
     shape: Sequence[int],
     properties: dict[str, str],
 ) -> Any:
-    """Compile a network for the CPU, from the shortest way that the cache allows.
+    """Compile a network for the CPU, or load what the cache has of it.
 
     Args:
         core: OpenVINO's.
-        convert: makes the network from torch; the long way.
-        key: of the network and its weights. Versions are added here.
-        files: the cache.
-        shape: of the network's only input, -1 for what stays free.
+        convert: makes the network from torch.
+        key: identifies the network and its weights. Versions are added here.
+        cache: of prepared networks.
+        shape: of the network's only input, -1 for sizes that stay free.
         properties: OpenVINO's, to compile with.
     """
-    network_key = prepared_name(_FORMAT, key, ov.__version__)
+    network_key = cache.name(_FORMAT, key, ov.__version__)
     cpu = core.get_property("CPU", "FULL_DEVICE_NAME")
-    compiled_key = prepared_name(network_key, cpu, str(shape), str(sorted(properties.items())))
+    compiled_key = cache.name(network_key, cpu, str(shape), str(sorted(properties.items())))
 
-    if blob := files.read(f"{compiled_key}.blob"):
+    if blob := cache.files.read(f"{compiled_key}.blob"):
         try:
             return core.import_model(blob, "CPU", properties)
-        except RuntimeError:  # from an OpenVINO or a CPU that the key does not tell apart
+        except RuntimeError:  # made by an OpenVINO or for a CPU that the key does not tell apart
             pass
-    network = _read_network(core, files, f"{network_key}.ir")
-    if network is None:
+    packed = cache.files.read(f"{network_key}.ir")
+    if packed is not None:
+        network = _unpack(core, packed)
+    else:
         network = convert()
-        files.write(f"{network_key}.ir", _pack(network))
+        cache.files.write(f"{network_key}.ir", _pack(network))
     network.reshape(list(shape))
     compiled = core.compile_model(network, "CPU", properties)
-    files.write(f"{compiled_key}.blob", compiled.export_model().getvalue())
+    cache.files.write(f"{compiled_key}.blob", compiled.export_model().getvalue())
     return compiled
 
 
-def _read_network(core: Any, files: CheckedFiles, name: str) -> Any:
-    packed = files.read(name)
-    if packed is None:
-        return None
+def _unpack(core: Any, packed: bytes) -> Any:
+    """Read what `_pack` wrote."""
     xml_size = int.from_bytes(packed[:8], "little")
     return core.read_model(packed[8 : 8 + xml_size], packed[8 + xml_size :])
 
 
 def _pack(network: Any) -> bytes:
-    """OpenVINO's two files, structure and weights, as one that is there whole or not at all."""
+    """Join OpenVINO's two files, structure and weights, so that the cache has both or none."""
     with tempfile.TemporaryDirectory() as folder:
         xml, weights = Path(folder, "network.xml"), Path(folder, "network.bin")
         ov.serialize(network, xml, weights)

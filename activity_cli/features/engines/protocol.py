@@ -1,29 +1,34 @@
-"""What every engine offers.
+"""What every engine offers, and what the engines share.
 
 N is frames, H and W pixels, B clips, S streams, T frames per clip, D features, C labels.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common.cache import ENGINES, CheckedFiles
 from activity_cli.types import Images
 
 OnPrepare = Callable[[str], None]
-"""Told in one line when something is prepared that later runs find ready."""
+"""Receives one line when something is prepared that later runs find ready."""
 
 
 class Extractor(Protocol):
-    """Frames to CNN features. For calls from one thread at a time."""
+    """Computes CNN features of frames. Call it from one thread at a time."""
 
     identity: str
-    """Runtime and precision, e.g. "openvino-fp32": features of another one are not the same."""
+    """Runtime and precision, e.g. "openvino-fp32". Features of different identities differ."""
     feature_size: int
     """D."""
     batch_size: int
-    """As many frames at once keep the device busy; fewer or more are computed as well."""
+    """Number of frames per call that keeps the device busy; any number is allowed."""
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
         """Compute (N, D) from any number N of frames (N, H, W, channels) uint8.
@@ -35,8 +40,41 @@ class Extractor(Protocol):
 
 
 class Classifier(Protocol):
-    """Features of clips to scores. For calls from one thread at a time."""
+    """Computes scores of clips from their features. Call it from one thread at a time."""
 
     def classify(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Compute probabilities (B, C) from (B, S, T, D)."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCache:
+    """Networks that were converted for an engine, under `cache_dir/engines`.
+
+    Nothing in it is needed: a file that is missing or damaged is made again.
+    """
+
+    cache_dir: Path
+    on_prepare: OnPrepare
+
+    @property
+    def files(self) -> CheckedFiles:
+        """The folder of the prepared networks."""
+        return CheckedFiles(self.cache_dir / ENGINES)
+
+    @staticmethod
+    def name(*parts: str) -> str:
+        """Return a file name that depends on these parts and on the versions of torch."""
+        everything = (*parts, version("torch"), version("torchvision"))
+        return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:32]
+
+
+def check_frames(frames: Images, frame_shape: Sequence[int]) -> None:
+    """Check that frames are (N, *frame_shape) uint8.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if frames.shape[1:] != tuple(frame_shape) or frames.dtype != np.uint8:
+        expected = ", ".join(map(str, frame_shape))
+        raise ValueError(f"frames must be (N, {expected}) uint8, got {frames.shape} {frames.dtype}")

@@ -1,5 +1,7 @@
 """The engine for GPUs, and the reference on CPUs: the network as it was trained."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -7,23 +9,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from activity_cli.common.processes import thread_limit
 from activity_cli.errors import SettingsError
-from activity_cli.features import backbones
 from activity_cli.features.backbones import Backbone
+from activity_cli.features.cnn import build_cnn
 from activity_cli.features.engines.choice import Precision
-from activity_cli.features.engines.prepared import check_frames
+from activity_cli.features.engines.protocol import check_frames
 from activity_cli.types import Images
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _CPU_BATCH = 16
 _BYTES_PER_PIXEL = 1280
-"""Memory for one frame on its way through a CNN, per pixel of the frame: 64 MiB at 224 x 224, what
-VGG, the hungriest, takes."""
-_GPU_BATCHES = (8, 256)  # beyond the larger one more frames at once gain nothing
+"""Memory that a CNN needs per pixel of a frame: 64 MiB at 224 x 224, measured with VGG, which
+needs most."""
+_GPU_BATCHES = (8, 256)  # larger batches are not faster
 
 
 class TorchExtractor:
-    """Frames to CNN features on any device of torch."""
+    """Computes CNN features of frames on any device of torch."""
 
     def __init__(
         self,
@@ -39,14 +42,14 @@ class TorchExtractor:
         self._frame_shape = (frame_size, frame_size, backbone.channels)
         self._device = torch.device(device)
         self._dtype = _DTYPES[precision]
-        # The layout that convolutions are fastest in: pixels apart, channels together.
+        # Channels last is the layout in which convolutions are fastest.
         layout: Any = {"memory_format": torch.channels_last}
         self._network = network.eval().to(self._device, **layout)
         self.batch_size = _choose_batch_size(self._device, frame_size)
 
     @torch.inference_mode()
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, channels) uint8. Out of memory, it goes on in halves."""
+        """Compute (N, D) from (N, H, W, channels) uint8; out of memory, halve the batches."""
         check_frames(frames, self._frame_shape)
         features = np.empty((len(frames), self.feature_size), np.float32)
         start = 0
@@ -69,13 +72,14 @@ class TorchExtractor:
             batch = batch.pin_memory()
         batch = batch.to(self._device, non_blocking=True)
         reduced = self._dtype != torch.float32
-        with torch.autocast(self._device.type, dtype=self._dtype, enabled=reduced):
+        autocast = torch.autocast(self._device.type, dtype=self._dtype, enabled=reduced)
+        with autocast, torch_threads(thread_limit()):
             features: NDArray[np.float32] = self._network(batch).float().cpu().numpy()
         return features
 
 
 class TorchClassifier:
-    """Features of clips to scores on any device of torch, in fp32."""
+    """Computes scores of clips on any device of torch, in fp32."""
 
     def __init__(self, scorer: nn.Module, *, device: str) -> None:
         self._device = torch.device(device)
@@ -85,21 +89,36 @@ class TorchClassifier:
     def classify(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Compute probabilities (B, C) from (B, S, T, D)."""
         clips = torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(self._device)
-        scores: NDArray[np.float32] = self._scorer(clips).cpu().numpy()
+        with torch_threads(thread_limit()):
+            scores: NDArray[np.float32] = self._scorer(clips).cpu().numpy()
         return scores
+
+
+@contextmanager
+def torch_threads(num_threads: int | None) -> Iterator[None]:
+    """Compute with so many threads; the host's number is restored. None changes nothing."""
+    if num_threads is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def load_extractor(
     backbone: Backbone, *, device: str, precision: Precision, frame_size: int
 ) -> TorchExtractor:
-    """Load a CNN as torch runs it. `auto` is half precision where the device is made for it.
+    """Load a CNN; see `loading.load_extractor`. The precision `auto` is fp16 on GPUs, else fp32.
 
     Raises:
         BackboneError: the weights are missing, changed or damaged.
         SettingsError: the device does not compute in that precision.
     """
     return TorchExtractor(
-        backbones.build(backbone),
+        build_cnn(backbone),
         backbone=backbone,
         frame_size=frame_size,
         device=device,
@@ -109,23 +128,35 @@ def load_extractor(
 
 def _choose_precision(device: str, precision: Precision) -> str:
     kind = torch.device(device).type
-    can_bf16 = kind == "cpu" or (kind == "cuda" and torch.cuda.is_bf16_supported())
-    if precision == "bf16" and not can_bf16:
-        raise SettingsError(f"{device} does not compute in bf16.", hint="Use fp16 or fp32.")
+    if precision == "bf16":
+        if kind == "cpu" and not _cpu_has_bf16():
+            # Measured with AVX2 alone: 32 s for a frame that takes below 1 s in fp32.
+            raise SettingsError(
+                "This CPU has no bf16 instructions; torch would emulate them, very slowly.",
+                hint="Use auto or fp32.",
+            )
+        if kind != "cpu" and not (kind == "cuda" and torch.cuda.is_bf16_supported()):
+            raise SettingsError(f"{device} does not compute in bf16.", hint="Use fp16 or fp32.")
     if precision == "fp16" and kind == "cpu":
         raise SettingsError("torch computes fp16 on GPUs only.", hint="Use bf16 or fp32.")
     if precision == "auto":
-        # fp16 rounds features eight times finer than bf16, and GPUs are as fast in either.
+        # fp16 rounds features eight times finer than bf16, and GPUs are as fast with both.
         return "fp32" if kind == "cpu" else "fp16"
     return precision
 
 
+def _cpu_has_bf16() -> bool:
+    """Tell whether the CPU has bf16 instructions: avx512_bf16 or amx_bf16 on x86, bf16 on ARM."""
+    capabilities = torch.cpu.get_capabilities()
+    return any("bf16" in name and bool(has) for name, has in capabilities.items())
+
+
 def _choose_batch_size(device: torch.device, frame_size: int) -> int:
-    """Frames at once: as many as fit into half of the free memory of a GPU, a power of two."""
+    """Return the power of two of frames that fit into half of the free memory of a GPU."""
     if device.type == "cpu":
         return _CPU_BATCH
     smallest, largest = _GPU_BATCHES
-    if device.type != "cuda":  # memory shared with the CPU, and nobody tells how much is free
+    if device.type != "cuda":  # memory shared with the CPU: how much is free is unknown
         return 4 * smallest
     free_bytes, _ = torch.cuda.mem_get_info(device)
     frames: Any = free_bytes // 2 // (_BYTES_PER_PIXEL * frame_size**2)

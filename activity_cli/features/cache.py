@@ -1,0 +1,125 @@
+"""CNN features on disk, one small file per clip and view.
+
+A clip's features depend on the bytes of its file, on how the clip is sampled and on the CNN and
+engine that read it. The keys are made of exactly these, so a changed video or setting never gets
+stale features. Any number of processes may share a cache; a damaged entry counts as absent.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from activity_cli.common.cache import FEATURES, CheckedFiles
+from activity_cli.common.files import sha256_of
+from activity_cli.errors import VideoError
+from activity_cli.features.backbones import Backbone
+from activity_cli.features.engines.protocol import Extractor
+from activity_cli.settings import ALL_STREAMS, ClipSettings, Stream
+from activity_cli.types import Decoded, Status
+from activity_cli.video.augmentation import PLAIN, View
+
+_FORMAT = 1  # raise it when sampling, motion images or the entry's layout change
+
+StreamFeatures = dict[Stream, NDArray[np.float16]]
+
+
+class FeatureCache:
+    """Features by key. A disk that refuses an entry only costs time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files = CheckedFiles(folder)
+
+    def load(self, key: str) -> tuple[StreamFeatures, Decoded] | None:
+        """Return the streams and the decoding result stored under `key`, or None."""
+        content = self._files.read(_file_name(key))
+        if content is None:
+            return None
+        tensors = load(content)
+        meta = json.loads(tensors.pop("meta").tobytes())
+        seconds = tensors.pop("seconds")
+        decoded = Decoded(seconds=seconds, **{**meta, "status": Status(meta["status"])})
+        return {stream: tensors[stream] for stream in ALL_STREAMS if stream in tensors}, decoded
+
+    def save(self, key: str, streams: StreamFeatures, decoded: Decoded) -> None:
+        """Store the streams' (T, D) features under `key`."""
+        meta = {k: v for k, v in asdict(decoded).items() if k != "seconds"}
+        tensors: dict[str, NDArray[Any]] = {
+            **{str(stream): values for stream, values in streams.items()},
+            "seconds": decoded.seconds,
+            "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
+        }
+        self._files.write(_file_name(key), save(tensors))
+
+
+def feature_cache(cache_dir: Path) -> FeatureCache:
+    """Open the features' part of the user's cache folder."""
+    return FeatureCache(cache_dir / FEATURES)
+
+
+def key_maker(
+    settings: ClipSettings, backbone: Backbone, extractor: Extractor
+) -> Callable[[str, View], str]:
+    """Return the function from a clip's identity and a view to the key of its features."""
+    parts = {
+        "format": _FORMAT,
+        "clip": {k: v for k, v in settings.to_json().items() if k != "streams"},
+        "backbone": [backbone.name, backbone.weights_sha256],
+        "engine": extractor.identity,
+    }
+    shared = json.dumps(parts, sort_keys=True)
+
+    def key(identity: str, view: View) -> str:
+        of_view = "" if view == PLAIN else view.key()
+        return hashlib.sha256((shared + identity + of_view).encode()).hexdigest()
+
+    return key
+
+
+def content_identity(
+    path: Path, piece: tuple[float | None, float | None], fingerprint: tuple[int, int]
+) -> str:
+    """Identify a clip by the content of its file, which has this fingerprint, and the piece.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    try:
+        digest = _digest if piece == (None, None) else _digest_once
+        content = digest(path, fingerprint)
+    except OSError as error:
+        raise VideoError(f"cannot be read: {error.strerror}") from error
+    return json.dumps([content, *piece])
+
+
+def file_fingerprint(path: Path) -> tuple[int, int] | None:
+    """Return size and modification time, or None if there is no readable regular file."""
+    try:
+        if not path.is_file():
+            return None
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _digest(path: Path, fingerprint: tuple[int, int]) -> str:
+    """Return the digest of the content that a file has while its fingerprint is this."""
+    del fingerprint
+    return sha256_of(path)
+
+
+_digest_once = lru_cache(maxsize=16)(_digest)
+"""For the pieces of a long video, which are read one after the other."""
+
+
+def _file_name(key: str) -> str:
+    return f"{key[:2]}/{key}.features"  # folders of a hundred thousand files are slow
