@@ -49,7 +49,8 @@ def benchmark(
     """Measure every engine and precision of this machine on one model.
 
     Each runs in its own process. The table shows frames per second, time per clip, start-up time,
-    size, memory, and the difference of scores to those of torch.
+    size, memory, and the difference of scores to those of torch. Precisions that the machine only
+    emulates are skipped.
 
     Example:  activity benchmark runs/gym clips/ --output speed
     """

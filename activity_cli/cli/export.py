@@ -4,6 +4,7 @@ import importlib.util
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import typer
@@ -63,7 +64,7 @@ def export(
     Example:  activity export runs/gym --format onnx --format openvino --verify clips
     """
     from activity_cli.errors import ExportError
-    from activity_cli.export.exporting import ParityError, export_model
+    from activity_cli.export.exporting import ExportConfig, ParityError, export_model
     from activity_cli.model.folder import load_model
     from activity_cli.predict.exported.loading import is_exported
     from activity_cli.report.terminal.console import messages_console
@@ -76,22 +77,34 @@ def export(
         )
     if is_exported(Path(model)):
         raise ExportError(
-            f"{model} is an exported model already.",
+            f"{model} is already an exported model.",
             hint="Give the model that it was exported from, such as runs/NAME.",
         )
     chosen = load_model(model)
     name = chosen.description.name + ("" if own.precision == "fp32" else f"-{own.precision}")
-    with progress_report(quiet=quiet) as report:
+    config = ExportConfig(
+        formats=[one.value for one in dict.fromkeys(own.formats or _default())],
+        precision=own.precision,
+        dynamic=own.dynamic,
+        split=own.split,
+    )
+    config.check()
+    with progress_report(quiet=quiet) as report, TemporaryDirectory() as folder:
+        to_verify = _find_clips(own.verify, Path(folder, "verify"), seed=0)
+        to_calibrate = None
+        if own.precision == "int8" and (own.calibrate or not own.verify):
+            # Other drawn clips than those to verify on.
+            to_calibrate = _find_clips(own.calibrate, Path(folder, "calibrate"), seed=1)
+            if own.calibrate is None:
+                report.note("int8 is calibrated on drawn clips; better: --calibrate CLIPS")
         try:
             done = export_model(
                 chosen,
                 own.output or Path("exports") / name,
-                formats=[one.value for one in dict.fromkeys(own.formats or _default())],
-                precision=own.precision,
-                dynamic=own.dynamic,
-                split=own.split,
-                verify=own.verify,
-                calibrate=own.calibrate,
+                config,
+                verify=to_verify,
+                calibrate=to_calibrate,
+                verified_on=own.verify or "drawn clips",
                 overwrite=overwrite,
                 on_progress=report,
                 on_prepare=report.note,
@@ -103,6 +116,16 @@ def export(
     first = done.folder / done.parities[0].format
     note = f"Written to {done.folder}. Try: activity predict VIDEO --model {first}"
     options.print_note(note, quiet=quiet or json)
+
+
+def _find_clips(source: str | None, folder: Path, *, seed: int) -> list[Path]:
+    """Return the user's clips, or draw some into a folder."""
+    from activity_cli.sampledata import draw_dataset
+    from activity_cli.video.sources import expand_sources
+
+    if source is None:
+        draw_dataset(folder, clips_per_label=1, seed=seed)
+    return expand_sources([source or str(folder)])
 
 
 def _default() -> list[Format]:

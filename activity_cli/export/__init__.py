@@ -1,12 +1,12 @@
-"""Models as files that other programs run: written, checked against torch, and read back.
+"""Models as files for other programs: written, and kept only if they agree with torch.
 
-signature   what an exported graph takes and gives
-graphs      a model as torch modules and programs, from uint8 frames to scores
-formats     the programs as files of each format
-quantize    8-bit integers for the CNN
-metadata    what is written into every file, and how it is read
-exported    reading exports and running them, each in its own runtime (runners/)
-gate        every export against torch, on clips
-readme      the README beside every export
-exporting   all of it in order
+exporting         the whole in order: convert, compare, keep
+graphs            a model as torch modules and programs, from uint8 frames to scores
+formats           the programs as files of each format
+quantize          8-bit integers for the CNN
+parity            compares every export with torch on clips
+readme, example   the README beside every export
+benchmark         measures engines and precisions, each in its process (benchmark_worker)
+
+`predict.exported` reads exports back and runs them.
 """

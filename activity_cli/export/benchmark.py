@@ -1,7 +1,7 @@
-"""One model on this machine, by every engine and precision that it has: how fast, how equal.
+"""Speed of a model on this machine, and how its engines and precisions differ in their scores.
 
-Each setup runs in processes of its own (`benchmark_worker`), so that memory and start-up are its
-own as well: one that prepares and measures, then one that only scores a clip, for the cold start.
+Each setup runs in processes of its own (`benchmark_worker`), so that memory and start-up can be
+measured: one that prepares and measures, then one that only scores a clip, for the cold start.
 """
 
 import json
@@ -10,15 +10,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from activity_cli.common.files import write_text_atomically
 from activity_cli.errors import ActivityError, DataError
-from activity_cli.export.exporting import export_model
+from activity_cli.export.benchmark_worker import Task
+from activity_cli.export.exporting import ExportConfig, export_model
 from activity_cli.features.engines.choice import Engine, find_gpu
 from activity_cli.model.folder import load_model
 from activity_cli.predict.exported.loading import is_exported
@@ -34,37 +34,40 @@ _CANDIDATES = (
     Engine(name="openvino", device="cpu", precision="bf16"),
 )
 _INT8 = Engine(name="openvino", device="cpu", precision="int8")
+_INT8_VERIFY_CLIPS = 4
+"""Clips that the parity gate compares; the benchmark compares all of them anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkRow:
-    """How one engine does in one precision. Figures are None where it does not run: see `failure`.
+    """Figures of one engine in one precision.
 
-    Times hold for this machine and moment; compare rows, which were measured in one run.
+    Times hold for this machine and moment: compare rows of one run.
     """
 
     engine: str
     device: str
     precision: str
     failure: str = ""
+    """Why it was not measured; the figures are None then."""
     frames_per_second: float | None = None
-    """Of the CNN alone, on pictures in memory."""
+    """Speed of the CNN alone, on pictures in memory."""
     ms_per_clip: float | None = None
-    """Of the whole: decoding, CNN, classifier, overlapped as in `predict`."""
+    """Time of the whole: decoding, CNN and classifier, overlapped as in `predict`."""
     cold_start_seconds: float | None = None
-    """From starting a new process to its first result, networks prepared."""
+    """Time from the start of a new process to its first result, networks prepared."""
     size_mb: float | None = None
-    """Of the network's files, in megabytes (10^6 bytes)."""
+    """Size of the network's files in megabytes (10^6 bytes)."""
     peak_mib: float | None = None
-    """Most memory that the process took."""
+    """Peak memory of the process."""
     max_difference: float | None = None
-    """Of any score from that of torch in fp32."""
+    """Largest difference of a score from torch in fp32."""
     label_agreement: float | None = None
-    """Share of the clips that get the same label as from torch in fp32."""
+    """Share of clips with the same label as torch in fp32."""
 
     @property
     def name(self) -> str:
-        """Engine and precision, and the device unless it is the CPU."""
+        """Engine, device unless it is the CPU, and precision."""
         device = "" if self.device == "cpu" else f" {self.device}"
         return f"{self.engine}{device} {self.precision}"
 
@@ -76,22 +79,24 @@ def run_benchmark(
     precisions: Sequence[str] = ("fp32", "fp16", "bf16", "int8"),
     on_progress: OnProgress = no_progress,
 ) -> list[BenchmarkRow]:
-    """Measure a model with everything that this machine has; torch in fp32 is the reference.
+    """Measure a model with every engine and precision of this machine.
+
+    A precision that the machine does not have, or only emulates, gives a row with a `failure`.
 
     Args:
         model: a shipped model's name or a folder.
-        clips: videos to score; also what int8 is calibrated on.
-        precisions: those to measure. The reference is measured in any case.
-        on_progress: told after each setup.
+        clips: videos to score, and to calibrate int8 on.
+        precisions: those to measure. torch in fp32, the reference, is measured in any case.
+        on_progress: called after each setup.
 
     Raises:
-        ModelError: there is no such model, or it is an export.
-        DataError: none of the clips can be scored.
+        ModelError: there is no such model.
+        DataError: the model is an export, or none of the clips can be scored.
     """
     if is_exported(Path(model)):
         raise DataError(
             f"{model} is an export, which has one runtime only.",
-            hint="Give the model that it was made of.",
+            hint="Give the model that it was exported from.",
         )
     load_model(model)
     setups = [one for one in _setups() if one is _REFERENCE or one.precision in precisions]
@@ -100,9 +105,8 @@ def run_benchmark(
     on_progress("benchmark", 0, len(setups))
     with tempfile.TemporaryDirectory() as folder:
         for number, engine in enumerate(setups):
-            work = Path(folder, str(number))
             try:
-                measured = _measure(model, engine, clips, work)
+                measured = _measure(model, engine, clips, Path(folder, engine.name))
             except ActivityError as error:
                 rows.append(_row(engine, failure=error.message))
             else:
@@ -130,49 +134,34 @@ def _row(engine: Engine, **figures: Any) -> BenchmarkRow:
 
 
 def _measure(model: str, engine: Engine, clips: Sequence[Path], work: Path) -> dict[str, Any]:
-    """The figures of one setup and its scores (N, C)."""
-    task: dict[str, Any] = {
-        "model": model,
-        "engine": asdict(engine),
-        "cache_dir": str(work / "cache"),
-        "clips": [str(clip) for clip in clips],
-    }
+    """Return the figures of one setup and its scores (N, C)."""
+    task = Task(
+        model=model,
+        engine=asdict(engine),
+        cache_dir=str(work / "cache"),
+        clips=[str(clip) for clip in clips],
+        measure=True,
+    )
     if engine.precision == "int8":
-        task |= {"model": _quantise(model, clips, work / "int8"), "engine": None}
-    measured = _run_worker({**task, "measure": True})
+        config = ExportConfig(formats=("openvino",), precision="int8", dynamic=False)
+        verify = clips[:_INT8_VERIFY_CLIPS]
+        export_model(load_model(model), work / "int8", config, verify=verify, calibrate=clips)
+        task = replace(task, model=str(work / "int8" / "openvino"), engine=None)
+    measured = _run_worker(task)
     started = time.perf_counter()
-    _run_worker({**task, "clips": task["clips"][:1], "measure": False})
+    _run_worker(replace(task, clips=task.clips[:1], measure=False))
     return {**measured, "cold_start_seconds": time.perf_counter() - started}
 
 
-def _quantise(model: str, clips: Sequence[Path], output: Path) -> str:
-    """Export in int8, calibrated on the clips; returns the export.
-
-    Raises:
-        ActivityError: NNCF is not installed, or the export does not pass.
-    """
-    listed = output.with_suffix(".txt")
-    write_text_atomically(listed, "\n".join(str(clip.absolute()) for clip in clips))
-    export_model(
-        load_model(model),
-        output,
-        formats=("openvino",),
-        precision="int8",
-        dynamic=False,
-        verify=str(listed),
-    )
-    return str(output / "openvino")
-
-
-def _run_worker(task: dict[str, Any]) -> dict[str, Any]:
+def _run_worker(task: Task) -> dict[str, Any]:
     """Run a task in a process of its own.
 
     Raises:
-        ActivityError: it failed; the message is its own.
+        ActivityError: it failed; the message is that of the process.
     """
     command = [sys.executable, "-m", "activity_cli.export.benchmark_worker"]
     done = subprocess.run(
-        command, input=json.dumps(task), capture_output=True, text=True, check=False
+        command, input=json.dumps(asdict(task)), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         last_words = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]

@@ -1,16 +1,11 @@
-"""One setup of a benchmark in a process of its own: a task as JSON in, figures as JSON out.
-
-{"model": ..., "engine": {...} or null for an export, "cache_dir": ..., "clips": [...],
-"measure": false to score the clips and no more}
-"""
+"""One setup of a benchmark in a process of its own: a task as JSON on stdin, figures on stdout."""
 
 import json
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +17,43 @@ from activity_cli.features.backbones import weights_file
 from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.extraction import ClipRequest
-from activity_cli.model.folder import WEIGHTS_FILE, find_model, load_model
+from activity_cli.model.folder import WEIGHTS_FILE, load_model
 from activity_cli.predict.exported.loading import open_exported, read_exported
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.video.clips import read_clip, read_frames
 
 _ROUNDS = 3
 _SECONDS_PER_ROUND = 1.0
+_SECONDS_FOR_CLIPS = 5.0
+"""All clips are scored again until so much time is spent: few clips alone say little."""
 _CLIPS_IN_MEMORY = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a process measures."""
+
+    model: str
+    engine: dict[str, Any] | None
+    """Fields of an `Engine`; None for an export, which has its own runtime."""
+    cache_dir: str
+    clips: list[str]
+    measure: bool
+    """False to score the clips and no more."""
 
 
 def main() -> int:
     """Do the task on stdin."""
-    task = json.load(sys.stdin)
-    engine = Engine(**task["engine"]) if task["engine"] else None
+    task = Task(**json.load(sys.stdin))
+    engine = Engine(**task.engine) if task.engine else None
     try:
         figures = _score(task, engine)
-        if task["measure"]:
-            figures |= {"frames_per_second": _measure_network(task, engine)}
+        if task.measure:
+            figures |= {
+                "frames_per_second": _frames_per_second(task, engine),
+                "size_mb": _network_bytes(task, engine) / 1e6,
+                "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
     except ActivityError as error:
         print(error.message, file=sys.stderr)
         return 1
@@ -47,53 +61,48 @@ def main() -> int:
     return 0
 
 
-def _score(task: dict[str, Any], engine: Engine | None) -> dict[str, Any]:
-    """Scores of all clips, and what a clip costs with everything overlapped."""
-    config = PredictConfig(cache_dir=Path(task["cache_dir"]), use_cache=False)
+def _score(task: Task, engine: Engine | None) -> dict[str, Any]:
+    """Score all clips, and measure the time per clip with decoding and computing overlapped."""
+    config = PredictConfig(cache_dir=Path(task.cache_dir), use_cache=False)
     if engine is not None:
         config = replace(
             config, engine=engine.name, device=engine.device, precision=engine.precision
         )
-    predictor = load_predictor(task["model"], config)
-    requests = [ClipRequest(path=Path(clip)) for clip in task["clips"]]
-    seconds = []
-    for _ in range(_ROUNDS if task["measure"] else 1):
-        started = time.perf_counter()
+    predictor = load_predictor(task.model, config)
+    requests = [ClipRequest(path=Path(clip)) for clip in task.clips]
+    if task.measure:
+        list(predictor.predict(requests[:1]))  # warms up
+    started, rounds = time.perf_counter(), 0
+    while not rounds or (task.measure and time.perf_counter() - started < _SECONDS_FOR_CLIPS):
         results = list(predictor.predict(requests))
-        seconds.append(time.perf_counter() - started)
+        rounds += 1
+    seconds = time.perf_counter() - started
     scores = [r.prediction.scores.tolist() for r in results if r.prediction is not None]
     if not scores:
         raise DataError(f"{results[0].path}: {results[0].reason}")
-    return {
-        "scores": scores,
-        "ms_per_clip": 1000 * statistics.median(seconds) / len(requests),
-        "size_mb": _size_of_network(task, engine) / 1e6,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+    return {"scores": scores, "ms_per_clip": 1000 * seconds / rounds / len(requests)}
 
 
-def _measure_network(task: dict[str, Any], engine: Engine | None) -> float:
-    """Frames per second through the CNN (for an export: the whole network), best of the rounds."""
-    clips = [Path(clip) for clip in task["clips"]][:_CLIPS_IN_MEMORY]
+def _frames_per_second(task: Task, engine: Engine | None) -> float:
+    """Measure the CNN (of an export: the whole network) on pictures in memory, best of rounds."""
+    clips = [Path(clip) for clip in task.clips][:_CLIPS_IN_MEMORY]
     if engine is None:
-        export = read_exported(Path(task["model"]))
+        export = read_exported(Path(task.model))
         runner = open_exported(export)
         settings = export.description.clip
         frames = [read_frames(clip, settings).images for clip in clips]
         inputs = [{role: stack[None] for role, stack in images.items()} for images in frames]
 
-        num_images = len(inputs) * settings.num_frames * len(settings.streams)
-
         def run() -> int:
             for images in inputs:
                 runner.score(images)
-            return num_images
+            return len(inputs) * settings.num_frames * len(settings.streams)
     else:
-        description = load_model(task["model"]).description
+        description = load_model(task.model).description
         extractor = load_extractor(
             description.backbone,
             engine,
-            cache_dir=Path(task["cache_dir"]),
+            cache_dir=Path(task.cache_dir),
             frame_size=description.clip.frame_size,
         )
         streams = [read_clip(clip, description.clip).images.values() for clip in clips]
@@ -113,15 +122,15 @@ def _rate(run: Callable[[], int]) -> float:
     return frames / seconds
 
 
-def _size_of_network(task: dict[str, Any], engine: Engine | None) -> int:
-    """Bytes of the files that the network is loaded from."""
+def _network_bytes(task: Task, engine: Engine | None) -> int:
+    """Return the size of the files that the network is loaded from."""
     if engine is None:
-        return sum(f.stat().st_size for f in Path(task["model"]).iterdir() if f.suffix != ".md")
-    if engine.name == "torch":
-        description = load_model(task["model"]).description
-        files = [weights_file(description.backbone), find_model(task["model"]) / WEIGHTS_FILE]
-    else:  # compiled ones (.blob) are those of this machine
-        files = [f for f in (Path(task["cache_dir"]) / ENGINES).iterdir() if f.suffix != ".blob"]
+        files = [file for file in Path(task.model).iterdir() if file.suffix != ".md"]
+    elif engine.name == "torch":
+        model = load_model(task.model)
+        files = [weights_file(model.description.backbone), model.folder / WEIGHTS_FILE]
+    else:  # without the compiled ones (.blob), which fit this machine only
+        files = [f for f in (Path(task.cache_dir) / ENGINES).iterdir() if f.suffix != ".blob"]
     return sum(file.stat().st_size for file in files)
 
 

@@ -1,4 +1,4 @@
-"""A model as one torch module from frames to scores, and as programs that can be written.
+"""A model as one torch module from frames to scores, and as programs to write.
 
 B clips, S streams, T frames per clip, H = W pixels, D CNN features, C labels.
 """
@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from activity_cli.features import backbones
-from activity_cli.features.cnn import FrameFeatures
+from activity_cli.features.cnn import FrameFeatures, build_cnn
 from activity_cli.features.conversion import export_program, free_sizes, quiet_jit
 from activity_cli.model.folder import Model
 from activity_cli.model.network import ClipScorer
@@ -22,7 +21,7 @@ from activity_cli.types import frame_roles
 
 
 class PictureMaker(nn.Module):
-    """A clip's frames -> the pictures that the CNN sees of them, one stack per stream."""
+    """Makes the pictures that the CNN sees of a clip's frames, one stack per stream."""
 
     def __init__(self, clip: ClipSettings) -> None:
         super().__init__()
@@ -31,10 +30,9 @@ class PictureMaker(nn.Module):
         self.motion_gain = clip.motion_gain
 
     def forward(self, *images: Tensor) -> Tensor:
-        """uint8 (B, T, H, W, channels) per role, in the order of `frame_roles`, to pictures.
+        """Map uint8 (B, T, H, W, channels) per role to (B, S, T, H, W, channels).
 
-        Returns:
-            (B, S, T, H, W, channels)
+        The roles come in the order of `frame_roles`.
         """
         by_role = dict(zip(self.roles, images, strict=True))
         streams = [by_role["frames"]] if "rgb" in self.streams else []
@@ -46,7 +44,7 @@ class PictureMaker(nn.Module):
 
 
 class ClipNetwork(nn.Module):
-    """Everything between a clip's frames and its scores: what `predict` does, in one module."""
+    """Maps a clip's frames to its scores, as `predict` does, in one module."""
 
     def __init__(self, cnn: FrameFeatures, scorer: ClipScorer, clip: ClipSettings) -> None:
         super().__init__()
@@ -55,16 +53,7 @@ class ClipNetwork(nn.Module):
         self.scorer = scorer
 
     def forward(self, *images: Tensor) -> Tensor:
-        """Score clips.
-
-        Args:
-            images: uint8 (B, T, H, W, channels) per role, in the order of `frame_roles`: the
-                sampled frames if the model sees pictures, earlier and later ones if it sees motion,
-                pictures of the flow between them if it sees flow.
-
-        Returns:
-            (B, C), each row with the sum 1.
-        """
+        """Score clips, given as for `PictureMaker`: (B, C), each row with the sum 1."""
         pictures = self.pictures(*images)  # (B, S, T, H, W, channels)
         features = self.cnn(pictures.flatten(0, 2))  # (B * S * T, D)
         sequence = features.view(*pictures.shape[:3], features.shape[-1])
@@ -73,21 +62,21 @@ class ClipNetwork(nn.Module):
 
 
 def motion_image(later: Tensor, earlier: Tensor, gain: float) -> Tensor:
-    """The same as `clips.motion_image`, which rounds half to even as torch does: (..., 3) uint8."""
+    """Compute what `clips.motion_image` does, which rounds half to even like torch: uint8."""
     difference = later.float() - earlier.float()
     return (gain * difference + 128).round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """One graph to export: a module in eval mode and what it takes and gives."""
+    """One graph to export: a module in eval mode, its inputs and its output."""
 
     part: Part
     module: nn.Module
     signature: Signature
 
     def examples(self) -> tuple[Tensor, ...]:
-        """Inputs to trace the module with. A free size of 1 would be taken for a fixed one."""
+        """Return inputs to trace the module with. torch takes a size of 1 as fixed."""
         sizes = {"clips": 2, "num_frames": 3, "images": 4}
         return tuple(
             torch.zeros(
@@ -99,7 +88,7 @@ class Graph:
 
     @cached_property
     def script(self) -> torch.jit.ScriptModule:
-        """As TorchScript. Whether it computes the same is for the parity gate to say."""
+        """The graph as TorchScript. The parity gate checks it, so `check_trace` need not."""
         with quiet_jit():
             script: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
                 self.module, self.examples(), check_trace=False
@@ -108,7 +97,7 @@ class Graph:
 
     @cached_property
     def program(self) -> torch.export.ExportedProgram:
-        """As torch.export's program, with every free size left free."""
+        """The graph as torch.export's program, with every free size left free."""
         shapes: tuple[Any, ...] = tuple(
             free_sizes(spec.free_sizes) for spec in self.signature.inputs
         )
@@ -118,19 +107,21 @@ class Graph:
 
 
 def build_network(model: Model) -> ClipNetwork:
-    """The model as one module, in eval mode.
+    """Build the model as one module, in eval mode.
 
     Raises:
         BackboneError: the CNN's weights are missing, changed or damaged.
         ModelError: the classifier's are.
     """
     description = model.description
-    cnn = backbones.build(description.backbone)
-    return ClipNetwork(cnn, load_scorer(model), description.clip).eval().requires_grad_(False)
+    network = ClipNetwork(build_cnn(description.backbone), load_scorer(model), description.clip)
+    # torch.export cannot store weights in the channels-last layout.
+    plain: Any = {"memory_format": torch.contiguous_format}
+    return network.to(**plain).eval().requires_grad_(False)
 
 
 def graph_of(network: ClipNetwork, part: Part, model: Model, *, dynamic: bool) -> Graph:
-    """One graph of the network; `dynamic` as for `signature_of`."""
+    """Return one graph of the network; `dynamic` as for `signature_of`."""
     modules: dict[Part, nn.Module] = {
         "whole": network,
         "pictures": network.pictures,

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from importlib import metadata as packages
 
-from activity_cli import __version__
 from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.exported.metadata import (
@@ -17,6 +16,7 @@ from activity_cli.predict.exported.metadata import (
     GraphMetadata,
     signature_of,
 )
+from activity_cli.version import __version__
 from activity_cli.video.motion import FLOW_GAIN, MAX_SHIFT, MIN_GAIN, MIN_RESPONSE, MIN_SHIFT, STILL
 
 _COLOURS = {3: "RGB order", 1: "Grey, one channel (OpenCV's COLOR_BGR2GRAY)"}

@@ -1,7 +1,7 @@
-"""The parity gate: every export is run on clips and has to say what torch says.
+"""The parity gate: every export has to compute the same scores as torch on the same clips.
 
-The reference is the model as one torch module in fp32; an export is run by what also runs it in
-`predict`. B clips, T frames per clip, C labels.
+The reference is the model as one torch module in fp32. `predict` runs an export with the same code.
+B clips, T frames per clip, C labels.
 """
 
 import statistics
@@ -28,29 +28,29 @@ Batch = Mapping[FrameRole, NDArray[np.uint8]]
 """(B, T, H, W, channels) uint8 per role."""
 
 MOST_CLIPS = 16
-"""Clips that the gate takes. At 32 images each they are some seconds of CNN per format."""
+"""Clips that are compared. At 32 images each they take some seconds of CNN per format."""
 
 LARGEST_DIFFERENCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2}
-"""The most that any score may differ from torch's. For int8 there is no such bound: it moved the
-scores of 300 real clips by up to 0.05, those of single frames by up to 0.07."""
+"""Tolerance of a single score. int8 has none: it moved the scores of 300 real clips by up to 0.05,
+those of single frames by up to 0.07."""
 INT8_MEAN_DIFFERENCE = 2e-2
-"""The most that int8 scores may differ on average; 0.008 on the same clips."""
+"""Tolerance of int8 scores on average; measured on the same clips: 0.008."""
 INT8_UNDECIDED = 0.15
-"""A label may change where torch's own two best scores are closer than this, twice 0.07: both move.
-On the same clips 1 of 300 labels changed, where they were 0.02 apart."""
+"""In int8 a label may change where torch's two best scores are closer than this (twice 0.07, since
+both move). On the same clips 1 of 300 labels changed, where they were 0.02 apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Clips that are scored in one call, and what torch says of them."""
+    """Clips that are scored in one call, and their scores in torch."""
 
     batch: Batch
     scores: NDArray[np.float32]
     """(B, C) in torch."""
     seconds: float
-    """That torch took."""
-    is_usual: bool
-    """One clip of the model's own length: what `predict` asks for, and what is timed."""
+    """Time that torch took."""
+    is_timed: bool
+    """Whether it is one clip of the model's own length, as in `predict`."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,11 +67,11 @@ class ParityRow:
     num_frames: int
     num_clips: int
     largest_difference: float
-    """Of any score."""
+    """Largest difference of a score."""
     mean_difference: float
     num_same_label: int
     num_wrong_label: int
-    """Clips with another label than torch's that torch was not undecided about."""
+    """Clips with another label than in torch, without those that torch itself is undecided on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,39 +90,39 @@ class Parity:
 
     @property
     def num_clips(self) -> int:
-        """Clips compared; one that was scored at two lengths counts twice."""
+        """Number of clips compared; a clip scored at two lengths counts twice."""
         return sum(row.num_clips for row in self.rows)
 
     @property
     def num_same_label(self) -> int:
-        """Clips with torch's label."""
+        """Number of clips with torch's label."""
         return sum(row.num_same_label for row in self.rows)
 
     @property
     def num_wrong_label(self) -> int:
-        """Clips with a label that the gate does not let pass."""
+        """Number of clips with a label that the gate refuses."""
         return sum(row.num_wrong_label for row in self.rows)
 
     @property
     def largest_difference(self) -> float:
-        """Of any score of any clip."""
+        """Largest difference of a score of any clip."""
         return max(row.largest_difference for row in self.rows)
 
     @property
     def mean_difference(self) -> float:
-        """Over all scores of all clips."""
+        """Mean difference over all scores of all clips."""
         return sum(row.mean_difference * row.num_clips for row in self.rows) / self.num_clips
 
     @property
     def failure(self) -> str:
-        """What is beyond tolerance, in words; empty when nothing is."""
+        """Describe what is beyond tolerance; empty if nothing is."""
         if self.precision == "int8":
             what, found = "scores differ by {} on average", self.mean_difference
             allowed = INT8_MEAN_DIFFERENCE
         else:
             what, found = "a score differs by {}", self.largest_difference
             allowed = LARGEST_DIFFERENCE[self.precision]
-        if not found <= allowed:  # not "more than": a score that is no number is neither
+        if not found <= allowed:  # in place of "found > allowed", which is False for NaN
             return f"{what.format(f'{found:.1e}')}, allowed are {allowed:g}"
         if self.num_wrong_label:
             return f"{self.num_wrong_label} of {self.num_clips} clips get another label"
@@ -132,22 +132,22 @@ class Parity:
 def read_clips(
     paths: Iterable[Path], clip: ClipSettings, *, most: int = MOST_CLIPS
 ) -> list[ClipFrames]:
-    """The first clips that can be decoded, evenly picked when there are more than enough.
+    """Decode up to `most` clips, evenly picked; those that cannot be decoded are skipped.
 
     Raises:
-        DataError: not one can be decoded.
+        DataError: none can be decoded.
     """
     paths = list(paths)
     chosen = [paths[i * len(paths) // most] for i in range(most)] if len(paths) > most else paths
-    clips, reason = [], "there are none"
+    clips, reason = [], "no clip was given"
     for path in chosen:
         try:
             clips.append(read_frames(path, clip))
         except VideoError as error:
-            reason = f"{path}: {error.message}"
+            reason = f"{path}: {error.message.rstrip('.')}"
     if not clips:
         raise DataError(
-            f"No clip can be decoded to check the export with; {reason}",
+            f"No clip to compare the export on can be decoded: {reason}.",
             hint="Give videos that a player can show.",
         )
     return clips
@@ -159,12 +159,6 @@ def make_cases(
     """Score clips in torch: each by itself and, if sizes are free, at other lengths and batches.
 
     The other cases are small, so that they fit into memory: a CNN's first layers are large.
-
-    Args:
-        clips: as `read_clips` gave them.
-        network: the model in torch.
-        clip: its settings.
-        dynamic: whether an export takes any number of clips and frames.
     """
     length = clip.num_frames
     shapes = [(1, length)] * len(clips)
@@ -186,7 +180,7 @@ def make_cases(
                 batch=batch,
                 scores=scores,
                 seconds=time.perf_counter() - started,
-                is_usual=number < len(clips),
+                is_timed=number < len(clips),
             )
         )
     return cases
@@ -199,14 +193,14 @@ def compare(
     *,
     files: Iterable[Path],
 ) -> Parity:
-    """Run an export on all cases; `files` are all that it consists of."""
-    runner.score(cases[0].batch)  # the first run of a shape also prepares
+    """Run an export, which consists of `files`, on all cases and compare its scores."""
+    runner.score(cases[0].batch)  # warms up
     seconds = []
     found: dict[tuple[int, int], list[tuple[Case, NDArray[np.float32]]]] = {}
     for case in cases:
         started = time.perf_counter()
         scores = runner.score(case.batch)
-        if case.is_usual:
+        if case.is_timed:
             seconds.append(time.perf_counter() - started)
         found.setdefault(case.shape, []).append((case, scores))
     rows = tuple(_compare_scores(shape, pairs, model.precision) for shape, pairs in found.items())
@@ -216,7 +210,7 @@ def compare(
         rows=rows,
         megabytes=sum(file.stat().st_size for file in files) / 1e6,
         milliseconds=1000 * statistics.median(seconds),
-        torch_milliseconds=1000 * statistics.median(c.seconds for c in cases if c.is_usual),
+        torch_milliseconds=1000 * statistics.median(c.seconds for c in cases if c.is_timed),
     )
 
 
@@ -225,7 +219,7 @@ def _compare_scores(
     pairs: Sequence[tuple[Case, NDArray[np.float32]]],
     precision: Precision,
 ) -> ParityRow:
-    """The clips of one shape as a row of the table."""
+    """Compare the scores of the clips of one shape."""
     expected = np.concatenate([case.scores for case, _ in pairs])  # (clips, C)
     scores = np.concatenate([scores for _, scores in pairs])
     differences = np.abs(scores - expected)

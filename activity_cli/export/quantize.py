@@ -1,9 +1,10 @@
 """8-bit integers for the CNN, calibrated on images like those that it will see.
 
-Only the CNN is quantised: it is nearly all of the work. The classifier, motion images and
-normalisation stay in fp32. NNCF is what quantises, for both formats. Measured on EfficientNet-Lite0
-with 200 images to calibrate and 256 others, both from clips of surveillance cameras, as relative
-error of the features (norm of the difference by norm of the features), on two cores with AMX:
+Only the CNN is quantized, since it is nearly all of the work. The classifier, motion images and
+normalisation stay in fp32, so a model in one graph is joined from three. NNCF quantizes for both
+formats. Measured on EfficientNet-Lite0, calibrated with 200 images and compared on 256 others of
+surveillance cameras, on two cores with AMX; the error is the norm of the difference of the features
+by the norm of the features:
 
     ONNX Runtime's quantize_static, Conv only, per channel, min-max    0.640
     the same without the first 3 convolutions                          0.279    230 images/s
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from activity_cli.common.optional_dependencies import import_nncf
+from activity_cli.common.optional_dependencies import import_nncf, import_openvino
 from activity_cli.types import Images
 
 CALIBRATION_IMAGES = 200
@@ -32,34 +33,34 @@ _FULL_PRECISION_CONVOLUTIONS = 3
 
 
 def quantize_openvino(cnn: Any, images: Images) -> Any:
-    """Quantise a CNN given as openvino.Model.
+    """Quantize a CNN given as openvino.Model.
 
     Args:
         cnn: with one input, images (N, H, W, channels) uint8, N free or fixed.
-        images: to calibrate with, of that size.
+        images: to calibrate with.
     """
     shape = cnn.input(0).get_partial_shape()
     cnn.reshape([1, *images.shape[1:]])  # a fixed size computes faster, and single images do
     order = cnn.get_ordered_ops()
     kinds = {"Convolution", "GroupConvolution"}
     convolutions = [op.get_friendly_name() for op in order if op.get_type_name() in kinds]
-    quantised = _quantize(cnn, [image[None] for image in images], convolutions)
-    quantised.reshape(shape)
-    return quantised
+    quantized = _quantize(cnn, [image[None] for image in images], convolutions)
+    quantized.reshape(shape)
+    return quantized
 
 
 def quantize_onnx(cnn: Any, images: Images) -> Any:
-    """Quantise a CNN given as onnx.ModelProto; arguments as for `quantize_openvino`."""
+    """Quantize a CNN given as onnx.ModelProto; arguments as for `quantize_openvino`."""
     name = cnn.graph.input[0].name
     convolutions = [node.name for node in cnn.graph.node if node.op_type == "Conv"]
     inputs = [{name: image[None]} for image in images]
-    quantised = _quantize(cnn, inputs, convolutions, activations_per_tensor=True)
-    _fit_to_onnx_runtime(quantised)
-    return quantised
+    quantized = _quantize(cnn, inputs, convolutions, activations_per_tensor=True)
+    _fit_to_onnx_runtime(quantized)
+    return quantized
 
 
 def pick_images(stacks: list[Images]) -> Images:
-    """Up to `CALIBRATION_IMAGES` of all images (N, H, W, channels), spread evenly over them."""
+    """Pick up to `CALIBRATION_IMAGES` of all images (N, H, W, channels), evenly spread."""
     images = np.concatenate(stacks)
     count = min(CALIBRATION_IMAGES, len(images))
     picked: Images = images[np.arange(count) * len(images) // count]
@@ -76,7 +77,7 @@ def _quantize(
     )
 
     activations = QuantizationParameters(per_channel=False if activations_per_tensor else None)
-    # It draws progress bars on stdout, which is for results.
+    # NNCF draws progress bars on stdout, which is for results.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return nncf.quantize(
             cnn,
@@ -92,7 +93,7 @@ def _quantize(
 
 
 def _fit_to_onnx_runtime(model: Any) -> None:
-    """Say the same in a way that ONNX Runtime (1.32) has integer kernels for.
+    """Rewrite the quantization so that ONNX Runtime (1.32) has integer kernels for it.
 
     It computes a convolution in integers where input and output have one type, and drops a Clip
     whose bounds the integers cannot leave. NNCF mixes int8 and uint8, and its ranges end at
@@ -117,3 +118,86 @@ def _fit_to_onnx_runtime(model: Any) -> None:
             scale.CopyFrom(numpy_helper.from_array(smaller, scale.name))
         done |= {zero.name, scale.name}
     del model.graph.value_info[:]  # the types were those of before
+
+
+def join_openvino(pictures: Any, cnn: Any, classifier: Any) -> Any:
+    """Join three openvino.Models to one.
+
+    Args:
+        pictures: maps frames to pictures (B, S, T, H, W, channels).
+        cnn: maps images (N, H, W, channels) to features (N, D).
+        classifier: maps features (B, S, T, D) to scores (B, C).
+    """
+    ov = import_openvino()
+    ops = ov.opset13
+    source = pictures.get_results()[0].input_value(0)
+    picture = [cnn.input(0).get_partial_shape()[axis].get_length() for axis in (1, 2, 3)]
+    size = cnn.output(0).get_partial_shape()[1].get_length()
+    flat = ops.reshape(source, [-1, *picture], special_zero=False)
+    _connect(flat, cnn)
+    leading = ops.gather(ops.shape_of(source), [0, 1, 2], 0)
+    shape = ops.concat([leading, [size]], 0)
+    features = cnn.get_results()[0].input_value(0)
+    _connect(ops.reshape(features, shape, special_zero=False), classifier)
+    return ov.Model(classifier.get_results(), pictures.get_parameters(), "model")
+
+
+def _connect(node: Any, network: Any) -> None:
+    """Replace the only input of a network by a node."""
+    for reader in network.get_parameters()[0].output(0).get_target_inputs():
+        reader.replace_source_output(node.output(0))
+
+
+def join_onnx(pictures: Any, cnn: Any, classifier: Any) -> Any:
+    """Join three onnx.ModelProtos to one; arguments as for `join_openvino`."""
+    from onnx import compose, helper, numpy_helper
+
+    graphs = [
+        compose.add_prefix(network, f"{name}/").graph
+        for name, network in (("pictures", pictures), ("cnn", cnn), ("classifier", classifier))
+    ]
+    first, second, third = graphs
+    picture = [axis.dim_value for axis in second.input[0].type.tensor_type.shape.dim[1:]]
+    size = second.output[0].type.tensor_type.shape.dim[1].dim_value
+    constants = {"image": [-1, *picture], "axes": [0, 1, 2], "size": [size]}
+    images = first.output[0].name
+    glue = [
+        [helper.make_node("Reshape", [images, "join/image"], [second.input[0].name])],
+        [
+            helper.make_node("Shape", [images], ["join/sizes"]),
+            helper.make_node("Gather", ["join/sizes", "join/axes"], ["join/leading"]),
+            helper.make_node("Concat", ["join/leading", "join/size"], ["join/shape"], axis=0),
+            helper.make_node(
+                "Reshape", [second.output[0].name, "join/shape"], [third.input[0].name]
+            ),
+        ],
+    ]
+    graph = helper.make_graph(
+        [*first.node, *glue[0], *second.node, *glue[1], *third.node],
+        "model",
+        first.input,
+        third.output,
+        [
+            *(weight for part in graphs for weight in part.initializer),
+            *(
+                numpy_helper.from_array(np.array(values, np.int64), f"join/{name}")
+                for name, values in constants.items()
+            ),
+        ],
+    )
+    joined = helper.make_model(graph, opset_imports=classifier.opset_import)
+    joined.ir_version = classifier.ir_version
+    _rename(joined.graph, "pictures/", "classifier/")
+    return joined
+
+
+def _rename(graph: Any, *prefixes: str) -> None:
+    """Remove the prefixes from the names of inputs and outputs."""
+    names = {}
+    for value, prefix in zip((graph.input, graph.output), prefixes, strict=True):
+        for one in value:
+            names[one.name] = one.name.removeprefix(prefix)
+            one.name = names[one.name]
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [names.get(name, name) for name in ends]

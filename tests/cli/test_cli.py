@@ -33,7 +33,7 @@ def test_a_run_folder_is_complete_and_never_overwritten(shared: Workplace) -> No
         *("curves.png", "report.html", "model", "checkpoint", "tensorboard"),
     }
     assert {p.name for p in (run / "model").iterdir()} == {
-        *("model.json", "weights.safetensors", "familiar.safetensors"),
+        *("model.json", "weights.safetensors", "ood.safetensors"),
         *("README.md", "confusion.png"),
     }
     split = rows_of(run / "split.csv")
@@ -246,7 +246,7 @@ def test_an_export_is_a_model_for_predict_and_evaluate(
     refused = workplace.run("predict", clips, "--model", "out/onnx", "--engine", "torch", code=1)
     assert "Remove --engine" in refused.stderr
     refused = workplace.run("export", "out/onnx", code=1)
-    assert "exported model already" in refused.stderr
+    assert "already an exported model" in refused.stderr
 
 
 @pytest.mark.slow

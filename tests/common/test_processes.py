@@ -29,7 +29,7 @@ from activity_cli.errors import (
     WorkerCrashError,
     WorkerTimeoutError,
 )
-from activity_cli.export.exporting import ExportReport, ParityError
+from activity_cli.export.exporting import ExportConfig, ExportReport, ParityError
 from activity_cli.settings import ClipSettings
 from activity_cli.video.clips import read_clip
 from tests.media import DrawClip, noise_pictures
@@ -171,9 +171,7 @@ def all_errors() -> list[ActivityError]:
             ExportReport(
                 folder=Path("exports"),
                 model="gym",
-                precision="fp32",
-                dynamic=True,
-                split=False,
+                config=ExportConfig(formats=("onnx",)),
                 num_clips=1,
                 verified_on="clips",
                 parities=(),

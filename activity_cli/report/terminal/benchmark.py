@@ -1,4 +1,4 @@
-"""A benchmark's rows -> a table for the terminal, and a picture."""
+"""A benchmark's rows -> a table for the terminal, and a chart."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +17,13 @@ _COLOURS = {"openvino": "#3465a4", "onnx": "#d9822b", "torch": "#6b7280"}
 
 
 def show_benchmark(rows: "Sequence[BenchmarkRow]", output: Path | None) -> RenderableType:
-    """The rows, the fastest first; 80 columns wide."""
+    """Show the rows, the fastest first; 80 columns wide."""
     table = new_table(
         "engine", "frames/s", "ms/clip", "start s", "size MB", "MiB", "differs", "agrees"
     )
     for column in table.columns[1:]:
         column.justify = "right"
         column.no_wrap = True
-    failures = []
     fastest = _fastest_first(rows)
     for rank, row in enumerate(fastest):
         name = Text(row.name, "bold" if rank == 0 else "")
@@ -38,11 +37,10 @@ def show_benchmark(rows: "Sequence[BenchmarkRow]", output: Path | None) -> Rende
             f"{row.max_difference:.1e}" if row.max_difference else "0",
             f"{row.label_agreement:.1%}",
         )
-    failures = [Text(f"{row.name}: {row.failure}", "dim") for row in rows if row.failure]
+    failures = [Text(f"Skipped {row.name}: {row.failure}", "dim") for row in rows if row.failure]
     legend = Text(
-        "frames/s: the CNN alone · ms/clip: decoding included · start: a new process until its "
-        "first result\ndiffers, agrees: largest difference of a score from torch fp32, and equal "
-        "labels",
+        "frames/s: CNN only · ms/clip: with decoding · start: from process start to first result\n"
+        "differs: largest score difference from torch fp32 · agrees: clips with the same label",
         "dim",
     )
     where = [Text(f"Written to {output}", "dim")] if output is not None else []
@@ -50,10 +48,10 @@ def show_benchmark(rows: "Sequence[BenchmarkRow]", output: Path | None) -> Rende
 
 
 def plot_benchmark(rows: "Sequence[BenchmarkRow]", path: Path) -> None:
-    """Frames per second as bars, the fastest on top, with time per clip and agreement.
+    """Draw frames per second as bars, the fastest on top.
 
     Raises:
-        OutputError: the picture cannot be written.
+        OutputError: the chart cannot be written.
     """
     ranked = _fastest_first(rows)[::-1]
     figure = new_figure(8, 1.1 + 0.42 * len(ranked))

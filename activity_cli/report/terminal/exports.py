@@ -1,4 +1,4 @@
-"""Exports -> what a terminal shows: each format beside torch."""
+"""Exports -> tables for the terminal: each format beside torch."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_export(report: "ExportReport") -> RenderableType:
-    """One line per format and case, one per format for size and time, and where the files are."""
+    """Show one line per format and case, then one per format with size and time."""
     cases = new_table("format", "clips", "frames", "compared", "max difference", "same label")
     files = new_table("format", "MB", "ms per clip", "mean difference", "")
     for table in (cases, files):

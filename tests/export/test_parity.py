@@ -1,0 +1,105 @@
+"""One promise for all exports: they give the scores that the model gives in torch."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from activity_cli.errors import ExportError, ModelError
+from activity_cli.export import exporting
+from activity_cli.export.exporting import REPORT_FILE, ExportConfig, export_model
+from activity_cli.model.folder import Model, load_model
+from activity_cli.predict.exported.loading import ExportedModel, read_exported
+from activity_cli.predict.exported.metadata import Precision
+from tests.export.conftest import FORMATS, scores_of
+
+
+def test_every_export_was_compared_at_several_lengths_and_batch_sizes(exports: Path) -> None:
+    report = json.loads((exports / REPORT_FILE).read_text())
+
+    assert [export["format"] for export in report["exports"]] == list(FORMATS)
+    for export in report["exports"]:
+        assert {row["num_frames"] for row in export["rows"]} >= {1, 5, 10}
+        assert {row["batch_size"] for row in export["rows"]} >= {1, 2}
+        assert export["largest_difference"] < 1e-3
+        assert export["num_same_label"] == export["num_clips"]
+
+
+@pytest.mark.parametrize("test_views", [1, 3])
+def test_predict_takes_an_export_like_any_model(
+    test_views: int, exports: Path, tiny: Model, clips: list[Path], tmp_path: Path
+) -> None:
+    expected = scores_of(tiny.folder, clips, tmp_path, test_views=test_views)
+    assert np.ptp(expected, axis=0).max() > 1e-2  # the clips differ, so agreement means something
+
+    for format in FORMATS:
+        found = scores_of(exports / format, clips, tmp_path, test_views=test_views)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_two_graphs_of_fixed_size_and_none_without_the_other(
+    tiny: Model, clips: list[Path], tmp_path: Path
+) -> None:
+    config = ExportConfig(formats=FORMATS, dynamic=False, split=True)
+
+    export_model(tiny, tmp_path / "out", config, verify=clips[:1])
+
+    expected = scores_of(tiny.folder, clips[1:], tmp_path)
+    for format in FORMATS:
+        assert read_exported(tmp_path / "out" / format).is_split
+        found = scores_of(tmp_path / "out" / format, clips[1:], tmp_path)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+    half = tmp_path / "out" / "onnx" / "tiny-classifier.onnx"
+    half.rename(tmp_path / half.name)
+    with pytest.raises(ModelError, match=r"its classifier .* is missing"):
+        read_exported(tmp_path / "out" / "onnx")
+
+
+def test_the_shipped_model_passes_the_gate(clips: list[Path], tmp_path: Path) -> None:
+    config = ExportConfig(formats=("onnx", "openvino"), dynamic=False)
+
+    export_model(load_model("surveillance-fight"), tmp_path / "out", config, verify=clips[:1])
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("onnx", "openvino", REPORT_FILE)
+    ]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_smaller_precisions_are_smaller_and_pass(
+    precision: Precision, lite0: Model, clips: list[Path], tmp_path: Path
+) -> None:
+    config = ExportConfig(formats=("onnx", "openvino"), precision=precision)
+
+    report = export_model(lite0, tmp_path / "out", config, verify=clips)
+
+    expected = scores_of(lite0.folder, clips, tmp_path)
+    for parity in report.parities:
+        # The CNN has 3.4 million weights: 13.5 MB in fp32.
+        assert parity.megabytes < {"fp16": 7.5, "int8": 5.5}[precision]
+        found = scores_of(tmp_path / "out" / parity.format, clips, tmp_path)
+        assert np.abs(found - expected).mean() < 2e-2
+        assert np.any(found != expected)
+
+
+def test_a_damaged_export_is_caught_and_leaves_nothing(
+    tiny: Model, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: Callable[[Path], ExportedModel] = read_exported
+
+    def damage_and_read(folder: Path) -> ExportedModel:
+        [file] = folder.glob("*.bin")
+        content = bytearray(file.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 20_000] = bytes(20_000)  # weights of the CNN become 0
+        file.write_bytes(content)
+        return read(folder)
+
+    monkeypatch.setattr(exporting, "read_exported", damage_and_read)
+    config = ExportConfig(formats=("openvino",))
+
+    with pytest.raises(ExportError, match="differs from the model"):
+        export_model(tiny, tmp_path / "out", config, verify=clips)
+    assert not (tmp_path / "out").exists()
