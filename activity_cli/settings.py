@@ -339,7 +339,7 @@ class SegmentSettings(Settings):
     """Longest gap in seconds between two segments of one label that is closed."""
     reject_below: float | None = setting(None, option=None, at_least=0, at_most=1)
     """Lowest score of a label; windows below it are unknown and in no segment. None: no limit."""
-    max_novelty: float | None = None
+    max_ood_score: float | None = None
     """OOD score above which a window is unknown, whatever its scores. None: no limit."""
 
     def check_labels(self, known: tuple[str, ...]) -> None:

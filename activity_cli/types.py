@@ -178,7 +178,7 @@ class Timeline:
     """Where the video ends."""
     scores: NDArray[np.float32]
     """(W, C), each row sums to 1."""
-    novelty: NDArray[np.float32] | None = None
+    ood_score: NDArray[np.float32] | None = None
     """(W,) OOD score of each window, about 1 for training clips; None: not known."""
 
     def __post_init__(self) -> None:
@@ -228,7 +228,7 @@ class FileResult:
     """Time per stage: decode, cnn, lstm; for exported models decode, network."""
     state: FileState | None = None
     """Of the file when it was read, if that was checked."""
-    novelty: float | None = None
+    ood_score: float | None = None
     """OOD score, about 1 for training clips; None: not known."""
     rejected: str = ""
     """Reason for the label `unknown`, in one line; empty for other labels."""

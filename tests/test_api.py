@@ -74,3 +74,17 @@ def test_loading_is_light_until_a_model_is_asked_for(tmp_path: Path) -> None:
         load_model(tmp_path)
     assert error.value.hint
     assert activity_cli.__version__
+
+
+def test_importing_the_package_imports_nothing_else_of_it() -> None:
+    # A host program pays for the API when it uses it, and the version costs one module.
+    program = (
+        "import sys, activity_cli; activity_cli.__version__;"
+        "print(*[name for name in sys.modules if name.startswith('activity_cli.')]);"
+        "print(*{'numpy', 'cv2', 'torch'} & sys.modules.keys())"
+    )
+
+    done = subprocess.check_output([sys.executable, "-c", program], text=True)
+
+    assert done.splitlines() == ["activity_cli.version", ""]
+    assert activity_cli.load_model is load_model

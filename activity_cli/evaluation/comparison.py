@@ -20,7 +20,7 @@ from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import read_table
 from activity_cli.errors import DataError, SettingsError
 from activity_cli.evaluation.intervals import Estimate, Groups, mean_with_interval, paired_p_value
-from activity_cli.model.folder import FAMILIAR_FILE, MODEL_FILE, MODEL_SUBFOLDER
+from activity_cli.model.folder import MODEL_FILE, MODEL_SUBFOLDER, OOD_FILES
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -245,7 +245,7 @@ def _with_model(run: Run, folder: Path) -> Run:
         run,
         model=folder,
         created=datetime.fromisoformat(values["created"]),
-        num_parameters=sum(_num_parameters(t) for t in tensors if t.name != FAMILIAR_FILE),
+        num_parameters=sum(_num_parameters(t) for t in tensors if t.name not in OOD_FILES),
         size_bytes=sum(file.stat().st_size for file in [folder / MODEL_FILE, *tensors]),
     )
 

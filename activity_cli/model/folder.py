@@ -3,7 +3,7 @@
     model.json            labels, settings, CNN, metrics, data, versions, digest of the weights
     weights.safetensors   the sequence classifier (never pickle)
     cnn.safetensors       the CNN, if training changed it
-    familiar.safetensors  what the training clips look like, if the model knows novelty
+    ood.safetensors       statistics of the training clips, for the out-of-distribution score
     README.md             the model card
     confusion.png         confusion matrix of the clips it was measured on
 
@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from activity_cli import __version__
 from activity_cli.common.files import new_folder, write_bytes_atomically, write_json
 from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.errors import ModelError, SettingsError
 from activity_cli.features.backbones import Backbone
 from activity_cli.model.calibration import Calibration
-from activity_cli.model.ood import Familiarity
+from activity_cli.model.ood import OodDetector
 from activity_cli.settings import ClipSettings, NetworkSettings
+from activity_cli.version import __version__
 
 FORMAT_VERSION = 1
 ENSEMBLE_VERSION = 2
@@ -40,7 +40,8 @@ ENSEMBLE_VERSION = 2
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CNN_FILE = "cnn.safetensors"
-FAMILIAR_FILE = "familiar.safetensors"
+OOD_FILES = ("ood.safetensors", "familiar.safetensors")
+"""The name, and the one that earlier versions gave the file."""
 CARD_FILE = "README.md"
 CONFUSION_FILE = "confusion.png"
 MODEL_SUBFOLDER = "model"  # of a run folder
@@ -160,8 +161,8 @@ class Model:
     folder: Path
     description: ModelDescription
     weights_sha256: str
-    familiar_sha256: str | None = None
-    """None for a model that does not know novelty."""
+    ood_sha256: str | None = None
+    """None for a model without an out-of-distribution detector."""
 
     @property
     def identity(self) -> str:
@@ -190,17 +191,18 @@ class Model:
             tensors = {key.replace(stored, name): tensor for key, tensor in tensors.items()}
         return tensors
 
-    def familiarity(self) -> Familiarity | None:
-        """What its training clips look like; None for a model that does not know.
+    def ood_detector(self) -> OodDetector | None:
+        """Read the out-of-distribution detector; None for a model without one.
 
         Raises:
             ModelError: the file is gone or not what it was when the model was saved.
         """
-        if self.familiar_sha256 is None:
+        if self.ood_sha256 is None:
             return None
-        path = self.folder / FAMILIAR_FILE
+        paths = [self.folder / name for name in OOD_FILES]
+        path = next((path for path in paths if path.exists()), paths[0])
         try:
-            return Familiarity.from_tensors(load(_read_tensors(path, self.familiar_sha256)))
+            return OodDetector.from_tensors(load(_read_tensors(path, self.ood_sha256)))
         except (TypeError, ValueError) as error:
             raise _damaged(path, _describe(error)) from error
 
@@ -209,7 +211,7 @@ def save_model(
     folder: Path,
     description: ModelDescription,
     weights: Weights,
-    familiarity: Familiarity | None = None,
+    ood_detector: OodDetector | None = None,
     *,
     cnn: bytes | None = None,
     overwrite: bool = False,
@@ -220,7 +222,7 @@ def save_model(
         folder: new or empty.
         description: of the model.
         weights: of the sequence classifier.
-        familiarity: what its training clips look like.
+        ood_detector: fitted to its training clips.
         cnn: the file with the CNN's weights, if training changed them.
         overwrite: replace the model that is there.
 
@@ -237,7 +239,7 @@ def save_model(
         weights = {key.replace(name, stored): tensor for key, tensor in weights.items()}
     digest = _write_tensors(folder / WEIGHTS_FILE, weights)
     model = Model(folder=folder, description=description, weights_sha256=digest)
-    return write_familiarity(model, familiarity) if familiarity else write_description(model)
+    return write_ood_detector(model, ood_detector) if ood_detector else write_description(model)
 
 
 def member_name(number: int, tensor: str) -> str:
@@ -245,21 +247,23 @@ def member_name(number: int, tensor: str) -> str:
     return f"members.{number}.{tensor}"
 
 
-def write_familiarity(model: Model, familiarity: Familiarity) -> Model:
-    """Add what the training clips look like to a model folder, and write model.json again.
+def write_ood_detector(model: Model, ood_detector: OodDetector) -> Model:
+    """Add an out-of-distribution detector to a model folder, and write model.json again.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    digest = _write_tensors(model.folder / FAMILIAR_FILE, familiarity.tensors())
-    return write_description(replace(model, familiar_sha256=digest))
+    for name in OOD_FILES:  # one of an earlier version must not stay
+        (model.folder / name).unlink(missing_ok=True)
+    digest = _write_tensors(model.folder / OOD_FILES[0], ood_detector.tensors())
+    return write_description(replace(model, ood_sha256=digest))
 
 
 def write_description(model: Model) -> Model:
     """Write model.json, again when metrics were added after the weights; gives the model back."""
     digests = {
         "weights_sha256": model.weights_sha256,
-        "familiar_sha256": model.familiar_sha256,
+        "ood_sha256": model.ood_sha256,
     }
     write_json(model.folder / MODEL_FILE, {**model.description.to_json(), **digests})
     return model
@@ -282,7 +286,9 @@ def load_model(name: str | Path) -> Model:
                 hint="Install the version of activity that wrote it, or train again.",
             )
         description = ModelDescription.from_json(values)
-        digest, familiar_digest = values["weights_sha256"], values.get("familiar_sha256")
+        digest = values["weights_sha256"]
+        # The second is the name that earlier versions gave it.
+        ood_digest = values.get("ood_sha256", values.get("familiar_sha256"))
     except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
         raise ModelError(
             f"{folder / MODEL_FILE} cannot be read as a model: {_describe(error)}.",
@@ -296,7 +302,7 @@ def load_model(name: str | Path) -> Model:
         folder=folder,
         description=description,
         weights_sha256=digest,
-        familiar_sha256=familiar_digest,
+        ood_sha256=ood_digest,
     )
 
 

@@ -30,7 +30,7 @@ _Decoded = tuple[ClipRequest, tuple[ClipFrames, ...] | VideoError, float]
 class ExportPredictor:
     """Scores videos with an exported model."""
 
-    gives_novelty = False  # its graph gives scores, no features
+    gives_ood_score = False  # its graph gives scores, no features
 
     def __init__(self, model: ExportedModel, config: PredictConfig) -> None:
         self.description = model.description

@@ -82,20 +82,20 @@ class ResultMaker:
         decoded: Decoded,
         scores: NDArray[np.float32],
         *,
-        novelty: NDArray[np.float32] | None = None,
+        ood_score: NDArray[np.float32] | None = None,
         stage_seconds: Mapping[str, float],
     ) -> FileResult:
-        """Return the result of a clip, a timeline of one window: scores (C,) and novelty (1,)."""
+        """Return the result of a clip, a timeline of one window: scores (C,) and ood_score (1,)."""
         window = Timeline(
             labels=self._description.labels,
             starts_seconds=np.zeros(1),
             window_seconds=decoded.duration_seconds,
             end_seconds=decoded.duration_seconds,
             scores=scores[None],
-            novelty=novelty,
+            ood_score=ood_score,
         )
         result = self._scored(request, window, decoded, decoded.duration_seconds, stage_seconds)
-        return replace(result, novelty=None if novelty is None else float(novelty[0]))
+        return replace(result, ood_score=None if ood_score is None else float(ood_score[0]))
 
     def long_result(self, request: ClipRequest, scan: Scan) -> FileResult | None:
         """Score a long video in windows; None if it turns out to have less than one window."""

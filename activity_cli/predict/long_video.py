@@ -42,7 +42,7 @@ class Scan:
     score_stage: str
     """The same for `score`."""
     labels: tuple[str, ...]
-    novelty: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
+    ood_score: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
     """From windows to out-of-distribution scores (B,); None: the model has none."""
 
 
@@ -77,7 +77,7 @@ def score_long_video(
     chunks: list[FrameChunk] = []
     starts: list[int] = []
     scores: list[NDArray[np.float32]] = []
-    novelty: list[NDArray[np.float32]] = []
+    ood_score: list[NDArray[np.float32]] = []
     step = windows.step_seconds
     with (
         ResamplingSession(
@@ -91,8 +91,8 @@ def score_long_video(
             starts += [start for start, _ in batch]
             stack = np.stack([window for _, window in batch])
             scores.append(scan.score(stack))
-            if scan.novelty is not None:
-                novelty.append(scan.novelty(stack))
+            if scan.ood_score is not None:
+                ood_score.append(scan.ood_score(stack))
             spent[scan.score_stage] += time.perf_counter() - started
             on_seconds(path, starts[-1] * step, video.info.duration_seconds_from_header or 0.0)
     if not starts:
@@ -104,7 +104,7 @@ def score_long_video(
         window_seconds=windows.window_seconds,
         end_seconds=last.end_seconds,
         scores=np.concatenate(scores),
-        novelty=np.concatenate(novelty) if novelty else None,
+        ood_score=np.concatenate(ood_score) if ood_score else None,
     )
     return LongResult(timeline=timeline, last=last, stage_seconds=spent)
 

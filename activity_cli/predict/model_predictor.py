@@ -12,16 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import LongVideoError
+from activity_cli.features.cache import feature_cache
 from activity_cli.features.engines.loading import load_classifier, load_extractor
 from activity_cli.features.engines.protocol import Classifier, Extractor
-from activity_cli.features.extraction import (
-    ClipRequest,
-    ExtractedClip,
-    extract_features,
-    feature_cache,
-)
+from activity_cli.features.extraction import ClipRequest, ExtractedClip, extract_features
 from activity_cli.model.folder import Model
-from activity_cli.model.ood import Familiarity
+from activity_cli.model.ood import OodDetector
 from activity_cli.predict.file_results import ResultMaker
 from activity_cli.predict.long_video import Scan
 from activity_cli.predict.predictor import PredictConfig
@@ -39,8 +35,8 @@ class ModelPredictor:
         self.description = model.description
         self._maker = ResultMaker(model.description, config)
         self.segments = self._maker.segments
-        self._familiarity = model.familiarity()
-        self.gives_novelty = self._familiarity is not None
+        self._ood_detector = model.ood_detector()
+        self.gives_ood_score = self._ood_detector is not None
         self._cache = feature_cache(config.cache_folder) if config.use_cache else None
         self._pool = DecoderPool(config.decoders)  # its first worker starts while the CNN is loaded
         extractor, self.classifier = load_networks(model, config)
@@ -84,7 +80,7 @@ class ModelPredictor:
 
     def _slide(self, request: ClipRequest) -> FileResult:
         labels = self.description.labels
-        scan = model_scan(self._extractor, self.classifier, labels, self._familiarity)
+        scan = model_scan(self._extractor, self.classifier, labels, self._ood_detector)
         if result := self._maker.long_result(request, scan):
             return result
         # Its header promised more than one window, but there is less.
@@ -100,12 +96,12 @@ class ModelPredictor:
         scores = self.classifier.classify(views).mean(axis=0)  # (C,)
         if self.on_features is not None:
             self.on_features(clip.values)
-        known = self._familiarity
+        known = self._ood_detector
         return self._maker.clip_result(
             clip.request,
             clip.decoded,
             scores,
-            novelty=None if known is None else known.novelty(clip.values[None]),
+            ood_score=None if known is None else known.ood_score(clip.values[None]),
             stage_seconds={**clip.stage_seconds, "lstm": time.perf_counter() - started},
         )
 
@@ -135,7 +131,7 @@ def model_scan(
     extractor: Extractor,
     classifier: Classifier,
     labels: tuple[str, ...],
-    familiarity: Familiarity | None = None,
+    ood_detector: OodDetector | None = None,
 ) -> Scan:
     """Return how a model reads timesteps, each once, and the windows over them."""
 
@@ -151,7 +147,7 @@ def model_scan(
         see_stage="cnn",
         score_stage="lstm",
         labels=labels,
-        novelty=familiarity.novelty if familiarity else None,
+        ood_score=ood_detector.ood_score if ood_detector else None,
     )
 
 

@@ -104,7 +104,7 @@ class Predictor(Protocol):
     description: ModelDescription
     provenance: Mapping[str, str]
     """What its results depend on: the model, and what computes it."""
-    gives_novelty: bool
+    gives_ood_score: bool
     """Whether results have an out-of-distribution score."""
     segments: SegmentSettings
     """How scores become segments."""

@@ -24,12 +24,12 @@ class ScoringModel(Protocol):
     @property
     def description(self) -> ModelDescription: ...  # noqa: D102 - the name says it
     @property
-    def gives_novelty(self) -> bool: ...  # noqa: D102
+    def gives_ood_score(self) -> bool: ...  # noqa: D102
 
 
-def decide(prediction: Prediction, novelty: float | None, rule: RejectRule | None) -> str:
+def decide(prediction: Prediction, ood_score: float | None, rule: RejectRule | None) -> str:
     """Return the label of a clip or window: the best one, or `unknown` if the rule rejects it."""
-    if rule is not None and rule.why_rejected(prediction.score, novelty):
+    if rule is not None and rule.why_rejected(prediction.score, ood_score):
         return UNKNOWN
     return prediction.label
 
@@ -59,10 +59,10 @@ class RejectingPredictor:
 
     def __init__(self, predictor: Predictor, rule: RejectRule) -> None:
         self.description = predictor.description
-        self.gives_novelty = predictor.gives_novelty
+        self.gives_ood_score = predictor.gives_ood_score
         self.provenance: Mapping[str, str] = {**predictor.provenance, "reject": str(rule)}
         self.segments = replace(
-            predictor.segments, reject_below=rule.min_score, max_novelty=rule.max_novelty
+            predictor.segments, reject_below=rule.min_score, max_ood_score=rule.max_ood_score
         )
         self._predictor = predictor
         self._rule = rule
@@ -83,7 +83,7 @@ class RejectingPredictor:
             everything = find_segments(result.timeline, replace(self.segments, labels=()))
             why = "" if everything else "no part is like the training clips"
         else:
-            why = self._rule.why_rejected(result.prediction.score, result.novelty)
+            why = self._rule.why_rejected(result.prediction.score, result.ood_score)
         rejected = f"{why}; closest: {result.prediction.label}" if why else ""
         return replace(result, segments=segments, rejected=rejected)
 
@@ -116,7 +116,7 @@ def _own_rule(model: ScoringModel) -> RejectRule:
             f"{calibration.fitted_on}, and there were {calibration.num_clips}.",
             hint=f"Train with more clips, or a larger --val-fraction. {_NUMBER_HINT}",
         )
-    if model.gives_novelty:
+    if model.gives_ood_score:
         return calibration.rule
     if calibration.rule.min_score is None:
         raise SettingsError(

@@ -63,8 +63,8 @@ def find_segments(
     settings.check_labels(timeline.labels)
     cells = cell_scores(timeline)
     scores = cells.scores
-    if settings.reject_below is not None or settings.max_novelty is not None:
-        is_ood = _ood_share(timeline, settings.max_novelty)  # (N,)
+    if settings.reject_below is not None or settings.max_ood_score is not None:
+        is_ood = _ood_share(timeline, settings.max_ood_score)  # (N,)
         unknown = np.maximum(is_ood, settings.reject_below or 0.0)
         scores = np.column_stack([scores * (1 - is_ood[:, None]), unknown])
     smoothing = _seconds(settings.smoothing_seconds, _SMOOTHING_WINDOWS, timeline)
@@ -87,12 +87,12 @@ def cell_scores(timeline: Timeline) -> CellScores:
     return CellScores(edges_seconds=edges, scores=_mean_around(timeline, timeline.scores, edges))
 
 
-def _ood_share(timeline: Timeline, max_novelty: float | None) -> NDArray[np.float64]:
+def _ood_share(timeline: Timeline, max_ood_score: float | None) -> NDArray[np.float64]:
     """Return the share of the windows around each cell that are unlike the training clips, (N,)."""
     edges = _cell_edges(timeline)
-    if max_novelty is None or timeline.novelty is None:
+    if max_ood_score is None or timeline.ood_score is None:
         return np.zeros(len(edges) - 1)
-    is_ood = (timeline.novelty > max_novelty).astype(np.float64)
+    is_ood = (timeline.ood_score > max_ood_score).astype(np.float64)
     return _mean_around(timeline, is_ood[:, None], edges)[:, 0]
 
 

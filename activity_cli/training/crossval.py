@@ -33,7 +33,7 @@ from activity_cli.model.metrics import (
     majority_scores,
     pair_accuracy,
 )
-from activity_cli.model.ood import learn_familiarity
+from activity_cli.model.ood import fit_ood_detector
 from activity_cli.settings import (
     DEFAULT_AUDIT,
     FROZEN,
@@ -231,7 +231,7 @@ def cross_validate(
     """Score every clip by a network trained on the other folds; `name` is for progress reports."""
     targets, labels = labelled.targets, labelled.dataset.labels
     scores = np.zeros((len(targets), len(labels)), np.float32)
-    novelty = np.zeros(len(targets), np.float32)
+    ood_score = np.zeros(len(targets), np.float32)
     results, networks, orders = [], [], []
     on_progress(name, 0, len(folds.names))
     for number, fold_name in enumerate(folds.names):
@@ -242,7 +242,7 @@ def cross_validate(
         networks.append(fitted)
         scores[held_out] = score_rows(fitted.network, features, held_out)
         # Held-out clips are compared with the clips of the other folds.
-        novelty[held_out] = learn_familiarity(features, others).novelty(features[held_out])
+        ood_score[held_out] = fit_ood_detector(features, others).ood_score(features[held_out])
         if fitted.network.temporal == "lstm":
             orders.append(
                 score_ablations(
@@ -259,7 +259,7 @@ def cross_validate(
             )
         )
         on_progress(name, number + 1, len(folds.names))
-    calibration, scores = calibrate_out_of_fold(scores, targets, novelty, folds.index)
+    calibration, scores = calibrate_out_of_fold(scores, targets, ood_score, folds.index)
     return CrossValidation(
         scores=scores,
         evaluation=evaluate_scores(scores, targets, labels),

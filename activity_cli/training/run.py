@@ -34,7 +34,7 @@ from activity_cli.model.folder import (
 )
 from activity_cli.model.frame_order_ablation import OrderScores, join_orders
 from activity_cli.model.metrics import Evaluation, evaluate_scores
-from activity_cli.model.ood import Familiarity, learn_familiarity
+from activity_cli.model.ood import OodDetector, fit_ood_detector
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.settings import NetworkSettings, TrainSettings
 from activity_cli.training.fitting import FitResult
@@ -118,8 +118,8 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
     features, targets = labelled.features.values, labelled.targets
     settings = plan.settled(len(split.train))
     started = time.perf_counter()
-    familiarity = learn_familiarity(features, split.train)
-    calibration, out_of_fold = _calibrate(labelled, split, fitted, familiarity)
+    ood_detector = fit_ood_detector(features, split.train)
+    calibration, out_of_fold = _calibrate(labelled, split, fitted, ood_detector)
     parts = {"train": split.train, "val": split.val, "test": split.test}
     description = describe(
         labelled,
@@ -135,7 +135,7 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
         folder / MODEL_SUBFOLDER,
         replace(description, calibration=calibration, background=plan.background),
         fitted.weights(),
-        familiarity,
+        ood_detector,
         cnn=fit.cnn,
         overwrite=True,
     )
@@ -152,7 +152,7 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
             calibration,
             tempered(scores, 1 / calibration.temperature),  # undoes the temperature
             targets[rows],
-            familiarity.novelty(features[rows]),
+            ood_detector.ood_score(features[rows]),
             measured_on="test clips",
         )
     metrics = {"measured_on": measured_on, **evaluation.to_json()}
@@ -213,13 +213,13 @@ def save_ensemble(run: "CrossvalRun", folder: Path, *, name: str, head: HeadConf
         calibration=result.calibration,
         background=run.background,
     )
-    familiarity = learn_familiarity(data.features.values, np.arange(len(data.targets)))
+    ood_detector = fit_ood_detector(data.features.values, np.arange(len(data.targets)))
     weights = {
         member_name(number, tensor_name): tensor
         for number, fitted in enumerate(result.networks)
         for tensor_name, tensor in fitted.weights().items()
     }
-    return save_model(folder, description, weights, familiarity)
+    return save_model(folder, description, weights, ood_detector)
 
 
 def describe(
@@ -267,19 +267,19 @@ def score_with_engine(
 
 
 def _calibrate(
-    labelled: LabelledClips, split: Split, fitted: FittedNetwork, familiarity: Familiarity
+    labelled: LabelledClips, split: Split, fitted: FittedNetwork, ood_detector: OodDetector
 ) -> tuple[Calibration, NDArray[np.float32]]:
     """Calibrate on clips that were not learned from; return their (V, C) scores as well."""
     features, inner = labelled.features.values, fitted.inner
     if inner is None:
-        novelty = familiarity.novelty(features[split.val])
+        ood_score = ood_detector.ood_score(features[split.val])
         calibration = calibrate(
-            fitted.val_scores, labelled.targets[split.val], novelty, fitted_on="validation clips"
+            fitted.val_scores, labelled.targets[split.val], ood_score, fitted_on="validation clips"
         )
         return calibration, tempered(fitted.val_scores, calibration.temperature)
     # Each clip is compared with the clips of the other folds.
     novelties = [
-        learn_familiarity(features, learned).novelty(features[held_out])
+        fit_ood_detector(features, learned).ood_score(features[held_out])
         for _, learned, held_out in inner.parts(split.train)
     ]
     return calibrate_out_of_fold(

@@ -32,7 +32,7 @@ from activity_cli.model.calibration import (
     expected_calibration_error,
     tempered,
 )
-from activity_cli.model.ood import learn_familiarity
+from activity_cli.model.ood import fit_ood_detector
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ClipSettings, TrainSettings
 from activity_cli.training.crossval import VAL_FRACTION
@@ -159,18 +159,18 @@ def strangeness(
         "distance to the mean": np.sqrt((query**2).mean(axis=1)),
         "nearest clip": near[:, 0],
         "5th nearest clip": near[:, 4],
-        "novelty": learn_familiarity(learned, np.arange(len(learned))).novelty(clips),
+        "ood_score": fit_ood_detector(learned, np.arange(len(learned))).ood_score(clips),
     }
 
 
 def report(data: LabelledClips, folds: Folds, judged: list[Fold]) -> None:
     """Print the calibration, then every candidate alone, then the rule of `--reject auto`."""
     scores = np.zeros((len(data.targets), len(data.dataset.labels)), np.float32)
-    novelty = np.zeros(len(data.targets), np.float32)
+    ood_score = np.zeros(len(data.targets), np.float32)
     for fold in judged:
         scores[fold.held_out] = fold.known
-        novelty[fold.held_out] = fold.known_strangeness["novelty"]
-    calibration, after = calibrate_out_of_fold(scores, data.targets, novelty, folds.index)
+        ood_score[fold.held_out] = fold.known_strangeness["ood_score"]
+    calibration, after = calibrate_out_of_fold(scores, data.targets, ood_score, folds.index)
     print(
         f"  calibration error {expected_calibration_error(scores, data.targets):.3f} before, "
         f"{expected_calibration_error(after, data.targets):.3f} after "
@@ -205,9 +205,9 @@ def judge_alone(judged: list[Fold], name: str) -> tuple[float, float]:
         known = np.concatenate([f.known_strangeness[name] for f in judged if f is not fold])
         rule = choose_rule(np.ones((len(known), 2)), known)
         assert rule is not None
-        assert rule.max_novelty is not None
-        lost.append(fold.known_strangeness[name] > rule.max_novelty)
-        rejected.append(fold.unknown_strangeness[name] > rule.max_novelty)
+        assert rule.max_ood_score is not None
+        lost.append(fold.known_strangeness[name] > rule.max_ood_score)
+        rejected.append(fold.unknown_strangeness[name] > rule.max_ood_score)
     return float(np.concatenate(lost).mean()), float(np.concatenate(rejected).mean())
 
 
@@ -220,7 +220,7 @@ def judge_by_rule(judged: list[Fold], targets: NDArray[np.int64]) -> tuple[float
         chosen = calibrate(
             np.concatenate([f.known for f in others]),
             targets[np.concatenate([f.held_out for f in others])],
-            np.concatenate([f.known_strangeness["novelty"] for f in others]),
+            np.concatenate([f.known_strangeness["ood_score"] for f in others]),
             fitted_on="the other folds",
         )
         assert chosen.rule is not None
@@ -229,7 +229,7 @@ def judge_by_rule(judged: list[Fold], targets: NDArray[np.int64]) -> tuple[float
             (fold.unknown, fold.unknown_strangeness, rejected),
         ):
             after = tempered(scores, chosen.temperature)
-            into.append(chosen.rule.rejects(after, strange["novelty"]))
+            into.append(chosen.rule.rejects(after, strange["ood_score"]))
     return float(np.concatenate(lost).mean()), float(np.concatenate(rejected).mean())
 
 

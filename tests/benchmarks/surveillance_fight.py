@@ -36,10 +36,10 @@ from activity_cli.model.folder import (
     MODEL_SUBFOLDER,
     ModelDescription,
     load_model,
-    write_familiarity,
+    write_ood_detector,
 )
 from activity_cli.model.folder import write_description as write_model_json
-from activity_cli.model.ood import learn_familiarity
+from activity_cli.model.ood import fit_ood_detector
 from activity_cli.report.run_folder import write_model_card
 from activity_cli.settings import ClipSettings
 from activity_cli.training.crossval import run_crossval
@@ -178,12 +178,12 @@ def calibrate_shipped(data: Path) -> None:
             deal=lambda dataset: make_folds(dataset, fold_column=FOLD_COLUMNS[1]),
             head=HeadConfig(),
         )
-        familiarity = learn_familiarity(
+        ood_detector = fit_ood_detector(
             crossval.data.features.values, np.arange(len(crossval.data.targets))
         )
     model = load_model(ZOO / NAME)
     description = replace(model.description, calibration=crossval.result.calibration)
-    write_familiarity(replace(model, description=description), familiarity)
+    write_ood_detector(replace(model, description=description), ood_detector)
     write_card(description)
 
 

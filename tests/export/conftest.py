@@ -20,7 +20,7 @@ from activity_cli.model.network import SequenceClassifier
 from activity_cli.predict.exported.metadata import Format
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import ALL_STREAMS, ClipSettings, NetworkSettings
+from activity_cli.settings import ALL_STREAMS, ClipSettings, CnnSettings, NetworkSettings
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 LABELS = ("walk", "wave", "jump")
@@ -69,7 +69,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """A model with a CNN of two blocks, which converts in seconds, and all streams."""
     clip = ClipSettings(num_frames=5, frame_size=32, streams=ALL_STREAMS)
     torch.manual_seed(0)
-    backbone = scratch_backbone(clip, (4, 8))
+    backbone = scratch_backbone(clip, CnnSettings(mode="scratch", conv_channels=(4, 8)))
     cnn = scratch_features(backbone)
     saved = save({name: tensor.contiguous() for name, tensor in cnn.state_dict().items()})
     backbone = replace(backbone, weights_sha256=hashlib.sha256(saved).hexdigest())

@@ -28,8 +28,8 @@ from activity_cli.model.calibration import (
     fit_temperature,
     tempered,
 )
-from activity_cli.model.folder import FAMILIAR_FILE, MODEL_FILE, Model, ModelDescription, load_model
-from activity_cli.model.ood import learn_familiarity
+from activity_cli.model.folder import MODEL_FILE, OOD_FILES, Model, ModelDescription, load_model
+from activity_cli.model.ood import fit_ood_detector
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.predict.predictor import PredictConfig, Predictor, load_predictor
 from activity_cli.predict.rejection import decide, is_event, read_rule, with_rejection
@@ -99,30 +99,30 @@ def test_a_rule_loses_no_more_known_clips_than_promised() -> None:
     lost = []
     for seed in range(20):  # chosen on 60 clips, measured on 2000 others of the same kind
         scores, _ = sure_scores(2060, 1, seed=seed)
-        novelty = np.random.default_rng(seed).gamma(9, 1 / 9, 2060).astype(np.float32)
-        rule = choose_rule(scores[:60], novelty[:60])
+        ood_score = np.random.default_rng(seed).gamma(9, 1 / 9, 2060).astype(np.float32)
+        rule = choose_rule(scores[:60], ood_score[:60])
         assert rule is not None
-        assert rule.rejects(scores[:60], novelty[:60]).mean() <= 0.05
-        lost.append(rule.rejects(scores[60:], novelty[60:]).mean())
+        assert rule.rejects(scores[:60], ood_score[:60]).mean() <= 0.05
+        lost.append(rule.rejects(scores[60:], ood_score[60:]).mean())
     assert 0.01 < np.mean(lost) < 0.06
 
 
-def test_a_rule_takes_enough_clips_and_two_labels_go_by_novelty_alone() -> None:
+def test_a_rule_takes_enough_clips_and_two_labels_go_by_the_ood_score_alone() -> None:
     scores, _ = sure_scores(300, 1)
-    novelty = np.linspace(0.5, 1.5, 300)
+    ood_score = np.linspace(0.5, 1.5, 300)
     two = tempered(scores[:, :2] + 1e-3, 1)
 
-    assert choose_rule(scores[:18], novelty[:18]) is None
-    assert choose_rule(scores[:19], novelty[:19]) is not None
-    by_both, by_novelty = choose_rule(scores, novelty), choose_rule(two, novelty)
+    assert choose_rule(scores[:18], ood_score[:18]) is None
+    assert choose_rule(scores[:19], ood_score[:19]) is not None
+    by_both, by_ood = choose_rule(scores, ood_score), choose_rule(two, ood_score)
     by_score = choose_rule(two, None)
     assert by_both is not None
     assert by_both.min_score is not None
-    assert by_both.max_novelty is not None
-    assert by_novelty is not None
-    assert by_novelty.min_score is None
+    assert by_both.max_ood_score is not None
+    assert by_ood is not None
+    assert by_ood.min_score is None
     # 11 of 300 are one standard error below 5%; the threshold is the last one that stays.
-    assert by_novelty.max_novelty == pytest.approx(np.sort(novelty)[-12])
+    assert by_ood.max_ood_score == pytest.approx(np.sort(ood_score)[-12])
     assert by_score is not None
     assert by_score.min_score == pytest.approx(np.sort(two.max(axis=1))[11])
 
@@ -130,9 +130,9 @@ def test_a_rule_takes_enough_clips_and_two_labels_go_by_novelty_alone() -> None:
 def test_out_of_fold_figures_are_not_of_the_clips_that_they_were_fitted_to() -> None:
     scores, targets = sure_scores(400, 0.4)
     folds = np.arange(400) % 4
-    novelty = np.where(folds == 3, 5.0, 1.0) + np.linspace(0, 0.1, 400)
+    ood_score = np.where(folds == 3, 5.0, 1.0) + np.linspace(0, 0.1, 400)
 
-    calibration, after = calibrate_out_of_fold(scores, targets, novelty, folds)
+    calibration, after = calibrate_out_of_fold(scores, targets, ood_score, folds)
 
     assert calibration.ece_after < 0.06 < calibration.ece_before
     # Nothing in the other folds is like fold 3, so what they say rejects all of it.
@@ -145,7 +145,7 @@ def test_out_of_fold_figures_are_not_of_the_clips_that_they_were_fitted_to() -> 
     assert back.temperature == calibration.temperature
 
 
-def test_novelty_is_what_the_training_clips_cannot_express() -> None:
+def test_the_ood_score_is_what_the_training_clips_cannot_express() -> None:
     rng = np.random.default_rng(0)
     ways = rng.normal(size=(4, 2 * 60))  # training clips differ in four ways, and a little noise
 
@@ -156,21 +156,21 @@ def test_novelty_is_what_the_training_clips_cannot_express() -> None:
         return frames.astype(np.float16)
 
     train = clips(200, 0)
-    known = learn_familiarity(train, np.arange(150))
+    known = fit_ood_detector(train, np.arange(150))
 
-    new, strange = known.novelty(train[150:]), known.novelty(clips(50, 3))
+    new, strange = known.ood_score(train[150:]), known.ood_score(clips(50, 3))
     assert strange.min() > new.max()
     # Far along a way in which training clips differ as well is nothing new.
     far = (train[:20] - train.mean(axis=0)) * 3 + train.mean(axis=0)
-    assert known.novelty(far.astype(np.float16)).max() < strange.min()
-    alone = [known.novelty(train[i : i + 1])[0] for i in range(3)]
-    np.testing.assert_allclose(known.novelty(train[:70])[:3], alone, rtol=1e-5)
-    assert known.novelty(train[:0]).shape == (0,)
+    assert known.ood_score(far.astype(np.float16)).max() < strange.min()
+    alone = [known.ood_score(train[i : i + 1])[0] for i in range(3)]
+    np.testing.assert_allclose(known.ood_score(train[:70])[:3], alone, rtol=1e-5)
+    assert known.ood_score(train[:0]).shape == (0,)
 
 
 def test_one_meaning_of_unknown_and_of_an_event() -> None:
     prediction = Prediction(labels=LABELS, scores=np.array([0.2, 0.2, 0.6], np.float32))
-    rule = RejectRule(min_score=0.5, max_novelty=1.5)
+    rule = RejectRule(min_score=0.5, max_ood_score=1.5)
 
     assert decide(prediction, 2.0, None) == "wave"
     assert decide(prediction, 1.5, rule) == "wave"
@@ -234,7 +234,7 @@ def test_training_calibrates_names_the_background_and_remembers_its_clips(traine
     assert calibration.rule is not None
     # Label smoothing leaves scores too unsure: the temperature corrects that on clips of its own.
     assert calibration.ece_after < calibration.ece_before
-    assert trained.familiarity() is not None
+    assert trained.ood_detector() is not None
     assert is_event("walk", trained.description)
 
 
@@ -338,7 +338,7 @@ def test_the_shipped_model_knows_what_it_does_not_know(place: Path) -> None:
     (result,) = with_rejection(shipped, "auto").predict([ClipRequest(path=noise)])
 
     assert result.label == "unknown"
-    assert "novelty" in result.rejected
+    assert "unlike the training clips" in result.rejected
 
 
 def test_a_folder_of_before_calibration_loads_and_says_what_is_missing(
@@ -346,17 +346,17 @@ def test_a_folder_of_before_calibration_loads_and_says_what_is_missing(
 ) -> None:
     old = shutil.copytree(trained.folder, tmp_path / "old")
     values = json.loads((old / MODEL_FILE).read_text())
-    for name in ("calibration", "background", "familiar_sha256"):
+    for name in ("calibration", "background", "ood_sha256"):
         del values[name]
     (old / MODEL_FILE).write_text(json.dumps(values))
-    (old / FAMILIAR_FILE).unlink()
+    (old / OOD_FILES[0]).unlink()
 
     predictor = load_predictor(old, config_of(place))
 
     clip = next((place / "clips" / "walk").glob("*.avi"))
     (result,) = predictor.predict([ClipRequest(path=clip)])
     assert result.prediction is not None
-    assert result.novelty is None
+    assert result.ood_score is None
     with pytest.raises(SettingsError, match="without a rule"):
         read_rule("auto", predictor)
 
@@ -367,20 +367,20 @@ def test_a_damaged_memory_of_the_clips_is_an_error(
 ) -> None:
     folder = shutil.copytree(trained.folder, tmp_path / "damaged")
     if damage == "gone":
-        (folder / FAMILIAR_FILE).unlink()
+        (folder / OOD_FILES[0]).unlink()
     else:
-        content = bytearray((folder / FAMILIAR_FILE).read_bytes())
+        content = bytearray((folder / OOD_FILES[0]).read_bytes())
         content[-1] ^= 1
-        (folder / FAMILIAR_FILE).write_bytes(content)
+        (folder / OOD_FILES[0]).write_bytes(content)
 
-    with pytest.raises(ModelError, match=FAMILIAR_FILE):
-        load_model(folder).familiarity()
+    with pytest.raises(ModelError, match=OOD_FILES[0]):
+        load_model(folder).ood_detector()
 
 
 class ScoresOnly:
-    """A predictor that gives no novelty, as an exported file does."""
+    """A predictor that gives no out-of-distribution score, as an exported file does."""
 
-    gives_novelty = False
+    gives_ood_score = False
     segments = SegmentSettings()
 
     def __init__(self, description: ModelDescription) -> None:
@@ -409,8 +409,8 @@ class ScoresOnly:
 def test_what_cannot_be_asked_for_is_said(trained: Model, asked: str, says: str) -> None:
     calibration = trained.description.calibration
     assert calibration is not None
-    only_novelty = replace(calibration, rule=RejectRule(max_novelty=1.0))
-    description = replace(trained.description, calibration=only_novelty)
+    only_ood = replace(calibration, rule=RejectRule(max_ood_score=1.0))
+    description = replace(trained.description, calibration=only_ood)
 
     with pytest.raises(SettingsError, match=says):
         read_rule(asked, ScoresOnly(description))

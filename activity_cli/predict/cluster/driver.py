@@ -159,7 +159,7 @@ class ClusterPredictor:
             self._identity: Identity = read_outcome(self._ray.get(task.remote(self._config)))
         self.description: ModelDescription = self._identity.description
         self.provenance: Mapping[str, str] = self._identity.provenance
-        self.gives_novelty = self._identity.gives_novelty
+        self.gives_ood_score = self._identity.gives_ood_score
         self.segments = segment_settings(windows, self.description)
         if cost := describe_cost(self.provenance, slides=windows is not None):
             on_note(cost)

@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from activity_cli import __version__
 from activity_cli.common.processes import limit_threads
 from activity_cli.errors import SettingsError
 from activity_cli.features.extraction import ClipRequest
@@ -20,6 +19,7 @@ from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.predictor import PredictConfig, Predictor, load_predictor
 from activity_cli.predict.results.journal import look_at
 from activity_cli.types import FileResult, FileState
+from activity_cli.version import __version__
 
 Table = Any
 """A pyarrow.Table. Of requests: `index` and `request`; of results: `index` and `outcome`, the
@@ -49,7 +49,7 @@ class Identity:
 
     description: ModelDescription
     provenance: Mapping[str, str]
-    gives_novelty: bool = False
+    gives_ood_score: bool = False
     version: str = __version__
     machine: str = field(default_factory=platform.node)
 
@@ -59,7 +59,7 @@ def identify(config: WorkerConfig) -> bytes:
     try:
         with closing(config.load()) as model:
             provenance = dict(model.provenance)
-            return pickle.dumps(Identity(model.description, provenance, model.gives_novelty))
+            return pickle.dumps(Identity(model.description, provenance, model.gives_ood_score))
     except Exception as error:  # raised again by `read_outcome`
         return _pickled(error)
 

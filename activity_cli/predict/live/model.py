@@ -29,9 +29,9 @@ class LiveModel:
     """When a window is unknown; None: never."""
 
     @property
-    def gives_novelty(self) -> bool:
+    def gives_ood_score(self) -> bool:
         """Whether it can say how unlike the training clips a window is."""
-        return self.scan.novelty is not None
+        return self.scan.ood_score is not None
 
 
 def load_live_model(name: str | Path, config: PredictConfig | None = None) -> LiveModel:
@@ -52,7 +52,7 @@ def load_live_model(name: str | Path, config: PredictConfig | None = None) -> Li
     extractor, classifier = load_networks(model, config)
     return LiveModel(
         description=model.description,
-        scan=model_scan(extractor, classifier, model.description.labels, model.familiarity()),
+        scan=model_scan(extractor, classifier, model.description.labels, model.ood_detector()),
     )
 
 

@@ -168,9 +168,9 @@ class Watch:
         self.summary.count(delay, self._settings.windows.num_frames, window.num_missing)
         scores = self._smooth(scores)
         prediction = Prediction(labels=self._model.description.labels, scores=scores)
-        find = self._model.scan.novelty
-        novelty = None if find is None else float(find(window.values[None])[0])
-        label = decide(prediction, novelty, self._model.rule)
+        find = self._model.scan.ood_score
+        ood_score = None if find is None else float(find(window.values[None])[0])
+        label = decide(prediction, ood_score, self._model.rule)
         yield Scored(
             at=Moment(_utc(arrived), self._seconds),
             prediction=prediction,
