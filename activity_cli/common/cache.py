@@ -37,14 +37,7 @@ def cache_sizes(folder: Path) -> dict[str, int]:
 
 
 def clear_cache(folder: Path) -> dict[str, int]:
-    """Remove the parts of a cache folder, and no other file in it.
-
-    Returns:
-        The sizes before, as from `cache_sizes`.
-
-    Raises:
-        OutputError: something cannot be removed.
-    """
+    """Remove the parts of a cache folder, and no other file in it; return the sizes before."""
     sizes = cache_sizes(folder)
     for part in (FEATURES, ENGINES):
         try:

@@ -55,9 +55,8 @@ def is_folder(path: Path) -> bool:
 def walk_files(folder: Path) -> Iterator[Path]:
     """Give all files below a folder in the order of their names, without hidden ones.
 
-    Links to folders are followed, each folder once, so that loops of links end. A folder that
-    cannot be read is given itself, so that it can be reported; so is an empty one that is named
-    like a video.
+    Links to folders are followed, each folder once. A folder that cannot be read is given itself,
+    so that it can be reported; so is an empty one that is named like a video.
     """
     pending = [(folder, True)]
     seen: set[tuple[int, int]] = set()
@@ -93,10 +92,8 @@ def describe_other_files(paths: Iterable[Path]) -> str:
 def writing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, which replaces the file when the block ends without error.
 
-    The temporary path has another suffix. Missing parent folders are made.
-
-    Raises:
-        OutputError: the file cannot be written; an older one is unchanged.
+    It has another suffix. Missing parent folders are made. An OutputError leaves an older file
+    as it was.
     """
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"  # same disk, so that replace works
     try:
@@ -140,9 +137,7 @@ def encode_text(text: str) -> bytes:
 class LineFile:
     """A file to which whole lines are added: each is written at once, or not at all.
 
-    Args:
-        path: the file. Missing parent folders are made.
-        mode: as for `open`: at its end, emptied, or only if it is new.
+    Missing parent folders are made. The mode is as for `open`.
 
     Raises:
         FileExistsError: it must be new, and is not.
@@ -186,11 +181,7 @@ class LineFile:
 
 @contextmanager
 def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
-    """Open an unnamed file in the folder; it is gone when its last handle or memory map is closed.
-
-    Raises:
-        OutputError: nothing can be written there.
-    """
+    """Open an unnamed file in the folder; it is gone when its last handle or map is closed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
@@ -201,12 +192,9 @@ def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
 
 
 def new_folder(path: Path, *, overwrite: bool = False) -> Path:
-    """Make a folder for results, with its parents; it may exist if it is empty.
+    """Make a folder for results, with its parents; only with `overwrite` may it have files in it.
 
-    With `overwrite` it may have files in it. They stay until they are written anew.
-
-    Raises:
-        OutputError: there are files in it, or it cannot be made.
+    They stay until they are written anew.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -229,9 +217,6 @@ def numbered_folder(parent: Path, name: str) -> Path:
     """Make a new folder `parent/name`, or `name-2`, `name-3`, ... if that exists.
 
     Several programs may call it at once.
-
-    Raises:
-        OutputError: the folder cannot be made.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -258,12 +243,7 @@ NAME = "{name}"
 
 
 def path_per_video(path: Path, videos: Sequence[str]) -> list[Path]:
-    """Return a path for each video: `{name}` becomes its name without suffix, numbered if equal.
-
-    Args:
-        path: with `{name}` in its last part.
-        videos: paths of the videos.
-    """
+    """Return a path for each video: `{name}` in it becomes the video's name, numbered if equal."""
     targets: list[Path] = []
     taken: set[str] = set()
     for video in videos:

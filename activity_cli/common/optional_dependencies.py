@@ -1,7 +1,7 @@
 """Import libraries that must not be imported directly.
 
 torchvision fails beside a CPU-only torch; OpenVINO, ONNX Runtime and Ray send usage reports unless
-they are told not to.
+they are told not to. Each function raises MissingExtraError where its package is not installed.
 """
 
 import importlib.machinery
@@ -58,9 +58,6 @@ def import_onnxruntime() -> Any:
     """Import ONNX Runtime so that it talks to no network and leaves no file in the home folder.
 
     Recent wheels (1.32) send usage events also on Linux, and keep an identifier of the machine.
-
-    Raises:
-        MissingExtraError: it is not installed.
     """
     before = os.environ.get("ORT_DISABLE_TELEMETRY")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when the library is loaded
@@ -77,11 +74,7 @@ def import_onnxruntime() -> Any:
 
 
 def require_onnx() -> None:
-    """Check that networks can be converted to ONNX here, before minutes of work.
-
-    Raises:
-        MissingExtraError: a package is not installed.
-    """
+    """Check that networks can be converted to ONNX here, before minutes of work."""
     with _extra("ONNX", package="onnx", extra="onnx"):
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -89,11 +82,7 @@ def require_onnx() -> None:
 
 
 def import_optuna() -> Any:
-    """Import Optuna, and keep it from writing to the terminal.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """Import Optuna, and keep it from writing to the terminal."""
     with _extra("Tuning", package="optuna", extra="tune"):
         import optuna
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -101,11 +90,7 @@ def import_optuna() -> Any:
 
 
 def import_nncf() -> Any:
-    """Import NNCF so that it talks to no network: its reporting is OpenVINO's.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """Import NNCF so that it talks to no network: its reporting is OpenVINO's."""
     import_openvino()
     with _extra("The precision int8", package="nncf", extra="int8"):
         import nncf
@@ -118,9 +103,6 @@ def import_ray() -> Any:
 
     Sets Ray's environment variables for the rest of the process: a cluster that Ray starts reads
     them. Messages still go to Ray's own log files; `ACTIVITY_DEBUG=1` shows them.
-
-    Raises:
-        MissingExtraError: it is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     is_silent = not os.environ.get("ACTIVITY_DEBUG")
@@ -149,8 +131,7 @@ def _extra(feature: str, *, package: str, extra: str) -> Iterator[None]:
 def opencv_version() -> str:
     """Return the version of OpenCV, whichever of its four distributions is installed.
 
-    They install the same module, `cv2`, so that programs may choose one: the headless ones need
-    no display libraries, the contrib ones have more modules.
+    All install the module `cv2`: headless ones need no display libraries, contrib ones have more.
     """
     for name in ("opencv-python", "opencv-contrib-python"):
         for distribution in (name, f"{name}-headless"):

@@ -86,10 +86,7 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
 def read_table(path: Path, *, required: Sequence[str], errors: str = "strict") -> Table:
     """Read a CSV with a header, with commas, semicolons or tabs between the fields.
 
-    Args:
-        path: The file.
-        required: Columns that must be there.
-        errors: As for `read_text`.
+    Some columns are required. `errors` is as for `read_text`.
 
     Raises:
         DataError: the file as a whole is not such a table.

@@ -136,11 +136,7 @@ def open_file(
     raw_packets: bool = False,
     wait_seconds: float | None = None,
 ) -> cv2.VideoCapture:
-    """Open a video file; `raw_packets` reads its packets and decodes none.
-
-    Raises:
-        VideoError: it cannot be opened.
-    """
+    """Open a video file; `raw_packets` reads its packets and decodes none."""
     # Absolute, because FFmpeg reads "a:b.mp4" as protocol a. As bytes where the name is not valid
     # Unicode, because OpenCV crashes on the surrogates that Python puts there.
     name = str(path.absolute())

@@ -127,11 +127,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         self._resources.close()
 
     def grab(self) -> float | None:
-        """Go to the next frame.
-
-        Returns:
-            The frame's time in seconds, never less than that of the frame before; None at the end.
-        """
+        """Go to the next frame; return its time, which never decreases, or None at the end."""
         if self._first_is_pending:
             self._first_is_pending = False
         elif not self._capture.grab():
