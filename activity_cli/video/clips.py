@@ -25,13 +25,12 @@ from activity_cli.types import (
     Status,
     frame_roles,
 )
-from activity_cli.video.augmentation import PLAIN, View
+from activity_cli.video.augmentation import PLAIN, Transformer, View
 from activity_cli.video.capture import Frame
 from activity_cli.video.decoding import Pass, Shrink, decode_all, decode_by_seeking, plan_seeks
 from activity_cli.video.motion import flow_images, motion_image, stabilize
 from activity_cli.video.reader import VideoInfo, VideoReader, frame_interval_seconds
 from activity_cli.video.sampling import Choice, Indices, Piece, Seconds, choose_frames
-from activity_cli.video.transforms import Transformer
 
 # Beyond this many frames (19 hours at 30 fps) planning from the header takes too much memory.
 _MAX_PLANNED_FRAMES = 2**21

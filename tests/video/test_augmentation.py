@@ -19,6 +19,8 @@ from activity_cli.training.inner_folds import fit_head
 from activity_cli.training.scoring import score_rows
 from activity_cli.video.augmentation import (
     PLAIN,
+    Transform,
+    Transformer,
     View,
     draw_view,
     settle_flip,
@@ -28,7 +30,6 @@ from activity_cli.video.augmentation import (
 )
 from activity_cli.video.clips import read_clip, read_clips, read_views
 from activity_cli.video.sampling import Timing
-from activity_cli.video.transforms import Transform, Transformer
 from tests.media import DrawClip, Picture, noise_pictures
 from tests.training.test_head import as_dataset
 
