@@ -64,7 +64,7 @@ def watch(
     from activity_cli.predict.live.watching import Watch
     from activity_cli.predict.rejection import read_rule
     from activity_cli.report.overlay.live_window import open_window
-    from activity_cli.report.terminal.live_view import LiveView, to_json
+    from activity_cli.report.terminal.live import LiveView, to_json
     from activity_cli.video.sampling import choose_windows
 
     what = parse_source(source)

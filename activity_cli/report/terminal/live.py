@@ -1,0 +1,296 @@
+"""Output of `activity watch`: JSON lines on a pipe; in a terminal a panel and lines of events."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from activity_cli.common import count_of
+from activity_cli.predict.live.messages import (
+    Connected,
+    EventFound,
+    Late,
+    LiveStatus,
+    Lost,
+    Message,
+    Moment,
+    Scored,
+    Tick,
+    WatchSummary,
+)
+from activity_cli.report.terminal import SCORE_STYLE, bar, clock
+from activity_cli.types import UNKNOWN
+
+_REFRESHES_PER_SECOND = 8
+
+
+class LiveView:
+    """Shows the messages of a watch. A context manager.
+
+    Results go to stdout: JSON lines, or in a terminal a line per event. Panel and notes go to
+    stderr.
+
+    Args:
+        source: Its name.
+        summary: Of the watch; shown at the end.
+        has_alerts: Whether events are alerts.
+        as_json: JSON lines even in a terminal.
+        quiet: Neither panel nor notes.
+    """
+
+    def __init__(
+        self, source: str, summary: WatchSummary, *, has_alerts: bool, as_json: bool, quiet: bool
+    ) -> None:
+        self._source = source
+        self._summary = summary
+        self._is_json = as_json or not sys.stdout.isatty()
+        self._quiet = quiet
+        self._notes = Console(stderr=True, highlight=False)
+        self._panel = LivePanel(source, has_alerts, summary)
+        has_panel = not quiet and self._notes.is_terminal and not self._is_json
+        self._live: Live | None = None
+        if has_panel:
+            rate = _REFRESHES_PER_SECOND
+            self._live = Live(
+                self._panel, console=self._notes, refresh_per_second=rate, transient=True
+            )
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        has_begun = self._summary.num_windows or self._summary.num_reconnects
+        if isinstance(error, BrokenPipeError) or (error and not has_begun):
+            return
+        if self._is_json:
+            self._print_json(summary_json(self._summary))
+        if not self._quiet:
+            self._notes.print(summary_text(self._summary))
+
+    def show(self, message: Message) -> None:
+        """Show a message.
+
+        Raises:
+            BrokenPipeError: nothing reads stdout any more.
+        """
+        self._panel.update(message)
+        if self._is_json:
+            self._print_json(to_json(message))
+        elif isinstance(message, EventFound):
+            # While the panel is shown, only its console may print.
+            console = self._notes if self._live else Console(highlight=False)
+            console.print(event_line(message))
+        if note := note_of(message, self._source):
+            self.note(note)
+
+    def note(self, line: str) -> None:
+        """Print a line to stderr; any thread may."""
+        if not self._quiet:
+            self._notes.print(line, style="dim", markup=False, soft_wrap=True)
+
+    def _print_json(self, content: dict[str, Any] | None) -> None:
+        if content is not None:
+            print(json.dumps(content, ensure_ascii=False), flush=True)
+
+
+def to_json(message: Message) -> dict[str, Any] | None:
+    """Return the JSON object of a message; None for ticks."""
+    match message:
+        case Scored(at=at, prediction=prediction):
+            named = zip(prediction.labels, prediction.scores.tolist(), strict=True)
+            return _at(at) | {
+                "label": message.label,
+                "score": round(prediction.score, 4),
+                "scores": {label: round(score, 4) for label, score in named},
+                "delay_seconds": round(message.delay_seconds, 3),
+                "dropped": message.num_missing,
+            }
+        case EventFound(event=event):
+            score_name = "score" if event.kind == "start" else "peak_score"
+            values = {"label": event.label, score_name: round(event.score, 4)}
+            name: str = event.kind
+            values["since_seconds"] = round(event.since_seconds, 3)
+        case Connected():
+            name = "connected"
+            values = {"size": list(message.size), "reconnects": message.num_reconnects}
+        case Lost():
+            retry = round(message.retry_seconds, 1)
+            name, values = "lost", {"reason": message.error.message, "retry_seconds": retry}
+        case Late():
+            delay = round(message.delay_seconds, 3)
+            name, values = "late", {"delay_seconds": delay, "late": message.num_late}
+        case Tick():
+            return None
+    return {"event": name} | _at(message.at) | values
+
+
+def summary_json(summary: WatchSummary) -> dict[str, Any]:
+    """Return the JSON object that ends a watch."""
+    return {
+        "event": "stopped",
+        "time": _iso(datetime.now(UTC)),
+        "watched_seconds": round(summary.watched_seconds, 1),
+        "windows": summary.num_windows,
+        "late": summary.num_late,
+        "dropped_share": round(summary.dropped_share, 4),
+        "events": summary.num_events,
+        "reconnects": summary.num_reconnects,
+        "mean_delay_seconds": round(summary.mean_delay_seconds, 3),
+        "max_delay_seconds": round(summary.max_delay_seconds, 3),
+    }
+
+
+def _at(moment: Moment) -> dict[str, Any]:
+    return {"time": _iso(moment.time), "seconds": round(moment.seconds, 3)}
+
+
+def _iso(when: datetime) -> str:
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_MAX_LABELS = 4
+_SILENT_SECONDS = 2.0  # without a frame for this long, the panel says so
+_BESIDE_BAR_CELLS = 34  # of a line: label, figure and margins
+
+
+@dataclass(slots=True)
+class LivePanel:
+    """The current state of a watch; Rich draws it several times a second."""
+
+    source: str
+    has_alerts: bool
+    summary: WatchSummary
+    _scored: Scored | None = None
+    _status: LiveStatus = field(default_factory=LiveStatus)
+    _lost: Lost | None = None
+    _lost_since: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+    _current: set[str] = field(default_factory=set)  # labels of events that have not ended
+
+    def update(self, message: Message) -> None:
+        """Take over what a message reports."""
+        match message:
+            case Scored():
+                self._scored = message
+            case Tick():
+                self._status = message.status
+            case Connected():
+                self._lost = None
+            case Lost():
+                self._lost, self._lost_since = message, time.monotonic()
+                self._scored = None
+            case EventFound(event=event) if event.kind == "start":
+                self._current.add(event.label)
+            case EventFound(event=event):
+                self._current.discard(event.label)
+            case Late():
+                pass
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._head()
+        yield self._scores(options.max_width)
+        yield Text("  " + _counts(self.summary), "dim")
+
+    def _head(self) -> Text:
+        parts = [clock(time.monotonic() - self._began, tenths=False)]
+        if self._lost is None and self._status.state == "open":
+            silent = time.monotonic() - (self._status.last_arrived or time.monotonic())
+            rate = f"{self._status.frame_rate:.1f} frames/s"
+            is_silent = silent >= _SILENT_SECONDS
+            parts.insert(0, f"no frame for {silent:.0f} s" if is_silent else rate)
+            parts.insert(0, "{} x {}".format(*self._status.size))
+        return Text.assemble((self.source, "bold"), ("  " + ", ".join(parts), "dim"))
+
+    def _scores(self, width: int) -> RenderableType:
+        if self._lost is not None:
+            left = self._lost.retry_seconds - (time.monotonic() - self._lost_since)
+            soon = f"Next attempt in {left:.0f} s." if left > 0.5 else "Connecting ..."
+            return Text.assemble(
+                ("  " + self._lost.error.message, "yellow"), (f" {soon}", "dim"), overflow="fold"
+            )
+        if self._scored is None:
+            is_open = self._status.state == "open"
+            return Text("  Filling the first window ..." if is_open else "  Connecting ...", "dim")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, max_width=20)
+        table.add_column(style=SCORE_STYLE, no_wrap=True)
+        table.add_column(justify="right", width=6)
+        cells = max(8, min(48, width - _BESIDE_BAR_CELLS))
+        for label, score in self._scored.prediction.top(_MAX_LABELS):
+            style = "bold" if label == self._scored.label else "dim"
+            if self.has_alerts and label in self._current:
+                style = "bold red"
+            table.add_row(Text("  " + label, style), bar(score, cells), Text(f"{score:.1%}", style))
+        if self._scored.label == UNKNOWN:
+            table.add_row(Text("  " + UNKNOWN, "bold yellow"), "", "")
+        return table
+
+
+def event_line(message: EventFound) -> Text:
+    """Return an event as one line, with the time of day."""
+    event = message.event
+    at = message.at.time.astimezone().strftime("%H:%M:%S")
+    if event.kind == "start":
+        score = (f" starts ({event.score:.0%})", "")
+        return Text.assemble((at, "dim"), ("  ▶ ", "green"), (event.label, "bold"), score)
+    lasted = event.seconds - event.since_seconds
+    end = (f" ended after {lasted:.1f} s, at most {event.score:.0%}", "dim")
+    return Text.assemble((at, "dim"), ("  ■ ", "dim"), event.label, end)
+
+
+def note_of(message: Message, source: str) -> str:
+    """Return a line about the source; empty for most messages."""
+    match message:
+        case Connected():
+            again = "again " if message.num_reconnects else ""
+            return f"Connected {again}to {source}: {message.size[0]} x {message.size[1]}."
+        case Lost(error=error):
+            hint = f" {error.hint}" if error.hint else ""
+            return f"{source}: {error.message}{hint} Next attempt in {message.retry_seconds:.0f} s."
+        case Late():
+            return (
+                f"This machine is too slow: a score came {message.delay_seconds:.1f} s late and is "
+                "not reported. A longer --stride helps, or --streams rgb in training."
+            )
+        case _:
+            return ""
+
+
+def summary_text(summary: WatchSummary) -> Text:
+    """Return the closing line."""
+    return Text(
+        f"Watched {clock(summary.watched_seconds, tenths=False)}: {_counts(summary)}", "dim"
+    )
+
+
+def _counts(summary: WatchSummary) -> str:
+    parts = [
+        count_of(summary.num_windows, "window"),
+        count_of(summary.num_events, "event"),
+        count_of(summary.num_reconnects, "reconnect"),
+    ]
+    if summary.num_windows:
+        mean, worst = summary.mean_delay_seconds, summary.max_delay_seconds
+        parts.append(f"delay {mean:.2f} s on average, {worst:.2f} s at worst")
+    if summary.num_missing:
+        parts.append(f"{summary.dropped_share:.1%} of timesteps dropped")
+    if summary.num_late:
+        parts.append(f"{summary.num_late} too late to be reported")
+    return " · ".join(parts)
