@@ -18,21 +18,6 @@ StreamChoice = Literal["both", "rgb", "motion", "flow", "all"]
 Temporal = Literal["lstm", "mean", "frame"]
 Pooling = Literal["attention", "mean", "last"]
 CnnMode = Literal["frozen", "finetune", "scratch"]
-AugmentKind = Literal[
-    "flip",
-    "rotate",
-    "zoom",
-    "shift",
-    "colour",
-    "blur",
-    "noise",
-    "speed",
-    "jitter",
-    "crop",
-    "reverse",
-]
-
-AUGMENTATIONS: tuple[AugmentKind, ...] = get_args(AugmentKind)
 
 DEFAULT_BACKBONE = "efficientnet_lite0"  # part of every installation
 DEFAULT_MODEL = "surveillance-fight"  # shipped
@@ -150,12 +135,14 @@ class AugmentSettings(Settings):
         return replace(self, **none)
 
 
+_SAME = ("blur", "noise", "speed", "jitter", "crop")
 AUGMENT_AMOUNTS: Mapping[str, str] = {
-    "rotation_degrees": "rotate",
+    **{"rotation_degrees": "rotate", "zoom": "zoom", "shift": "shift"},
     **dict.fromkeys(("brightness", "contrast", "saturation"), "colour"),
-    **{name: name for name in ("zoom", "shift", "blur", "noise", "speed", "jitter", "crop")},
+    **dict(zip(_SAME, _SAME, strict=True)),
 }
 """Fields that are amounts, with the kind of change that each belongs to."""
+AUGMENTATIONS = ("flip", *dict.fromkeys(AUGMENT_AMOUNTS.values()), "reverse")
 NO_VIEWS = AugmentSettings()  # no augmentation
 
 
