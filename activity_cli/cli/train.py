@@ -21,7 +21,7 @@ from activity_cli.setting_fields import setting
 from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from activity_cli.training.loop.log import TrainingLog
+    from activity_cli.training.loop.checkpoint import TrainingLog
 
 
 def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
@@ -98,8 +98,8 @@ def train(
     from activity_cli.training.dry_run import run_dry
     from activity_cli.training.fitting import Plan, fit_plan
     from activity_cli.training.head import HeadConfig
+    from activity_cli.training.loop.checkpoint import TrainingLog
     from activity_cli.training.loop.distributed import init_distributed
-    from activity_cli.training.loop.log import TrainingLog
     from activity_cli.training.loop.loop import Session
     from activity_cli.training.resuming import CHECKPOINT_FOLDER
     from activity_cli.training.run import run_folder, save_run

@@ -47,7 +47,7 @@ from activity_cli.training.joint import (
     has_fast_bf16,
 )
 from activity_cli.training.loop.loop import NO_SESSION, Session, train
-from activity_cli.training.loop.task import ClipLoss
+from activity_cli.training.loop.trainer import ClipLoss
 
 _NO_IMPROVEMENT = (
     "Fine-tuning did not improve the validation loss: the model uses the unchanged CNN."

@@ -22,7 +22,7 @@ from activity_cli.model.folder import Weights
 from activity_cli.model.network import Encoded, SequenceClassifier
 from activity_cli.settings import REFERENCE_NUM_CLIPS, NetworkSettings, Stream, TrainSettings
 from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult
-from activity_cli.training.loop.task import ClipLoss
+from activity_cli.training.loop.trainer import ClipLoss
 from activity_cli.training.temporal_head import HeadTask, fit_temporal_heads
 
 _LBFGS_STEPS = 60

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.encoding import Rows
 from activity_cli.model.network import SequenceClassifier
-from activity_cli.training.loop.task import ClipLoss, EpochMetrics, ParameterGroups
+from activity_cli.training.loop.trainer import ClipLoss, EpochMetrics, ParameterGroups
 
 IMAGES_AT_ONCE = 32
 CLIPS_AT_ONCE = 4

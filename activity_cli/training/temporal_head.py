@@ -17,7 +17,7 @@ from activity_cli.model.encoding import ENCODING_BATCH, ViewIndex
 from activity_cli.model.network import Encoded, SequenceClassifier, TemporalHead
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.loop import Session, TrainResult, train
-from activity_cli.training.loop.task import ClipLoss, EpochMetrics, ParameterGroups
+from activity_cli.training.loop.trainer import ClipLoss, EpochMetrics, ParameterGroups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

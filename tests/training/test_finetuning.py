@@ -31,8 +31,6 @@ from activity_cli.training.crossval import run_crossval
 from activity_cli.training.finetuning import CnnTrainer
 from activity_cli.training.fitting import Plan, fit_plan
 from activity_cli.training.head import HeadConfig
-from activity_cli.training.loop.loop import Session
-from activity_cli.training.loop.task import EpochMetrics
 from activity_cli.training.run import TrainingRun, save_run
 from activity_cli.training.scoring import score_rows
 
@@ -241,23 +239,3 @@ def test_a_cnn_from_nothing_learns_what_only_time_tells(tmp_path: Path) -> None:
     with torch.inference_mode():
         again = saved(torch.from_numpy(data.values[0, 0])).numpy()
     np.testing.assert_allclose(again, features[0, 0].astype(np.float32), atol=2e-2)
-
-
-def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
-    data = dots_that_rise_or_fall(24)
-    cnn = CnnSettings(mode="scratch", epochs=4, conv_channels=(4, 8))
-    network = NetworkSettings(hidden_size=8, projection_size=8)
-    trainer = scratch_trainer(data, cnn, network, tmp_path)
-    rows = np.arange(16), np.arange(16, 24)
-
-    def kill(epoch: EpochMetrics) -> None:
-        if epoch.epoch == 2:
-            raise KeyboardInterrupt
-
-    whole = trainer.fit(*rows)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(*rows, Session(on_epoch=kill, folder=tmp_path))
-    resumed = trainer.fit(*rows, Session(folder=tmp_path))
-
-    assert resumed.weights() == whole.weights()
-    assert resumed.fitted.best_epoch == whole.fitted.best_epoch

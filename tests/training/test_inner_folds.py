@@ -1,7 +1,6 @@
 """Few clips: inner folds choose the epoch, and no clip is judged by a network that it taught."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from activity_cli.settings import STREAMS, NetworkSettings, TrainSettings
 from activity_cli.training.head import FittedNetwork, HeadConfig, pooled_penalties
 from activity_cli.training.inner_folds import fit_head
 from activity_cli.training.loop.loop import NO_SESSION, Session
-from activity_cli.training.loop.task import EpochMetrics
 from activity_cli.training.scoring import score_rows
 from tests.training.test_head import as_dataset, in_the_mean, in_the_order
 
@@ -84,27 +82,6 @@ def test_what_judges_a_fold_learned_nothing_of_it() -> None:
         assert torch.equal(tensor, after[name]), name
     before, after = (found.networks[1].state_dict() for found in (first.inner, again.inner))
     assert any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
-
-
-def test_a_resumed_training_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    whole = fit_few(in_the_order())
-    short = fit_few(in_the_order(), replace(QUICK, epochs=5), session=Session(folder=tmp_path))
-    assert short.history[-1].epoch == 5
-
-    def stop(epoch: EpochMetrics) -> None:
-        if epoch.epoch == 4:
-            raise KeyboardInterrupt
-
-    other = tmp_path / "other"
-    other.mkdir()
-    with pytest.raises(KeyboardInterrupt):
-        fit_few(in_the_order(), session=Session(folder=other, on_epoch=stop))
-    resumed = fit_few(in_the_order(), session=Session(folder=other))
-
-    assert [e.val_loss for e in resumed.history] == [e.val_loss for e in whole.history]
-    np.testing.assert_array_equal(resumed.val_scores, whole.val_scores)
-    for name, tensor in whole.weights().items():
-        np.testing.assert_array_equal(tensor, resumed.weights()[name])
 
 
 def test_the_lstm_is_left_out_where_it_gains_nothing_on_the_folds() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from activity_cli.errors import CheckpointError, TrainingError
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult, train
-from activity_cli.training.loop.task import ClipLoss, EpochMetrics, ParameterGroups
+from activity_cli.training.loop.trainer import ClipLoss, EpochMetrics, ParameterGroups
 
 NUM_TRAIN = 61
 """No multiple of a batch size, so that the last batch of an epoch is smaller."""

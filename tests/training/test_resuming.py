@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from activity_cli.errors import CheckpointError
+from activity_cli.settings import FROZEN, TrainSettings
+from activity_cli.training.resuming import check_same, write_run_file
 from tests.workplace import QUICK, Workplace, rows_of
 
 
@@ -35,6 +38,7 @@ def start_and_signal(shared: Workplace, name: str, number: int) -> "subprocess.P
     return process
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_to_the_same_numbers(shared: Workplace) -> None:
     runs = shared.folder / "runs"
     process = start_and_signal(shared, "killed", signal.SIGKILL)
@@ -54,6 +58,7 @@ def test_a_killed_run_is_resumed_to_the_same_numbers(shared: Workplace) -> None:
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_another_network_is_refused(shared: Workplace) -> None:
     process = start_and_signal(shared, "odd [name]", signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -71,16 +76,33 @@ def test_ctrl_c_says_how_to_go_on_and_another_network_is_refused(shared: Workpla
     assert "36 clips then, 35 now" in refused.stderr
 
 
+def test_a_run_of_an_earlier_version_is_resumed_unless_it_used_what_was_removed(
+    tmp_path: Path,
+) -> None:
+    folder, now = tmp_path / "run" / "checkpoint", {"cnn": FROZEN.to_json()}
+    now["training"] = TrainSettings().to_json()
+    folder.mkdir(parents=True)
+    begun = {"average": "none", "amp": "off", **now["training"]}
+    older = {name: value for name, value in now["cnn"].items() if name != "conv_kernel"}
+    write_run_file(folder, {"cnn": older, "training": begun})
+    check_same(folder, now)
+
+    write_run_file(folder, {"cnn": older, "training": {**begun, "average": "ema"}})
+    with pytest.raises(CheckpointError, match="begun with average ema, which this version does"):
+        check_same(folder, now)
+
+
 def test_what_is_no_run_cannot_be_resumed(workplace: Workplace) -> None:
     refused = workplace.run("train", "clips", "--resume", "nowhere", code=1)
 
     assert "nowhere is no folder." in refused.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(shared: Workplace) -> None:
     """Batches of 9 of 2 processes: 5 and 4 clips, the last 1 and 0; labels are not balanced.
 
-    They are few, so that four networks learn side by side: one of all, three of inner folds.
+    The clips are few, so four networks are trained: one on all clips, three of inner folds.
     """
     samples = rows_of(shared.folder / "clips" / "labels.csv")
     *others, last = sorted({row["group"] for row in samples})

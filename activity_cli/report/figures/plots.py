@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from activity_cli.training.loop.task import EpochMetrics
+    from activity_cli.training.loop.trainer import EpochMetrics
 
 
 _BLUE, _ORANGE, _GREY = "#3465a4", "#d9822b", "#6b7280"

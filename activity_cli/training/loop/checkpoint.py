@@ -1,4 +1,6 @@
-"""The state of a training on disk: one safetensors file whose header holds the rest as JSON.
+"""A training on disk: its metrics (history.csv, TensorBoard) and its state.
+
+The state is one safetensors file whose header holds the rest as JSON.
 
     module/NAME, best/NAME     weights of the last epoch and of the best one
     optimizer/INDEX/NAME       state of the optimizer for each parameter
@@ -9,22 +11,29 @@ The file is replaced as a whole after every epoch, so whenever the program is ki
 one epoch is complete. Nothing is pickled.
 """
 
+import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from activity_cli.common.files import write_bytes_atomically
+from activity_cli.common.files import LineFile, write_bytes_atomically
 from activity_cli.errors import CheckpointError
 from activity_cli.training.loop.distributed import DistributedContext
-from activity_cli.training.loop.task import EpochMetrics
-from activity_cli.training.loop.trainer import Trainer
+from activity_cli.training.loop.trainer import EpochMetrics, Trainer
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 
 _FORMAT = 2
 _FORMAT_OF_ONE = 1
@@ -166,3 +175,62 @@ def _named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     prefix = f"{part}/"
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+HISTORY_FILE = "history.csv"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+class TrainingLog:
+    """A context manager that writes epochs; quiet, in all processes but the main one, nothing."""
+
+    def __init__(self, folder: Path, *, tensorboard: bool, quiet: bool = False) -> None:
+        self.last: EpochMetrics | None = None
+        self._folder, self._quiet = folder, quiet
+        self._wants_board = tensorboard and find_spec("tensorboard") is not None
+        self._file: LineFile | None = None
+        self._board: SummaryWriter | None = None
+
+    def __call__(self, epoch: EpochMetrics) -> None:
+        """Write an epoch. A resumed training repeats the earlier ones.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self.last = epoch
+        if self._quiet:
+            return
+        values = asdict(epoch)
+        if self._file is None:
+            self._file = LineFile(self._folder / HISTORY_FILE, "w")
+            self._write(field.name for field in fields(EpochMetrics))
+            self._open_board()
+        self._write(values.values())
+        if self._board is not None:
+            for part in ("train", "val"):
+                for what in ("loss", "accuracy"):
+                    self._board.add_scalar(f"{what}/{part}", values[f"{part}_{what}"], epoch.epoch)
+            self._board.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
+            self._board.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for output in (self._file, self._board):
+            if output is not None:
+                output.close()
+
+    def _write(self, values: Iterable[object]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        assert self._file is not None
+        self._file.write(text.getvalue().encode())
+
+    def _open_board(self) -> None:
+        if self._wants_board:
+            from torch.utils.tensorboard import SummaryWriter
+
+            board = self._folder / TENSORBOARD_FOLDER
+            shutil.rmtree(board, ignore_errors=True)  # it may be ahead of the checkpoint
+            self._board = SummaryWriter(str(board))

@@ -15,9 +15,10 @@ from torch import Tensor
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from activity_cli.training.loop.distributed import SINGLE_PROCESS, DistributedContext
-from activity_cli.training.loop.task import EpochMetrics, TrainingTask
 from activity_cli.training.loop.trainer import (
+    EpochMetrics,
     Trainer,
+    TrainingTask,
     is_out_of_memory,
     not_finite_error,
     out_of_memory_error,
