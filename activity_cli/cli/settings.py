@@ -63,7 +63,11 @@ def settings_keys() -> list[Option]:
 def settings_text(context: typer.Context) -> str:
     """Return the settings file of this call: the values of its options, wherever they come from."""
     keys = [key for key in settings_keys() if key.name in context.params]
-    return write_settings(keys, context.params, header=_HEADER)
+    values = dict(context.params)
+    for key in keys:  # an empty list of a settings file arrives as None
+        if values[key.name] is None and isinstance(key.default, tuple | list):
+            values[key.name] = key.default
+    return write_settings(keys, values, header=_HEADER)
 
 
 def read_below(context: typer.Context, path: Path | None) -> Path | None:

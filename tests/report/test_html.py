@@ -222,5 +222,5 @@ def test_without_test_clips_few_are_measured_by_inner_folds(shared: Workplace) -
     assert len(rows_of(run / "predictions.csv")) == 36
     assert {row["split"] for row in rows_of(run / "split.csv")} == {"train"}
     card = " ".join((run / "model" / "README.md").read_text(encoding="utf-8").split())
-    assert "Train 36, test 0. Best epoch chosen by cross-validation on the training clips" in card
+    assert "36 training clips, best epoch chosen by cross-validation on these; 0 test clips" in card
     assert "each scored by a network trained on the other inner folds" in card
