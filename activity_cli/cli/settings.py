@@ -63,10 +63,8 @@ def settings_keys() -> list[Option]:
 def settings_text(context: typer.Context) -> str:
     """Return the settings file of this call: the values of its options, wherever they come from."""
     keys = [key for key in settings_keys() if key.name in context.params]
-    values = dict(context.params)
-    for key in keys:  # an empty list of a settings file arrives as None
-        if values[key.name] is None and isinstance(key.default, tuple | list):
-            values[key.name] = key.default
+    # An empty list means the default, and arrives as None when it is read from a file.
+    values = {name: None if value in ([], ()) else value for name, value in context.params.items()}
     return write_settings(keys, values, header=_HEADER)
 
 
