@@ -116,11 +116,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         raise error
 
     def interrupt(self, threads: Collection[int]) -> None:
-        """End the workers that serve these threads now: their calls raise WorkerCrashError.
-
-        Args:
-            threads: their identifiers, `threading.get_ident()`.
-        """
+        """End the workers that serve these threads (by `get_ident()`): their calls fail."""
         with self._changed:
             for worker in self._workers:
                 if worker.owner in threads:

@@ -81,8 +81,7 @@ def merge_results(
     for path in paths:
         by_file.setdefault(path.resolve(), path)
     sources = [open_stored(path) for path in by_file.values()]
-    columns = _common_columns(sources)
-    provenance = _common_provenance(sources)
+    columns, provenance = _common_columns(sources), _common_provenance(sources)
     missing = _missing_shards(sources)
     if missing and not partial:
         numbers = ", ".join(str(shard.number) for shard in missing)
@@ -123,11 +122,7 @@ def merge_results(
 
 
 def _missing_shards(sources: Iterable[StoredResults]) -> list[Shard]:
-    """Return the shards that no file is of, according to the journals.
-
-    Raises:
-        DataError: the files are shards of different splits.
-    """
+    """Return the shards that no file is of, according to the journals."""
     names = [(source.provenance or {}).get(SHARD) for source in sources]
     shards = {Shard.parse(name) for name in names if name is not None}
     if None in names or not shards:  # a file that is of no shard may hold any row
@@ -173,22 +168,19 @@ def _common_columns(sources: Sequence[StoredResults]) -> tuple[str, ...]:
 
 def _common_provenance(sources: Iterable[StoredResults]) -> dict[str, Any]:
     """Return what all rows depend on, according to the journals; without the shard."""
-    first: StoredResults | None = None
-    common: dict[str, Any] = {}
-    for source in sources:
-        if source.provenance is None:
-            continue
-        own = {k: v for k, v in source.provenance.items() if k not in {SHARD, "columns"}}
-        if first is None:
-            first, common = source, own
-        for name in sorted({*own, *common}):
+    known = [(source.path, dict(source.provenance)) for source in sources if source.provenance]
+    if not known:
+        return {}
+    first, common = known[0]
+    for path, own in known:
+        for name in sorted({*own, *common} - {SHARD, "columns"}):
             if own.get(name) != common.get(name):
                 raise DataError(
-                    f"{source.path} was made with another {name} than {first.path}: "
+                    f"{path} was made with another {name} than {first}: "
                     f"{own.get(name, 'none')}, not {common.get(name, 'none')}.",
                     hint="Score both with the same --model, --engine and --precision.",
                 )
-    return common
+    return {name: value for name, value in common.items() if name != SHARD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +205,6 @@ def _collect(database: sqlite3.Connection, sources: Sequence[StoredResults]) -> 
 
     Returns:
         How many rows were left out that are equal to another one, and how many that differ.
-
-    Raises:
-        DataError: a file is damaged; rows are of different models; two rows of a path have
-            different scores, and neither is newer.
     """
     database.execute("PRAGMA journal_mode = OFF")
     database.execute(_TABLE)

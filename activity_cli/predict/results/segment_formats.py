@@ -58,12 +58,7 @@ def audacity_text(video: VideoSegments) -> str:
 
 
 def elan_document(video: VideoSegments, target: Path) -> str:
-    """Return an ELAN file (EAF 3.0) with one tier, `activity`, of time-aligned annotations.
-
-    Args:
-        video: with its segments. The file refers to it, absolutely and relatively.
-        target: where the document will be.
-    """
+    """Return an ELAN file (EAF 3.0) with one tier; it refers to the video relative to `target`."""
     slots, annotations = [], []
     for number, segment in enumerate(video.segments, start=1):
         first, last = f"ts{2 * number - 1}", f"ts{2 * number}"
@@ -100,9 +95,7 @@ def fiftyone_labels(videos: Sequence[VideoSegments], labels: Sequence[str]) -> d
         fo.Dataset.from_dir(labels_path="x.fiftyone.json",
                             dataset_type=fo.types.FiftyOneTemporalDetectionDataset)
 
-    Args:
-        videos: with their segments.
-        labels: all labels; a detection refers to its label by position.
+    A detection refers to its label by position.
     """
     positions = {label: position for position, label in enumerate(labels)}
     return {
