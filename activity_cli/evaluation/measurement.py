@@ -15,7 +15,7 @@ from activity_cli.features.extraction import clip_request
 from activity_cli.model.folder import Model, ModelDescription, load_model
 from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of
 from activity_cli.model.metrics import evaluate_scores
-from activity_cli.predict.model_predictor import ModelPredictor, load_networks
+from activity_cli.predict.local_predictor import LocalPredictor, load_networks
 from activity_cli.predict.predictor import PredictConfig, Predictor
 from activity_cli.types import UNKNOWN, OnProgress, no_progress
 
@@ -112,9 +112,9 @@ def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:
         features), with test-time augmentation (its scores are means), and without an LSTM (the
         order has no effect).
     """
-    if not isinstance(predictor, ModelPredictor) or predictor.has_test_views:
+    if not isinstance(predictor, LocalPredictor) or predictor.has_test_views:
         return None
-    if predictor.description.network.temporal != "lstm":
+    if predictor.classifier is None or predictor.description.network.temporal != "lstm":
         return None
     probe = OrderProbe(predictor.classifier.classify, pooled_head_of(load_model(model)))
     predictor.on_features = probe

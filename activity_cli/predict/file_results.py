@@ -44,7 +44,7 @@ class ResultMaker:
     """
 
     def __init__(self, description: ModelDescription, config: PredictConfig) -> None:
-        self._description = description
+        self.description = description
         self._decoders = config.decoders
         self._on_seconds = config.windows.on_seconds if config.windows else no_seconds
         self.views = tta_views(config.tta, description.labels)
@@ -62,7 +62,7 @@ class ResultMaker:
 
     def provenance(self, *, model: str, engine: str) -> Mapping[str, str]:
         """Return what results depend on: rows with another provenance are never mixed."""
-        values = {"model": f"{self._description.name} {model[:16]}", "engine": engine}
+        values = {"model": f"{self.description.name} {model[:16]}", "engine": engine}
         if self._windows is not None:
             values |= {"windows": self._windows.describe(), "segments": self.segments.describe()}
         return {**values, **views_provenance(self.views)}
@@ -73,7 +73,7 @@ class ResultMaker:
             path=str(request.path),
             status=Status(error.status),
             reason=str(error),
-            model=self._description.name,
+            model=self.description.name,
         )
 
     def clip_result(
@@ -87,7 +87,7 @@ class ResultMaker:
     ) -> FileResult:
         """Return the result of a clip, a timeline of one window: scores (C,) and ood_score (1,)."""
         window = Timeline(
-            labels=self._description.labels,
+            labels=self.description.labels,
             starts_seconds=np.zeros(1),
             window_seconds=decoded.duration_seconds,
             end_seconds=decoded.duration_seconds,
@@ -103,7 +103,7 @@ class ResultMaker:
         try:
             found = score_long_video(
                 request.path,
-                self._description.clip,
+                self.description.clip,
                 self._windows,
                 scan,
                 decoders=self._decoders,
@@ -130,10 +130,10 @@ class ResultMaker:
             path=str(request.path),
             status=decoded.status,
             reason=decoded.reason,
-            prediction=Prediction(labels=self._description.labels, scores=scores),
+            prediction=Prediction(labels=self.description.labels, scores=scores),
             duration_seconds=duration_seconds,
             num_frames=decoded.num_frames,
-            model=self._description.name,
+            model=self.description.name,
             timeline=timeline,
             segments=find_segments(timeline, self.segments),
             stage_seconds=stage_seconds,

@@ -141,17 +141,16 @@ def load_predictor(name: str | Path, config: PredictConfig | None = None) -> Pre
     """
     # These modules import this one.
     from activity_cli.predict.exported.loading import is_exported, read_exported
-    from activity_cli.predict.exported_predictor import ExportPredictor
-    from activity_cli.predict.model_predictor import ModelPredictor
+    from activity_cli.predict.local_predictor import export_predictor, model_predictor
 
     config = config or PredictConfig()
     path = Path(name)
     predictor: Predictor
     if is_exported(path):
         config.check_no_engine(path)
-        predictor = ExportPredictor(read_exported(path), config)
+        predictor = export_predictor(read_exported(path), config)
     else:
-        predictor = ModelPredictor(load_model(name), config)
+        predictor = model_predictor(load_model(name), config)
     if cost := describe_cost(predictor.provenance, slides=config.windows is not None):
         config.on_prepare(cost)
     return predictor

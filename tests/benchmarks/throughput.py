@@ -24,7 +24,7 @@ from activity_cli.features.engines.choice import choose_engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
-from activity_cli.predict.model_predictor import ModelPredictor
+from activity_cli.predict.local_predictor import model_predictor
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import Images
@@ -54,7 +54,7 @@ def main() -> None:
     model, cache_dir = load_model(DEFAULT_MODEL), default_cache_dir()
     description = model.description
     engine = choose_engine()
-    predictor = ModelPredictor(model, PredictConfig(cache_dir=cache_dir, use_cache=False))
+    predictor = model_predictor(model, PredictConfig(cache_dir=cache_dir, use_cache=False))
     extractor = load_extractor(description.backbone, engine, cache_dir=cache_dir)
     pictures = decode(clips[:KEPT_IN_MEMORY])
 

@@ -10,7 +10,7 @@ import pytest
 from activity_cli.errors import SettingsError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
-from activity_cli.predict.model_predictor import load_networks
+from activity_cli.predict.local_predictor import load_networks
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.video.augmentation import PLAIN, tta_views
 from activity_cli.video.clips import read_clips

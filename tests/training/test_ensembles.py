@@ -13,7 +13,7 @@ from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_classifier
 from activity_cli.model.folder import Model, load_model, save_model
 from activity_cli.model.network import Ensemble
-from activity_cli.predict.model_predictor import load_scorer
+from activity_cli.predict.local_predictor import load_scorer
 from tests.workplace import QUICK, Workplace, rows_of
 
 NUM_MEMBERS = 3

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from activity_cli.model.calibration import RejectRule
 from activity_cli.model.folder import ModelDescription, load_model
 from activity_cli.predict.exported.loading import is_exported, open_exported, read_exported
-from activity_cli.predict.exported_predictor import export_scan
+from activity_cli.predict.local_predictor import export_scan, load_networks, model_scan
 from activity_cli.predict.long_video import Scan
-from activity_cli.predict.model_predictor import load_networks, model_scan
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images
@@ -58,12 +56,8 @@ def load_live_model(name: str | Path, config: PredictConfig | None = None) -> Li
 
 def _load_export(path: Path) -> LiveModel:
     exported = read_exported(path)
-    runner = open_exported(exported)
-
-    def run(images: Mapping[FrameRole, Images]) -> NDArray[np.float32]:
-        return runner.score(images)
-
-    return LiveModel(description=exported.description, scan=export_scan(run, exported.description))
+    scan = export_scan(open_exported(exported), exported.description)
+    return LiveModel(description=exported.description, scan=scan)
 
 
 def warm_up(model: LiveModel) -> float:

@@ -1,0 +1,298 @@
+"""A model on this machine as a predictor: a model folder in an engine, or an exported model.
+
+R is frame roles, N timesteps, V test-time views, B windows, S streams, T frames per clip, D CNN
+features, C labels.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.errors import LongVideoError, VideoError
+from activity_cli.features.cache import feature_cache
+from activity_cli.features.engines.loading import load_classifier, load_extractor
+from activity_cli.features.engines.protocol import Classifier, Extractor
+from activity_cli.features.extraction import (
+    ClipRequest,
+    extract_features,
+    threads_for,
+)
+from activity_cli.model.folder import Model, ModelDescription
+from activity_cli.model.ood import OodDetector
+from activity_cli.predict.exported.loading import ExportedModel, ExportedRunner, open_exported
+from activity_cli.predict.file_results import ResultMaker
+from activity_cli.predict.long_video import Scan
+from activity_cli.predict.predictor import PredictConfig
+from activity_cli.types import Decoded, FileResult, Images, Timesteps, frame_roles
+from activity_cli.video.clips import read_views
+from activity_cli.video.decoder_pool import DecoderPool
+from activity_cli.video.pipeline import pipelined_map
+
+if TYPE_CHECKING:
+    from activity_cli.model.network import ClipScorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clip:
+    """A clip as a model reads it."""
+
+    request: ClipRequest
+    views: NDArray[Any] | None = None
+    """(V, S, T, ...), as `Scan.score` takes windows; None: `error` is why there are none."""
+    decoded: Decoded | None = None
+    error: VideoError | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+_ReadClips = Callable[
+    [Iterable[ClipRequest], float | None, threading.Event | None], Iterator[_Clip]
+]
+"""From requests, the longest clip in seconds and the event that stops, to clips in order."""
+
+
+class LocalPredictor:
+    """Scores videos with a model on this machine. Made by `load_predictor`."""
+
+    def __init__(
+        self,
+        maker: ResultMaker,
+        pool: DecoderPool,
+        scan: Scan,
+        read: _ReadClips,
+        *,
+        provenance: Mapping[str, str],
+        classifier: Classifier | None = None,
+    ) -> None:
+        self.description = maker.description
+        self.segments = maker.segments
+        self.gives_ood_score = scan.ood_score is not None
+        self.provenance = provenance
+        self.classifier = classifier
+        """None for exports, which give no features."""
+        self.has_test_views = len(maker.views) > 1
+        self.on_features: Callable[[NDArray[np.float16]], None] | None = None
+        """Called with the features (S, T, D) of every clip that gets a score, in order."""
+        self._maker, self._scan, self._read = maker, scan, read
+        self.close = pool.close
+
+    def predict(
+        self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
+    ) -> Iterator[FileResult]:
+        """Yield one result per request, in order."""
+        for clip in self._read(requests, self._maker.max_clip_seconds, stop):
+            is_long = isinstance(clip.error, LongVideoError)
+            yield self._slide(clip.request) if is_long else self._score(clip)
+
+    def _slide(self, request: ClipRequest) -> FileResult:
+        if result := self._maker.long_result(request, self._scan):
+            return result
+        # Its header promised more than one window, but there is less.
+        [clip] = self._read([request], None, None)
+        return self._score(clip)
+
+    def _score(self, clip: _Clip) -> FileResult:
+        if clip.views is None or clip.decoded is None:
+            assert clip.error is not None
+            return self._maker.failure(clip.request, clip.error)
+        started = time.perf_counter()
+        scores = self._scan.score(clip.views).mean(axis=0)  # (C,)
+        if self.on_features is not None:
+            self.on_features(clip.views[0])
+        ood_score = self._scan.ood_score(clip.views[:1]) if self._scan.ood_score else None
+        seconds = {**clip.stage_seconds, self._scan.score_stage: time.perf_counter() - started}
+        return self._maker.clip_result(
+            clip.request, clip.decoded, scores, ood_score=ood_score, stage_seconds=seconds
+        )
+
+
+def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
+    """Load a model folder: an engine runs the CNN, then the sequence classifier."""
+    description, maker = model.description, ResultMaker(model.description, config)
+    cache = feature_cache(config.cache_folder) if config.use_cache else None
+    pool = DecoderPool(config.decoders)  # its first worker starts while the CNN is loaded
+    loaded, classifier = load_networks(model, config)
+    extractor = _LockedExtractor(loaded)
+
+    def read(
+        requests: Iterable[ClipRequest], max_seconds: float | None, stop: threading.Event | None
+    ) -> Iterator[_Clip]:
+        for clip in extract_features(
+            requests,
+            description.clip,
+            extractor=extractor,
+            backbone=description.backbone,
+            pool=pool,
+            cache=cache,
+            views_of=lambda _: maker.views,
+            max_seconds=max_seconds,
+            stop=stop,
+        ):
+            values = clip.values
+            yield _Clip(
+                request=clip.request,
+                views=None if values is None else np.stack([values, *clip.more_values]),
+                decoded=clip.decoded,
+                error=clip.error,
+                stage_seconds=clip.stage_seconds,
+            )
+
+    return LocalPredictor(
+        maker,
+        pool,
+        model_scan(extractor, classifier, description.labels, model.ood_detector()),
+        read,
+        provenance=maker.provenance(model=model.fingerprint, engine=loaded.identity),
+        classifier=classifier,
+    )
+
+
+def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredictor:
+    """Load an exported model into the runtime that it was exported for."""
+    description, maker = model.description, ResultMaker(model.description, config)
+    pool = DecoderPool(config.decoders)
+    roles = frame_roles(description.clip)
+
+    def read(
+        requests: Iterable[ClipRequest], max_seconds: float | None, stop: threading.Event | None
+    ) -> Iterator[_Clip]:
+        requests, num_threads = threads_for(requests, pool.decoders)
+        reader = pool.reader()
+
+        def decode(request: ClipRequest) -> _Clip:
+            started = time.perf_counter()
+            try:
+                views = reader.call(
+                    read_views,
+                    request.path,
+                    description.clip,
+                    maker.views,
+                    start_seconds=request.start_seconds,
+                    end_seconds=request.end_seconds,
+                    max_seconds=max_seconds,
+                    num_threads=num_threads,
+                )
+            except VideoError as error:
+                return _Clip(request=request, error=error)
+            return _Clip(
+                request=request,
+                views=np.stack([[view.images[role] for role in roles] for view in views]),
+                decoded=views[0].decoded,
+                stage_seconds={"decode": time.perf_counter() - started},
+            )
+
+        with closing(
+            pipelined_map(
+                requests,
+                prepare=decode,
+                compute=list,
+                size_of=lambda _: 1,
+                batch_size=1,
+                num_workers=pool.decoders.num_workers,
+                stop=stop,
+                interrupt=reader.interrupt,
+            )
+        ) as clips:
+            yield from clips
+
+    engine = f"{model.format}-{model.precision}"
+    return LocalPredictor(
+        maker,
+        pool,
+        export_scan(open_exported(model), description),
+        read,
+        provenance=maker.provenance(model=model.identity, engine=engine),
+    )
+
+
+def load_networks(model: Model, config: PredictConfig) -> tuple[Extractor, Classifier]:
+    """Load a model's CNN and sequence classifier. Errors are those of `load_predictor`."""
+    engine, cache_dir, description = config.choose_engine(), config.cache_folder, model.description
+    extractor = load_extractor(
+        description.backbone,
+        engine,
+        cache_dir=cache_dir,
+        frame_size=description.clip.frame_size,
+        on_prepare=config.on_prepare,
+    )
+    classifier = load_classifier(
+        lambda: load_scorer(model),
+        engine,
+        key=model.identity,
+        cache_dir=cache_dir,
+        example_shape=(1, *description.feature_shape),
+        on_prepare=config.on_prepare,
+    )
+    return extractor, classifier
+
+
+def model_scan(
+    extractor: Extractor,
+    classifier: Classifier,
+    labels: tuple[str, ...],
+    ood_detector: OodDetector | None = None,
+) -> Scan:
+    """Return how a model reads timesteps, each once, and the windows over them."""
+
+    def see(timesteps: Timesteps) -> NDArray[np.float16]:
+        rows = extractor.extract(np.concatenate(list(timesteps.streams.values())))
+        shape = len(timesteps.streams), timesteps.num_timesteps, -1
+        return rows.astype(np.float16).reshape(shape)  # (S, N, D)
+
+    return Scan(
+        see=see,
+        score=classifier.classify,
+        as_streams=True,
+        see_stage="cnn",
+        score_stage="lstm",
+        labels=labels,
+        ood_score=ood_detector.ood_score if ood_detector else None,
+    )
+
+
+def export_scan(runner: ExportedRunner, description: ModelDescription) -> Scan:
+    """Return how an export reads windows. Its CNN sees shared frames once per window."""
+    roles = frame_roles(description.clip)
+
+    def see(timesteps: Timesteps) -> NDArray[np.uint8]:
+        return np.stack([timesteps.frames[role] for role in roles])  # (R, N, H, W, channels)
+
+    def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, channels)
+        each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]
+        return np.concatenate([runner.score(images) for images in each])
+
+    return Scan(
+        see=see,
+        score=score,
+        as_streams=False,
+        see_stage="decode",
+        score_stage="network",
+        labels=description.labels,
+    )
+
+
+def load_scorer(model: Model) -> "ClipScorer":
+    """Load the torch module of a model's classifier. Imports torch."""
+    from activity_cli.model import rebuilding
+
+    return rebuilding.load_scorer(model)
+
+
+class _LockedExtractor:
+    """An extractor that several threads may call: clips and a long video share it."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self.identity = extractor.identity
+        self.feature_size = extractor.feature_size
+        self.batch_size = extractor.batch_size
+        self._extractor = extractor
+        self._lock = threading.Lock()
+
+    def extract(self, frames: Images) -> NDArray[np.float32]:
+        with self._lock:
+            return self._extractor.extract(frames)
