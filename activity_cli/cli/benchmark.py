@@ -31,9 +31,7 @@ class BenchmarkOptions:
 
 
 def benchmark(
-    model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="Run folder, model folder, or shipped model.")
-    ] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=options.MODEL)] = DEFAULT_MODEL,
     clips: Annotated[
         list[str] | None,
         typer.Argument(

@@ -3,7 +3,6 @@
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -29,13 +28,7 @@ class CheckOptions:
 
 
 def check(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="Labelled data, videos, folders, globs, a list (.txt, .csv), or - for stdin.",
-        ),
-    ],
+    sources: options.Sources,
     *,
     own: CheckOptions,
     overwrite: options.Overwrite = False,

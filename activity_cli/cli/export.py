@@ -46,9 +46,7 @@ class ExportOptions:
 
 
 def export(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Run folder, model folder, or shipped model.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL)],
     *,
     own: ExportOptions,
     overwrite: options.Overwrite = False,

@@ -26,6 +26,13 @@ Data = Annotated[
     Path,
     typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
 ]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE", help="Videos, folders, globs, lists (.txt, .csv), or - for stdin."
+    ),
+]
+MODEL = "Run folder, model folder, or name of a shipped model."
 MODEL_HELP = "Run folder, model folder, exported file, or name of a shipped model."
 
 _output = partial(typer.Option, rich_help_panel="Output")

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -40,12 +40,7 @@ class PredictOptions:
 
 
 def predict(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE", help="Videos, folders, globs, a list (.txt, .csv), or - for stdin."
-        ),
-    ],
+    sources: options.Sources,
     *,
     own: PredictOptions,
     machine: options.MachineOptions,
@@ -130,7 +125,9 @@ def predict(
             results = stack.enter_context(opened)
         num_kept = results.num_kept if results else 0
         printer = _Printer(report, schema, as_json=json, has_rows=results is not None)
-        printer.start(len(paths), num_kept)
+        if len(paths) > 1:
+            report.note(console.describe_plan(len(paths), num_kept))
+            printer.num_left = len(paths) - num_kept
         visual_writer = VisualWriter(visuals, paths, model=model.name)
         for result in score_files(
             predictor,
@@ -177,16 +174,9 @@ class _Printer:
         self.tally = Tally()
         self.shown: list[FileResult] = []
         self.segmented: list[VideoSegments] = []
-        self._report, self._schema, self._num_left = report, schema, 0
+        self._report, self._schema = report, schema
+        self.num_left = 0  # a single file needs no progress
         self._as_json, self._has_rows = as_json, has_rows
-
-    def start(self, num_files: int, num_kept: int) -> None:
-        """Note how many files there are; a single one needs no progress."""
-        from activity_cli.report.terminal.console import describe_plan
-
-        if num_files > 1:
-            self._report.note(describe_plan(num_files, num_kept))
-            self._num_left = num_files - num_kept
 
     def add(self, result: "FileResult") -> None:
         """Count, print or keep a result."""
@@ -201,9 +191,9 @@ class _Printer:
             self.shown.append(result)
         if not self._has_rows and (video := video_segments(result)):
             self.segmented.append(video)
-        if self._num_left:
+        if self.num_left:
             self._report.detail(describe_failures(self.tally))
-            self._report("predict", self.tally.num_files, self._num_left)
+            self._report("predict", self.tally.num_files, self.num_left)
 
 
 def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":

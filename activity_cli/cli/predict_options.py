@@ -42,11 +42,7 @@ class WindowOptions(LengthOptions):
     """Folder for the segments as videos."""
 
     def window_config(self, on_seconds: "OnSeconds") -> "WindowConfig | None":
-        """Return how windows slide, or None for --whole.
-
-        Raises:
-            SettingsError: options exclude each other.
-        """
+        """Return how windows slide, or None for --whole."""
         from activity_cli.predict.predictor import WindowConfig
 
         if not self.whole:
@@ -109,11 +105,7 @@ class ClusterOptions:
         *,
         hash_content: bool,
     ) -> "Predictor":
-        """Load a model on this machine or on a cluster; `stack` closes it and the connection.
-
-        Raises:
-            ActivityError: as `load_predictor`, `connect` and `ClusterPredictor`.
-        """
+        """Load a model on this machine or on a cluster; `stack` closes it and the connection."""
         if self.cluster is None:
             from activity_cli.predict.predictor import load_predictor
 

@@ -45,12 +45,7 @@ class ClipOptions:
         cnn: CnnSettings,
         augment: AugmentSettings = NO_VIEWS,
     ) -> "DataConfig":
-        """Return what reading labelled clips needs.
-
-        Raises:
-            BackboneError: the CNN is unknown, or its weights are neither here nor on the network.
-            SettingsError: it cannot take such frames.
-        """
+        """Return what reading labelled clips needs."""
         from activity_cli.features.backbones import find_backbone, scratch_backbone
         from activity_cli.features.labelled import DataConfig
 
@@ -89,11 +84,7 @@ class AugmentOptions:
     """Factor of all changes; 2 is twice as strong."""
 
     def chosen(self) -> AugmentSettings:
-        """Return the augmentation that these options ask for.
-
-        Raises:
-            SettingsError: they exclude each other.
-        """
+        """Return the augmentation that these options ask for."""
         amounts = {
             name: min(self.augment_strength * getattr(NO_VIEWS, name), _LIMITS.get(name, 1e9))
             for name in AUGMENT_AMOUNTS
@@ -138,11 +129,7 @@ class FoldOptions:
     """Column whose values stay together, such as camera."""
 
     def deal(self, dataset: "Dataset", *, seed: int, num_folds: int | None = None) -> "Folds":
-        """Return the folds of a data set, as many as the options ask for by default.
-
-        Raises:
-            DataError: the data has no such column, or is too small.
-        """
+        """Return the folds of a data set, as many as the options ask for by default."""
         from activity_cli.data.splits import make_folds
 
         return make_folds(
