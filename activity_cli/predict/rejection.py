@@ -60,7 +60,9 @@ class RejectingPredictor:
     def __init__(self, predictor: Predictor, rule: RejectRule) -> None:
         self.description = predictor.description
         self.gives_ood_score = predictor.gives_ood_score
-        self.provenance: Mapping[str, str] = {**predictor.provenance, "reject": str(rule)}
+        # Journals of earlier versions have this word; such a batch must resume.
+        stored_rule = str(rule).replace("OOD score", "novelty")
+        self.provenance: Mapping[str, str] = {**predictor.provenance, "reject": stored_rule}
         self.segments = replace(
             predictor.segments, reject_below=rule.min_score, max_ood_score=rule.max_ood_score
         )
