@@ -53,7 +53,7 @@ def crossval(
     from activity_cli.common.files import new_folder
     from activity_cli.model.folder import MODEL_SUBFOLDER
     from activity_cli.report.assembly import crossval_report
-    from activity_cli.report.html.page import write_report
+    from activity_cli.report.html import write_report
     from activity_cli.report.run_folder import crossval_metrics, write_card, write_evaluation
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_crossval
     from activity_cli.training.crossval import run_crossval

@@ -34,7 +34,7 @@ def evaluate(
     from activity_cli.predict.predictor import load_predictor
     from activity_cli.predict.rejection import with_rejection
     from activity_cli.report.assembly import measurement_report
-    from activity_cli.report.html.page import write_report
+    from activity_cli.report.html import write_report
     from activity_cli.report.run_folder import measurement_metrics, write_evaluation
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_measurement
 

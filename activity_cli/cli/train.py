@@ -92,7 +92,7 @@ def train(
     del settings  # the options have its values by now
     from activity_cli.report.assembly import training_report
     from activity_cli.report.figures.contact_sheet import save_preview
-    from activity_cli.report.html.page import write_report
+    from activity_cli.report.html import write_report
     from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_dry_run, show_training
     from activity_cli.training.dry_run import run_dry

@@ -74,7 +74,7 @@ def tune(
     """
     del settings  # the options have its values by now
     from activity_cli.common.files import write_json
-    from activity_cli.report.figures.plots import plot_tuning
+    from activity_cli.report.figures import plot_tuning
     from activity_cli.report.terminal.tuning import show_tuning, tuning_metrics
     from activity_cli.training.tuning.folder import BEST_FILE
     from activity_cli.training.tuning.run import TuningConfig

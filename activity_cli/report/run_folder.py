@@ -16,7 +16,7 @@ from activity_cli.evaluation.predictions import Predictions
 from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE, ModelDescription
 from activity_cli.model.metrics import Evaluation
 from activity_cli.report.assembly import ReportData
-from activity_cli.report.figures.plots import plot_confusion, plot_curves
+from activity_cli.report.figures import plot_confusion, plot_curves
 
 if TYPE_CHECKING:
     from activity_cli.evaluation.measurement import Measurement

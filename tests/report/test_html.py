@@ -22,7 +22,7 @@ from activity_cli.features.labelled import DataConfig
 from activity_cli.model.metrics import evaluate_scores
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.report.assembly import ReportData, crossval_report
-from activity_cli.report.html.page import Strip, render_report, write_report
+from activity_cli.report.html import Strip, render_report, write_report
 from activity_cli.settings import ClipSettings, TrainSettings
 from activity_cli.training.crossval import CrossvalRun, run_crossval
 from activity_cli.training.head import HeadConfig

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from activity_cli.errors import OutputError
-from activity_cli.report.figures.plots import (
+from activity_cli.report.figures import (
     UNKNOWN_COLOUR,
     label_colours,
     rgb,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from activity_cli.report.figures.plots import label_colours
+from activity_cli.report.figures import label_colours
 from activity_cli.report.terminal import clock
 from activity_cli.report.terminal.timeline import show_timeline
 from activity_cli.types import Segment, Timeline

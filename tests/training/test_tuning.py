@@ -18,7 +18,7 @@ from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.splits import Folds
 from activity_cli.errors import OutputError, SettingsError
 from activity_cli.features.labelled import FeatureDataset
-from activity_cli.report.figures.plots import plot_tuning
+from activity_cli.report.figures import plot_tuning
 from activity_cli.settings import (
     STREAMS,
     ClipSettings,

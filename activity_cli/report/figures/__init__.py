@@ -1,1 +1,199 @@
-"""Pictures drawn with matplotlib and OpenCV."""
+"""Figures with matplotlib and OpenCV. Here: training curves, confusion matrix, tuning, colours."""
+
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from activity_cli.common.files import writing
+from activity_cli.model.metrics import Evaluation
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from activity_cli.training.loop.trainer import EpochMetrics
+
+
+_BLUE, _ORANGE, _GREY = "#3465a4", "#d9822b", "#6b7280"
+DPI = 150
+_MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
+
+
+def plot_curves(history: Sequence["EpochMetrics"], best_epoch: int, path: Path) -> None:
+    """Plot loss and accuracy per epoch, for training and held-out clips.
+
+    Raises:
+        OutputError: the figure cannot be written.
+    """
+    figure = new_figure(9, 3.6)
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    epochs = [epoch.epoch for epoch in history]
+    for axes, what in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
+        for part, colour in (("train", _BLUE), ("val", _ORANGE)):
+            values = [getattr(epoch, f"{part}_{what}") for epoch in history]
+            axes.plot(epochs, values, color=colour, linewidth=1.8, label=_PARTS[part])
+        axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":")
+        axes.set(xlabel="epoch", title=what.capitalize())
+        tidy(axes)
+    accuracy_axes.set_ylim(0, 1.02)
+    loss_axes.set_ylim(bottom=0)
+    loss_axes.legend(frameon=False)
+    loss_axes.annotate(
+        f"best: epoch {best_epoch}",
+        (best_epoch, 0),
+        xytext=(4, 4),
+        textcoords="offset points",
+        color=_GREY,
+        fontsize=8,
+    )
+    save_figure(figure, path)
+
+
+def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
+    """Plot the confusion matrix: shade by share of the true label, numbers are clips.
+
+    Raises:
+        OutputError: the figure cannot be written.
+    """
+    labels, counts = evaluation.labels, evaluation.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(3.6, 1.6 + 0.5 * len(labels))
+    figure = new_figure(side + 0.8, side)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if len(labels) <= _MAX_LABELS_WITH_COUNTS:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.55 else "#1f2937"
+                axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    bar = figure.colorbar(image, fraction=0.046, pad=0.04)
+    bar.set_label("share of the true label", color=_GREY)
+    bar.outline.set_visible(False)
+    save_figure(figure, path)
+
+
+_PARTS = {"train": "training clips", "val": "held-out clips"}
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of a size in inches."""
+    # Without pyplot no window system is needed, and no figure stays in memory.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def tidy(axes: "Axes") -> None:
+    """Remove the frame and draw a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def save_figure(figure: "Figure", path: Path, *, trim: bool = True) -> None:
+    """Write a figure as PNG, without its empty margins if `trim`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight" if trim else None)
+
+
+def plot_tuning(study: "optuna.Study", importance: Mapping[str, float], folder: Path) -> None:
+    """Write history.png, settings.png and, unless importance is empty, importance.png.
+
+    Raises:
+        OutputError: a picture cannot be written.
+    """
+    with _pyplot() as (pyplot, plots):
+        _save_axes(
+            plots.plot_optimization_history(study, target_name="log-loss"), folder / "history.png"
+        )
+        _save_axes(plots.plot_slice(study, target_name="log-loss"), folder / "settings.png")
+        if importance:
+            _save_axes(plots.plot_param_importances(study), folder / "importance.png")
+        pyplot.close("all")
+
+
+@contextmanager
+def _pyplot() -> Iterator[tuple[Any, Any]]:
+    """Import Optuna's plots, without a window system and without lasting changes of style."""
+    import matplotlib as mpl
+    from matplotlib import pyplot
+
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("ignore")  # Optuna marks its plots as experimental
+        from optuna.visualization import matplotlib as plots
+
+        pyplot.switch_backend("agg")
+        yield pyplot, plots
+
+
+def _save_axes(axes: Any, path: Path) -> None:
+    save_figure(np.ravel(axes)[0].figure, path)
+
+
+_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#0072b2", "#d4c52a")
+"""Of labels, by Okabe and Ito: distinguishable with any colour vision, on white and on black."""
+_ROUNDS = (0.0, 0.45, -0.35)  # later labels: the same, mixed with so much white, or with black
+UNKNOWN_COLOUR = "#9ca3af"
+"""Grey, for rejected clips."""
+
+MOST_COLOURS = len(_COLOURS) * len(_ROUNDS)
+
+
+def label_colours(
+    labels: Iterable[str], *, muted: Collection[str] = ("unknown",)
+) -> dict[str, str]:
+    """Return a colour as #rrggbb for each label, in their order; colours repeat after 21 labels.
+
+    Args:
+        labels: all labels of the model, or where these are many, those that are shown.
+        muted: labels that are grey.
+    """
+    colours: dict[str, str] = {}
+    for label in dict.fromkeys(labels):
+        index = sum(known not in muted for known in colours)
+        colours[label] = UNKNOWN_COLOUR if label in muted else _nth_colour(index)
+    return colours
+
+
+def timeline_colours(labels: Sequence[str], found: Collection[str]) -> dict[str, str]:
+    """Return colours for the labels of a model and of the segments of a video.
+
+    Where there are more labels than colours, labels that do not occur in the video are grey.
+    """
+    others = [label for label in dict.fromkeys(found) if label not in labels]
+    if len(labels) <= MOST_COLOURS:
+        return label_colours((*labels, *others))
+    shown = label_colours([*(label for label in labels if label in found), *others])
+    return dict.fromkeys(labels, UNKNOWN_COLOUR) | shown
+
+
+def text_colour_on(colour: str) -> str:
+    """Return black or white, whichever has more contrast on a colour."""
+    red, green, blue = rgb(colour)
+    return "#111827" if 0.299 * red + 0.587 * green + 0.114 * blue > 135 else "#ffffff"
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Return red, green and blue, 0 to 255, of #rrggbb."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _nth_colour(index: int) -> str:
+    share = _ROUNDS[index // len(_COLOURS) % len(_ROUNDS)]
+    towards = 255 if share > 0 else 0
+    mixed = (round(v + abs(share) * (towards - v)) for v in rgb(_COLOURS[index % len(_COLOURS)]))
+    return "#{:02x}{:02x}{:02x}".format(*mixed)

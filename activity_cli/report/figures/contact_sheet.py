@@ -10,7 +10,7 @@ from activity_cli.data.loading import load_dataset
 from activity_cli.errors import OutputError
 from activity_cli.features.frames import PreviewClip, read_preview
 from activity_cli.features.labelled import DataConfig
-from activity_cli.report.figures.plots import label_colours
+from activity_cli.report.figures import label_colours
 from activity_cli.report.figures.sheet import GREY, LINES, Sheet
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Clip

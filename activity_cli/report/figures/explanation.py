@@ -23,7 +23,7 @@ from activity_cli.evaluation.explanation.summary import (
     summarise,
 )
 from activity_cli.evaluation.explanation.values import Direction, Explanation, Floats, GateTrace
-from activity_cli.report.figures.plots import label_colours
+from activity_cli.report.figures import label_colours
 from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
 from activity_cli.report.overlay.painter import FramePainter
 from activity_cli.report.overlay.thumbnails import read_thumbnails

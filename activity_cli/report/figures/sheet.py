@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.files import write_bytes_atomically
-from activity_cli.report.figures.plots import DPI, new_figure, rgb
+from activity_cli.report.figures import DPI, new_figure, rgb
 from activity_cli.report.overlay.layer import fit_text, text_mask
 
 if TYPE_CHECKING:

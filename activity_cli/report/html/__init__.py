@@ -1,1 +1,208 @@
-"""report.html: one self-contained file, without network access, external fonts or scripts."""
+"""The content of a report -> report.html by Jinja2 templates: one file that needs no network."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from activity_cli.common.files import write_text_atomically
+from activity_cli.errors import VideoError
+from activity_cli.evaluation.baselines import TITLES, signed_points
+from activity_cli.evaluation.intervals import wilson_estimate
+from activity_cli.evaluation.predictions import ClipPrediction, Predictions
+from activity_cli.report.assembly import ReportData
+from activity_cli.report.html.charts import reliability, score_histogram, score_timeline
+from activity_cli.report.terminal import clock, printable
+from activity_cli.video.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_MAX_CLIPS = 8
+_NUM_FRAMES = 6
+_HEIGHT = 132
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """Frames of a clip, or why there are none."""
+
+    frames: tuple[tuple[str, float], ...] = ()
+    """data: URI of each, and its time in the video in seconds."""
+    shape: float = 4 / 3
+    """Width divided by height."""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipCard:
+    """A clip as the report shows it."""
+
+    clip: ClipPrediction
+    strip: Strip
+    top: Sequence[tuple[str, float]]
+    """The best labels with their scores."""
+    is_correct: bool
+    timeline: Markup | None
+    """Scores of the parts of the clip; None where they were not measured."""
+
+
+def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECODERS) -> None:
+    """Write the report; the clips that it shows are decoded once more.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    predictions = data.predictions
+    errors, uncertain = confident_errors(predictions), least_certain(predictions)
+    strips = read_strips(predictions, [*errors, *uncertain], decoders)
+    write_text_atomically(path, render_report(data, errors, uncertain, strips))
+
+
+def render_report(
+    data: ReportData, errors: Sequence[int], uncertain: Sequence[int], strips: Mapping[int, Strip]
+) -> str:
+    """Return the page.
+
+    Args:
+        data: its content.
+        errors: positions of the clips among the most confident errors.
+        uncertain: positions of the least certain clips.
+        strips: frames of both, by position.
+    """
+    predictions = data.predictions
+    correct, error = predictions.is_correct, predictions.evaluation.calibration_error
+    gains = [baseline.gain for baseline in data.findings.baselines.baselines]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            reliability=reliability(predictions.scores, correct, error),
+            histogram=score_histogram(predictions.scores, correct),
+            errors=[_card(predictions, position, strips[position]) for position in errors],
+            uncertain=[_card(predictions, position, strips[position]) for position in uncertain],
+            titles=TITLES,
+            widest=max(abs(bound) for gain in gains for bound in (gain.low, gain.high)) or 1.0,
+            wilson=wilson_estimate,
+        )
+    )
+
+
+def _card(predictions: Predictions, position: int, strip: Strip) -> ClipCard:
+    scores, target = predictions.scores[position], int(predictions.targets[position])
+    clip, labels = predictions.clips[position], predictions.labels
+    best = [int(i) for i in np.argsort(-scores, kind="stable")[:3]]
+    timeline = None
+    if predictions.orders is not None:
+        parts = predictions.orders.parts[position]  # (W, C)
+        other = next(label for label in best if label != target)
+        colour = "wrong" if best[0] == other else "dim"
+        timeline = score_timeline(
+            [(colour, parts[:, other].tolist()), ("right", parts[:, target].tolist())],
+            start=clip.start_seconds,
+            end=clip.start_seconds + clip.duration_seconds,
+            label=f"Scores over time of {labels[target]} and {labels[other]}",
+        )
+    return ClipCard(
+        clip=clip,
+        strip=strip,
+        top=[(labels[i], float(scores[i])) for i in best],
+        is_correct=bool(predictions.is_correct[position]),
+        timeline=timeline,
+    )
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_as_text,
+    )
+    environment.filters |= {
+        "percent": lambda share: f"{share:.1%}",
+        "points": signed_points,
+        "clock": clock,
+        "code": _code,
+        "setting": _setting,
+    }
+    return environment
+
+
+def _as_text(value: object) -> object:
+    """Escape what cannot be printed in labels, file names and settings."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _code(text: str) -> Markup:
+    """Turn text between backticks into code."""
+    parts = [escape(printable(part)) for part in text.split("`")]
+    parts[1::2] = [Markup("<code>{}</code>").format(part) for part in parts[1::2]]
+    return Markup("").join(parts)
+
+
+def confident_errors(predictions: Predictions) -> list[int]:
+    """Return the positions of the wrong clips with the highest scores."""
+    wrong = np.flatnonzero(~predictions.is_correct)
+    best = predictions.scores[wrong].max(axis=1)
+    found: list[int] = wrong[np.argsort(-best, kind="stable")][:_MAX_CLIPS].tolist()
+    return found
+
+
+def least_certain(predictions: Predictions) -> list[int]:
+    """Return the positions of the clips whose two best scores are closest."""
+    in_order = np.sort(predictions.scores, axis=1)
+    margin = in_order[:, -1] - in_order[:, -2]
+    found: list[int] = np.argsort(margin, kind="stable")[:_MAX_CLIPS].tolist()
+    return found
+
+
+def read_strips(
+    predictions: Predictions, positions: Sequence[int], decoders: Decoders
+) -> Mapping[int, Strip]:
+    """Decode a few frames of the clips at these positions."""
+    wanted = list(dict.fromkeys(positions))
+    if not wanted:
+        return {}
+    clips = [predictions.clips[position] for position in wanted]
+    with DecoderPool(decoders) as pool, ThreadPoolExecutor(decoders.num_workers) as threads:
+        reader = pool.reader()
+        strips = list(threads.map(lambda clip: _read(reader, clip), clips))
+    return dict(zip(wanted, strips, strict=True))
+
+
+def _read(reader: ClipReader, clip: ClipPrediction) -> Strip:
+    from activity_cli.report.overlay.thumbnails import read_jpegs
+
+    share = (np.arange(_NUM_FRAMES) + 0.5) / _NUM_FRAMES
+    times = (clip.start_seconds + share * clip.duration_seconds).tolist()
+    try:
+        files, (width, height) = reader.call(read_jpegs, clip.sample.path, times, height=_HEIGHT)
+    except VideoError as error:
+        return Strip(problem=str(error))
+    images = [f"data:image/jpeg;base64,{base64.b64encode(f.tobytes()).decode()}" for f in files]
+    return Strip(
+        frames=tuple(zip(images, times, strict=True)),
+        # Frames of upright videos would be as high as a page.
+        shape=max(width / height, 4 / 3),
+    )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from activity_cli.model.calibration import NUM_BINS
 from activity_cli.model.metrics import wilson_interval
-from activity_cli.report.figures.plots import new_figure
+from activity_cli.report.figures import new_figure
 from activity_cli.report.terminal import clock
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.report.figures.plots import rgb
+from activity_cli.report.figures import rgb
 from activity_cli.video.capture import Frame
 
 Mask = NDArray[np.uint8]

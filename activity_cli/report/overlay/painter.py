@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.report.figures.plots import UNKNOWN_COLOUR, text_colour_on
+from activity_cli.report.figures import UNKNOWN_COLOUR, text_colour_on
 from activity_cli.report.overlay.layer import (
     Layer,
     area_below,

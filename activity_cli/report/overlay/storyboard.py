@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from activity_cli.report.figures.plots import UNKNOWN_COLOUR, text_colour_on, timeline_colours
+from activity_cli.report.figures import UNKNOWN_COLOUR, text_colour_on, timeline_colours
 from activity_cli.report.figures.sheet import GREY, LINES, Sheet
 from activity_cli.report.overlay.painter import (
     clock,

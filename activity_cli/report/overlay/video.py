@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from activity_cli.errors import OutputError, VideoError
-from activity_cli.report.figures.plots import timeline_colours
+from activity_cli.report.figures import timeline_colours
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
 from activity_cli.report.overlay.painter import (
     FramePainter,

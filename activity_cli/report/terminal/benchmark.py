@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from activity_cli.report.figures.plots import new_figure, save_figure
+from activity_cli.report.figures import new_figure, save_figure
 from activity_cli.report.terminal import new_table
 
 if TYPE_CHECKING:

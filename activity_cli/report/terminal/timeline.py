@@ -17,7 +17,7 @@ from rich.style import Style
 from rich.text import Text
 
 from activity_cli.predict.segments import CellScores, cell_scores
-from activity_cli.report.figures.plots import text_colour_on, timeline_colours
+from activity_cli.report.figures import text_colour_on, timeline_colours
 from activity_cli.report.terminal import clock, new_table
 from activity_cli.types import UNKNOWN, Segment, Timeline
 
