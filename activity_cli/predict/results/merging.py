@@ -77,10 +77,7 @@ def merge_results(
         MissingExtraError: .parquet needs a package that is not installed.
     """
     _check_output(paths, output, overwrite=overwrite)
-    by_file: dict[Path, Path] = {}
-    for path in paths:
-        by_file.setdefault(path.resolve(), path)
-    sources = [open_stored(path) for path in by_file.values()]
+    sources = [open_stored(path) for path in {path.resolve(): path for path in paths}.values()]
     columns, provenance = _common_columns(sources), _common_provenance(sources)
     missing = _missing_shards(sources)
     if missing and not partial:
