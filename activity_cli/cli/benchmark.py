@@ -54,7 +54,7 @@ def benchmark(
     """
     from activity_cli.common.files import new_folder, write_json
     from activity_cli.export.benchmark import run_benchmark
-    from activity_cli.report.terminal.benchmark import plot_benchmark, show_benchmark
+    from activity_cli.report.terminal.exports import plot_benchmark, show_benchmark
     from activity_cli.sampledata import draw_dataset
     from activity_cli.video.sources import expand_sources
 

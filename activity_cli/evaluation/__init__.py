@@ -1,1 +1,73 @@
-"""Metrics, intervals, baselines, checks and explanations of models."""
+"""Intervals, baselines, checks, comparisons and explanations of models. Here: their predictions.
+
+N is clips, C labels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from activity_cli.data.dataset import Sample
+from activity_cli.data.leakage import Leakage
+from activity_cli.model.frame_order_ablation import OrderScores
+from activity_cli.model.metrics import Evaluation
+from activity_cli.types import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPrediction:
+    """A clip that has scores."""
+
+    sample: Sample
+    status: Status
+    reason: str
+    duration_seconds: float
+    """Length of the clip, or of the labelled piece of the video."""
+    label: str
+    """The predicted label, or `unknown` for a rejected clip."""
+
+    @property
+    def start_seconds(self) -> float:
+        """Return where in its video the clip begins."""
+        return self.sample.start_seconds or 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """Scores of a model beside the true labels."""
+
+    clips: tuple[ClipPrediction, ...]
+    """(N,)"""
+    scores: NDArray[np.float32]
+    """(N, C)"""
+    targets: NDArray[np.int64]
+    """(N,)"""
+    left_out: tuple[tuple[Sample, Status, str], ...]
+    """The clips that could not be decoded, with status and reason."""
+    evaluation: Evaluation
+    orders: OrderScores | None = None
+    """The frame-order ablation; None where it was not measured."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the C labels."""
+        return self.evaluation.labels
+
+    @property
+    def is_correct(self) -> NDArray[np.bool_]:
+        """(N,) whether the best label is the true one."""
+        correct: NDArray[np.bool_] = self.scores.argmax(axis=1) == self.targets
+        return correct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitInfo:
+    """How test clips were separated from training clips."""
+
+    by: str = ""
+    """In words; empty where it is not known."""
+    leakage: Leakage | None = None
+    """None where it was not checked."""
+    optimistic_because: str = ""
+    """Why the test clips influenced the model; empty where they did not."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Dataset
 from activity_cli.errors import DataError
-from activity_cli.evaluation.predictions import ClipPrediction, Predictions
+from activity_cli.evaluation import ClipPrediction, Predictions
 from activity_cli.features.extraction import clip_request
 from activity_cli.model.folder import Model, ModelDescription, load_model
 from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from activity_cli.common import count_of
 from activity_cli.data.dataset import FEW, UNEVEN, Sample, sample_groups
 from activity_cli.data.leakage import Leakage, same_content
+from activity_cli.evaluation import Predictions, SplitInfo
 from activity_cli.evaluation.baselines import (
     BaselineComparison,
     BaselineScores,
     compare_with_baselines,
 )
 from activity_cli.evaluation.intervals import Estimates, estimate_metrics
-from activity_cli.evaluation.predictions import Predictions, SplitInfo
 from activity_cli.model.metrics import Evaluation
 
 Level = Literal["fine", "note", "warning"]

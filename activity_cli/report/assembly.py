@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from activity_cli.common import count_of, describe_parts, join_words
 from activity_cli.common.processes import available_cpus
 from activity_cli.data.dataset import Dataset, Sample, sample_groups
+from activity_cli.evaluation import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
 from activity_cli.evaluation.intervals import Groups
-from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.quality_checks import Findings, compute_findings
 from activity_cli.model.folder import ModelDescription, installed_versions
 from activity_cli.model.frame_order_ablation import OrderScores

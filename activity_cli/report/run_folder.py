@@ -11,8 +11,8 @@ from activity_cli.common.files import write_json, write_text_atomically
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import write_table
 from activity_cli.data.dataset import Sample
+from activity_cli.evaluation import Predictions
 from activity_cli.evaluation.comparison import METRICS_FILE, PREDICTIONS_FILE, SPLIT_FILE
-from activity_cli.evaluation.predictions import Predictions
 from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE, ModelDescription
 from activity_cli.model.metrics import Evaluation
 from activity_cli.report.assembly import ReportData

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from activity_cli.data.dataset import Sample
+from activity_cli.evaluation import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.baselines import BaselineScores
-from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.quality_checks import Check, compute_findings
 from activity_cli.model.metrics import evaluate_scores
 from activity_cli.types import Status

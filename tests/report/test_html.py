@@ -13,8 +13,8 @@ import pytest
 
 from activity_cli.data.dataset import Sample
 from activity_cli.data.splits import make_folds
+from activity_cli.evaluation import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.baselines import BaselineScores
-from activity_cli.evaluation.predictions import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.quality_checks import compute_findings
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.extraction import ClipRequest

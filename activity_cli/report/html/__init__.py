@@ -13,9 +13,9 @@ from markupsafe import Markup, escape
 
 from activity_cli.common.files import write_text_atomically
 from activity_cli.errors import VideoError
+from activity_cli.evaluation import ClipPrediction, Predictions
 from activity_cli.evaluation.baselines import TITLES, signed_points
 from activity_cli.evaluation.intervals import wilson_estimate
-from activity_cli.evaluation.predictions import ClipPrediction, Predictions
 from activity_cli.report.assembly import ReportData
 from activity_cli.report.html.charts import reliability, score_histogram, score_timeline
 from activity_cli.report.terminal import clock, printable

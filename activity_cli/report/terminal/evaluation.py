@@ -17,7 +17,7 @@ from activity_cli.model.metrics import Evaluation
 from activity_cli.report.terminal import describe_seconds, new_table
 
 if TYPE_CHECKING:
-    from activity_cli.evaluation.predictions import Predictions
+    from activity_cli.evaluation import Predictions
     from activity_cli.evaluation.quality_checks import Findings
     from activity_cli.report.assembly import ReportData
     from activity_cli.training.crossval import CrossValidation, CrossvalRun, PairComparison
