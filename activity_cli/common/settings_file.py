@@ -1,5 +1,6 @@
 """Settings as a TOML file: read with errors that name the key, written with help above each key."""
 
+import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -58,16 +59,15 @@ def read_settings(path: Path, keys: Sequence[Option]) -> dict[str, Any]:
         raise SettingsError(error.message, hint=hint) from error
     except tomllib.TOMLDecodeError as error:
         hint = (
-            'TOML has tables such as [training], then lines such as epochs = 40 or streams = "rgb"'
+            'TOML has tables such as [training], and lines such as epochs = 40 or streams = "rgb"'
         )
         raise SettingsError(f"{path}: {error}.", hint=hint) from error
     known = {(key.table, name): key for key in keys for name in _names(key)}
     values: dict[str, Any] = {}
     for table, name, value in _entries(content, {key.table for key in keys}):
         key = known.get((table, name))
-        if key is None and name in REMOVED_SETTINGS:
-            _check_removed(path, table, name, value)
-            continue
+        if key is None and value in REMOVED_SETTINGS.get(name, ()):
+            continue  # every run of an earlier version has written it
         if key is None:
             raise _unknown(path, table, name, keys)
         if problem := _problem(key, value):
@@ -107,28 +107,18 @@ def _entries(content: Mapping[str, Any], tables: set[str]) -> list[tuple[str, st
     return found
 
 
-def _check_removed(path: Path, table: str, name: str, value: Any) -> None:
-    """Accept a setting of an earlier version that was switched off, as every run's file has it.
-
-    Raises:
-        SettingsError: it was used.
-    """
-    if value not in REMOVED_SETTINGS[name]:
-        raise SettingsError(
-            f"{path}: {_place(table, name)} = {_toml(value)} is not supported any more.",
-            hint="Remove the line and train again; it did not improve accuracy on real clips.",
-        )
-
-
 def _unknown(path: Path, table: str, name: str, keys: Sequence[Option]) -> SettingsError:
     """Return the error for an unknown key, with the key that was probably meant."""
-    names = [key.name for key in keys]
+    if name in REMOVED_SETTINGS:
+        return SettingsError(
+            f"{path}: {_place(table, name)} is not supported any more.",
+            hint="Remove the line and train again; it did not improve accuracy on real clips.",
+        )
     plain = name.replace("-", "_").lower()
-    close = get_close_matches(plain, names, n=1, cutoff=0.6)
+    close = get_close_matches(plain, [key.name for key in keys], n=1, cutoff=0.6)
     message = f"{path}: there is no setting {_place(table, name)}"
     if not close:
-        hint = "`activity settings` prints all settings."
-        return SettingsError(f"{message}.", hint=hint)
+        return SettingsError(f"{message}.", hint="`activity settings` prints all settings.")
     key = next(key for key in keys if key.name == close[0])
     return SettingsError(
         f"{message}; did you mean {_place(key.table, key.name)}?", hint=f"{key.name}: {key.text}"
@@ -187,20 +177,9 @@ def _help(key: Option) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML writes it."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float() | int():
-            return repr(value)
-        case list() | tuple():
-            return f"[{', '.join(map(_toml, value))}]"
-        case dict():
-            return f"{{{', '.join(f'{k} = {_toml(v)}' for k, v in value.items())}}}"
-    return '"' + "".join(map(_escaped, str(value))) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return f"\\{character}"
-    return character if character.isprintable() else f"\\U{ord(character):08x}"
+    """Return a value as TOML, which is JSON but for nan, tables and the character DEL."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k} = {_toml(v)}' for k, v in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
