@@ -45,7 +45,7 @@ def check(
     """
     from activity_cli.data.inspection.checks import FileCheck
     from activity_cli.data.inspection.survey import survey, take_inventory
-    from activity_cli.predict.results.rows import write_rows
+    from activity_cli.predict.results import write_rows
     from activity_cli.report import check_rows
     from activity_cli.report.terminal.check import describe_failures, show_survey
 

@@ -64,7 +64,7 @@ def export(
     from activity_cli.errors import ExportError
     from activity_cli.export.exporting import ExportConfig, ParityError, export_model
     from activity_cli.model.folder import load_model
-    from activity_cli.predict.exported.loading import is_exported
+    from activity_cli.predict.exported import is_exported
     from activity_cli.report.terminal.console import messages_console
     from activity_cli.report.terminal.exports import show_export
 

@@ -19,7 +19,7 @@ from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from activity_cli.predict.predictor import OnSeconds
-    from activity_cli.predict.results.rows import RowSchema
+    from activity_cli.predict.results import RowSchema
     from activity_cli.types import FileResult, VideoSegments
 
 
@@ -69,7 +69,7 @@ def predict(
         score_files,
     )
     from activity_cli.predict.rejection import with_rejection
-    from activity_cli.predict.results.rows import RowSchema
+    from activity_cli.predict.results import RowSchema
     from activity_cli.predict.results.segment_files import (
         SegmentOutputs,
     )

@@ -110,7 +110,7 @@ class ClusterOptions:
             from activity_cli.predict.predictor import load_predictor
 
             return stack.enter_context(closing(load_predictor(model, config)))
-        from activity_cli.predict.cluster.driver import ClusterPredictor, Workers, connect
+        from activity_cli.predict.cluster import ClusterPredictor, Workers, connect
         from activity_cli.predict.cluster.worker import WorkerConfig
 
         stack.enter_context(connect(self.cluster, on_note=config.on_prepare))

@@ -21,7 +21,7 @@ from activity_cli.export.benchmark_worker import Task
 from activity_cli.export.exporting import ExportConfig, export_model
 from activity_cli.features.engines.choice import Engine, find_gpu
 from activity_cli.model.folder import load_model
-from activity_cli.predict.exported.loading import is_exported
+from activity_cli.predict.exported import is_exported
 from activity_cli.types import OnProgress, no_progress
 
 _REFERENCE = Engine(name="torch", device="cpu", precision="fp32")

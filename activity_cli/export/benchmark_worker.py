@@ -18,7 +18,7 @@ from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.loading import load_extractor
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import WEIGHTS_FILE, load_model
-from activity_cli.predict.exported.loading import open_exported, read_exported
+from activity_cli.predict.exported import open_exported, read_exported
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.video.clips import read_clip, read_frames
 

@@ -19,7 +19,7 @@ from activity_cli.export.parity import Case, Parity, compare, make_cases, read_c
 from activity_cli.export.quantize import pick_images
 from activity_cli.export.readme import write_readme
 from activity_cli.model.folder import Model
-from activity_cli.predict.exported.loading import open_exported, read_exported
+from activity_cli.predict.exported import open_exported, read_exported
 from activity_cli.predict.exported.metadata import Format, Precision
 from activity_cli.types import OnProgress, no_progress
 from activity_cli.video.clips import make_streams

@@ -12,7 +12,7 @@ from activity_cli.export.metadata import metadata_texts
 from activity_cli.export.quantize import join_onnx, join_openvino, quantize_onnx, quantize_openvino
 from activity_cli.features.conversion import quiet_jit, to_onnx
 from activity_cli.model.folder import Model
-from activity_cli.predict.exported.loading import SUFFIXES
+from activity_cli.predict.exported import SUFFIXES
 from activity_cli.predict.exported.metadata import (
     DOCUMENT_FILE,
     DOCUMENT_KEY,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import DataError, VideoError
-from activity_cli.predict.exported.loading import ExportedModel, ExportedRunner
+from activity_cli.predict.exported import ExportedModel, ExportedRunner
 from activity_cli.predict.exported.metadata import Format, Precision
 from activity_cli.settings import ClipSettings
 from activity_cli.types import ClipFrames, FrameRole, frame_roles

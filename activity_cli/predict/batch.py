@@ -18,6 +18,13 @@ from activity_cli.common.files import LineFile
 from activity_cli.errors import ActivityError, OutputError, SettingsError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.predict.predictor import Predictor
+from activity_cli.predict.results import (
+    PARQUET,
+    RowSchema,
+    encode_row,
+    rows_suffix,
+    write_rows,
+)
 from activity_cli.predict.results.journal import (
     Entry,
     entry_line,
@@ -26,13 +33,6 @@ from activity_cli.predict.results.journal import (
     read_entries,
     resume_journal,
     write_journal,
-)
-from activity_cli.predict.results.rows import (
-    PARQUET,
-    RowSchema,
-    encode_row,
-    rows_suffix,
-    write_rows,
 )
 from activity_cli.types import FileResult, FileState, Status, VideoSegments
 

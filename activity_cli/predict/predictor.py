@@ -140,7 +140,7 @@ def load_predictor(name: str | Path, config: PredictConfig | None = None) -> Pre
         MissingExtraError: the engine is not installed.
     """
     # These modules import this one.
-    from activity_cli.predict.exported.loading import is_exported, read_exported
+    from activity_cli.predict.exported import is_exported, read_exported
     from activity_cli.predict.local_predictor import export_predictor, model_predictor
 
     config = config or PredictConfig()

@@ -7,7 +7,7 @@ from typing import Any
 from activity_cli.data.inspection.duplicates import DuplicateSet
 from activity_cli.data.inspection.survey import LABEL, Survey
 from activity_cli.errors import OutputError
-from activity_cli.predict.results.rows import SCORE_DIGITS, SECONDS_DIGITS, rows_suffix
+from activity_cli.predict.results import SCORE_DIGITS, SECONDS_DIGITS, rows_suffix
 
 _ATTRIBUTES = {
     **{name: name for name in ("path", "status", "reason", "damage", "notes", "codec")},

@@ -21,7 +21,7 @@ from activity_cli.data.inspection.duplicates import find_duplicates
 from activity_cli.data.inspection.fingerprints import FingerprintStore
 from activity_cli.data.inspection.survey import Survey, survey, take_inventory
 from activity_cli.errors import DataError, OutputError
-from activity_cli.predict.results.rows import write_rows
+from activity_cli.predict.results import write_rows
 from activity_cli.report.check_rows import COLUMNS, check_output, make_rows
 from activity_cli.report.terminal.check import show_survey
 from activity_cli.sampledata import draw_dataset

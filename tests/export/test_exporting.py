@@ -12,7 +12,7 @@ import pytest
 from activity_cli.errors import ExportError, ModelError
 from activity_cli.export.exporting import ExportConfig, export_model
 from activity_cli.model.folder import Model
-from activity_cli.predict.exported.loading import read_exported
+from activity_cli.predict.exported import read_exported
 from activity_cli.predict.exported.metadata import Format
 from tests.export.conftest import LABELS
 

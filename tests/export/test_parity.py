@@ -11,7 +11,7 @@ from activity_cli.errors import ExportError, ModelError
 from activity_cli.export import exporting
 from activity_cli.export.exporting import REPORT_FILE, ExportConfig, export_model
 from activity_cli.model.folder import Model, load_model
-from activity_cli.predict.exported.loading import ExportedModel, read_exported
+from activity_cli.predict.exported import ExportedModel, read_exported
 from activity_cli.predict.exported.metadata import Precision
 from tests.export.conftest import FORMATS, scores_of
 

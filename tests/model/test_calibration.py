@@ -33,7 +33,7 @@ from activity_cli.model.ood import fit_ood_detector
 from activity_cli.model.rebuilding import load_scorer
 from activity_cli.predict.predictor import PredictConfig, Predictor, load_predictor
 from activity_cli.predict.rejection import decide, is_event, read_rule, with_rejection
-from activity_cli.predict.results.rows import RowSchema
+from activity_cli.predict.results import RowSchema
 from activity_cli.settings import (
     DEFAULT_MODEL,
     ClipSettings,

@@ -11,8 +11,8 @@ import pytest
 
 from activity_cli.errors import ActivityError, OutputError, SettingsError
 from activity_cli.predict.batch import FailureLimit, ResultFile, ResumePolicy
+from activity_cli.predict.results import RowSchema
 from activity_cli.predict.results.journal import journal_path
-from activity_cli.predict.results.rows import RowSchema
 from activity_cli.types import FileResult, Prediction, Status
 from activity_cli.video.sources import Found, Shard, find_sources, select
 

@@ -17,7 +17,7 @@ import pytest
 
 from activity_cli.errors import SettingsError
 from activity_cli.features.extraction import ClipRequest
-from activity_cli.predict.cluster.driver import ClusterError, Workers, match_results
+from activity_cli.predict.cluster import ClusterError, Workers, match_results
 from activity_cli.predict.cluster.worker import (
     Identity,
     ScoringWorker,

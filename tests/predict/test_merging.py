@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from activity_cli.errors import ActivityError, DataError, OutputError
 from activity_cli.predict.batch import ResultFile, ResumePolicy
+from activity_cli.predict.results import RowSchema
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.predict.results.merging import merge_results
-from activity_cli.predict.results.rows import RowSchema
 from activity_cli.types import FileResult, Prediction, Status
 
 SHAPE = RowSchema(top_k=2, labels=("run", "wave"))

@@ -12,7 +12,7 @@ import pytest
 
 from activity_cli.errors import OutputError
 from activity_cli.predict.batch import ResultFile, ResumePolicy
-from activity_cli.predict.results.rows import RowSchema, write_rows
+from activity_cli.predict.results import RowSchema, write_rows
 from activity_cli.types import FileResult, Prediction, Status
 
 SCORED = FileResult(

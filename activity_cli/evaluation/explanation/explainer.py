@@ -11,7 +11,7 @@ from activity_cli.errors import ModelError, SettingsError, VideoError
 from activity_cli.evaluation.explanation.values import Explanation
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import Model, load_model
-from activity_cli.predict.exported.loading import is_exported
+from activity_cli.predict.exported import is_exported
 from activity_cli.predict.local_predictor import load_scorer
 from activity_cli.predict.results.journal import SUFFIX as JOURNAL_SUFFIX
 from activity_cli.types import Clip, Prediction

@@ -12,6 +12,7 @@ from typing import Any
 from activity_cli.common.files import encode_text, output_error
 from activity_cli.errors import DataError, OutputError
 from activity_cli.predict.batch import SHARD
+from activity_cli.predict.results import rows_suffix, write_rows
 from activity_cli.predict.results.journal import (
     Entry,
     journal_path,
@@ -19,7 +20,6 @@ from activity_cli.predict.results.journal import (
     write_journal,
 )
 from activity_cli.predict.results.result_reader import Row, StoredResults, open_stored
-from activity_cli.predict.results.rows import rows_suffix, write_rows
 from activity_cli.types import FileState, Status
 from activity_cli.video.sources import Shard
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.errors import DataError
+from activity_cli.predict.results import PARQUET, SUFFIXES, RowSchema, import_parquet
 from activity_cli.predict.results.journal import (
     NO_STATE,
     Entry,
@@ -20,7 +21,6 @@ from activity_cli.predict.results.journal import (
     read_entries,
     read_header,
 )
-from activity_cli.predict.results.rows import PARQUET, SUFFIXES, RowSchema, import_parquet
 from activity_cli.types import Status
 
 Row = Mapping[str, Any]

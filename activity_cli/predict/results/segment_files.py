@@ -11,8 +11,7 @@ from typing import Any
 
 from activity_cli.common.files import NAME, path_per_video, write_json, write_text_atomically
 from activity_cli.errors import OutputError
-from activity_cli.predict.results.journal import journal_path, read_header
-from activity_cli.predict.results.rows import (
+from activity_cli.predict.results import (
     PARQUET,
     SCORE_DIGITS,
     SECONDS_DIGITS,
@@ -20,6 +19,7 @@ from activity_cli.predict.results.rows import (
     import_parquet,
     write_rows,
 )
+from activity_cli.predict.results.journal import journal_path, read_header
 from activity_cli.predict.results.segment_formats import (
     audacity_text,
     elan_document,

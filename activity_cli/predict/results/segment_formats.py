@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
-from activity_cli.predict.results.rows import SCORE_DIGITS
+from activity_cli.predict.results import SCORE_DIGITS
 from activity_cli.types import Segment, VideoSegments
 
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]+")
