@@ -230,14 +230,14 @@ def audit_parts(
     audit: AuditSettings,
     data_config: DataConfig,
 ) -> Leakage:
-    """Look for clips that are in several parts, warn about them, or stop if that was asked for.
+    """Search for clips that are in several parts, warn about them, or stop if that was asked for.
 
     Args:
         labelled: N clips.
         part: (N,) position of each clip's part in `part_names`.
         part_names: train, val and test, or the names of folds.
         audit: whether to stop.
-        data_config: whose `on_warning` is called.
+        data_config: with the callback for warnings.
 
     Raises:
         DataError: leakage was found, and `strict` forbids it.

@@ -4,7 +4,6 @@ Everything it writes, features included, goes to a temporary folder.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.splits import INNER_FOLDS, Split
-from activity_cli.training.fitting import Plan, fit_split, read_clips_for
+from activity_cli.training.fitting import Plan, fit_split, load_grouped, read_clips_for
 from activity_cli.training.run import TrainingRun, save_run
 from activity_cli.types import no_progress
 
@@ -47,12 +46,8 @@ class DryRunReport:
 
 
 def run_dry(plan: Plan) -> DryRunReport:
-    """Read a few clips, train on one batch, save, and score through the engine that predicts.
-
-    Raises:
-        ActivityError: any error that the training itself would end with.
-    """
-    dataset = plan.load()
+    """Read a few clips, train on one batch, save, and score through the engine that predicts."""
+    dataset = load_grouped(plan.data, plan.audit, plan.background)
     split = plan.split(dataset)
     with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         small = replace(
@@ -73,12 +68,11 @@ def run_dry(plan: Plan) -> DryRunReport:
 
 def _first_clips(dataset: Dataset) -> Dataset:
     """Return the first clips of every label."""
-    taken: dict[str, int] = defaultdict(int)
-    samples = []
-    for sample in dataset.samples:
-        taken[sample.label] += 1
-        if taken[sample.label] <= _CLIPS_PER_LABEL:
-            samples.append(sample)
+    samples = [
+        sample
+        for label in dataset.labels
+        for sample in [s for s in dataset.samples if s.label == label][:_CLIPS_PER_LABEL]
+    ]
     return replace(dataset, samples=tuple(samples))
 
 

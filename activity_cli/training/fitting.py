@@ -55,14 +55,6 @@ class Plan:
     audit: AuditSettings = DEFAULT_AUDIT
     """Groups in names, and whether leakage stops the training."""
 
-    def load(self) -> Dataset:
-        """Load the data and check that it has clips of the background label.
-
-        Raises:
-            DataError: it cannot be used.
-        """
-        return load_grouped(self.data, self.audit, self.background)
-
     def settled(self, num_clips: int) -> TrainSettings:
         """Return the settings of the classifier for so many training clips."""
         training = self.head.training
@@ -111,24 +103,15 @@ class FitResult:
 
 
 def load_grouped(data: Path, audit: AuditSettings, background: str | None) -> Dataset:
-    """Load labelled data, take groups from names, and check the background label.
-
-    Raises:
-        DataError: the data cannot be used.
-    """
+    """Load labelled data, take groups from names, and check the background label."""
     dataset = group_by_name(load_dataset(data), audit.groups)
     dataset.check_label(background)
     return dataset
 
 
 def read_clips_for(dataset: Dataset, data_config: DataConfig, cnn: CnnSettings) -> LabelledClips:
-    """Read features, or frames where the CNN is trained too.
-
-    Raises:
-        DataError, BackboneError, OutputError: as `read_labelled`.
-    """
-    read = read_labelled if cnn.mode == "frozen" else read_frames
-    return read(dataset, data_config)
+    """Read features, or frames where the CNN is trained too."""
+    return (read_labelled if cnn.mode == "frozen" else read_frames)(dataset, data_config)
 
 
 def fit_plan(
@@ -136,22 +119,17 @@ def fit_plan(
 ) -> FitResult:
     """Read, split and fit. With several processes, all of them do, with the same result.
 
-    Args:
-        plan: what is to be trained.
-        session: callbacks and the checkpoint folder; a checkpoint in it is resumed.
-        on_begin: called when everything is read and the training begins.
+    `on_begin` is called when everything is read and the training begins.
 
     Raises:
         DataError: the data cannot be used, is too small to be split, or leaks and must not.
-        BackboneError: the CNN is unknown or its weights are not available.
         SettingsError: the session's folder holds a training with other data or settings.
         CheckpointError: the session's folder holds a training that cannot be resumed.
-        TrainingError: the loss became NaN, or memory ran out.
-        OutputError: the cache or the session's folder cannot be written.
+        BackboneError, TrainingError, OutputError: as `read_labelled` and `loop.train`.
     """
     # The main process first: errors are reported once, and the others find all features cached.
     with session.context.main_first():
-        dataset = plan.load()
+        dataset = load_grouped(plan.data, plan.audit, plan.background)
         announce(dataset, plan.data_config, plan.head.training)
         # Before minutes of decoding: can the data be split, and is it what was begun?
         parts = describe_run(
@@ -180,11 +158,7 @@ def fit_plan(
 def fit_split(
     plan: Plan, labelled: LabelledClips, split: Split, session: Session = NO_SESSION
 ) -> FitResult:
-    """Fit to clips that were read and split.
-
-    Raises:
-        TrainingError, CheckpointError, OutputError: as `fit_plan`.
-    """
+    """Fit to clips that were read and split."""
     on_progress, num_epochs = plan.data_config.on_progress, plan.num_epochs(len(split.train))
 
     def on_epoch(epoch: EpochMetrics) -> None:
@@ -217,11 +191,7 @@ def fit_split(
 def _extract_again(
     found: FittedCnn, labelled: LabelledClips, data_config: DataConfig
 ) -> tuple[LabelledClips, bytes | None]:
-    """Compute the features with the trained CNN, in the engine that predicts.
-
-    Returns:
-        The clips with these features, and the CNN's weights file if it changed.
-    """
+    """Compute the features with the trained CNN; return its weights file as well if it changed."""
     backbone, weights = found.backbone, None
     with tempfile.TemporaryDirectory() as scratch:
         if backbone.mode != "frozen":

@@ -123,74 +123,55 @@ def fit_with_validation(
             hint="Add clips, or raise --val-fraction.",
         )
     with one_thread(), seeded(config.training.seed):
-        statistics = measure_features(data.values, train_rows, config.network.num_components)
-        network = SequenceClassifier(
-            config.network, num_labels=len(data.labels), statistics=statistics
-        )
-        clips, index = encode_views(
-            network, data.values, data.views, train_rows=train_rows, val_rows=val_rows
-        )
-        return fit_encoded(
-            network,
-            clips,
-            data.targets[np.concatenate([train_rows, val_rows])],
-            index,
-            streams=data.streams,
-            settings=config.training,
-            session=session,
-            learns_from_val=learns_from_val,
-        )
+        task = start_task(data, config, train_rows, val_rows)
+        return fit_task(task, config.training, session, learns_from_val=learns_from_val)
 
 
-def fit_encoded(
-    network: SequenceClassifier,
-    clips: Encoded,
-    targets: NDArray[np.int64],
-    index: ViewIndex,
-    *,
-    streams: Sequence[Stream],
+def fit_task(
+    task: HeadTask,
     settings: TrainSettings,
     session: Session = NO_SESSION,
+    *,
     learns_from_val: bool = True,
 ) -> FittedNetwork:
-    """Fit a new network to clips that are encoded; call it within `one_thread` and `seeded`.
-
-    Args:
-        network: made within the same `seeded` block.
-        clips: from `encode_views`.
-        targets: (N,) label of each clip, those of the training clips first.
-        index: positions of clips and views.
-        streams: names of the S streams.
-        settings: of the training.
-        session: as for `fit_with_validation`.
-        learns_from_val: as for `fit_with_validation`.
-    """
-    task = start_task(network, clips, targets, index, streams=streams, settings=settings)
+    """Train the LSTM of a task that was made in the same `seeded` block."""
     result = fit_temporal_heads([task], settings, session)
-    val_scores = torch.softmax(task.val_logits(), dim=-1)
+    val_scores = torch.softmax(task.val_logits(), dim=-1).numpy()
     if learns_from_val:
-        labels = task.targets[index.clips]
-        weights, num_train = task.loss.label_weights, index.num_train
-        penalties = pooled_penalties(network, streams, settings, num_clips=num_train)
-        fit_pooled_head(network, clips, labels, weights, penalties)
-    return FittedNetwork.of(network, result, val_scores.numpy())
+        labels, weights = task.targets[task.index.clips], task.loss.label_weights
+        fit_pooled_head(task.network, task.clips, labels, weights, task.penalties)
+    return FittedNetwork.of(task.network, result, val_scores)
 
 
 def start_task(
+    data: FeatureDataset, config: HeadConfig, train_rows: Rows, val_rows: Rows
+) -> HeadTask:
+    """Measure the training clips, encode both parts, and fit the pooled linear head."""
+    statistics = measure_features(data.values, train_rows, config.network.num_components)
+    network = SequenceClassifier(config.network, num_labels=len(data.labels), statistics=statistics)
+    clips, index = encode_views(
+        network, data.values, data.views, train_rows=train_rows, val_rows=val_rows
+    )
+    targets = data.targets[np.concatenate([train_rows, val_rows])]
+    return encoded_task(network, clips, targets, index, data.streams, settings=config.training)
+
+
+def encoded_task(
     network: SequenceClassifier,
     clips: Encoded,
     targets: NDArray[np.int64],
     index: ViewIndex,
-    *,
     streams: Sequence[Stream],
+    *,
     settings: TrainSettings,
 ) -> HeadTask:
-    """Fit the pooled linear head to the training clips; arguments as for `fit_encoded`."""
-    labels = torch.from_numpy(targets)
-    num_labels = network.pooled_head.out_features
-    weights = label_weights(targets[: index.num_train], num_labels, settings)
+    """Fit the pooled linear head to the training clips among encoded ones.
+
+    `targets` (N,) are the labels of training, then validation clips.
+    """
+    labels, train = torch.from_numpy(targets), index.train
+    weights = label_weights(targets[: index.num_train], network.pooled_head.out_features, settings)
     penalties = pooled_penalties(network, streams, settings, num_clips=index.num_train)
-    train = index.train
     fit_pooled_head(network, clips.rows(train), labels[index.clips][train], weights, penalties)
     with torch.no_grad():
         pooled_logits = network.pooled_logits(clips)
@@ -198,6 +179,7 @@ def start_task(
         network=network,
         clips=clips,
         pooled_logits=pooled_logits,
+        penalties=penalties,
         targets=labels,
         index=index,
         loss=ClipLoss(label_weights=weights, label_smoothing=settings.label_smoothing),

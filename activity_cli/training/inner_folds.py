@@ -1,11 +1,10 @@
 """Few clips: inner folds choose the epoch, and the model is fitted to all clips.
 
-A handful of validation clips cannot tell one epoch from the next, and they are missed where every
-clip counts. So there are several fits: one to all clips, and for each fold one to all clips but
-those of the fold. Each fit has its own weights, optimizer and batches; an epoch trains them one
-after the other, so that a single epoch can be chosen and early stopping can end all of them. Each
-clip is evaluated by the fit that did not see it. The fit to all clips is the result; the scores of
-the others calibrate it, so nothing is measured on clips that were learned from.
+A handful of validation clips cannot tell one epoch from the next. So there is a fit to all clips,
+and for each fold one to all clips but those of the fold, each with its own weights, optimizer and
+batches. An epoch trains them one after the other, so that a single epoch can be chosen and early
+stopping can end all of them. Each clip is evaluated by the fit that did not see it. The fit to all
+clips is the result; the scores of the others calibrate it.
 """
 
 import numpy as np
@@ -15,8 +14,7 @@ from numpy.typing import NDArray
 from activity_cli.data.splits import choosing_folds
 from activity_cli.errors import DataError
 from activity_cli.features.labelled import FeatureDataset
-from activity_cli.model.encoding import Rows, encode_views, measure_features
-from activity_cli.model.network import SequenceClassifier
+from activity_cli.model.encoding import Rows
 from activity_cli.training.head import (
     FittedNetwork,
     HeadConfig,
@@ -27,7 +25,7 @@ from activity_cli.training.head import (
     start_task,
 )
 from activity_cli.training.loop.loop import NO_SESSION, Session
-from activity_cli.training.temporal_head import HeadTask, fit_temporal_heads
+from activity_cli.training.temporal_head import fit_temporal_heads
 
 
 def fit_head(
@@ -38,14 +36,7 @@ def fit_head(
     val_rows: Rows,
     session: Session = NO_SESSION,
 ) -> FittedNetwork:
-    """Fit a network; inner folds choose the epoch where there are no validation rows.
-
-    Args:
-        data: all clips.
-        config: network and training settings.
-        train_rows: rows to fit to.
-        val_rows: rows that choose the best epoch; none leaves that to inner folds.
-        session: callbacks and the folder of the checkpoint.
+    """Fit a network to the training rows; without validation rows, inner folds choose the epoch.
 
     Raises:
         DataError: no clip can be spared to choose the epoch.
@@ -75,8 +66,8 @@ def _fit_by_folds(
 ) -> FittedNetwork:
     """Fit to all rows, and for each fold to the others; `fold` is -1 for clips of no fold."""
     numbers = range(int(fold.max()) + 1)
-    tasks = [_start(data, config, rows, rows[:0])]
-    tasks += [_start(data, config, rows[fold != n], rows[fold == n]) for n in numbers]
+    tasks = [start_task(data, config, rows, rows[:0])]
+    tasks += [start_task(data, config, rows[fold != n], rows[fold == n]) for n in numbers]
     result = fit_temporal_heads(tasks, config.training, session)
     logits = torch.cat([task.val_logits() for task in tasks[1:]])
     held_out = np.concatenate([np.flatnonzero(fold == n) for n in numbers])
@@ -87,14 +78,3 @@ def _fit_by_folds(
     )
     val_scores = torch.softmax(logits, dim=-1).numpy()
     return FittedNetwork.of(tasks[0].network, result, val_scores, inner)
-
-
-def _start(data: FeatureDataset, config: HeadConfig, train: Rows, val: Rows) -> HeadTask:
-    """Measure the training clips, encode all, and fit the pooled linear head."""
-    statistics = measure_features(data.values, train, config.network.num_components)
-    network = SequenceClassifier(config.network, num_labels=len(data.labels), statistics=statistics)
-    clips, index = encode_views(network, data.values, data.views, train_rows=train, val_rows=val)
-    targets = data.targets[np.concatenate([train, val])]
-    return start_task(
-        network, clips, targets, index, streams=data.streams, settings=config.training
-    )

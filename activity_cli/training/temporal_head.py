@@ -29,6 +29,8 @@ class HeadTask:
     """N * (K + 1) clips and views, at the positions of `index`."""
     pooled_logits: Tensor
     """(N * (K + 1), C) of the pooled linear head, fixed while the LSTM is trained."""
+    penalties: Tensor
+    """(S * D,) L2 penalties of the pooled linear head's weights."""
     targets: Tensor
     """(N,) labels, those of the training clips first."""
     index: ViewIndex

@@ -127,7 +127,10 @@ class Trainer:
         if math.ceil(len(task.labels) / self.clips_per_step) < num_steps:
             # Fewer clips than another task that is trained with this one: as many, smaller steps.
             self.clips_per_step = math.ceil(len(task.labels) / num_steps)
-        self.optimizer = make_optimizer(task.parameter_groups(), settings)
+        adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+        self.optimizer = adam(
+            task.parameter_groups(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         self.schedule = make_schedule(self.optimizer, settings, num_steps)
         self.epoch = 0
         self.halved = False
@@ -204,12 +207,6 @@ class Trainer:
     def _check_finite(self, value: Tensor, what: str) -> None:
         if not math.isfinite(number := float(value.detach())):
             raise not_finite_error(what, self.epoch, number, self.settings)
-
-
-def make_optimizer(groups: ParameterGroups, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Make Adam or AdamW over groups of parameters, each with its own `lr` if it has one."""
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def make_schedule(

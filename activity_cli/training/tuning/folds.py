@@ -26,7 +26,7 @@ from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.encoding import ViewIndex, encode_rows, measure_features
 from activity_cli.model.network import Encoded, FeatureStatistics, SequenceClassifier
 from activity_cli.settings import NetworkSettings
-from activity_cli.training.head import HeadConfig, fit_encoded, one_thread, seeded
+from activity_cli.training.head import HeadConfig, encoded_task, fit_task, one_thread, seeded
 from activity_cli.training.inner_folds import fit_head
 from activity_cli.training.scoring import score_encoded, score_rows
 from activity_cli.training.tuning.data import FeatureStore, Fold
@@ -114,14 +114,15 @@ def score_fold(
             clips = Encoded(pooled=clips.pooled[:, streams], centred=clips.centred[:, streams])
         rows = np.concatenate([fold.train, fold.val])
         with seeded(training.seed):
-            fitted = fit_encoded(
+            task = encoded_task(
                 SequenceClassifier(network, num_labels=num_labels, statistics=_placeholder(clips)),
                 clips.rows(torch.arange(len(rows))),
                 targets[rows],
                 ViewIndex(len(fold.train), len(rows)),
-                streams=clip.streams,
+                clip.streams,
                 settings=training,
             )
+            fitted = fit_task(task, training)
         held_out = torch.arange(len(rows), len(rows) + len(fold.held_out))
         return score_encoded(fitted.network, clips.rows(held_out))
 
