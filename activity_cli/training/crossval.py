@@ -44,8 +44,7 @@ from activity_cli.settings import (
 )
 from activity_cli.training.finetuning import CnnTrainer
 from activity_cli.training.fitting import load_grouped, read_clips_for
-from activity_cli.training.head import FittedNetwork, HeadConfig
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head
 from activity_cli.training.loop.loop import Session
 from activity_cli.training.scoring import score_ablations, score_rows
 from activity_cli.types import OnProgress, no_progress

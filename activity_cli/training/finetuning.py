@@ -38,7 +38,9 @@ from activity_cli.training.head import (
     pooled_penalties,
     seeded,
 )
-from activity_cli.training.joint import (
+from activity_cli.training.loop.loop import NO_SESSION, Session, train
+from activity_cli.training.loop.trainer import ClipLoss
+from activity_cli.training.tasks import (
     CLIPS_AT_ONCE,
     IMAGES_AT_ONCE,
     JointNetwork,
@@ -46,8 +48,6 @@ from activity_cli.training.joint import (
     as_rows,
     has_fast_bf16,
 )
-from activity_cli.training.loop.loop import NO_SESSION, Session, train
-from activity_cli.training.loop.trainer import ClipLoss
 
 _NO_IMPROVEMENT = (
     "Fine-tuning did not improve the validation loss: the model uses the unchanged CNN."

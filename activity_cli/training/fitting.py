@@ -30,8 +30,7 @@ from activity_cli.settings import (
     TrainSettings,
 )
 from activity_cli.training.finetuning import CnnTrainer, FittedCnn
-from activity_cli.training.head import FittedNetwork, HeadConfig
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head
 from activity_cli.training.loop.loop import NO_SESSION, Session
 from activity_cli.training.loop.trainer import EpochMetrics
 from activity_cli.training.resuming import check_same, describe_run, write_run_file

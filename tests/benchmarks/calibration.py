@@ -36,8 +36,7 @@ from activity_cli.model.ood import fit_ood_detector
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ClipSettings, TrainSettings
 from activity_cli.training.crossval import VAL_FRACTION
-from activity_cli.training.head import HeadConfig
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import HeadConfig, fit_head
 from activity_cli.training.scoring import score_rows
 
 FOLD_COLUMNS = ("fold_random", "fold_by_source")

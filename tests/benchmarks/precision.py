@@ -29,8 +29,7 @@ from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.folder import load_model
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.training.crossval import VAL_FRACTION
-from activity_cli.training.head import HeadConfig
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import HeadConfig, fit_head
 from activity_cli.training.scoring import score_rows
 from activity_cli.types import Images
 from activity_cli.video.clips import make_streams, read_clip, read_frames

@@ -15,8 +15,7 @@ from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.encoding import Features
 from activity_cli.model.network import ClipScorer
 from activity_cli.settings import STREAMS, NetworkSettings, Pooling, Temporal, TrainSettings
-from activity_cli.training.head import FittedNetwork, HeadConfig, fit_with_validation
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head, fit_with_validation
 from activity_cli.training.scoring import score_rows
 
 NUM_CLIPS, NUM_FRAMES, SIZE = 120, 8, 48

@@ -12,8 +12,7 @@ from activity_cli.data.splits import FEW_CLIPS, choosing_folds, spare_val
 from activity_cli.errors import DataError
 from activity_cli.model.network import FeatureStatistics, SequenceClassifier
 from activity_cli.settings import STREAMS, NetworkSettings, TrainSettings
-from activity_cli.training.head import FittedNetwork, HeadConfig, pooled_penalties
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head, pooled_penalties
 from activity_cli.training.loop.loop import NO_SESSION, Session
 from activity_cli.training.scoring import score_rows
 from tests.training.test_head import as_dataset, in_the_mean, in_the_order

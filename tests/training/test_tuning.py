@@ -27,8 +27,7 @@ from activity_cli.settings import (
     Temporal,
     TrainSettings,
 )
-from activity_cli.training.head import HeadConfig
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import HeadConfig, fit_head
 from activity_cli.training.scoring import score_rows
 from activity_cli.training.tuning.data import (
     FeatureStore,

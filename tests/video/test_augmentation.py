@@ -14,8 +14,7 @@ from activity_cli.errors import SettingsError
 from activity_cli.model.encoding import Features, ViewIndex
 from activity_cli.settings import STREAMS, AugmentSettings, ClipSettings, NetworkSettings
 from activity_cli.settings import TrainSettings as Training
-from activity_cli.training.head import HeadConfig
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import HeadConfig, fit_head
 from activity_cli.training.scoring import score_rows
 from activity_cli.video.augmentation import (
     PLAIN,

@@ -26,8 +26,14 @@ from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.encoding import ViewIndex, encode_rows, measure_features
 from activity_cli.model.network import Encoded, FeatureStatistics, SequenceClassifier
 from activity_cli.settings import NetworkSettings
-from activity_cli.training.head import HeadConfig, encoded_task, fit_task, one_thread, seeded
-from activity_cli.training.inner_folds import fit_head
+from activity_cli.training.head import (
+    HeadConfig,
+    encoded_task,
+    fit_head,
+    fit_task,
+    one_thread,
+    seeded,
+)
 from activity_cli.training.scoring import score_encoded, score_rows
 from activity_cli.training.tuning.data import FeatureStore, Fold
 from activity_cli.training.tuning.space import Candidate
