@@ -1,4 +1,4 @@
-"""Few clips: inner folds choose the epoch, and no clip is judged by a network that it taught."""
+"""Few clips: inner folds choose the epoch, and no clip is scored by a network fitted to it."""
 
 from dataclasses import replace
 from typing import Any
