@@ -14,8 +14,7 @@ import numpy as np
 from activity_cli.common.cache import ENGINES
 from activity_cli.errors import ActivityError, DataError
 from activity_cli.features.backbones import weights_file
-from activity_cli.features.engines.choice import Engine
-from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.choice import Engine, load_extractor
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import WEIGHTS_FILE, load_model
 from activity_cli.predict.exported import open_exported, read_exported

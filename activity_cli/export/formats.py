@@ -8,8 +8,8 @@ import torch
 
 from activity_cli.common.optional_dependencies import import_openvino
 from activity_cli.export.graphs import ClipNetwork, Graph, graph_of
-from activity_cli.export.metadata import metadata_texts
 from activity_cli.export.quantize import join_onnx, join_openvino, quantize_onnx, quantize_openvino
+from activity_cli.export.readme import metadata_texts
 from activity_cli.features.conversion import quiet_jit, to_onnx
 from activity_cli.model.folder import Model
 from activity_cli.predict.exported import SUFFIXES

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from activity_cli.features.cnn import FrameFeatures, build_cnn
 from activity_cli.features.conversion import export_program, free_sizes, quiet_jit
 from activity_cli.model.folder import Model
-from activity_cli.model.network import ClipScorer
-from activity_cli.model.rebuilding import load_scorer
+from activity_cli.model.network import ClipScorer, load_scorer
 from activity_cli.predict.exported.metadata import Part, Signature, signature_of
 from activity_cli.settings import ClipSettings
 from activity_cli.types import frame_roles

@@ -1,15 +1,21 @@
-"""README.md beside every export: inputs, outputs, preprocessing, an example, the parity table.
+"""What an export says about itself: metadata inside each file, and the README beside it.
 
-The example scores a video with the runtime alone, without activity.
+The metadata has one JSON document, `activity`, which activity reads back
+(`predict.exported.metadata`), and a few plain keys for other tools: labels, preprocessing, input
+and output. The README describes the same and has an example that needs the runtime alone.
 """
 
+import json
 from collections.abc import Mapping
+from importlib import metadata as packages
 from pathlib import Path
 
-from activity_cli.export.metadata import describe_preprocessing
+from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.export.parity import Parity
+from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.exported.metadata import (
     DOCUMENT_KEY,
+    EXPORT_VERSION,
     Format,
     GraphMetadata,
     Part,
@@ -17,6 +23,7 @@ from activity_cli.predict.exported.metadata import (
 )
 from activity_cli.settings import ClipSettings
 from activity_cli.types import frame_roles
+from activity_cli.version import __version__
 from activity_cli.video import motion
 
 _PACKAGES: dict[Format, str] = {
@@ -25,6 +32,80 @@ _PACKAGES: dict[Format, str] = {
     "torchscript": "torch",
     "torch-export": "torch",
 }
+_COLOURS = {3: "RGB order", 1: "Grey, one channel (OpenCV's COLOR_BGR2GRAY)"}
+_TOOLS = ("torch", "openvino", "onnx", "onnxscript", "onnxruntime", "nncf")
+
+
+def metadata_texts(metadata: GraphMetadata) -> dict[str, str]:
+    """Return all keys and values as text: the document, then what other tools read."""
+    description = metadata.description
+    signature = signature_of(metadata.part, description, dynamic=metadata.dynamic)
+    document = {
+        "export_version": EXPORT_VERSION,
+        "part": metadata.part,
+        "format": metadata.format,
+        "precision": metadata.precision,
+        "dynamic": metadata.dynamic,
+        "model": description.to_json(),
+        "weights_sha256": metadata.weights_sha256,
+        "versions": _installed_versions(),
+    }
+    return {
+        DOCUMENT_KEY: json.dumps(document),
+        "labels": json.dumps(list(description.labels)),
+        "preprocessing": describe_preprocessing(description),
+        "inputs": "; ".join(map(str, signature.inputs)),
+        "output": str(signature.output),
+        "model_sha256": metadata.weights_sha256,
+        "backbone_sha256": description.backbone.weights_sha256,
+    }
+
+
+def describe_preprocessing(description: ModelDescription) -> str:
+    """Describe what has to be done to a video before a graph reads it."""
+    clip = description.clip
+    lines = [
+        f"Cut the video into {clip.num_frames} equal parts and take the frame that is on screen "
+        "at the middle of each.",
+        f"Squash each frame to {clip.frame_size} x {clip.frame_size} pixels, without cropping: a "
+        "side that shrinks by averaging areas (OpenCV's INTER_AREA), one that grows linearly "
+        "(INTER_LINEAR).",
+        f"{_COLOURS[clip.channels]}, uint8 from 0 to 255; the graph normalises the pixels itself.",
+    ]
+    if clip.compares_frames:
+        lines.append(
+            "For each sampled frame, `later` is that frame and `earlier` the one "
+            f"{clip.motion_step_seconds:.4f} s before it, at least one frame before; for the "
+            "video's first frame, `earlier` is that frame and `later` the next one."
+        )
+    if clip.compares_frames and clip.stabilize:
+        shifts = f"{motion.MIN_SHIFT:g} to {motion.MAX_SHIFT:g} pixels"
+        lines.append(
+            "Shift `earlier` by as much as phase correlation says that the whole picture has moved "
+            f"(OpenCV's phaseCorrelate, Hanning window; response at least {motion.MIN_RESPONSE:g}, "
+            f"{shifts}, borders repeated), where that makes the sum "
+            f"of absolute differences to `later` smaller by {motion.MIN_GAIN:.0%} or more."
+        )
+    if "flow" in clip.streams:
+        still, gain = motion.STILL, f"{motion.FLOW_GAIN:g}"
+        lines.append(
+            "`flow` is the optical flow from `earlier` to `later` in grey (OpenCV's "
+            f"DISOpticalFlow, preset MEDIUM) as a picture: {still} + {gain} * pixels to the "
+            f"right, {still} + {gain} * pixels down, {gain} * its length, rounded "
+            "and clipped to uint8."
+        )
+    return " ".join(lines)
+
+
+def _installed_versions() -> Mapping[str, str]:
+    """Return the versions of the installed tools that write the file."""
+    versions = {"activity-cli": __version__, "opencv-python": opencv_version()}
+    for name in _TOOLS:
+        try:
+            versions[name] = packages.version(name)
+        except packages.PackageNotFoundError:  # an extra
+            continue
+    return versions
 
 
 def write_readme(metadata: GraphMetadata, files: Mapping[Part, str], parity: Parity) -> str:

@@ -44,7 +44,7 @@ class ClipRequest:
 
     @property
     def piece(self) -> tuple[float | None, float | None]:
-        """Start and end in seconds; None where the file begins or ends."""
+        """Start and end in seconds."""
         return self.start_seconds, self.end_seconds
 
 

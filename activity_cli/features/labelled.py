@@ -23,8 +23,7 @@ from activity_cli.data.leakage import Leakage, find_leakage
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cache import feature_cache
-from activity_cli.features.engines.choice import Engine, choose_engine
-from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.choice import Engine, choose_engine, load_extractor
 from activity_cli.features.extraction import (
     ExtractedClip,
     clip_request,

@@ -7,8 +7,8 @@
     README.md             the model card
     confusion.png         confusion matrix of the clips it was measured on
 
-A CNN that training left as it was is not in it: it is found by name and checked by hash. A model is
-named by its folder, by the run folder around it, or by a shipped model's name.
+A CNN that training did not change is not in it: it is found by name and checked by hash. Commands
+take a model by its folder, by the run folder around it, or by a shipped model's name.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from activity_cli.version import __version__
 
 FORMAT_VERSION = 1
 ENSEMBLE_VERSION = 2
-"""Of models with several members, which older versions of activity would not understand."""
+"""For models with several members, which the first versions cannot read."""
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CNN_FILE = "cnn.safetensors"
@@ -55,7 +55,7 @@ _RESTORE_HINT = "Restore the folder from a copy, or train again."
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Return the versions of the libraries that compute the scores."""
     packages = ("torch", "torchvision", "openvino", "numpy")
     versions = {name: metadata.version(name) for name in packages}
     return {"activity-cli": __version__, "opencv-python": opencv_version()} | versions
@@ -63,7 +63,7 @@ def installed_versions() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDescription:
-    """Everything that is known about a model, except its weights."""
+    """A model without its weights."""
 
     name: str
     labels: tuple[str, ...]
@@ -71,17 +71,17 @@ class ModelDescription:
     network: NetworkSettings
     backbone: Backbone
     engine: str
-    """What made the training features, such as openvino-bf16."""
+    """Identity of the engine that computed the training features, such as openvino-bf16."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
-    """What it was trained on: source, licence, clips per label."""
+    """Training data: source, licence, clips per label."""
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     calibration: Calibration | None = None
-    """What was learned about its scores; older models have none."""
+    """None for models of the first versions."""
     background: str | None = None
-    """The label that stands for no event."""
+    """The label that means that there is no event."""
     num_members: int = 1
     """Networks whose logits are averaged; 1 is a model of one network."""
 
@@ -93,7 +93,7 @@ class ModelDescription:
 
     @property
     def format_version(self) -> int:
-        """The oldest format that can say it."""
+        """The oldest format that can store it."""
         return FORMAT_VERSION if self.num_members == 1 else ENSEMBLE_VERSION
 
     @property
@@ -107,7 +107,7 @@ class ModelDescription:
         return self.calibration.temperature if self.calibration else 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """The content of model.json, without the digest of the weights."""
+        """Return the content of model.json, without the digests of the files."""
         return {
             "format_version": self.format_version,
             "name": self.name,
@@ -156,7 +156,7 @@ class ModelDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model folder that was read and found whole."""
+    """A model folder that was read and checked."""
 
     folder: Path
     description: ModelDescription
@@ -166,25 +166,25 @@ class Model:
 
     @property
     def identity(self) -> str:
-        """Digest of what scores depend on besides the CNN: weights, settings and temperature."""
+        """Digest of everything but the CNN that changes scores: weights, settings, temperature."""
         network = json.dumps(self.description.network.to_json(), sort_keys=True)
         temperature = self.description.temperature
-        scaling = "" if temperature == 1 else repr(temperature)  # none leaves older digests alone
+        scaling = "" if temperature == 1 else repr(temperature)  # keeps older digests valid
         return hashlib.sha256((self.weights_sha256 + network + scaling).encode()).hexdigest()
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that scores depend on, labels, CNN and clip settings included."""
+        """Digest of everything that changes scores, with labels, CNN and clip settings."""
         whole = self.description.to_json()
         parts = {name: whole[name] for name in ("labels", "clip", "backbone")}
         text = json.dumps(parts, sort_keys=True) + self.identity
         return hashlib.sha256(text.encode()).hexdigest()
 
     def weights(self) -> Weights:
-        """The classifier's tensors by name.
+        """Read the classifier's tensors by name.
 
         Raises:
-            ModelError: the file is gone or not what it was when the model was saved.
+            ModelError: the file is missing or has changed.
         """
         tensors = load(_read_tensors(self.folder / WEIGHTS_FILE, self.weights_sha256))
         for name, stored in _STORED_NAMES.items():
@@ -195,7 +195,7 @@ class Model:
         """Read the out-of-distribution detector; None for a model without one.
 
         Raises:
-            ModelError: the file is gone or not what it was when the model was saved.
+            ModelError: the file is missing or has changed.
         """
         if self.ood_sha256 is None:
             return None
@@ -218,16 +218,10 @@ def save_model(
 ) -> Model:
     """Write a model folder; model.json comes last, so a half-written folder is never a model.
 
-    Args:
-        folder: new or empty.
-        description: of the model.
-        weights: of the sequence classifier.
-        ood_detector: fitted to its training clips.
-        cnn: the file with the CNN's weights, if training changed them.
-        overwrite: replace the model that is there.
+    `cnn` is the content of the CNN's weights file, if training changed the CNN.
 
     Raises:
-        OutputError: the folder cannot be written, or holds a model that is not to be replaced.
+        OutputError: the folder cannot be written, or holds a model and `overwrite` is False.
     """
     new_folder(folder, overwrite=overwrite)
     (folder / MODEL_FILE).unlink(missing_ok=True)
@@ -243,7 +237,7 @@ def save_model(
 
 
 def member_name(number: int, tensor: str) -> str:
-    """The name of a member's tensor among those of an ensemble."""
+    """Return the name of a member's tensor among those of an ensemble."""
     return f"members.{number}.{tensor}"
 
 
@@ -260,7 +254,7 @@ def write_ood_detector(model: Model, ood_detector: OodDetector) -> Model:
 
 
 def write_description(model: Model) -> Model:
-    """Write model.json, again when metrics were added after the weights; gives the model back."""
+    """Write model.json, again when metrics were added after the weights; return the model."""
     digests = {
         "weights_sha256": model.weights_sha256,
         "ood_sha256": model.ood_sha256,
@@ -270,7 +264,7 @@ def write_description(model: Model) -> Model:
 
 
 def load_model(name: str | Path) -> Model:
-    """Read a model by folder, run folder or shipped name, and check that it is whole.
+    """Read and check a model by folder, run folder or shipped name.
 
     Raises:
         ModelError: there is none, a file is missing or changed, or a newer version wrote it.
@@ -307,7 +301,7 @@ def load_model(name: str | Path) -> Model:
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder that holds model.json for a folder, a run folder or a shipped model's name.
+    """Find the folder with model.json, by folder, run folder or shipped name.
 
     Raises:
         ModelError: there is no such model.
@@ -333,7 +327,7 @@ def find_model(name: str | Path) -> Path:
 
 
 def shipped_models() -> list[Path]:
-    """Folders of the models that come with activity, by name."""
+    """Return the folders of the shipped models, by name."""
     package = Path(__file__).parents[1]
     # A wheel carries the zoo inside the package; a checkout has it beside the package.
     zoo = next((z for z in (package / "models", package.parent / "models") if z.is_dir()), None)
@@ -341,12 +335,12 @@ def shipped_models() -> list[Path]:
 
 
 def _with_cnn_file(description: ModelDescription, folder: Path) -> ModelDescription:
-    """The description that knows where its CNN lies."""
+    """Add the path of the CNN's weights."""
     return replace(description, backbone=replace(description.backbone, file=folder / CNN_FILE))
 
 
 def _write_tensors(path: Path, tensors: Weights) -> str:
-    """Write tensors; gives the digest of the file."""
+    """Write tensors; return the digest of the file."""
     data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     write_bytes_atomically(path, data)
     return hashlib.sha256(data).hexdigest()

@@ -19,12 +19,14 @@ path beside a deep one follows Cheng et al., "Wide & Deep Learning" (2016); atte
 state as the query, and the state joined to its result, follows Luong et al. (2015).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
+from activity_cli.errors import ModelError
+from activity_cli.model.folder import MODEL_FILE, Model, ModelDescription, member_name
 from activity_cli.settings import NetworkSettings
 
 _ATTENTION_SIZE = 32
@@ -252,3 +254,43 @@ class ClipScorer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, S, T, D) float features -> (B, C) scores."""
         return torch.softmax(self.classifier(features) / self.temperature, dim=-1)
+
+
+def load_scorer(model: Model) -> ClipScorer:
+    """Build the network of a saved model, in eval mode.
+
+    Raises:
+        ModelError: the weights are gone, changed or of another network.
+    """
+    description = model.description
+    tensors = {name: torch.from_numpy(tensor) for name, tensor in model.weights().items()}
+    try:
+        if description.num_members == 1:
+            classifier: SequenceClassifier | Ensemble = _rebuild(description, tensors)
+        else:
+            members = [_member(tensors, number) for number in range(description.num_members)]
+            classifier = Ensemble([_rebuild(description, member) for member in members])
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"The weights in {model.folder} do not fit the network in {MODEL_FILE}.",
+            hint="Restore the folder from a copy, or train again.",
+        ) from error
+    return ClipScorer(classifier, temperature=description.temperature).eval()
+
+
+def _rebuild(description: ModelDescription, tensors: Mapping[str, Tensor]) -> SequenceClassifier:
+    """Build a network from its tensors."""
+    statistics = FeatureStatistics(
+        **{field.name: tensors[field.name] for field in fields(FeatureStatistics)}
+    )
+    network = SequenceClassifier(
+        description.network, num_labels=len(description.labels), statistics=statistics
+    )
+    network.load_state_dict(tensors)
+    return network
+
+
+def _member(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """Return the tensors of one member of an ensemble, by their names in the member."""
+    prefix = member_name(number, "")
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

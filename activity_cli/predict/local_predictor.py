@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.features.cache import feature_cache
-from activity_cli.features.engines.loading import load_classifier, load_extractor
+from activity_cli.features.engines.choice import load_classifier, load_extractor
 from activity_cli.features.engines.protocol import Classifier, Extractor
 from activity_cli.features.extraction import (
     ClipRequest,
@@ -278,9 +278,9 @@ def export_scan(runner: ExportedRunner, description: ModelDescription) -> Scan:
 
 def load_scorer(model: Model) -> "ClipScorer":
     """Load the torch module of a model's classifier. Imports torch."""
-    from activity_cli.model import rebuilding
+    from activity_cli.model import network
 
-    return rebuilding.load_scorer(model)
+    return network.load_scorer(model)
 
 
 class _LockedExtractor:

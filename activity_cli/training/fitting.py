@@ -12,7 +12,7 @@ from activity_cli.data.leakage import Leakage
 from activity_cli.data.loading import load_dataset
 from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import PARTS, Split, spare_val, split_train_val_test
-from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.choice import load_extractor
 from activity_cli.features.frames import extract_from_frames, read_frames
 from activity_cli.features.labelled import (
     DataConfig,

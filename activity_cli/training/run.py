@@ -14,8 +14,7 @@ from activity_cli.common.files import numbered_folder
 from activity_cli.data.leakage import Leakage
 from activity_cli.data.splits import Split
 from activity_cli.errors import SettingsError
-from activity_cli.features.engines.choice import Engine
-from activity_cli.features.engines.loading import load_classifier
+from activity_cli.features.engines.choice import Engine, load_classifier
 from activity_cli.features.labelled import LabelledClips
 from activity_cli.model.calibration import (
     Calibration,
@@ -34,8 +33,8 @@ from activity_cli.model.folder import (
 )
 from activity_cli.model.frame_order_ablation import OrderScores, join_orders
 from activity_cli.model.metrics import Evaluation, evaluate_scores
+from activity_cli.model.network import load_scorer
 from activity_cli.model.ood import OodDetector, fit_ood_detector
-from activity_cli.model.rebuilding import load_scorer
 from activity_cli.settings import NetworkSettings, TrainSettings
 from activity_cli.training.fitting import FitResult
 from activity_cli.training.head import FittedNetwork, HeadConfig

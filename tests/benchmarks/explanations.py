@@ -19,7 +19,7 @@ from activity_cli.features.backbones import find_backbone
 from activity_cli.features.cnn import build_cnn
 from activity_cli.features.labelled import DataConfig
 from activity_cli.model.folder import Model, load_model
-from activity_cli.model.rebuilding import load_scorer
+from activity_cli.model.network import load_scorer
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ClipSettings
 from activity_cli.training.fitting import Plan, fit_plan

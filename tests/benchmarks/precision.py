@@ -22,8 +22,7 @@ from activity_cli.errors import SettingsError
 from activity_cli.export.formats import openvino_model
 from activity_cli.export.graphs import build_network, graph_of
 from activity_cli.export.quantize import pick_images, quantize_openvino
-from activity_cli.features.engines.choice import Engine
-from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.choice import Engine, load_extractor
 from activity_cli.features.engines.protocol import Extractor
 from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.folder import load_model

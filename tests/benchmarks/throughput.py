@@ -20,8 +20,7 @@ import numpy as np
 
 from activity_cli.common.cache import default_cache_dir
 from activity_cli.common.files import is_video, walk_files
-from activity_cli.features.engines.choice import choose_engine
-from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.choice import choose_engine, load_extractor
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
 from activity_cli.predict.local_predictor import model_predictor

@@ -17,8 +17,7 @@ from activity_cli.model.frame_order_ablation import (
     pooled_head_of,
     score_orders,
 )
-from activity_cli.model.network import SequenceClassifier
-from activity_cli.model.rebuilding import load_scorer
+from activity_cli.model.network import SequenceClassifier, load_scorer
 from activity_cli.settings import TrainSettings
 from activity_cli.training.scoring import score_in_other_orders, score_rows, score_single_frames
 from tests.training.test_head import as_dataset, fit_and_score, in_the_mean, in_the_order

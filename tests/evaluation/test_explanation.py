@@ -20,8 +20,7 @@ from activity_cli.features.backbones import find_backbone, scratch_backbone
 from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features, without_classifier
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
-from activity_cli.model.network import FeatureStatistics, SequenceClassifier
-from activity_cli.model.rebuilding import load_scorer
+from activity_cli.model.network import FeatureStatistics, SequenceClassifier, load_scorer
 from activity_cli.report.figures.explanation import heat_at
 from activity_cli.sampledata.actions import Style
 from activity_cli.settings import ClipSettings, CnnSettings, NetworkSettings, Pooling, Temporal

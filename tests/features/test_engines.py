@@ -20,8 +20,14 @@ from activity_cli.errors import SettingsError
 from activity_cli.features import backbones
 from activity_cli.features.cnn import build_cnn
 from activity_cli.features.engines import choice
-from activity_cli.features.engines.choice import Engine, EngineName, Precision, choose_engine
-from activity_cli.features.engines.loading import load_classifier, load_extractor
+from activity_cli.features.engines.choice import (
+    Engine,
+    EngineName,
+    Precision,
+    choose_engine,
+    load_classifier,
+    load_extractor,
+)
 from activity_cli.features.engines.protocol import Classifier, Extractor
 from activity_cli.types import Images
 
@@ -172,7 +178,7 @@ from pathlib import Path
 import numpy as np
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.engines.choice import choose_engine
-from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.choice import load_extractor
 
 prepared = []
 extractor = load_extractor(

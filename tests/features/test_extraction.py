@@ -9,8 +9,7 @@ import pytest
 
 from activity_cli.features.backbones import Backbone, find_backbone
 from activity_cli.features.cache import FeatureCache
-from activity_cli.features.engines.choice import Engine
-from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.choice import Engine, load_extractor
 from activity_cli.features.engines.protocol import Extractor
 from activity_cli.features.extraction import (
     ClipRequest,

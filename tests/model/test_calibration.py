@@ -15,8 +15,7 @@ from activity_cli.data.loading import load_dataset
 from activity_cli.errors import DataError, ModelError, SettingsError
 from activity_cli.evaluation.measurement import evaluate_model
 from activity_cli.features.backbones import find_backbone
-from activity_cli.features.engines.choice import Engine, EngineName
-from activity_cli.features.engines.loading import load_classifier
+from activity_cli.features.engines.choice import Engine, EngineName, load_classifier
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.features.labelled import DataConfig
 from activity_cli.model.calibration import (
@@ -29,8 +28,8 @@ from activity_cli.model.calibration import (
     tempered,
 )
 from activity_cli.model.folder import MODEL_FILE, OOD_FILES, Model, ModelDescription, load_model
+from activity_cli.model.network import load_scorer
 from activity_cli.model.ood import fit_ood_detector
-from activity_cli.model.rebuilding import load_scorer
 from activity_cli.predict.predictor import PredictConfig, Predictor, load_predictor
 from activity_cli.predict.rejection import decide, is_event, read_rule, with_rejection
 from activity_cli.predict.results import RowSchema

@@ -246,7 +246,7 @@ def test_an_engine_keeps_to_its_threads_and_says_the_same(workplace: Workplace) 
         "from pathlib import Path\n"
         "from activity_cli.model.folder import load_model\n"
         "from activity_cli.features.engines.choice import choose_engine\n"
-        "from activity_cli.features.engines.loading import load_extractor\n"
+        "from activity_cli.features.engines.choice import load_extractor\n"
         "from activity_cli.common.processes import limit_threads\n"
         "limit_threads(int(sys.argv[1]))\n"
         f"backbone = load_model('{DEFAULT_MODEL}').description.backbone\n"

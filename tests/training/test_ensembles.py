@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from activity_cli.errors import ModelError
-from activity_cli.features.engines.choice import Engine
-from activity_cli.features.engines.loading import load_classifier
+from activity_cli.features.engines.choice import Engine, load_classifier
 from activity_cli.model.folder import Model, load_model, save_model
 from activity_cli.model.network import Ensemble
 from activity_cli.predict.local_predictor import load_scorer

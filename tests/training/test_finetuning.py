@@ -15,8 +15,7 @@ from activity_cli.errors import ModelError, SettingsError
 from activity_cli.export.exporting import ExportConfig, export_model
 from activity_cli.features import backbones
 from activity_cli.features.cnn import build_cnn, trained_features
-from activity_cli.features.engines.choice import Engine, EngineName
-from activity_cli.features.engines.loading import load_extractor
+from activity_cli.features.engines.choice import Engine, EngineName, load_extractor
 from activity_cli.features.labelled import DataConfig, FeatureDataset
 from activity_cli.features.stages import cut
 from activity_cli.model.folder import CNN_FILE, load_model

@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from activity_cli.errors import DataError
-from activity_cli.features.engines.choice import Engine
-from activity_cli.features.engines.loading import load_classifier
+from activity_cli.features.engines.choice import Engine, load_classifier
 from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.encoding import Features
 from activity_cli.model.network import ClipScorer

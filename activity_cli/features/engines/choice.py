@@ -1,13 +1,23 @@
-"""Choose the engine, its device and precision, without importing any engine."""
+"""Choose an engine, its device and precision, and load networks into it.
+
+Light to import: each engine is imported when a network is loaded into it.
+"""
 
 import ctypes
 import importlib.util
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from activity_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from activity_cli.features.backbones import Backbone
+    from activity_cli.features.engines.protocol import Classifier, Extractor, OnPrepare
 
 EngineName = Literal["openvino", "onnx", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -70,6 +80,85 @@ def choose_engine(
         engine = "torch" if on_gpu else "openvino"
     assert engine in get_args(EngineName)
     return Engine(name=engine, device=device, precision=precision)
+
+
+def load_extractor(
+    backbone: "Backbone",
+    engine: Engine,
+    *,
+    cache_dir: Path,
+    frame_size: int | None = None,
+    on_prepare: "OnPrepare" = lambda _: None,
+) -> "Extractor":
+    """Load a CNN for square frames of one size, that of the backbone unless given.
+
+    An engine that has converted the CNN before, which takes seconds, needs no weights.
+
+    Raises:
+        BackboneError: the weights are missing, changed or damaged, and are needed.
+        SettingsError: the engine does not compute in that precision here.
+        MissingExtraError: the engine is not installed.
+    """
+    from activity_cli.features.engines.protocol import NetworkCache
+
+    side, precision = frame_size or backbone.frame_size, engine.precision
+    cache = NetworkCache(cache_dir, on_prepare)
+    match engine.name:
+        case "openvino":
+            from activity_cli.features.engines import openvino
+
+            return openvino.load_extractor(backbone, cache, precision=precision, frame_size=side)
+        case "onnx":
+            from activity_cli.features.engines import onnx
+
+            return onnx.load_extractor(backbone, cache, precision=precision, frame_size=side)
+        case "torch":
+            from activity_cli.features.engines import torch
+
+            return torch.load_extractor(
+                backbone, device=engine.device, precision=precision, frame_size=side
+            )
+
+
+def load_classifier(
+    build: "Callable[[], nn.Module]",
+    engine: Engine,
+    *,
+    key: str,
+    cache_dir: Path,
+    example_shape: tuple[int, int, int, int],
+    on_prepare: "OnPrepare" = lambda _: None,
+) -> "Classifier":
+    """Load a sequence classifier, always in fp32.
+
+    Args:
+        build: makes the torch module: float32 (B, S, T, D) to probabilities (B, C). An engine
+            that has converted it before does not call it.
+        engine: computes it.
+        key: identifies the module's structure and weights, e.g. the hash of a model folder.
+        cache_dir: folder of the user's cache.
+        example_shape: some (B, S, T, D). It fixes S and D; B and T stay free.
+        on_prepare: called when the classifier is converted.
+
+    Raises:
+        MissingExtraError: the engine is not installed.
+    """
+    from activity_cli.features.engines.protocol import NetworkCache
+
+    cache = NetworkCache(cache_dir, on_prepare)
+    match engine.name:
+        case "openvino":
+            from activity_cli.features.engines import openvino
+
+            return openvino.load_classifier(build, cache, key=key, example_shape=example_shape)
+        case "onnx":
+            from activity_cli.features.engines import onnx
+
+            return onnx.load_classifier(build, cache, key=key, example_shape=example_shape)
+        case "torch":
+            from activity_cli.features.engines import torch
+
+            return torch.TorchClassifier(build(), device=engine.device)
 
 
 def find_gpu() -> str | None:

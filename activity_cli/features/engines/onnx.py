@@ -65,7 +65,7 @@ class OnnxClassifier:
 def load_extractor(
     backbone: Backbone, cache: NetworkCache, *, precision: Precision, frame_size: int
 ) -> OnnxExtractor:
-    """Load a CNN for frames of one size; see `loading.load_extractor`."""
+    """Load a CNN for frames of one size; see `choice.load_extractor`."""
     if precision not in {"auto", "fp32"}:
         raise SettingsError(
             f"The onnx engine does not compute in {precision}.", hint="Use fp32, or openvino."
@@ -95,7 +95,7 @@ def load_classifier(
     key: str,
     example_shape: tuple[int, int, int, int],
 ) -> OnnxClassifier:
-    """Load a sequence classifier; see `loading.load_classifier`."""
+    """Load a sequence classifier; see `choice.load_classifier`."""
 
     def convert() -> bytes:
         cache.on_prepare("Preparing the classifier for ONNX Runtime, once")

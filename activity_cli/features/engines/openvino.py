@@ -81,7 +81,7 @@ class OpenVinoClassifier:
 def load_extractor(
     backbone: Backbone, cache: NetworkCache, *, precision: Precision, frame_size: int
 ) -> OpenVinoExtractor:
-    """Load a CNN for frames of one size; see `loading.load_extractor`.
+    """Load a CNN for frames of one size; see `choice.load_extractor`.
 
     The precision `auto` is bf16 on CPUs with AMX, else fp32.
     """
@@ -117,7 +117,7 @@ def load_classifier(
     key: str,
     example_shape: tuple[int, int, int, int],
 ) -> OpenVinoClassifier:
-    """Load a sequence classifier; see `loading.load_classifier`."""
+    """Load a sequence classifier; see `choice.load_classifier`."""
     _, streams, _, features = example_shape
     shape = (-1, streams, -1, features)
 

@@ -111,7 +111,7 @@ def torch_threads(num_threads: int | None) -> Iterator[None]:
 def load_extractor(
     backbone: Backbone, *, device: str, precision: Precision, frame_size: int
 ) -> TorchExtractor:
-    """Load a CNN; see `loading.load_extractor`. The precision `auto` is fp16 on GPUs, else fp32.
+    """Load a CNN; see `choice.load_extractor`. The precision `auto` is fp16 on GPUs, else fp32.
 
     Raises:
         BackboneError: the weights are missing, changed or damaged.

@@ -1,6 +1,6 @@
 """What an exported file contains: the signature of its graph, and its metadata document.
 
-The document is JSON under the key `activity`; `export.metadata` writes it.
+The document is JSON under the key `activity`; `export.readme` writes it.
 
 B clips, S streams, T frames per clip, H = W pixels, D CNN features, C labels.
 """
