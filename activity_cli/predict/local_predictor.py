@@ -26,8 +26,7 @@ from activity_cli.features.extraction import (
 from activity_cli.model.folder import Model, ModelDescription
 from activity_cli.model.ood import OodDetector
 from activity_cli.predict.exported import ExportedModel, ExportedRunner, open_exported
-from activity_cli.predict.file_results import ResultMaker
-from activity_cli.predict.long_video import Scan
+from activity_cli.predict.file_results import ResultMaker, Scan
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.types import Decoded, FileResult, Images, Timesteps, frame_roles
 from activity_cli.video.clips import read_views

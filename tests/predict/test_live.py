@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from activity_cli.api import load_model as load_for_use
 from activity_cli.errors import ActivityError, SettingsError
 from activity_cli.model.folder import load_model
+from activity_cli.predict.file_results import Scan
 from activity_cli.predict.live.events import ActionEvent, EventFinder, EventHook, split_command
 from activity_cli.predict.live.messages import Connected, Late, Lost, Message, Scored, Tick
 from activity_cli.predict.live.model import LiveModel
@@ -30,7 +31,6 @@ from activity_cli.predict.live.timesteps import (
     thin_out,
 )
 from activity_cli.predict.live.watching import Watch, backoff_seconds
-from activity_cli.predict.long_video import Scan
 from activity_cli.settings import ALL_STREAMS, DEFAULT_MODEL, ClipSettings
 from activity_cli.types import Timesteps
 from activity_cli.video.clips import to_square

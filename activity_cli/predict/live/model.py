@@ -10,8 +10,8 @@ import numpy as np
 from activity_cli.model.calibration import RejectRule
 from activity_cli.model.folder import ModelDescription, load_model
 from activity_cli.predict.exported import is_exported, open_exported, read_exported
+from activity_cli.predict.file_results import Scan
 from activity_cli.predict.local_predictor import export_scan, load_networks, model_scan
-from activity_cli.predict.long_video import Scan
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import ClipSettings, Stream
 from activity_cli.types import FrameRole, Images
