@@ -80,6 +80,17 @@ def test_a_mistake_is_one_line_with_the_file(tmp_path: Path, content: str, said:
     assert "\n" not in raised.value.message
 
 
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text('[clip]\nsteady = false\n[training]\naverage = "none"\nepochs = 3\n')
+
+    assert read_settings(path, KEYS) == {"stabilize": False, "epochs": 3}
+
+    path.write_text('[training]\naverage = "ema"\n')
+    with pytest.raises(SettingsError, match=r"\[training\] average is not supported any more"):
+        read_settings(path, KEYS)
+
+
 def test_no_file_at_all(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file") as raised:
         read_settings(tmp_path / "no.toml", KEYS)
