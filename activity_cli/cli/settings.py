@@ -1,27 +1,165 @@
-"""`activity settings`, and `--settings FILE`: options of train and crossval from a file.
+"""Options of train, crossval and tune; `activity settings` and `--settings FILE`.
 
 Every setting of the dataclasses in `TABLES` is an option and a key of the file. Options of one call
 (where results go, what is printed) are in no file.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from activity_cli.cli.options import MachineOptions
-from activity_cli.cli.train_options import (
-    AugmentOptions,
-    ClipOptions,
-    CrossvalOptions,
-    LabelOptions,
-    SplitOptions,
-)
 from activity_cli.common.settings_file import read_settings, write_settings
 from activity_cli.errors import SettingsError
-from activity_cli.setting_fields import Option, build, options_of
-from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
+from activity_cli.setting_fields import Option, build, options_of, setting
+from activity_cli.settings import (
+    AUGMENT_AMOUNTS,
+    DEFAULT_BACKBONE,
+    NO_VIEWS,
+    AuditSettings,
+    AugmentSettings,
+    ClipSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
+
+if TYPE_CHECKING:
+    from activity_cli.cli.progress import ProgressReport
+    from activity_cli.data.dataset import Dataset
+    from activity_cli.data.splits import Folds
+    from activity_cli.features.labelled import DataConfig
+
+_SCRATCH_FRAME = 32
+"""Side of the frames of a CNN trained from scratch, by default: enough for drawn figures."""
+_LIMITS = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise": 0.9}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """How a video becomes a clip, and which CNN reads it."""
+
+    backbone: str = setting(DEFAULT_BACKBONE)
+    """Pretrained CNN; `activity models` lists them."""
+    settings: ClipSettings
+    frame_size: int | None = setting(None, at_least=1, derived="the CNN's own; 32 from scratch")
+    """Side of the square frame that the CNN sees, in pixels."""
+    window: float | None = setting(None, derived="each is one clip")
+    """Cut longer clips and pieces into windows of this many seconds."""
+
+    def data_config(
+        self,
+        machine: MachineOptions,
+        report: "ProgressReport",
+        cnn: CnnSettings,
+        augment: AugmentSettings = NO_VIEWS,
+    ) -> "DataConfig":
+        """Return what reading labelled clips needs."""
+        from activity_cli.features.backbones import find_backbone, scratch_backbone
+        from activity_cli.features.labelled import DataConfig
+
+        found = None if cnn.mode == "scratch" else find_backbone(self.backbone)
+        own_size = found.frame_size if found else _SCRATCH_FRAME
+        clip = replace(self.settings, frame_size=self.frame_size or own_size)
+        backbone = found or scratch_backbone(clip, cnn)
+        backbone.check_frames(clip)
+        config = machine.predict_config(report.note)
+        return DataConfig(
+            backbone=backbone,
+            clip=clip,
+            cache_dir=config.cache_folder,
+            engine=config.choose_engine(),
+            decoders=config.decoders,
+            window_seconds=self.window,
+            augment=augment,
+            on_progress=report,
+            on_prepare=report.note,
+            on_warning=report.warn,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentOptions:
+    """Augmented copies of training clips."""
+
+    settings: AugmentSettings
+    augment: tuple[str, ...] = setting(
+        (), metavar="KIND", derived="all but reverse; flip unless a label names a side"
+    )
+    # A docstring is a literal: a test compares the list with AUGMENTATIONS.
+    """What differs between copies; can be given several times: flip, rotate, zoom, shift, colour,
+    blur, noise, speed, jitter, crop, reverse."""
+    augment_strength: float = setting(1.0, at_least=0)
+    """Factor of all changes; 2 is twice as strong."""
+
+    def chosen(self) -> AugmentSettings:
+        """Return the augmentation that these options ask for."""
+        amounts = {
+            name: min(self.augment_strength * getattr(NO_VIEWS, name), _LIMITS.get(name, 1e9))
+            for name in AUGMENT_AMOUNTS
+        }
+        wanted = replace(self.settings, **amounts)
+        if self.augment:
+            wanted = wanted.only(self.augment)
+        if not wanted.num_views and wanted != NO_VIEWS:
+            raise SettingsError(
+                "--augment and --augment-strength need augmented copies.", hint="Add --views 2."
+            )
+        return wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """What labels stand for."""
+
+    background_label: str | None = setting(None)
+    """Label of the clips in which nothing happens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """How clips are split for one training run."""
+
+    val_fraction: float = setting(0.15)
+    """Share of the clips that chooses the best epoch; below 100 clips, inner folds choose it."""
+    test_fraction: float = setting(0.15)
+    """Share of the clips that is held out to measure the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOptions:
+    """How clips are assigned to the folds of a cross-validation."""
+
+    folds: int = setting(5, at_least=2)
+    """Number of folds."""
+    fold_column: str | None = setting(None)
+    """Column of the CSV with each clip's fold."""
+    group_column: str | None = setting(None, derived="group, if the data has it")
+    """Column whose values stay together, such as camera."""
+
+    def deal(self, dataset: "Dataset", *, seed: int, num_folds: int | None = None) -> "Folds":
+        """Return the folds of a data set, as many as the options ask for by default."""
+        from activity_cli.data.splits import make_folds
+
+        return make_folds(
+            dataset,
+            num_folds=num_folds or self.folds,
+            fold_column=self.fold_column,
+            group_column=self.group_column,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossvalOptions(FoldOptions):
+    """How clips are assigned to folds, and what else runs on these folds."""
+
+    compare: bool = setting(False)
+    """Also measure baselines: majority label, single frame, and mean pooling."""
+
 
 TABLES: Mapping[str, type] = {
     "machine": MachineOptions,

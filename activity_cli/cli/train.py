@@ -15,8 +15,15 @@ import typer
 from activity_cli.cli import StoppedError, options
 from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
-from activity_cli.cli.settings import SettingsFile, read_below, settings_text
-from activity_cli.cli.train_options import AugmentOptions, ClipOptions, LabelOptions, SplitOptions
+from activity_cli.cli.settings import (
+    AugmentOptions,
+    ClipOptions,
+    LabelOptions,
+    SettingsFile,
+    SplitOptions,
+    read_below,
+    settings_text,
+)
 from activity_cli.setting_fields import setting
 from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
 

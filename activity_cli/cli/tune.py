@@ -10,8 +10,7 @@ import typer
 from activity_cli.cli import StoppedError, options
 from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import ProgressReport, progress_report
-from activity_cli.cli.settings import SettingsFile, settings_keys
-from activity_cli.cli.train_options import ClipOptions, FoldOptions
+from activity_cli.cli.settings import ClipOptions, FoldOptions, SettingsFile, settings_keys
 from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import setting
 from activity_cli.settings import FROZEN, AuditSettings, NetworkSettings, TrainSettings
