@@ -6,7 +6,7 @@ T is frames per clip, S streams, D the CNN's feature size, C labels; H and W are
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -258,25 +258,6 @@ class VideoSegments:
     """Frames per second, on average."""
     segments: tuple[Segment, ...]
     """In order, without overlap; may be empty."""
-
-    @classmethod
-    def of(
-        cls, path: str, duration_seconds: float, num_frames: int, segments: tuple[Segment, ...]
-    ) -> Self:
-        """Of a video by its length and the number of its frames."""
-        return cls(
-            path=path,
-            duration_seconds=duration_seconds,
-            fps=num_frames / duration_seconds,
-            segments=segments,
-        )
-
-    def __post_init__(self) -> None:
-        _check(self.fps > 0, f"{self.path}: fps must be above 0, got {self.fps}")
-        _check(self.duration_seconds > 0, f"{self.path}: a video cannot last 0 s")
-        for segment in self.segments:
-            inside = segment.start_seconds < self.duration_seconds
-            _check(inside, f"{self.path}: a segment starts after the end")
 
 
 def _check_images(images: Mapping[Any, Images], num_frames: int) -> None:

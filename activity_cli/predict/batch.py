@@ -260,7 +260,12 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         for entry in read_entries(self._journal_path):
             row = entry.row
             if entry.path in self._asked and Status(row["status"]).has_score:
-                yield VideoSegments.of(entry.path, row["seconds"], row["frames"], entry.segments)
+                yield VideoSegments(
+                    path=entry.path,
+                    duration_seconds=row["seconds"],
+                    fps=row["frames"] / row["seconds"],
+                    segments=entry.segments,
+                )
 
     def _write_all(self) -> None:
         rows = (entry.row for entry in read_entries(self._journal_path))

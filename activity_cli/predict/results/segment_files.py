@@ -128,8 +128,11 @@ def video_segments(result: FileResult) -> VideoSegments | None:
     """Return the segments of a video; None where it has no score."""
     if not result.status.has_score or not result.duration_seconds or not result.num_frames:
         return None
-    return VideoSegments.of(
-        result.path, result.duration_seconds, result.num_frames, result.segments
+    return VideoSegments(
+        path=result.path,
+        duration_seconds=result.duration_seconds,
+        fps=result.num_frames / result.duration_seconds,
+        segments=result.segments,
     )
 
 
