@@ -8,7 +8,6 @@ belong to the stage before them.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, fx, nn
 
 from activity_cli.features.cnn import FrameFeatures
@@ -123,9 +122,3 @@ def _is_in(node: fx.Node, modules: set[str]) -> bool:
     """Tell whether a node belongs to one of these modules, given by their names."""
     inside = [str(name) for name, _ in node.meta.get("nn_module_stack", {}).values()]
     return any(name in modules for name in inside)
-
-
-@torch.no_grad()
-def freeze(network: nn.Module) -> None:
-    """Stop the training of all weights and of batch norm's statistics."""
-    network.eval().requires_grad_(False)

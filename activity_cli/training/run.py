@@ -119,25 +119,7 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
     started = time.perf_counter()
     ood_detector = fit_ood_detector(features, split.train)
     calibration, out_of_fold = _calibrate(labelled, split, fitted, ood_detector)
-    parts = {"train": split.train, "val": split.val, "test": split.test}
-    description = describe(
-        labelled,
-        name=folder.name,
-        network=plan.head.network,
-        data={
-            "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
-            "leakage": fit.leakage.lines() if fit.leakage else [],
-        },
-        training={**settings.to_json(), "best_epoch": fitted.best_epoch},
-    )
-    model = save_model(
-        folder / MODEL_SUBFOLDER,
-        replace(description, calibration=calibration, background=plan.background),
-        fitted.weights(),
-        ood_detector,
-        cnn=fit.cnn,
-        overwrite=True,
-    )
+    model = _save_model(fit, folder, settings, calibration, ood_detector)
     if fitted.inner and not len(split.test):
         measured_on, rows, scores = "inner-fold", fitted.inner.rows, out_of_fold
     else:
@@ -175,6 +157,35 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
             "training": fit.seconds,
             "measuring": time.perf_counter() - started,
         },
+    )
+
+
+def _save_model(
+    fit: FitResult,
+    folder: Path,
+    settings: TrainSettings,
+    calibration: Calibration,
+    ood_detector: OodDetector,
+) -> Model:
+    split = fit.split
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    description = describe(
+        fit.data,
+        name=folder.name,
+        network=fit.plan.head.network,
+        data={
+            "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
+            "leakage": fit.leakage.lines() if fit.leakage else [],
+        },
+        training={**settings.to_json(), "best_epoch": fit.fitted.best_epoch},
+    )
+    return save_model(
+        folder / MODEL_SUBFOLDER,
+        replace(description, calibration=calibration, background=fit.plan.background),
+        fit.fitted.weights(),
+        ood_detector,
+        cnn=fit.cnn,
+        overwrite=True,
     )
 
 
