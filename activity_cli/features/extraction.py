@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common.files import temporary_file
 from activity_cli.data.dataset import Sample
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.features.backbones import Backbone
@@ -26,9 +25,9 @@ from activity_cli.features.cache import (
     key_maker,
 )
 from activity_cli.features.engines.protocol import Extractor
-from activity_cli.settings import NO_VIEWS, AugmentSettings, ClipSettings
-from activity_cli.types import Clip, Decoded, Images, OnProgress, Status, no_progress
-from activity_cli.video.augmentation import View, ViewsOf, plain_only, training_views
+from activity_cli.settings import ClipSettings
+from activity_cli.types import Clip, Decoded, Images, Status
+from activity_cli.video.augmentation import View, ViewsOf, plain_only
 from activity_cli.video.clips import read_clips
 from activity_cli.video.decoder_pool import ClipReader, DecoderPool, Decoders
 from activity_cli.video.pipeline import pipelined_map
@@ -310,72 +309,3 @@ def _finish(
         more_values=more,
         stage_seconds={"decode": prepared.decode_seconds, "cnn": prepared.cnn_seconds},
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureTable:
-    """Features of many clips, in one file on disk that is mapped, not read, into memory."""
-
-    values: NDArray[np.float16]
-    """(N, S, T, D), a memory map of an unlinked file, which is freed when the program ends."""
-    views: NDArray[np.float16]
-    """(N, K, S, T, D) of the K augmented views of each clip, mapped like `values`."""
-    rows: NDArray[np.int64]
-    """(N,) index of the request of each row; a request without frames has no row."""
-    extracted: Sequence[ExtractedClip]
-    """The result of every request, in order, without the features themselves."""
-
-
-def gather_features(
-    requests: Sequence[ClipRequest],
-    settings: ClipSettings,
-    *,
-    extractor: Extractor,
-    backbone: Backbone,
-    pool: DecoderPool,
-    cache: FeatureCache,
-    augment: AugmentSettings = NO_VIEWS,
-    on_progress: OnProgress = no_progress,
-) -> FeatureTable:
-    """Gather the features of all requests and their augmented views, for training.
-
-    Raises:
-        OutputError: the cache folder cannot be written.
-    """
-    shape = (len(settings.streams), settings.num_frames, extractor.feature_size)
-    plain = _new_table(cache, (len(requests), *shape))
-    views = _new_table(cache, (len(requests), augment.num_views, *shape))
-    rows: list[int] = []
-    extracted: list[ExtractedClip] = []
-    clips = extract_features(
-        requests,
-        settings,
-        extractor=extractor,
-        backbone=backbone,
-        cache=cache,
-        pool=pool,
-        views_of=training_views(augment),
-    )
-    on_progress("features", 0, len(requests))
-    for index, clip in enumerate(clips):
-        if clip.values is not None:
-            plain[len(rows)] = clip.values
-            for number, values in enumerate(clip.more_values):
-                views[len(rows), number] = values
-            rows.append(index)
-        extracted.append(replace(clip, values=None, more_values=()))
-        on_progress("features", index + 1, len(requests))
-    return FeatureTable(
-        values=plain[: len(rows)],
-        views=views[: len(rows)],
-        rows=np.array(rows, np.int64),
-        extracted=extracted,
-    )
-
-
-def _new_table(cache: FeatureCache, shape: tuple[int, ...]) -> NDArray[np.float16]:
-    """Create a memory map of an unlinked file."""
-    if 0 in shape:  # which cannot be mapped
-        return np.empty(shape, np.float16)
-    with temporary_file(cache.folder) as file:
-        return np.memmap(file, np.float16, mode="w+", shape=shape)

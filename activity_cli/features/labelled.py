@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common.files import temporary_file
 from activity_cli.data.dataset import (
     Dataset,
     Sample,
@@ -22,12 +23,14 @@ from activity_cli.data.dataset import (
 from activity_cli.data.leakage import Leakage, find_leakage
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.cache import feature_cache
+from activity_cli.features.cache import FeatureCache, feature_cache
 from activity_cli.features.engines.choice import Engine, choose_engine, load_extractor
+from activity_cli.features.engines.protocol import Extractor
 from activity_cli.features.extraction import (
+    ClipRequest,
     ExtractedClip,
     clip_request,
-    gather_features,
+    extract_features,
 )
 from activity_cli.settings import (
     NO_VIEWS,
@@ -38,7 +41,7 @@ from activity_cli.settings import (
     TrainSettings,
 )
 from activity_cli.types import OnProgress, no_progress
-from activity_cli.video.augmentation import settle_flip
+from activity_cli.video.augmentation import settle_flip, training_views
 from activity_cli.video.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
 
 
@@ -252,3 +255,72 @@ def audit_parts(
     for line in leakage.lines():
         data_config.on_warning(line)
     return leakage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureTable:
+    """Features of many clips, in one file on disk that is mapped, not read, into memory."""
+
+    values: NDArray[np.float16]
+    """(N, S, T, D), a memory map of an unlinked file, which is freed when the program ends."""
+    views: NDArray[np.float16]
+    """(N, K, S, T, D) of the K augmented views of each clip, mapped like `values`."""
+    rows: NDArray[np.int64]
+    """(N,) index of the request of each row; a request without frames has no row."""
+    extracted: Sequence[ExtractedClip]
+    """The result of every request, in order, without the features themselves."""
+
+
+def gather_features(
+    requests: Sequence[ClipRequest],
+    settings: ClipSettings,
+    *,
+    extractor: Extractor,
+    backbone: Backbone,
+    pool: DecoderPool,
+    cache: FeatureCache,
+    augment: AugmentSettings = NO_VIEWS,
+    on_progress: OnProgress = no_progress,
+) -> FeatureTable:
+    """Gather the features of all requests and their augmented views, for training.
+
+    Raises:
+        OutputError: the cache folder cannot be written.
+    """
+    shape = (len(settings.streams), settings.num_frames, extractor.feature_size)
+    plain = _new_table(cache, (len(requests), *shape))
+    views = _new_table(cache, (len(requests), augment.num_views, *shape))
+    rows: list[int] = []
+    extracted: list[ExtractedClip] = []
+    clips = extract_features(
+        requests,
+        settings,
+        extractor=extractor,
+        backbone=backbone,
+        cache=cache,
+        pool=pool,
+        views_of=training_views(augment),
+    )
+    on_progress("features", 0, len(requests))
+    for index, clip in enumerate(clips):
+        if clip.values is not None:
+            plain[len(rows)] = clip.values
+            for number, values in enumerate(clip.more_values):
+                views[len(rows), number] = values
+            rows.append(index)
+        extracted.append(replace(clip, values=None, more_values=()))
+        on_progress("features", index + 1, len(requests))
+    return FeatureTable(
+        values=plain[: len(rows)],
+        views=views[: len(rows)],
+        rows=np.array(rows, np.int64),
+        extracted=extracted,
+    )
+
+
+def _new_table(cache: FeatureCache, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    """Create a memory map of an unlinked file."""
+    if 0 in shape:  # which cannot be mapped
+        return np.empty(shape, np.float16)
+    with temporary_file(cache.folder) as file:
+        return np.memmap(file, np.float16, mode="w+", shape=shape)

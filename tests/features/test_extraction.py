@@ -14,11 +14,10 @@ from activity_cli.features.engines.protocol import Extractor
 from activity_cli.features.extraction import (
     ClipRequest,
     ExtractedClip,
-    FeatureTable,
     clip_identity,
     extract_features,
-    gather_features,
 )
+from activity_cli.features.labelled import FeatureTable, gather_features
 from activity_cli.settings import ALL_STREAMS, AugmentSettings, ClipSettings
 from activity_cli.types import Status
 from activity_cli.video.augmentation import training_views
