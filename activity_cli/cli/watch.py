@@ -57,11 +57,9 @@ def watch(
 
     Example:  activity watch 0 --alert fight --run 'notify-send Fight'
     """
-    from activity_cli.predict.live.events import EventHook, split_command
-    from activity_cli.predict.live.messages import EventFound
-    from activity_cli.predict.live.model import load_live_model
+    from activity_cli.predict.live.events import EventFound, EventHook, split_command
     from activity_cli.predict.live.source import parse_source
-    from activity_cli.predict.live.watching import Watch
+    from activity_cli.predict.live.watching import Watch, load_live_model
     from activity_cli.predict.rejection import read_rule
     from activity_cli.report.overlay.live_window import open_window
     from activity_cli.report.terminal.live import LiveView, to_json
@@ -101,7 +99,7 @@ def watch(
                 for message in watched.run():
                     view.show(message)
                     if isinstance(message, EventFound) and message.event.kind == "start":
-                        hook.start((to_json(message) or {}) | {"source": what.name})
+                        hook.start(to_json(message) | {"source": what.name})
                     if not show_picture(message):
                         stop.set()
         except BrokenPipeError:

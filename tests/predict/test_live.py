@@ -19,9 +19,18 @@ from activity_cli.api import load_model as load_for_use
 from activity_cli.errors import ActivityError, SettingsError
 from activity_cli.model.folder import load_model
 from activity_cli.predict.file_results import Scan
-from activity_cli.predict.live.events import ActionEvent, EventFinder, EventHook, split_command
-from activity_cli.predict.live.messages import Connected, Late, Lost, Message, Scored, Tick
-from activity_cli.predict.live.model import LiveModel
+from activity_cli.predict.live.events import (
+    ActionEvent,
+    Connected,
+    EventFinder,
+    EventHook,
+    Late,
+    Lost,
+    Message,
+    Scored,
+    Tick,
+    split_command,
+)
 from activity_cli.predict.live.settings import EventSettings, SourceSettings, WatchSettings
 from activity_cli.predict.live.source import LiveFrame, parse_source
 from activity_cli.predict.live.timesteps import (
@@ -30,7 +39,7 @@ from activity_cli.predict.live.timesteps import (
     stack_timesteps,
     thin_out,
 )
-from activity_cli.predict.live.watching import Watch, backoff_seconds
+from activity_cli.predict.live.watching import LiveModel, Watch, backoff_seconds
 from activity_cli.settings import ALL_STREAMS, DEFAULT_MODEL, ClipSettings
 from activity_cli.types import Timesteps
 from activity_cli.video.clips import to_square

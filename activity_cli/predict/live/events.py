@@ -2,6 +2,7 @@
 
 An event starts once a score has been high for long enough, and ends once it has been low for as
 long (hysteresis): a score that wavers around one limit starts one event, not many.
+Below: the messages of a watch, in the order of what happens. Times are seconds.
 """
 
 import json
@@ -14,10 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, Self
 
-from activity_cli.errors import SettingsError
+from activity_cli.errors import SettingsError, VideoError
 from activity_cli.predict.live.settings import EventSettings
+from activity_cli.types import Prediction
+from activity_cli.video.capture import Frame
 
 _LOW = 0.75  # a score is low below this share of the score that starts an event
 
@@ -33,15 +38,11 @@ class ActionEvent(NamedTuple):
 
 
 class EventFinder:
-    """Finds events in scores that arrive one after the other.
-
-    With alerts, events of these labels, each on its own; else the changes of the best label.
-    """
+    """Finds events of each alert's label; without alerts, changes of the best label."""
 
     def __init__(self, settings: EventSettings) -> None:
-        labels = dict.fromkeys(settings.alert)
-        self._parts: list[_Alert | _LabelChanges] = [_Alert(one, settings) for one in labels]
-        self._parts = self._parts or [_LabelChanges(settings)]
+        alerts = [_Alert(label, settings) for label in dict.fromkeys(settings.alert)]
+        self._parts: Sequence[_Alert | _LabelChanges] = alerts or [_LabelChanges(settings)]
 
     def update(self, seconds: float, scores: Mapping[str, float]) -> list[ActionEvent]:
         """Return the events that start or end now."""
@@ -53,7 +54,7 @@ class EventFinder:
             part.gap()
 
     def finish(self) -> list[ActionEvent]:
-        """Return the ends of all events at the end of the watch."""
+        """Return the ends of all current events."""
         return [event for part in self._parts for event in part.finish()]
 
 
@@ -74,7 +75,15 @@ class _Alert:
     def update(self, seconds: float, scores: Mapping[str, float]) -> list[ActionEvent]:
         score = scores[self._label]
         if self._start is None:
-            return self._wait(seconds, score)
+            if score < self._high or seconds < self._quiet_until:
+                self._high_since = None
+                return []
+            if self._high_since is None:
+                self._high_since = seconds
+            if seconds - self._high_since < self._settings.min_seconds:
+                return []
+            self._start, self._peak, self._seen = self._high_since, score, seconds
+            return [ActionEvent("start", self._label, score, seconds, self._start)]
         self._peak = max(self._peak, score)
         if score >= self._high * _LOW:
             self._low_since, self._seen = None, seconds
@@ -93,17 +102,6 @@ class _Alert:
         self._quiet_until = self._seen + self._settings.cool_down
         self._start = self._high_since = self._low_since = None
         return [event]
-
-    def _wait(self, seconds: float, score: float) -> list[ActionEvent]:
-        if score < self._high or seconds < self._quiet_until:
-            self._high_since = None
-            return []
-        if self._high_since is None:
-            self._high_since = seconds
-        if seconds - self._high_since < self._settings.min_seconds:
-            return []
-        self._start, self._peak, self._seen = self._high_since, score, seconds
-        return [ActionEvent("start", self._label, score, seconds, self._start)]
 
 
 class _LabelChanges:
@@ -148,17 +146,13 @@ class _LabelChanges:
 
 _MAX_RUNNING = 16  # with more than that, something is wrong with the program
 _FINISH_SECONDS = 5.0  # how long the end of the watch waits for programs that still run
-_VARIABLES = ("label", "score", "time")
 
 
 class EventHook:
     """Starts a program for each event. A context manager.
 
     The program gets the event as JSON on stdin, and its label, score and time in the environment.
-
-    Args:
-        command: The program with its arguments; empty starts nothing.
-        note: Called with one line for each failure; other threads call it too.
+    `note` is called with one line for each failure, also by other threads.
     """
 
     def __init__(self, command: Sequence[str], note: Callable[[str], None]) -> None:
@@ -183,11 +177,11 @@ class EventHook:
         if len(self._waiting) >= _MAX_RUNNING:
             self._note(f"--run: {_MAX_RUNNING} programs still run; none is started for this event.")
             return
-        variables = {f"ACTIVITY_{name.upper()}": str(event[name]) for name in _VARIABLES}
+        names = ("label", "score", "time")
         try:
             process = subprocess.Popen(
                 self._command,
-                env={**os.environ, **variables},
+                env=os.environ | {f"ACTIVITY_{name.upper()}": str(event[name]) for name in names},
                 stdin=subprocess.PIPE,
                 stdout=sys.stderr.fileno(),  # stdout is for JSON lines
                 start_new_session=True,  # Ctrl-C ends the watch, not the program
@@ -227,3 +221,107 @@ def split_command(command: str | None) -> list[str]:
             hint="It runs without a shell; for pipes and the like: --run \"sh -c '...'\"",
         )
     return parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveStatus:
+    """The state of a source."""
+
+    state: Literal["opening", "open", "ended", "lost"] = "opening"
+    error: VideoError | None = None  # why it was lost
+    size: tuple[int, int] = (0, 0)  # width and height, once it is open
+    num_frames: int = 0  # read so far, used or not
+    frame_rate: float = 0.0  # frames per second, recently
+    last_arrived: float | None = None  # arrival of the last frame, by `time.monotonic()`
+
+
+class Moment(NamedTuple):
+    """A point in time."""
+
+    time: datetime  # UTC
+    seconds: float  # since the watch began; in a file, the time stamp
+
+
+class Connected(NamedTuple):
+    """The source is open."""
+
+    at: Moment
+    size: tuple[int, int]  # width and height
+    num_reconnects: int
+
+
+class Lost(NamedTuple):
+    """The source is gone, or could not be opened."""
+
+    at: Moment
+    error: VideoError
+    retry_seconds: float  # until the next attempt
+
+
+class Scored(NamedTuple):
+    """The smoothed scores of a window, at its last frame."""
+
+    at: Moment
+    prediction: Prediction
+    label: str  # the best label, or `unknown`
+    delay_seconds: float  # from the arrival of the window's last frame until now
+    num_missing: int  # dropped timesteps of the window; each repeats the one before it
+
+
+class EventFound(NamedTuple):
+    """An event starts or ends."""
+
+    at: Moment
+    event: ActionEvent
+
+
+class Late(NamedTuple):
+    """Scores came too late to be reported."""
+
+    at: Moment
+    delay_seconds: float
+    num_late: int  # so far
+
+
+class Tick(NamedTuple):
+    """The state of the source, several times a second."""
+
+    at: Moment
+    status: LiveStatus
+    picture: Frame | None
+
+
+Message = Connected | Lost | Scored | EventFound | Late | Tick
+
+
+@dataclass(slots=True)
+class WatchSummary:
+    """Counts of a watch, so far."""
+
+    num_windows: int = 0
+    num_late: int = 0
+    num_events: int = 0
+    num_reconnects: int = 0
+    num_timesteps: int = 0  # of all windows, T each
+    num_missing: int = 0  # of these, dropped
+    watched_seconds: float = 0.0
+    total_delay_seconds: float = 0.0
+    max_delay_seconds: float = 0.0
+
+    def count(self, delay_seconds: float, num_timesteps: int, num_missing: int) -> None:
+        """Count a window."""
+        self.num_windows += 1
+        self.num_timesteps += num_timesteps
+        self.num_missing += num_missing
+        self.total_delay_seconds += delay_seconds
+        self.max_delay_seconds = max(self.max_delay_seconds, delay_seconds)
+
+    @property
+    def mean_delay_seconds(self) -> float:
+        """Mean over all windows."""
+        return self.total_delay_seconds / max(self.num_windows, 1)
+
+    @property
+    def dropped_share(self) -> float:
+        """Share of timesteps that were dropped."""
+        return self.num_missing / max(self.num_timesteps, 1)

@@ -1,14 +1,14 @@
-"""Reads a live source without a pause, so that no buffer holds old frames.
+"""Read a live source without a pause, so that no buffer holds old frames.
 
-`LiveConnection` starts a process that reads: whatever the decoder does, crash or hang, ends this
-connection and not the watch. In that process a thread turns frames into timesteps and keeps the
-newest; the parent asks for them. N is timesteps, H = W the frame size; times are seconds.
+`LiveConnection` reads in another process: if the decoder crashes or hangs, this connection ends and
+not the watch. There, a thread turns frames into timesteps and keeps the newest; the parent asks for
+them. N is timesteps, H = W the frame size; times are seconds.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from activity_cli.common.processes.pool import WorkerPool
 from activity_cli.errors import VideoError, WorkerCrashError
-from activity_cli.predict.live.messages import LiveStatus
+from activity_cli.predict.live.events import LiveStatus
 from activity_cli.predict.live.source import LiveFrame, LiveRequest, read_live
 from activity_cli.predict.live.timesteps import (
     LiveTimestep,
@@ -96,18 +96,13 @@ class LiveConnection:
             chunk = self._workers.call_within(limit, take_timesteps, max_timesteps)
         except WorkerCrashError as error:
             raise VideoError(error.message.replace("on this file", "on this source")) from error
-        self._check_alive(chunk)
-        return chunk
-
-    def _check_alive(self, chunk: LiveChunk) -> None:
         state, settings = chunk.status.state, self._request.settings
         is_reading = state in ("opening", "open") and self._request.source.is_live
-        if not is_reading or chunk.num_timesteps:
-            return
         limit = settings.open_timeout if state == "opening" else settings.read_timeout
         silent = time.monotonic() - (chunk.status.last_arrived or self._started)
-        if silent > limit + _GRACE_SECONDS:
+        if is_reading and not chunk.num_timesteps and silent > limit + _GRACE_SECONDS:
             raise VideoError(f"Nothing came for {silent:.0f} s: the decoder hangs.")
+        return chunk
 
 
 class LiveReader:
@@ -143,7 +138,13 @@ class LiveReader:
             )
             if self._failure:
                 raise self._failure
-            timesteps = self._take_waiting(max_timesteps)
+            if self._is_live:
+                timesteps = thin_out(list(self._waiting), max_timesteps)
+                self._waiting.clear()
+            else:
+                count = min(max_timesteps, len(self._waiting))
+                timesteps = [self._waiting.popleft() for _ in range(count)]
+                self._changed.notify_all()
             status = self._current_status()
             picture, self._picture = self._picture, None
         frames = stack_timesteps(timesteps, self._request.clip)
@@ -158,16 +159,6 @@ class LiveReader:
             picture=picture,
         )
 
-    def _take_waiting(self, max_timesteps: int) -> list[LiveTimestep]:
-        if self._is_live:
-            timesteps = thin_out(list(self._waiting), max_timesteps)
-            self._waiting.clear()
-            return timesteps
-        count = min(max_timesteps, len(self._waiting))
-        timesteps = [self._waiting.popleft() for _ in range(count)]
-        self._changed.notify_all()
-        return timesteps
-
     def _current_status(self) -> LiveStatus:
         first, last = (self._arrivals[0], self._arrivals[-1]) if self._arrivals else (0.0, None)
         rate = (len(self._arrivals) - 1) / (last - first) if last and last > first else 0.0
@@ -180,7 +171,8 @@ class LiveReader:
         try:
             for frame in read_live(self._request, self._on_open):
                 self._accept(frame)
-            self._finish("ended")
+            last = self._sampler.end(self._interval_seconds) if self._sampler else []
+            self._finish("ended", timesteps=last)
         except Exception as error:  # `take` reports a VideoError in the status and raises others
             self._finish("lost", error)
 
@@ -211,10 +203,12 @@ class LiveReader:
             if not self._is_live:
                 self._changed.wait_for(lambda: len(self._waiting) < _READ_AHEAD)
 
-    def _finish(self, state: Literal["ended", "lost"], error: Exception | None = None) -> None:
-        timesteps = []
-        if state == "ended" and self._sampler is not None:
-            timesteps = self._sampler.end(self._interval_seconds)
+    def _finish(
+        self,
+        state: Literal["ended", "lost"],
+        error: Exception | None = None,
+        timesteps: Sequence[LiveTimestep] = (),
+    ) -> None:
         reason = error if isinstance(error, VideoError) else None
         with self._changed:
             self._waiting += timesteps

@@ -7,7 +7,7 @@ Which one that is, is certain once a later frame has arrived. S is streams, T ti
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -35,14 +35,13 @@ class LiveTimestep:
 
 
 class TimestepSampler:
-    """Samples timesteps from frames. Holds only the last few frames.
+    """Samples timesteps every `step_seconds` from frames. Holds only the last few frames.
 
     Args:
-        clip: Which streams there are, and how far apart the frames of a motion image are.
+        clip: Tells the streams, and how far apart the frames of a motion image are.
         step_seconds: Time between two timesteps.
         tie_seconds: Times that differ by less count as equal.
-        max_per_frame: Most timesteps that one frame may complete; after a longer pause the older
-            ones are left out.
+        max_per_frame: Most timesteps that one frame completes; a long pause drops older ones.
     """
 
     def __init__(
@@ -69,7 +68,10 @@ class TimestepSampler:
         if len(self._frames) < 2:  # motion images of the first frame need the second
             return []
         timesteps = list(self._before(frame.seconds - self._tie))
-        self._drop_old_frames()
+        # Keep the frame that is on screen next, its partner for motion, and two more.
+        at = self._on_screen(self._seconds_of(self._next_index))
+        partner = self._on_screen(self._frames[at].seconds - self._clip.motion_step_seconds)
+        del self._frames[: max(partner - 2, 0)]
         return timesteps
 
     def end(self, interval_seconds: float) -> list[LiveTimestep]:
@@ -83,7 +85,14 @@ class TimestepSampler:
         due = int(np.ceil((limit - self._seconds_of(0)) / self._step))
         self._next_index = max(self._next_index, due - self._max_per_frame)
         while (seconds := self._seconds_of(self._next_index)) < limit:
-            yield self._timestep(seconds)
+            frames = self._frames
+            at = earlier = later = self._on_screen(seconds)
+            if self._clip.compares_frames:
+                times = np.array([frame.seconds for frame in frames[: at + 2]])
+                pair = partner_indices(times, np.array([at]), self._clip.motion_step_seconds)
+                earlier, later = int(pair[0][0]), int(pair[1][0])
+            shown = frames[at], frames[earlier], frames[later]
+            yield LiveTimestep(self._next_index, seconds, *shown)
             self._next_index += 1
 
     def _seconds_of(self, index: int) -> float:
@@ -92,21 +101,6 @@ class TimestepSampler:
     def _on_screen(self, seconds: float) -> int:
         at = bisect_right(self._frames, seconds + self._tie, key=lambda frame: frame.seconds)
         return max(at - 1, 0)
-
-    def _timestep(self, seconds: float) -> LiveTimestep:
-        frames = self._frames
-        at = earlier = later = self._on_screen(seconds)
-        if self._clip.compares_frames:
-            times = np.array([frame.seconds for frame in frames[: at + 2]])
-            pair = partner_indices(times, np.array([at]), self._clip.motion_step_seconds)
-            earlier, later = int(pair[0][0]), int(pair[1][0])
-        return LiveTimestep(self._next_index, seconds, frames[at], frames[earlier], frames[later])
-
-    def _drop_old_frames(self) -> None:
-        """Keep the frame that is on screen next, its partner for motion, and two more."""
-        at = self._on_screen(self._seconds_of(self._next_index))
-        partner = self._on_screen(self._frames[at].seconds - self._clip.motion_step_seconds)
-        del self._frames[: max(partner - 2, 0)]
 
 
 def thin_out(timesteps: Sequence[LiveTimestep], count: int) -> list[LiveTimestep]:
@@ -118,14 +112,14 @@ def thin_out(timesteps: Sequence[LiveTimestep], count: int) -> list[LiveTimestep
 
 
 def stack_timesteps(
-    timesteps: Iterable[LiveTimestep], clip: ClipSettings
+    timesteps: Sequence[LiveTimestep], clip: ClipSettings
 ) -> dict[FrameRole, Images]:
     """Return (N, H, W, channels) per role that the streams need; empty without timesteps."""
-    roles: dict[FrameRole, list[Frame]] = {"frames": [], "earlier": [], "later": []}
-    for one in timesteps:
-        roles["frames"].append(one.frame.image)
-        roles["earlier"].append(one.earlier.image)
-        roles["later"].append(one.later.image)
+    roles: dict[FrameRole, list[Frame]] = {
+        "frames": [one.frame.image for one in timesteps],
+        "earlier": [one.earlier.image for one in timesteps],
+        "later": [one.later.image for one in timesteps],
+    }
     return stack_roles(roles, clip)
 
 

@@ -7,18 +7,28 @@ A machine that is too slow drops timesteps (load shedding) and scores fewer wind
 import random
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common import count_of
 from activity_cli.errors import ActivityError, NoVideoError, UnsupportedVideoError, VideoError
-from activity_cli.predict.live.events import ActionEvent, EventFinder
-from activity_cli.predict.live.messages import (
+from activity_cli.model.calibration import RejectRule
+from activity_cli.model.folder import ModelDescription, load_model
+from activity_cli.predict.exported import is_exported, open_exported, read_exported
+from activity_cli.predict.file_results import Scan
+from activity_cli.predict.live.events import (
+    ActionEvent,
     Connected,
+    EventFinder,
     EventFound,
     Late,
+    LiveStatus,
     Lost,
     Message,
     Moment,
@@ -26,27 +36,70 @@ from activity_cli.predict.live.messages import (
     Tick,
     WatchSummary,
 )
-from activity_cli.predict.live.model import LiveModel, warm_up
 from activity_cli.predict.live.reader import LiveChunk, LiveConnection
 from activity_cli.predict.live.settings import WatchSettings
 from activity_cli.predict.live.source import LiveRequest, LiveSource
 from activity_cli.predict.live.timesteps import LoadShedder, WindowBuffer
+from activity_cli.predict.local_predictor import export_scan, load_networks, model_scan
+from activity_cli.predict.predictor import PredictConfig
 from activity_cli.predict.rejection import decide, is_event
-from activity_cli.types import UNKNOWN, Prediction
+from activity_cli.types import UNKNOWN, FrameRole, Prediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveModel:
+    """A model that is ready to watch. Use it from one thread at a time."""
+
+    description: ModelDescription
+    scan: Scan
+    rule: RejectRule | None = None
+    """When a window is unknown; None: never."""
+
+    @property
+    def gives_ood_score(self) -> bool:
+        """Whether it can tell how unlike the training clips a window is."""
+        return self.scan.ood_score is not None
+
+    def warm_up(self) -> float:
+        """Run once, because the first run is slow; return the seconds that T timesteps take."""
+        clip = self.description.clip
+        grey = np.full((clip.num_frames, *clip.picture_shape), 128, np.uint8)
+        times = np.zeros(clip.num_frames)
+        blank = LiveChunk(
+            status=LiveStatus(),
+            frames=dict.fromkeys(get_args(FrameRole), grey),
+            streams=dict.fromkeys(clip.streams, grey),
+            indices=times.astype(np.intp),
+            seconds=times,
+            arrived=times,
+        )
+        self.scan.score(self.scan.see(blank)[None])
+        began = time.perf_counter()
+        self.scan.see(blank)
+        return time.perf_counter() - began
+
+
+def load_live_model(name: str | Path, config: PredictConfig) -> LiveModel:
+    """Load a model for live video. Names and errors are those of `load_predictor`."""
+    if is_exported(Path(name)):
+        config.check_no_engine(Path(name))
+        exported = read_exported(Path(name))
+        scan = export_scan(open_exported(exported), exported.description)
+        return LiveModel(description=exported.description, scan=scan)
+    model = load_model(name)
+    extractor, classifier = load_networks(model, config)
+    scan = model_scan(extractor, classifier, model.description.labels, model.ood_detector())
+    return LiveModel(description=model.description, scan=scan)
+
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
 _IDLE_GRACE_SECONDS = 2.0  # the reader of a file notices the end first, and returns what is left
 _SECONDS_BETWEEN_WARNINGS = 10.0
+_UNREACHABLE = "Check that it is on and can be reached."
 
 
 class Watch:
-    """A model that watches a live source.
-
-    Args:
-        source: What to watch.
-        model: The model.
-        settings: Windows, events, and when to end.
-        stop: Ends the watch once it is set.
+    """A model that watches a live source until `stop` is set or the source ends.
 
     Raises:
         DataError: there is no such source.
@@ -90,7 +143,7 @@ class Watch:
         Raises:
             ActivityError: the source cannot be watched, or is given up.
         """
-        self._shedder.measured(warm_up(self._model), self._settings.windows.num_frames)
+        self._shedder.measured(self._model.warm_up(), self._settings.windows.num_frames)
         self._started = self._last_news = time.monotonic()
         num_failures = 0
         while True:
@@ -100,7 +153,7 @@ class Watch:
                 break
             num_failures = 1 if self.summary.num_windows > before else num_failures + 1
             if reason := self._reason_to_give_up(error, num_failures):
-                yield from self._end_events()
+                yield from self._report_events(self._finder.finish())
                 raise reason
             wait_seconds = backoff_seconds(num_failures)
             yield Lost(at=self._now(), error=error, retry_seconds=wait_seconds)
@@ -110,36 +163,32 @@ class Watch:
             if self._is_over():
                 break
             self.summary.num_reconnects += 1
-        yield from self._end_events()
+        yield from self._report_events(self._finder.finish())
         if not self._has_opened and self._is_idle():
+            growing = "A growing file can be read if it is .mkv or .ts."
             raise ActivityError(
                 f"{self._source.name}: no frame in {self._settings.source.idle_seconds:g} s.",
-                hint="A growing file can be read if it is .mkv or .ts."
-                if self._source.kind == "file"
-                else "Check that it is on and can be reached.",
+                hint=_UNREACHABLE if self._source.is_live else growing,
             )
 
     def _watch_connection(self) -> Generator[Message, None, VideoError | None]:
         """Watch one connection until it ends; return the error that ended it, if one did."""
         buffer = WindowBuffer(self._settings.windows)
-        is_open = False
+        is_live, is_open = self._source.is_live, False
         self._smoothed = None
         self._finder.gap()
         try:
             with LiveConnection(self._request) as connection:
                 while not self._is_over():
                     # A file waits, so every window gets all its timesteps.
-                    chunk = connection.take(
-                        self._shedder.max_timesteps
-                        if self._source.is_live
-                        else buffer.timesteps_to_go
-                    )
+                    limit = self._shedder.max_timesteps if is_live else buffer.timesteps_to_go
+                    chunk = connection.take(limit)
                     status = chunk.status
                     if status.num_frames and not is_open:
                         is_open = self._has_opened = True
                         reconnects = self.summary.num_reconnects
                         yield Connected(at=self._now(), size=status.size, num_reconnects=reconnects)
-                    if chunk.num_timesteps or not self._source.is_live:
+                    if chunk.num_timesteps or not is_live:
                         self._last_news = max(self._last_news, status.last_arrived or 0)
                     if chunk.num_timesteps:
                         yield from self._process(chunk, buffer)
@@ -163,7 +212,10 @@ class Watch:
         self._seconds = float(chunk.seconds[-1]) - (self._started if self._source.is_live else 0)
         delay = time.monotonic() - arrived
         if self._source.is_live and delay > self._settings.delay_limit_seconds:
-            yield from self._report_late(delay)
+            self.summary.num_late += 1
+            if time.monotonic() - self._last_warning > _SECONDS_BETWEEN_WARNINGS:
+                self._last_warning = time.monotonic()
+                yield Late(at=self._now(), delay_seconds=delay, num_late=self.summary.num_late)
             return
         self.summary.count(delay, self._settings.windows.num_frames, window.num_missing)
         scores = self._smooth(scores)
@@ -171,18 +223,12 @@ class Watch:
         find = self._model.scan.ood_score
         ood_score = None if find is None else float(find(window.values[None])[0])
         label = decide(prediction, ood_score, self._model.rule)
-        yield Scored(
-            at=Moment(_utc(arrived), self._seconds),
-            prediction=prediction,
-            label=label,
-            delay_seconds=delay,
-            num_missing=window.num_missing,
-        )
+        at = Moment(_utc(arrived), self._seconds)
+        yield Scored(at, prediction, label, delay_seconds=delay, num_missing=window.num_missing)
         by_label = dict(zip(prediction.labels, scores.tolist(), strict=True))
         if label == UNKNOWN:
             by_label = dict.fromkeys(by_label, 0.0) | {UNKNOWN: 1.0}
-        for event in self._finder.update(self._seconds, by_label):
-            yield from self._report_event(event)
+        yield from self._report_events(self._finder.update(self._seconds, by_label))
 
     def _smooth(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the exponential average (C,) over windows that includes these scores."""
@@ -194,30 +240,18 @@ class Watch:
         self._smoothed = self._seconds, scores
         return scores
 
-    def _report_late(self, delay: float) -> Iterator[Message]:
-        """Count scores that came too late to be of use, and say so now and then."""
-        self.summary.num_late += 1
-        now = time.monotonic()
-        if now - self._last_warning > _SECONDS_BETWEEN_WARNINGS:
-            self._last_warning = now
-            yield Late(at=self._now(), delay_seconds=delay, num_late=self.summary.num_late)
-
-    def _report_event(self, event: ActionEvent) -> Iterator[EventFound]:
-        """Report an event; unknown actions and the background label are none."""
-        if not is_event(event.label, self._model.description):
-            return
-        self.summary.num_events += event.kind == "start"
-        when = _utc(self._started + event.seconds) if self._source.is_live else datetime.now(UTC)
-        yield EventFound(at=Moment(when, event.seconds), event=event)
-
-    def _end_events(self) -> Iterator[EventFound]:
-        for event in self._finder.finish():
-            yield from self._report_event(event)
+    def _report_events(self, events: Iterable[ActionEvent]) -> Iterator[EventFound]:
+        """Report events; unknown actions and the background label are none."""
+        for event in events:
+            if is_event(event.label, self._model.description):
+                self.summary.num_events += event.kind == "start"
+                at = _utc(self._started + event.seconds)
+                when = at if self._source.is_live else datetime.now(UTC)
+                yield EventFound(at=Moment(when, event.seconds), event=event)
 
     def _now(self) -> Moment:
-        is_live = self._source.is_live
-        seconds = time.monotonic() - self._started if is_live else self._seconds
-        return Moment(datetime.now(UTC), seconds)
+        watched = time.monotonic() - self._started
+        return Moment(datetime.now(UTC), watched if self._source.is_live else self._seconds)
 
     def _is_over(self) -> bool:
         watched = self.summary.watched_seconds = time.monotonic() - self._started
@@ -235,10 +269,10 @@ class Watch:
         limit = self._settings.source.max_reconnects
         if limit is None or num_failures <= limit:
             return None
-        attempts = f"{num_failures} attempt{'s' * (num_failures > 1)}"
+        attempts = count_of(num_failures, "attempt")
         return ActivityError(
             f"{self._source.name}: given up after {attempts}: {error.message}",
-            hint=error.hint or "Check that it is on and can be reached.",
+            hint=error.hint or _UNREACHABLE,
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from activity_cli.common.processes.pool import WorkerPool
 from activity_cli.errors import SettingsError, WorkerCrashError
-from activity_cli.predict.live.messages import Lost, Message, Scored, Tick
+from activity_cli.predict.live.events import Lost, Message, Scored, Tick
 from activity_cli.video.capture import Frame
 
 _KEYS_THAT_CLOSE = (ord("q"), 27)  # 27: Escape
@@ -15,18 +15,23 @@ _KEYS_THAT_CLOSE = (ord("q"), 27)  # 27: Escape
 
 @contextmanager
 def open_window(title: str, *, wanted: bool) -> Iterator[Callable[[Message], bool]]:
-    """Open a window for the time of a watch, if one is wanted.
-
-    Yields:
-        A function that shows a message; it returns False once the user has closed the window.
+    """Yield a function that shows a message; it returns False once the user closed the window.
 
     Raises:
-        SettingsError: there is no display, or this OpenCV has no windows.
+        SettingsError: a window is wanted, but there is no display or this OpenCV has no windows.
     """
     if not wanted:
         yield lambda _: True
         return
-    _check_display()
+    # Tried in another process: without a display, OpenCV ends the process that opens a window.
+    try:
+        with WorkerPool(1) as pool:
+            pool.call_within(20, _open_and_close)
+    except WorkerCrashError:
+        raise SettingsError(
+            "--show needs a display, and there is none.",
+            hint="Leave out --show, or run it in a desktop session.",
+        ) from None
     import cv2
 
     cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
@@ -71,22 +76,8 @@ def draw_label(picture: Frame, label: str) -> Frame:
     return drawn
 
 
-def _check_display() -> None:
-    """Try in another process: without a display, OpenCV ends the process that opens a window."""
-    hint = "Leave out --show, or run it in a desktop session."
-    try:
-        with WorkerPool(1) as pool:
-            pool.call_within(20, _open_and_close)
-    except WorkerCrashError:
-        raise SettingsError("--show needs a display, and there is none.", hint=hint) from None
-
-
 def _open_and_close() -> None:
-    """Run in a worker.
-
-    Raises:
-        SettingsError: this OpenCV has no windows.
-    """
+    """Open a window for a moment, in a worker."""
     import cv2
 
     try:

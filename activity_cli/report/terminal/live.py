@@ -5,7 +5,6 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -14,14 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from activity_cli.common import count_of
-from activity_cli.predict.live.messages import (
+from activity_cli.predict.live.events import (
     Connected,
     EventFound,
     Late,
     LiveStatus,
     Lost,
     Message,
-    Moment,
     Scored,
     Tick,
     WatchSummary,
@@ -29,21 +27,12 @@ from activity_cli.predict.live.messages import (
 from activity_cli.report.terminal import SCORE_STYLE, bar, clock
 from activity_cli.types import UNKNOWN
 
-_REFRESHES_PER_SECOND = 8
-
 
 class LiveView:
-    """Shows the messages of a watch. A context manager.
+    """Shows the messages of a watch, and its summary at the end. A context manager.
 
-    Results go to stdout: JSON lines, or in a terminal a line per event. Panel and notes go to
-    stderr.
-
-    Args:
-        source: Its name.
-        summary: Of the watch; shown at the end.
-        has_alerts: Whether events are alerts.
-        as_json: JSON lines even in a terminal.
-        quiet: Neither panel nor notes.
+    Results go to stdout: JSON lines (with `as_json` also in a terminal), or a line per event. Panel
+    and notes go to stderr, unless `quiet`.
     """
 
     def __init__(
@@ -55,12 +44,10 @@ class LiveView:
         self._quiet = quiet
         self._notes = Console(stderr=True, highlight=False)
         self._panel = LivePanel(source, has_alerts, summary)
-        has_panel = not quiet and self._notes.is_terminal and not self._is_json
         self._live: Live | None = None
-        if has_panel:
-            rate = _REFRESHES_PER_SECOND
+        if not quiet and self._notes.is_terminal and not self._is_json:
             self._live = Live(
-                self._panel, console=self._notes, refresh_per_second=rate, transient=True
+                self._panel, console=self._notes, refresh_per_second=8, transient=True
             )
 
     def __enter__(self) -> Self:
@@ -68,21 +55,16 @@ class LiveView:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if self._live:
             self._live.stop()
         has_begun = self._summary.num_windows or self._summary.num_reconnects
         if isinstance(error, BrokenPipeError) or (error and not has_begun):
             return
         if self._is_json:
-            self._print_json(summary_json(self._summary))
-        if not self._quiet:
-            self._notes.print(summary_text(self._summary))
+            _print_json(summary_json(self._summary))
+        watched = clock(self._summary.watched_seconds, tenths=False)
+        self.note(f"Watched {watched}: {_counts(self._summary)}")
 
     def show(self, message: Message) -> None:
         """Show a message.
@@ -91,8 +73,8 @@ class LiveView:
             BrokenPipeError: nothing reads stdout any more.
         """
         self._panel.update(message)
-        if self._is_json:
-            self._print_json(to_json(message))
+        if self._is_json and not isinstance(message, Tick):
+            _print_json(to_json(message))
         elif isinstance(message, EventFound):
             # While the panel is shown, only its console may print.
             console = self._notes if self._live else Console(highlight=False)
@@ -105,17 +87,18 @@ class LiveView:
         if not self._quiet:
             self._notes.print(line, style="dim", markup=False, soft_wrap=True)
 
-    def _print_json(self, content: dict[str, Any] | None) -> None:
-        if content is not None:
-            print(json.dumps(content, ensure_ascii=False), flush=True)
+
+def _print_json(content: dict[str, Any]) -> None:
+    print(json.dumps(content, ensure_ascii=False), flush=True)
 
 
-def to_json(message: Message) -> dict[str, Any] | None:
-    """Return the JSON object of a message; None for ticks."""
+def to_json(message: Message) -> dict[str, Any]:
+    """Return the JSON object of a message; empty for ticks."""
+    at = {"time": _iso(message.at.time), "seconds": round(message.at.seconds, 3)}
     match message:
-        case Scored(at=at, prediction=prediction):
+        case Scored(prediction=prediction):
             named = zip(prediction.labels, prediction.scores.tolist(), strict=True)
-            return _at(at) | {
+            return at | {
                 "label": message.label,
                 "score": round(prediction.score, 4),
                 "scores": {label: round(score, 4) for label, score in named},
@@ -125,20 +108,24 @@ def to_json(message: Message) -> dict[str, Any] | None:
         case EventFound(event=event):
             score_name = "score" if event.kind == "start" else "peak_score"
             values = {"label": event.label, score_name: round(event.score, 4)}
-            name: str = event.kind
             values["since_seconds"] = round(event.since_seconds, 3)
-        case Connected():
-            name = "connected"
-            values = {"size": list(message.size), "reconnects": message.num_reconnects}
-        case Lost():
+            return {"event": event.kind} | at | values
+        case Connected(size=size):
+            return (
+                {"event": "connected"}
+                | at
+                | {
+                    "size": list(size),
+                    "reconnects": message.num_reconnects,
+                }
+            )
+        case Lost(error=error):
             retry = round(message.retry_seconds, 1)
-            name, values = "lost", {"reason": message.error.message, "retry_seconds": retry}
-        case Late():
+            return {"event": "lost"} | at | {"reason": error.message, "retry_seconds": retry}
+        case Late(num_late=late):
             delay = round(message.delay_seconds, 3)
-            name, values = "late", {"delay_seconds": delay, "late": message.num_late}
-        case Tick():
-            return None
-    return {"event": name} | _at(message.at) | values
+            return {"event": "late"} | at | {"delay_seconds": delay, "late": late}
+    return {}
 
 
 def summary_json(summary: WatchSummary) -> dict[str, Any]:
@@ -155,10 +142,6 @@ def summary_json(summary: WatchSummary) -> dict[str, Any]:
         "mean_delay_seconds": round(summary.mean_delay_seconds, 3),
         "max_delay_seconds": round(summary.max_delay_seconds, 3),
     }
-
-
-def _at(moment: Moment) -> dict[str, Any]:
-    return {"time": _iso(moment.time), "seconds": round(moment.seconds, 3)}
 
 
 def _iso(when: datetime) -> str:
@@ -200,8 +183,6 @@ class LivePanel:
                 self._current.add(event.label)
             case EventFound(event=event):
                 self._current.discard(event.label)
-            case Late():
-                pass
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._head()
@@ -269,15 +250,7 @@ def note_of(message: Message, source: str) -> str:
                 f"This machine is too slow: a score came {message.delay_seconds:.1f} s late and is "
                 "not reported. A longer --stride helps, or --streams rgb in training."
             )
-        case _:
-            return ""
-
-
-def summary_text(summary: WatchSummary) -> Text:
-    """Return the closing line."""
-    return Text(
-        f"Watched {clock(summary.watched_seconds, tenths=False)}: {_counts(summary)}", "dim"
-    )
+    return ""
 
 
 def _counts(summary: WatchSummary) -> str:
