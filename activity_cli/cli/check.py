@@ -44,31 +44,31 @@ def check(
     Example:  activity check clips/ --output check.csv
     """
     from activity_cli.data.inspection.checks import FileCheck
-    from activity_cli.data.inspection.survey import survey, take_inventory
+    from activity_cli.data.inspection.survey import find_files, survey
     from activity_cli.predict.results import write_rows
     from activity_cli.report import check_rows
-    from activity_cli.report.terminal.check import describe_failures, show_survey
+    from activity_cli.report.terminal.check import show_survey
 
-    inventory = take_inventory(sources).select(own.pattern, own.exclude)
+    files, reasons = find_files(sources, own.pattern, own.exclude)
     if own.output is not None:
         check_rows.check_output(own.output, overwrite=overwrite)
-    num_files, num_done, num_unsound = len(inventory.entries), 0, 0
+    num_files, num_done, num_unsound = len(files), 0, 0
     with (
         progress_report(quiet=quiet) as report,
         stop_on_signals(signal.SIGINT, note=report.note) as stop,
     ):
-        for reason in inventory.unlabelled:
+        for reason in reasons:
             report.note(f"Checked without labels: {reason}")
 
         def on_check(one: FileCheck) -> None:
             nonlocal num_done, num_unsound
             num_done, num_unsound = num_done + 1, num_unsound + (not one.is_sound)
-            report.detail(describe_failures(num_unsound))
+            report.detail(f"{num_unsound} damaged" if num_unsound else "")
             report("check", num_done, num_files)
 
         report("check", 0, num_files)
         found = survey(
-            inventory.entries,
+            files,
             num_workers=own.workers,
             timeout_seconds=own.timeout,
             stop=stop,

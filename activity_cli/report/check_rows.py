@@ -11,12 +11,9 @@ from activity_cli.predict.results import SCORE_DIGITS, SECONDS_DIGITS, rows_suff
 
 _ATTRIBUTES = {
     **{name: name for name in ("path", "status", "reason", "damage", "notes", "codec")},
-    "width": "width",
-    "height": "height",
-    "rotation": "rotation_degrees",
-    "fps": "fps_from_header",
-    "fps_measured": "fps_measured",
-    "fps_variation": "fps_variation",
+    **{name: name for name in ("width", "height")},
+    **{"rotation": "rotation_degrees", "fps": "fps_from_header"},
+    **{name: name for name in ("fps_measured", "fps_variation")},
     "longest_gap": "longest_gap_seconds",
     "seconds": "duration_seconds",
     "frames": "num_frames",
@@ -37,11 +34,10 @@ SEPARATOR = "; "
 def make_rows(survey: Survey) -> list[dict[str, Any]]:
     """Return one row per file, in order, with None or "" where there is no value."""
     rows = []
-    for entry, check in zip(survey.entries, survey.checks, strict=True):
-        row = dict.fromkeys(COLUMNS, "")
-        row |= {name: _plain(getattr(check, field)) for name, field in _ATTRIBUTES.items()}
-        row[LABEL] = SEPARATOR.join(sorted(entry.columns.get(LABEL, ())))
-        rows.append(row)
+    for columns, check in zip(survey.columns, survey.checks, strict=True):
+        row = {name: _plain(getattr(check, field)) for name, field in _ATTRIBUTES.items()}
+        label = SEPARATOR.join(sorted(columns.get(LABEL, ())))
+        rows.append(dict.fromkeys(COLUMNS, "") | row | {LABEL: label})
     for one in survey.duplicates:
         first = rows[one.files[0]]["path"]
         for file in one.files:
@@ -67,12 +63,7 @@ def make_document(survey: Survey) -> dict[str, Any]:
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Check that rows can be written to a file, before the work begins.
-
-    Raises:
-        OutputError: the suffix is not known, or the file exists already.
-        MissingExtraError: the format needs a package that is not installed.
-    """
+    """Check, before the work begins, the suffix of a file for rows, and that it is a new one."""
     rows_suffix(path)
     if path.exists() and not overwrite:
         raise OutputError(
@@ -89,13 +80,9 @@ def _describe(one: DuplicateSet, paths: list[str]) -> dict[str, Any]:
             for file, first in one.same_content.items()
         ],
         "copies": [
-            {
-                "first": paths[copy.first],
-                "second": paths[copy.second],
-                "similarity": round(copy.similarity, SCORE_DIGITS),
-                "offset_seconds": _plain(copy.offset_seconds),
-                "overlap_seconds": _plain(copy.overlap_seconds),
-            }
+            {name: _plain(value) for name, value in asdict(copy).items()}
+            | {"first": paths[copy.first], "second": paths[copy.second]}
+            | {"similarity": round(copy.similarity, SCORE_DIGITS)}
             for copy in one.copies
         ],
     }

@@ -19,7 +19,7 @@ from rich.console import Console
 from activity_cli.data.inspection.checks import FileCheck, check_file, check_files
 from activity_cli.data.inspection.duplicates import find_duplicates
 from activity_cli.data.inspection.fingerprints import FingerprintStore
-from activity_cli.data.inspection.survey import Survey, survey, take_inventory
+from activity_cli.data.inspection.survey import Survey, find_files, survey
 from activity_cli.errors import DataError, OutputError
 from activity_cli.predict.results import write_rows
 from activity_cli.report.check_rows import COLUMNS, check_output, make_rows
@@ -227,7 +227,7 @@ def look_at() -> Callable[[Sequence[str | Path]], Survey]:
     """Checks sources as the command does."""
 
     def look(sources: Sequence[str | Path]) -> Survey:
-        return survey(take_inventory([str(source) for source in sources]).entries, num_workers=2)
+        return survey(find_files([str(source) for source in sources])[0], num_workers=2)
 
     return look
 
@@ -371,7 +371,7 @@ def test_one_sound_file_is_exit_code_0_and_a_full_disk_does_not_cost_the_report(
     with pytest.raises(OutputError, match=r"rows.jsonl exists already"):
         check_output(tmp_path / "rows.jsonl", overwrite=False)
     with pytest.raises(DataError, match="--exclude leave none"):
-        take_inventory([str(tmp_path / "a.mp4")]).select([], ["*"])
+        find_files([str(tmp_path / "a.mp4")], exclude=["*"])
 
 
 def test_rows_go_to_parquet(tmp_path: Path, look_at: Look, draw_clip: DrawClip) -> None:
@@ -419,7 +419,7 @@ def test_the_report_of_many_files_is_short(width: int, look_at: Look, draw_clip:
     good, _, missing = found.checks
     checks: list[FileCheck] = [good] * 270 + [missing] * 30
     many = Survey(
-        entries=(found.entries[0],) * 300,
+        columns=found.columns[:1] * 300,
         checks=tuple(checks),
         overview=found.overview,
         duplicates=(),

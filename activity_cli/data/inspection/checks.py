@@ -132,17 +132,14 @@ def check_files(
         except VideoError as error:
             return FileCheck(path=path, status=Status(error.status), reason=error.message), None
 
-    def keep(one: tuple[FileCheck, Pictures | None]) -> FileCheck:
-        check, pictures = one
-        if pictures is None:
-            return check
-        return replace(check, fingerprint=store.add(pictures))
+    def keep(check: FileCheck, pictures: Pictures | None) -> FileCheck:
+        return check if pictures is None else replace(check, fingerprint=store.add(pictures))
 
     with WorkerPool(num_workers, timeout_seconds=timeout_seconds, imports=[__name__]) as pool:
         yield from pipelined_map(
             paths,
             prepare=prepare,
-            compute=lambda batch: [keep(one) for one in batch],
+            compute=lambda batch: [keep(*one) for one in batch],
             size_of=lambda _: 1,
             batch_size=1,
             num_workers=num_workers,
@@ -162,19 +159,20 @@ def check_file(path: Path, *, num_threads: int = 1) -> tuple[FileCheck, Pictures
     intervals = np.diff(scan.seconds)
     span = float(scan.seconds[-1] - scan.seconds[0])
     usual = float(np.median(intervals)) if len(intervals) else 0.0
+    is_irregular = np.abs(intervals - usual) > max(_VARIATION * usual, _ROUNDING_SECONDS)
     status, reason = _judge(info, scan)
     check = FileCheck(
         path=path,
         status=status,
         reason=reason,
-        damage=_damage(info, scan),
+        damage=_damage(info, scan, status),
         codec=info.codec,
         width=info.width,
         height=info.height,
         rotation_degrees=info.rotation_degrees,
         fps_from_header=info.fps_from_header or None,
         fps_measured=len(intervals) / span if span > 0 else None,
-        fps_variation=_variation(intervals, usual),
+        fps_variation=float(is_irregular.mean()) if len(intervals) else None,
         longest_gap_seconds=float(intervals.max()) if len(intervals) else None,
         duration_seconds=span + (usual or frame_interval_seconds(info)),
         num_frames=len(scan.seconds),
@@ -197,35 +195,29 @@ def _scan(reader: VideoReader) -> _Scan:
             last_stamp = reader.stamp_seconds
         else:
             num_bad_stamps += 1
-        if fingerprinter.wants(seconds):
-            fingerprinter.add(seconds, reader.retrieve_bgr())
+        fingerprinter.add(seconds, reader.retrieve_bgr)
     pictures = fingerprinter.pictures()
     return _Scan(np.array(all_seconds), begins_inside, num_bad_stamps, pictures)
 
 
 def _judge(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
     """Return the status, by the same rules as for files that are scored."""
-    count = len(scan.seconds)
-    status, reason = _judge_end(info, scan)
+    count, status, reason = len(scan.seconds), Status.OK, ""
+    if not scan.begins_inside:  # otherwise the header counts the hidden frames too
+        duration = float(scan.seconds[-1] - scan.seconds[0]) + frame_interval_seconds(info)
+        status, reason = judge_end(info, count, duration)
     if status is Status.OK and count < _MODEL_FRAMES:
         return Status.SHORT, f"{count_of(count, 'frame')}; models sample {_MODEL_FRAMES} by default"
     return status, reason
 
 
-def _judge_end(info: VideoInfo, scan: _Scan) -> tuple[Status, str]:
-    if scan.begins_inside:  # the header counts the hidden frames too
-        return Status.OK, ""
-    duration = float(scan.seconds[-1] - scan.seconds[0]) + frame_interval_seconds(info)
-    return judge_end(info, len(scan.seconds), duration)
-
-
-def _damage(info: VideoInfo, scan: _Scan) -> tuple[str, ...]:
+def _damage(info: VideoInfo, scan: _Scan, status: Status) -> tuple[str, ...]:
     """Describe what is broken."""
     count, last = len(scan.seconds), scan.seconds[-1]
     damage = []
     if _has_more_packets(info, scan):
         damage.append(f"decoding stops at {last:.2f} s: the file goes on, but is broken there")
-    elif _judge_end(info, scan)[0] is not Status.OK:
+    elif status is Status.TRUNCATED:
         damage.append(f"the file ends at {last:.2f} s: it was cut off, or is broken there")
     if scan.num_bad_stamps > max(1, _BAD_STAMPS_SHARE * count):
         damage.append(
@@ -247,14 +239,6 @@ def _has_more_packets(info: VideoInfo, scan: _Scan) -> bool:
         return bool((read_packet_times(info.path).seconds > end).any())
     except VideoError:  # removed since it was decoded
         return False
-
-
-def _variation(intervals: NDArray[np.float64], usual: float) -> float | None:
-    """Return the share of irregular intervals, (N - 1,), given their median."""
-    if not len(intervals):
-        return None
-    allowed = max(_VARIATION * usual, _ROUNDING_SECONDS)
-    return float((np.abs(intervals - usual) > allowed).mean())
 
 
 def _notes(check: FileCheck) -> tuple[str, ...]:

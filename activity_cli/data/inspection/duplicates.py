@@ -1,10 +1,9 @@
 """Checked files -> sets of files that show the same recording, also re-encoded, resized or trimmed.
 
-Shifted against each other in time, two copies move alike all along, and their pictures are alike
-too. Clips in which nothing moves are compared as pictures. N is movements of a clip, Q of all those
-that are looked up, P the pixels of a fingerprint's pictures; an offset is the number of pictures by
-which something comes later in one clip than in another. `data.leakage` tells why there are two
-detectors of near duplicates.
+Two copies move alike, shifted in time, and their pictures are alike too; clips in which nothing
+moves are compared as pictures. N is movements of a clip, Q of all those that are looked up, P the
+pixels of a picture; an offset is the number of pictures by which something comes later in one clip
+than in another. `data.leakage` tells why there are two detectors of near duplicates.
 
 Thresholds, from 300 clips of surveillance cameras (many from one camera) and 120 drawn ones, and
 from 120 copies of 24 of the former: re-encoded, resized to 40%, trimmed at either end, with every
@@ -12,7 +11,7 @@ second frame. The movement of copies correlates by 0.86 or more. That of no othe
 more than 0.61 in the real clips, and 0.70 in the drawn ones, whose pictures do not agree.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -204,7 +203,8 @@ def _candidates(
                         votes[number, other].append(offset)
                     elif number > other:
                         votes[other, number].append(-offset)
-    return {pair: _most_common(offsets) for pair, offsets in votes.items()}
+    ranked = {pair: Counter(sorted(offsets)) for pair, offsets in votes.items()}
+    return {pair: [o for o, _ in r.most_common(_OFFSETS_TRIED)] for pair, r in ranked.items()}
 
 
 def _strongest(movement: Movement) -> tuple[NDArray[np.int64], Movement]:
@@ -216,18 +216,11 @@ def _strongest(movement: Movement) -> tuple[NDArray[np.int64], Movement]:
     return times, cast(Movement, movement[times] / np.sqrt(energy[times])[:, None])
 
 
-def _most_common(offsets: list[int]) -> list[int]:
-    values, votes = np.unique(offsets, return_counts=True)
-    best: list[int] = values[np.argsort(-votes, kind="stable")[:_OFFSETS_TRIED]].tolist()
-    return best
-
-
 def _compare(first: Grey, second: Grey, offset: int) -> tuple[float, int, int]:
     """Compare two clips, (K, P) each, when the second begins at an offset in the first.
 
-    Returns:
-        Similarity, the number of pictures that both have, the offset. The similarity is 0 where
-        they have too few in common, or pictures that do not agree.
+    Returns their similarity, the number of common pictures and the offset. The similarity is 0
+    where these pictures are too few or do not agree.
     """
     start, end = max(0, offset), min(len(first), offset + len(second))
     overlap = end - start

@@ -6,6 +6,8 @@ recording *move* alike, so what is compared is the movement: the difference of p
 apart, which leaves out all that stands still.
 """
 
+import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, cast
@@ -38,47 +40,32 @@ class Fingerprinter:
         self._pictures: list[Pictures] = []
         self._counts: list[int] = []
         self._num_pictures = 0
-        self._start_seconds: float | None = None
+        self._start_seconds = math.nan
 
-    def wants(self, seconds: float) -> bool:
-        """Return whether the frame at a time is part of the fingerprint."""
-        return self._wanted(seconds) > 0
-
-    def add(self, seconds: float, bgr: Frame) -> None:
-        """Add a wanted frame, (H, W, 3).
+    def add(self, seconds: float, retrieve: Callable[[], Frame]) -> None:
+        """Add the frame at a time, (H, W, 3) BGR, which is retrieved only if it is needed.
 
         It stands for all tenths of a second since the frame before, so that fingerprints of one
         video at different frame rates agree.
         """
-        count = self._wanted(seconds)
-        if self._start_seconds is None:
+        if not self._counts:
             self._start_seconds = seconds
-        self._pictures.append(_shrink(bgr))
-        self._counts.append(count)
-        self._num_pictures += count
+        # Times come with rounding errors, and in some files in whole milliseconds.
+        reached = min((seconds - self._start_seconds + 0.001) / STEP_SECONDS, MAX_PICTURES - 1)
+        if (count := int(reached) + 1 - self._num_pictures) > 0:
+            self._pictures.append(_shrink(retrieve()))
+            self._counts.append(count)
+            self._num_pictures += count
 
     def pictures(self) -> Pictures:
-        """Return the fingerprint, (K, P)."""
-        if not self._pictures:
-            return np.zeros((0, _NUM_PIXELS), np.uint16)
+        """Return the fingerprint, (K, P), of a video that has frames."""
         return np.repeat(np.stack(self._pictures), self._counts, axis=0)
-
-    def _wanted(self, seconds: float) -> int:
-        """Return how many tenths of a second up to a time have no picture yet."""
-        start = seconds if self._start_seconds is None else self._start_seconds
-        # Times come with rounding errors, and in some files in whole milliseconds.
-        reached = min((seconds - start + 0.001) / STEP_SECONDS, MAX_PICTURES - 1)
-        return int(reached) + 1 - self._num_pictures
 
 
 class FingerprintStore:
-    """Keep fingerprints in an unnamed file, numbered as they come. A context manager.
+    """Keep fingerprints, numbered as they come, in an unnamed file in a folder. A context manager.
 
-    Args:
-        folder: holds the file as long as the store is open.
-
-    Raises:
-        OutputError: nothing can be written there.
+    An OutputError means that nothing can be written there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,22 +80,15 @@ class FingerprintStore:
     def __exit__(self, *error: object) -> None:
         self._context.close()
 
-    def __len__(self) -> int:
-        return len(self._starts) - 1
-
     def add(self, pictures: Pictures) -> int:
-        """Keep a fingerprint and return its number.
-
-        Raises:
-            OutputError: the disk is full.
-        """
+        """Keep a fingerprint and return its number."""
         try:
             self._file.seek(2 * _NUM_PIXELS * self._starts[-1])
             self._file.write(pictures.tobytes())
         except OSError as error:
             raise output_error(self._folder, error) from error
         self._starts.append(self._starts[-1] + len(pictures))
-        return len(self) - 1
+        return len(self._starts) - 2
 
     def num_pictures(self, number: int) -> int:
         """Return the number of pictures of a fingerprint, K."""

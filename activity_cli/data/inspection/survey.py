@@ -1,8 +1,7 @@
-"""Sources of `activity check` -> files with their labels, and a survey of them.
+"""Sources of `activity check` -> their files with labels, and a survey of them.
 
 A folder of label folders, or a table with labels, is read as labelled data; anything else is a list
-of videos without labels. The survey holds every file's check, counts over all files, and
-duplicates. Times are seconds.
+of videos without labels. Times are seconds.
 """
 
 import math
@@ -11,9 +10,9 @@ import tempfile
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from activity_cli.common.files import is_file, is_folder
 from activity_cli.common.tables import TABLE_SUFFIXES, read_table
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.inspection.checks import DEFAULT_TIMEOUT_SECONDS, FileCheck, check_files
-from activity_cli.data.inspection.duplicates import DuplicateSet, find_duplicates
+from activity_cli.data.inspection.duplicates import Columns, DuplicateSet, find_duplicates
 from activity_cli.data.inspection.fingerprints import FingerprintStore
 from activity_cli.data.loading import load_dataset
 from activity_cli.errors import DataError
@@ -34,42 +33,26 @@ SOURCE = "source"
 _KNOWN = (LABEL, "split", "group", SOURCE)
 _MOST_FOLDS = 20
 """A column with more values is not taken for folds."""
+_MOST_BINS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A file to check."""
-
-    found: Found
-    columns: Mapping[str, frozenset[str]]
-    """Its `label`, `group`, `split`, `source` and folds, as far as there are any. Several values
-    where pieces of it have rows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
-    """All files to check, each once."""
-
-    entries: tuple[Entry, ...]
-    unlabelled: tuple[str, ...] = ()
-    """Why folders were not read as labelled data."""
-
-    def select(self, patterns: Sequence[str], exclude: Sequence[str]) -> Self:
-        """Keep the files whose names match one of the patterns, if any, and none of `exclude`."""
-        kept = set(select([e.found for e in self.entries], patterns=patterns, exclude=exclude))
-        return replace(self, entries=tuple(e for e in self.entries if e.found.path in kept))
-
-
-def take_inventory(sources: Sequence[str]) -> Inventory:
-    """List the files of the sources, with their labels, groups, splits and folds.
+def find_files(
+    sources: Sequence[str], patterns: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[dict[Path, Columns], list[str]]:
+    """List the files to check, each with its label, group, split, source and folds.
 
     Files that a table lists may be missing. In labelled data each link to a file counts by itself.
-    It is a DataError if a source has no videos, or a table with labels cannot be read.
+    Names must match one of `patterns`, if there are any, and none of `exclude`. Also returns why
+    folders were not read as labelled data.
+
+    Raises:
+        DataError: a source has no videos, or a table with labels cannot be read.
     """
     paths: dict[str, Found] = {}
     values: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     reasons = []
-    num_collections = sum(not is_file(Path(s)) or _is_list(Path(s)) for s in sources)
+    lists = (".txt", *TABLE_SUFFIXES)
+    collections = [s for s in sources if not is_file(Path(s)) or s.lower().endswith(lists)]
     for source in sources:
         dataset, reason = _as_dataset(Path(source))
         reasons += [reason] if reason else []
@@ -81,18 +64,20 @@ def take_inventory(sources: Sequence[str]) -> Inventory:
         for found, columns in rows:
             key = _identify(found.path)
             paths.setdefault(key, found)
-            more = {SOURCE: source} if num_collections > 1 else {}
+            more = {SOURCE: source} if len(collections) > 1 else {}
             for name, value in (columns | more).items():
                 values[key][name].add(value)
-    kept = _relevant_columns(values)
-    entries = tuple(
-        Entry(
-            found=found,
-            columns={name: frozenset(values[key][name]) for name in kept if name in values[key]},
-        )
+    distinct: dict[str, set[str]] = {name: set() for name in _KNOWN}
+    for own in values.values():
+        for name, some in own.items():
+            distinct.setdefault(name, set()).update(some)
+    kept = [n for n, found in distinct.items() if n in _KNOWN or len(found) <= _MOST_FOLDS]
+    files = {
+        found.path: {name: frozenset(values[key][name]) for name in kept if name in values[key]}
         for key, found in paths.items()
-    )
-    return Inventory(entries=entries, unlabelled=tuple(reasons))
+    }
+    selected = select([*paths.values()], patterns=patterns, exclude=exclude)
+    return {path: files[path] for path in selected}, reasons
 
 
 def _as_dataset(source: Path) -> tuple[Dataset | None, str]:
@@ -111,48 +96,17 @@ def _as_dataset(source: Path) -> tuple[Dataset | None, str]:
         return None, error.message
 
 
-def _is_list(source: Path) -> bool:
-    return source.suffix.lower() in (".txt", *TABLE_SUFFIXES)
-
-
 def _labelled(source: Path, dataset: Dataset) -> Iterator[tuple[Found, dict[str, str]]]:
     """Give the samples, by paths as the user would write them, with the values of their rows."""
     root = source if is_folder(source) else source.parent
     for sample in dataset.samples:
         columns = {LABEL: sample.label, "group": sample.group, "split": sample.split}
-        columns |= sample.folds
-        given = {name: value for name, value in columns.items() if value}
+        given = {name: value for name, value in {**columns, **sample.folds}.items() if value}
         yield Found(root / sample.name, sample.name), given
-
-
-def _relevant_columns(values: Mapping[str, Mapping[str, set[str]]]) -> list[str]:
-    """Return the columns that copies must not cross: the known ones, then those of folds."""
-    seen: dict[str, set[str]] = {name: set() for name in _KNOWN}
-    for columns in values.values():
-        for name, own in columns.items():
-            seen.setdefault(name, set()).update(own)
-    return [name for name, own in seen.items() if name in _KNOWN or len(own) <= _MOST_FOLDS]
 
 
 def _identify(path: Path) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - also removes "..", and names may be bytes
-
-
-_MOST_BINS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
-    """How long the clips are."""
-
-    shortest: float
-    median: float
-    longest: float
-    total: float
-    edges: tuple[float, ...]
-    """(B + 1,) edges of the histogram's bins."""
-    counts: tuple[int, ...]
-    """(B,) clips in each bin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,21 +117,17 @@ class Overview:
     """
 
     num_files: int
-    num_unsound: int
-    """Files that are damaged or give no frames."""
+    num_unsound: int  # damaged, or without frames
     num_frames: int
     num_bytes: int
     statuses: Mapping[str, int]
-    labels: Mapping[str, int]
-    """Files by label, in the order of labels; empty without labels."""
+    labels: Mapping[str, int]  # files by label, in the order of labels
     sound_labels: Mapping[str, int]
-    """Sound files by label."""
-    lengths: Lengths | None
-    """None where no file gave frames."""
-    sizes: Mapping[str, int]
-    """Files by width x height."""
-    frame_rates: Mapping[str, int]
-    """Files by measured frames per second, rounded."""
+    lengths: Mapping[str, Any] | None
+    """`shortest`, `median`, `longest` and `total` seconds; a histogram, (B + 1,) `edges` and (B,)
+    `counts`. None where no file gave frames."""
+    sizes: Mapping[str, int]  # by width x height
+    frame_rates: Mapping[str, int]  # measured, rounded
     codecs: Mapping[str, int]
 
 
@@ -185,10 +135,8 @@ class Overview:
 class Survey:
     """The result of `activity check`."""
 
-    entries: tuple[Entry, ...]
-    """The files that were checked; not all of them after an interruption."""
-    checks: tuple[FileCheck, ...]
-    """One for each entry."""
+    checks: tuple[FileCheck, ...]  # not of all files after an interruption
+    columns: tuple[Columns, ...]  # of each check
     overview: Overview
     duplicates: tuple[DuplicateSet, ...]
 
@@ -199,7 +147,7 @@ class Survey:
 
 
 def survey(
-    entries: tuple[Entry, ...],
+    files: Mapping[Path, Columns],
     *,
     num_workers: int | None = None,
     timeout_seconds: float | None = DEFAULT_TIMEOUT_SECONDS,
@@ -215,24 +163,23 @@ def survey(
     checks: list[FileCheck] = []
     with FingerprintStore(Path(tempfile.gettempdir())) as store:
         for check in check_files(
-            [entry.found.path for entry in entries],
+            files,
             store,
             num_workers=num_workers,
-            num_threads=0 if len(entries) == 1 else 1,
+            num_threads=0 if len(files) == 1 else 1,
             timeout_seconds=timeout_seconds,
             stop=stop,
         ):
             checks.append(check)
             on_check(check)
         on_compare(0)
-        done = entries[: len(checks)]
-        columns = [entry.columns for entry in done]
+        columns = tuple(files.values())[: len(checks)]
         duplicates = find_duplicates(checks, store, columns)
         on_compare(1)
     return Survey(
-        entries=done,
         checks=tuple(checks),
-        overview=_count(checks, [own.get(LABEL, ()) for own in columns]),
+        columns=columns,
+        overview=_count(checks, [own.get(LABEL, frozenset()) for own in columns]),
         duplicates=tuple(duplicates),
     )
 
@@ -240,10 +187,9 @@ def survey(
 def _count(checks: Sequence[FileCheck], labels: Sequence[Iterable[str]]) -> Overview:
     """Count over all files; a file has several labels if its pieces do."""
     decoded = [check for check in checks if check.num_frames]
-    by_label = Counter(label for own in labels for label in own)
-    sound = Counter(
-        label for check, own in zip(checks, labels, strict=True) if check.is_sound for label in own
-    )
+    pairs = [(label, c) for c, own in zip(checks, labels, strict=True) for label in own]
+    by_label = Counter(label for label, _ in pairs)
+    sound = Counter(label for label, check in pairs if check.is_sound)
     rates = [check.fps_measured or check.fps_from_header for check in decoded]
     return Overview(
         num_files=len(checks),
@@ -251,7 +197,7 @@ def _count(checks: Sequence[FileCheck], labels: Sequence[Iterable[str]]) -> Over
         num_frames=sum(check.num_frames or 0 for check in decoded),
         num_bytes=sum(check.num_bytes or 0 for check in decoded),
         statuses=_ranked(check.status for check in checks),
-        labels={label: by_label[label] for label in sorted(by_label)},
+        labels=dict(sorted(by_label.items())),
         sound_labels={label: sound[label] for label in sorted(by_label)},
         lengths=_lengths([check.duration_seconds or 0.0 for check in decoded]),
         sizes=_ranked(f"{check.width}x{check.height}" for check in decoded),
@@ -260,19 +206,15 @@ def _count(checks: Sequence[FileCheck], labels: Sequence[Iterable[str]]) -> Over
     )
 
 
-def _lengths(seconds: Sequence[float]) -> Lengths | None:
+def _lengths(seconds: Sequence[float]) -> dict[str, Any] | None:
     if not seconds:
         return None
     bins = min(_MOST_BINS, math.isqrt(len(seconds) - 1) + 1) if min(seconds) < max(seconds) else 1
     counts, edges = np.histogram(seconds, bins=bins)
-    return Lengths(
-        shortest=min(seconds),
-        median=float(np.median(seconds)),
-        longest=max(seconds),
-        total=sum(seconds),
-        edges=tuple(edges.tolist()),
-        counts=tuple(counts.tolist()),
-    )
+    return {
+        **{"shortest": min(seconds), "median": float(np.median(seconds)), "longest": max(seconds)},
+        **{"total": sum(seconds), "edges": edges.tolist(), "counts": counts.tolist()},
+    }
 
 
 def _ranked(values: Iterable[str]) -> dict[str, int]:

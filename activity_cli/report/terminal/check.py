@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -40,61 +41,48 @@ def show_survey(survey: Survey) -> RenderableType:
     parts: list[RenderableType] = [_headline(survey), *_show_overview(survey.overview)]
     if len(checks) <= _MAX_ROWS:
         parts += [Text(), _show_files(checks, names)]
-    pairs = list(zip(checks, names, strict=True))
-    damaged = [
-        Text.assemble(name, "  ", _status(check), "  ", (" · ".join(_reasons(check)), "dim"))
-        for check, name in pairs
-        if not check.is_sound
-    ]
-    unusual = [
-        Text.assemble(name, "  ", (" · ".join(check.notes), "dim"))
-        for check, name in pairs
-        if check.is_sound and check.notes
-    ]
+    damaged, unusual = [], []
+    for check, name in zip(checks, names, strict=True):
+        if not check.is_sound:
+            reasons = (" · ".join(_reasons(check)), "dim")
+            damaged.append(Text.assemble(name, "  ", _status(check), "  ", reasons))
+        elif check.notes:
+            unusual.append(Text.assemble(name, "  ", (" · ".join(check.notes), "dim")))
     parts += _section("Damaged or unreadable", damaged, _MAX_DAMAGED, "bold red")
     parts += _section("Unusual, not damaged", unusual, _MAX_UNUSUAL, "bold yellow")
     return Group(*parts, *_show_duplicates(survey, names))
 
 
-def describe_failures(num_unsound: int) -> str:
-    """Return the failures so far for the progress display, or nothing."""
-    return f"{num_unsound} damaged" if num_unsound else ""
-
-
 def _show_one(check: FileCheck) -> RenderableType:
     """Show one value per line."""
-    parts: list[RenderableType] = [
-        Text.assemble((printable(str(check.path)), "bold"), "  ", _status(check))
-    ]
-    if check.num_frames:
-        promised = check.num_frames_from_header
-        header = f"{promised} by the header" if promised else "no number in the header"
-        parts.append(
-            _grid(
-                {
-                    "codec": check.codec or "unknown",
-                    "size": f"{check.width}x{check.height}",
-                    "rotation": f"{check.rotation_degrees}°",
-                    "fps": f"{_rate(check.fps_measured)} measured, "
-                    f"{_rate(check.fps_from_header)} by the header",
-                    "length": f"{check.duration_seconds:.2f} s, {check.num_frames} frames "
-                    f"({header})",
-                    "longest gap": f"{check.longest_gap_seconds or 0:.3f} s between two frames",
-                    "file": f"{(check.num_bytes or 0) / 1e6:.2f} MB, sha256 {check.sha256[:16]}...",
-                }
-            )
-        )
-    parts += [_indented(Text(line, "yellow")) for line in (*_reasons(check), *check.notes)]
-    return Group(*parts)
+    title = Text.assemble((printable(str(check.path)), "bold"), "  ", _status(check))
+    lines = [_indented(Text(line, "yellow")) for line in (*_reasons(check), *check.notes)]
+    if not check.num_frames:
+        return Group(title, *lines)
+    promised = check.num_frames_from_header
+    header = f"{promised} by the header" if promised else "no number in the header"
+    measured, stated = _rate(check.fps_measured), _rate(check.fps_from_header)
+    values: dict[str, RenderableType] = {
+        "codec": check.codec or "unknown",
+        "size": f"{check.width}x{check.height}",
+        "rotation": f"{check.rotation_degrees}°",
+        "fps": f"{measured} measured, {stated} by the header",
+        "length": f"{check.duration_seconds:.2f} s, {check.num_frames} frames ({header})",
+        "longest gap": f"{check.longest_gap_seconds or 0:.3f} s between two frames",
+        "file": f"{(check.num_bytes or 0) / 1e6:.2f} MB, sha256 {check.sha256[:16]}...",
+    }
+    return Group(title, _grid(values), *lines)
 
 
 def _headline(survey: Survey) -> Text:
     """Show the number of files by status, and of problems."""
     overview = survey.overview
     text = Text.assemble((f"{overview.num_files} files", "bold"), ": ")
-    for number, (status, count) in enumerate(overview.statuses.items()):
-        text.append(", " if number else "")
-        text.append(f"{count} {status}", _STYLES.get(Status(status), "red"))
+    counts = [
+        Text(f"{count} {status}", _STYLES.get(Status(status), "red"))
+        for status, count in overview.statuses.items()
+    ]
+    text.append_text(Text(", ").join(counts))
     if overview.num_unsound:
         text.append(f" · {overview.num_unsound} damaged or unreadable", "bold red")
     if survey.duplicates:
@@ -110,17 +98,16 @@ def _show_overview(overview: Overview) -> list[RenderableType]:
     if lengths is None:
         return []
     rows: dict[str, RenderableType] = {
-        "video": f"{describe_seconds(lengths.total)}, {overview.num_frames:,} frames, "
+        "video": f"{describe_seconds(lengths['total'])}, {overview.num_frames:,} frames, "
         f"{overview.num_bytes / 1e6:,.1f} MB",
         "sizes": _kinds(overview.sizes),
         "fps": _kinds(overview.frame_rates),
         "codecs": _kinds(overview.codecs),
-        "lengths": f"{lengths.shortest:.1f} to {lengths.longest:.1f} s, "
-        f"median {lengths.median:.1f} s",
+        "lengths": "{shortest:.1f} to {longest:.1f} s, median {median:.1f} s".format(**lengths),
     }
-    if len(lengths.counts) > 1:
-        limits = zip(lengths.edges, lengths.edges[1:], lengths.counts, strict=False)
-        bins = {f"{low:.1f} to {high:.1f} s": (count, str(count)) for low, high, count in limits}
+    if len(lengths["counts"]) > 1:
+        limits = zip(pairwise(lengths["edges"]), lengths["counts"], strict=True)
+        bins = {f"{low:.1f} to {high:.1f} s": (count, str(count)) for (low, high), count in limits}
         rows[""] = _bars(bins)
     if overview.labels:
         labels = {}
