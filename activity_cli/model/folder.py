@@ -117,10 +117,7 @@ class ModelDescription:
             "network": self.network.to_json(),
             "backbone": self.backbone.to_json(),
             "engine": self.engine,
-            "metrics": dict(self.metrics),
-            "data": dict(self.data),
-            "training": dict(self.training),
-            "versions": dict(self.versions),
+            **{n: dict(getattr(self, n)) for n in ("metrics", "data", "training", "versions")},
             "calibration": self.calibration.to_json() if self.calibration else None,
             "background": self.background,
             **({} if self.num_members == 1 else {"num_members": self.num_members}),
@@ -135,19 +132,14 @@ class ModelDescription:
             KeyError, TypeError, ValueError: an entry is absent or of the wrong kind.
         """
         calibration = values.get("calibration")
+        same = ("name", "created", "engine", "metrics", "data", "training", "versions")
         return cls(
-            name=values["name"],
-            created=values["created"],
+            **{name: values[name] for name in same},
             labels=tuple(values["labels"]),
             # Models older than that setting were made without it.
             clip=ClipSettings.from_json({"steady": False, **values["clip"]}),
             network=NetworkSettings.from_json(values["network"]),
             backbone=Backbone.from_json(values["backbone"]),
-            engine=values["engine"],
-            metrics=values["metrics"],
-            data=values["data"],
-            training=values["training"],
-            versions=values["versions"],
             calibration=Calibration.from_json(calibration) if calibration else None,
             background=values.get("background"),
             num_members=values.get("num_members", 1),
@@ -236,17 +228,8 @@ def save_model(
     return write_ood_detector(model, ood_detector) if ood_detector else write_description(model)
 
 
-def member_name(number: int, tensor: str) -> str:
-    """Return the name of a member's tensor among those of an ensemble."""
-    return f"members.{number}.{tensor}"
-
-
 def write_ood_detector(model: Model, ood_detector: OodDetector) -> Model:
-    """Add an out-of-distribution detector to a model folder, and write model.json again.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
+    """Add an out-of-distribution detector to a model folder, and write model.json again."""
     for name in OOD_FILES:  # one of an earlier version must not stay
         (model.folder / name).unlink(missing_ok=True)
     digest = _write_tensors(model.folder / OOD_FILES[0], ood_detector.tensors())
@@ -255,12 +238,14 @@ def write_ood_detector(model: Model, ood_detector: OodDetector) -> Model:
 
 def write_description(model: Model) -> Model:
     """Write model.json, again when metrics were added after the weights; return the model."""
-    digests = {
-        "weights_sha256": model.weights_sha256,
-        "ood_sha256": model.ood_sha256,
-    }
+    digests = {"weights_sha256": model.weights_sha256, "ood_sha256": model.ood_sha256}
     write_json(model.folder / MODEL_FILE, {**model.description.to_json(), **digests})
     return model
+
+
+def member_name(number: int, tensor: str) -> str:
+    """Return the name of a member's tensor among those of an ensemble."""
+    return f"members.{number}.{tensor}"
 
 
 def load_model(name: str | Path) -> Model:
@@ -275,8 +260,7 @@ def load_model(name: str | Path) -> Model:
         version = values["format_version"]
         if version not in {FORMAT_VERSION, ENSEMBLE_VERSION}:
             raise ModelError(
-                f"{folder} has model format {version}; this activity reads up to "
-                f"{ENSEMBLE_VERSION}.",
+                f"{folder} has model format {version}; this one reads up to {ENSEMBLE_VERSION}.",
                 hint="Install the version of activity that wrote it, or train again.",
             )
         description = ModelDescription.from_json(values)
@@ -293,10 +277,7 @@ def load_model(name: str | Path) -> Model:
         _read_tensors(folder / CNN_FILE, description.backbone.weights_sha256)
         description = _with_cnn_file(description, folder)
     return Model(
-        folder=folder,
-        description=description,
-        weights_sha256=digest,
-        ood_sha256=ood_digest,
+        folder=folder, description=description, weights_sha256=digest, ood_sha256=ood_digest
     )
 
 
@@ -365,12 +346,8 @@ def _damaged(path: Path, reason: str) -> ModelError:
 
 
 def _describe(error: Exception) -> str:
-    match error:
-        case FileNotFoundError():
-            return "the file is missing"
-        case OSError():
-            return error.strerror or str(error)
-        case KeyError():
-            return f"{error} is missing"
-        case _:
-            return str(error).rstrip(".")
+    if isinstance(error, FileNotFoundError):
+        return "the file is missing"
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return (isinstance(error, OSError) and error.strerror) or str(error).rstrip(".")
