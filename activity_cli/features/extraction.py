@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +72,9 @@ class ExtractedClip:
 
     request: ClipRequest
     decoded: Decoded | None = None
-    values: NDArray[np.float16] | None = None
+    values: NDArray[Any] | None = None
     """(S, T, D) of the first view. float16 is finer than the CNN's own rounding in bf16."""
-    more_values: Sequence[NDArray[np.float16]] = ()
+    more_values: Sequence[NDArray[Any]] = ()
     """(S, T, D) of each further view."""
     error: VideoError | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)

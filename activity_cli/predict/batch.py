@@ -1,8 +1,7 @@
 """A batch: files -> rows in a result file, with the journal beside it that lets a run resume.
 
-`.csv` and `.jsonl` grow row by row: a row is in the file as soon as `write` returns, and no line is
-ever half-written. `.parquet` cannot be appended to: it is written from the journal when a run ends,
-also by Ctrl-C.
+`.csv` and `.jsonl` grow by whole lines. `.parquet` cannot be appended to: it is written from the
+journal when a run ends, also by Ctrl-C.
 """
 
 import re
@@ -18,13 +17,7 @@ from activity_cli.common.files import LineFile
 from activity_cli.errors import ActivityError, OutputError, SettingsError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.predict.predictor import Predictor
-from activity_cli.predict.results import (
-    PARQUET,
-    RowSchema,
-    encode_row,
-    rows_suffix,
-    write_rows,
-)
+from activity_cli.predict.results import PARQUET, RowSchema, encode_row, rows_suffix, write_rows
 from activity_cli.predict.results.journal import (
     Entry,
     entry_line,
@@ -67,7 +60,7 @@ class FailureLimit:
         return cls(float(match[1]), bool(match[2]))
 
     def is_exceeded(self, num_failed: int, num_files: int) -> bool:
-        """Return whether to stop after `num_files` files."""
+        """Return whether to stop."""
         if self.is_share:
             return num_files >= self._FEWEST_FILES and 100 * num_failed > self.most * num_files
         return num_failed > self.most
@@ -92,11 +85,10 @@ def score_files(
     Args:
         predictor: the model.
         paths: the files.
-        results: where rows are written; opened for the same files. Those with a row are left out.
+        results: opened for the same files. Those with a row are left out.
         limit: how many files without a score stop the batch.
-        look: whether to record the state of each file here; workers of a cluster do it themselves.
-        before_row: called with each result before its row is written, so that a row means that
-            everything about its file is done.
+        look: as for `ResultFile.requests`.
+        before_row: called before a row is written: a row means that all about its file is done.
         stop: once it is set, files that are begun are finished and no others are begun.
 
     Raises:
@@ -124,7 +116,7 @@ def score_files(
 
 @dataclass(slots=True)
 class Tally:
-    """Counts results as they come, so that none has to be kept for the summary."""
+    """Counts of results, for the summary."""
 
     by_status: Counter[Status] = field(default_factory=Counter)
     stage_seconds: Counter[str] = field(default_factory=Counter)
@@ -136,7 +128,7 @@ class Tally:
     _MOST_FAILURES: ClassVar[int] = 5
 
     def add(self, result: FileResult) -> None:
-        """Count one result."""
+        """Count a result."""
         self.by_status[result.status] += 1
         self.stage_seconds.update(result.stage_seconds)
         self.num_unknown += bool(result.rejected)
@@ -169,13 +161,8 @@ class ResumePolicy:
 class ResultFile(AbstractContextManager["ResultFile"]):
     """Rows on disk: a new file, or one that an earlier run of the same command began.
 
-    Args:
-        path: `.csv`, `.jsonl` or `.parquet`.
-        asked: the files of this run. Rows of other files are kept as they are.
-        schema: of the rows.
-        provenance: what scores depend on; rows with another provenance are never mixed.
-        policy: when a file that has a row is scored again.
-        outputs: further files that will be made of the rows.
+    Rows of files other than `asked` are kept as they are. Rows with another `provenance` are never
+    mixed. `outputs` are further files that will be made of the rows.
 
     Raises:
         OutputError: the format is not supported; the file exists without a journal, or its rows
@@ -230,11 +217,9 @@ class ResultFile(AbstractContextManager["ResultFile"]):
             self._write_all()
 
     def requests(self, *, look: bool = True) -> Iterator[ClipRequest]:
-        """Yield the files that have no row yet.
+        """Yield the files that have no row yet; `look` records the state of each.
 
-        Args:
-            look: whether to record here the state of each file; without it, each result must have
-                the state that its file had.
+        Without it, each result must have the state that its file had: workers of a cluster do that.
         """
         for name, path in self._asked.items():
             if name not in self._done:

@@ -1,12 +1,11 @@
-"""From scores to the result of a file: what the predictors of all kinds of models share.
+"""From scores to the result of a file; a long video is streamed in windows.
 
-A long video is streamed: decoder, network and classifier overlap. N is timesteps, S streams, T
-frames per window, B windows, C labels; times are seconds.
+N is timesteps, S streams, T frames per window, B windows, C labels; times are seconds.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,12 +18,12 @@ from numpy.typing import NDArray
 from activity_cli.errors import VideoError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.predictor import OnSeconds, PredictConfig, WindowConfig, no_seconds
+from activity_cli.predict.predictor import PredictConfig, WindowConfig, no_seconds
 from activity_cli.predict.segments import find_segments
-from activity_cli.settings import ClipSettings, SegmentSettings
+from activity_cli.settings import SegmentSettings
 from activity_cli.types import Decoded, FileResult, Prediction, Status, Timeline, Timesteps
 from activity_cli.video.augmentation import tta_views, views_provenance
-from activity_cli.video.decoder_pool import Decoders, ResamplingSession
+from activity_cli.video.decoder_pool import ResamplingSession
 from activity_cli.video.pipeline import pipelined_map
 from activity_cli.video.resampling import FrameChunk
 from activity_cli.video.sampling import Windows, choose_windows, slide
@@ -63,72 +62,8 @@ class Scan:
     """Name of the time that `see` takes, in `stage_seconds`."""
     score_stage: str
     """The same for `score`."""
-    labels: tuple[str, ...]
     ood_score: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
     """From windows to out-of-distribution scores (B,); None: the model has none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongResult:
-    """A long video's windows, and what decoding found."""
-
-    timeline: Timeline
-    last: FrameChunk
-    """The end of the video."""
-    stage_seconds: Mapping[str, float]
-
-
-def score_long_video(
-    path: Path,
-    settings: ClipSettings,
-    windows: Windows,
-    scan: Scan,
-    *,
-    decoders: Decoders,
-    on_seconds: OnSeconds = no_seconds,
-) -> LongResult | None:
-    """Slide windows over a video. Only the scores take memory that grows with its length.
-
-    Returns:
-        None if the video turns out to have less than one window.
-
-    Raises:
-        VideoError: it cannot be decoded, or the decoder crashed or hung.
-    """
-    spent: defaultdict[str, float] = defaultdict(float)
-    chunks: list[FrameChunk] = []
-    starts: list[int] = []
-    scores: list[NDArray[np.float32]] = []
-    ood_score: list[NDArray[np.float32]] = []
-    step = windows.step_seconds
-    with (
-        ResamplingSession(
-            path, decoders, settings, step_seconds=step, as_streams=scan.as_streams
-        ) as video,
-        closing(_see_all(video, scan, spent, chunks)) as parts,
-    ):
-        found = slide(parts, windows)
-        while batch := list(islice(found, _WINDOWS_AT_A_TIME)):
-            started = time.perf_counter()
-            starts += [start for start, _ in batch]
-            stack = np.stack([window for _, window in batch])
-            scores.append(scan.score(stack))
-            if scan.ood_score is not None:
-                ood_score.append(scan.ood_score(stack))
-            spent[scan.score_stage] += time.perf_counter() - started
-            on_seconds(path, starts[-1] * step, video.info.duration_seconds_from_header or 0.0)
-    if not starts:
-        return None
-    [last] = chunks
-    timeline = Timeline(
-        labels=scan.labels,
-        starts_seconds=last.first_seconds + np.array(starts) * step,
-        window_seconds=windows.window_seconds,
-        end_seconds=last.end_seconds,
-        scores=np.concatenate(scores),
-        ood_score=np.concatenate(ood_score) if ood_score else None,
-    )
-    return LongResult(timeline=timeline, last=last, stage_seconds=spent)
 
 
 def _see_all(
@@ -136,18 +71,10 @@ def _see_all(
 ) -> Generator[NDArray[Any]]:
     """Yield what `scan.see` makes of the video, part by part, while a decoder works ahead.
 
-    Args:
-        video: the video.
-        scan: how it is read.
-        spent: gets the seconds of each stage.
-        last: gets the last chunk of the video.
+    `spent` gets the seconds of each stage, and `last` the last chunk of the video.
     """
 
-    def requests() -> Iterator[None]:
-        while not last:
-            yield None
-
-    def read(_: None) -> tuple[FrameChunk, float]:
+    def read(_: bool) -> tuple[FrameChunk, float]:
         started = time.perf_counter()
         chunk = video.read(_TIMESTEPS_AT_A_TIME)
         return chunk, time.perf_counter() - started
@@ -164,7 +91,7 @@ def _see_all(
 
     with closing(
         pipelined_map(
-            requests(),
+            iter(lambda: bool(last), True),  # endless until the last chunk is here
             prepare=read,
             compute=see,
             size_of=lambda one: one[0].num_timesteps,
@@ -249,21 +176,56 @@ class ResultMaker:
     def long_result(self, request: ClipRequest, scan: Scan) -> FileResult | None:
         """Score a long video in windows; None if it turns out to have less than one window."""
         assert self._windows is not None
+        spent: defaultdict[str, float] = defaultdict(float)
         try:
-            found = score_long_video(
-                request.path,
-                self.description.clip,
-                self._windows,
-                scan,
-                decoders=self._decoders,
-                on_seconds=self._on_seconds,
-            )
+            found = self._slide(request.path, self._windows, scan, spent)
         except VideoError as error:
             return self.failure(request, error)
         if found is None:
             return None
-        seconds = found.last.end_seconds - found.last.first_seconds
-        return self._scored(request, found.timeline, found.last, seconds, found.stage_seconds)
+        timeline, last = found
+        return self._scored(request, timeline, last, last.end_seconds - last.first_seconds, spent)
+
+    def _slide(
+        self, path: Path, windows: Windows, scan: Scan, spent: defaultdict[str, float]
+    ) -> tuple[Timeline, FrameChunk] | None:
+        """Score windows over a video, and return its last chunk too; None without a window.
+
+        Only the scores take memory that grows with the length of the video.
+        """
+        last: list[FrameChunk] = []
+        starts: list[int] = []
+        scores: list[NDArray[np.float32]] = []
+        ood_score: list[NDArray[np.float32]] = []
+        clip, step = self.description.clip, windows.step_seconds
+        with (
+            ResamplingSession(
+                path, self._decoders, clip, step_seconds=step, as_streams=scan.as_streams
+            ) as video,
+            closing(_see_all(video, scan, spent, last)) as parts,
+        ):
+            found = slide(parts, windows)
+            while batch := list(islice(found, _WINDOWS_AT_A_TIME)):
+                started = time.perf_counter()
+                starts += [start for start, _ in batch]
+                stack = np.stack([window for _, window in batch])
+                scores.append(scan.score(stack))
+                if scan.ood_score is not None:
+                    ood_score.append(scan.ood_score(stack))
+                spent[scan.score_stage] += time.perf_counter() - started
+                total = video.info.duration_seconds_from_header or 0.0
+                self._on_seconds(path, starts[-1] * step, total)
+        if not starts:
+            return None
+        timeline = Timeline(
+            labels=self.description.labels,
+            starts_seconds=last[0].first_seconds + np.array(starts) * step,
+            window_seconds=windows.window_seconds,
+            end_seconds=last[0].end_seconds,
+            scores=np.concatenate(scores),
+            ood_score=np.concatenate(ood_score) if ood_score else None,
+        )
+        return timeline, last[0]
 
     def _scored(
         self,

@@ -8,8 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from activity_cli.features.engines.choice import load_classifier, load_extractor
 from activity_cli.features.engines.protocol import Classifier, Extractor
 from activity_cli.features.extraction import (
     ClipRequest,
+    ExtractedClip,
     extract_features,
     threads_for,
 )
@@ -28,7 +28,7 @@ from activity_cli.model.ood import OodDetector
 from activity_cli.predict.exported import ExportedModel, ExportedRunner, open_exported
 from activity_cli.predict.file_results import ResultMaker, Scan
 from activity_cli.predict.predictor import PredictConfig
-from activity_cli.types import Decoded, FileResult, Images, Timesteps, frame_roles
+from activity_cli.types import FileResult, Images, Timesteps, frame_roles
 from activity_cli.video.clips import read_views
 from activity_cli.video.decoder_pool import DecoderPool
 from activity_cli.video.pipeline import pipelined_map
@@ -37,22 +37,11 @@ if TYPE_CHECKING:
     from activity_cli.model.network import ClipScorer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Clip:
-    """A clip as a model reads it."""
-
-    request: ClipRequest
-    views: NDArray[Any] | None = None
-    """(V, S, T, ...), as `Scan.score` takes windows; None: `error` is why there are none."""
-    decoded: Decoded | None = None
-    error: VideoError | None = None
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
-
-
 _ReadClips = Callable[
-    [Iterable[ClipRequest], float | None, threading.Event | None], Iterator[_Clip]
+    [Iterable[ClipRequest], float | None, threading.Event | None], Iterator[ExtractedClip]
 ]
-"""From requests, the longest clip in seconds and the event that stops, to clips in order."""
+"""From requests, the longest clip in seconds and the event that stops, to clips in order, with
+features (S, T, D), or for an export frames (R, T, H, W, channels) in their place."""
 
 
 class LocalPredictor:
@@ -95,15 +84,16 @@ class LocalPredictor:
         [clip] = self._read([request], None, None)
         return self._score(clip)
 
-    def _score(self, clip: _Clip) -> FileResult:
-        if clip.views is None or clip.decoded is None:
+    def _score(self, clip: ExtractedClip) -> FileResult:
+        if clip.values is None or clip.decoded is None:
             assert clip.error is not None
             return self._maker.failure(clip.request, clip.error)
         started = time.perf_counter()
-        scores = self._scan.score(clip.views).mean(axis=0)  # (C,)
+        views = np.stack([clip.values, *clip.more_values])  # (V, S, T, ...)
+        scores = self._scan.score(views).mean(axis=0)  # (C,)
         if self.on_features is not None:
-            self.on_features(clip.views[0])
-        ood_score = self._scan.ood_score(clip.views[:1]) if self._scan.ood_score else None
+            self.on_features(clip.values)
+        ood_score = self._scan.ood_score(views[:1]) if self._scan.ood_score else None
         seconds = {**clip.stage_seconds, self._scan.score_stage: time.perf_counter() - started}
         return self._maker.clip_result(
             clip.request, clip.decoded, scores, ood_score=ood_score, stage_seconds=seconds
@@ -120,8 +110,8 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
 
     def read(
         requests: Iterable[ClipRequest], max_seconds: float | None, stop: threading.Event | None
-    ) -> Iterator[_Clip]:
-        for clip in extract_features(
+    ) -> Iterator[ExtractedClip]:
+        return extract_features(
             requests,
             description.clip,
             extractor=extractor,
@@ -131,20 +121,12 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
             views_of=lambda _: maker.views,
             max_seconds=max_seconds,
             stop=stop,
-        ):
-            values = clip.values
-            yield _Clip(
-                request=clip.request,
-                views=None if values is None else np.stack([values, *clip.more_values]),
-                decoded=clip.decoded,
-                error=clip.error,
-                stage_seconds=clip.stage_seconds,
-            )
+        )
 
     return LocalPredictor(
         maker,
         pool,
-        model_scan(extractor, classifier, description.labels, model.ood_detector()),
+        model_scan(extractor, classifier, model.ood_detector()),
         read,
         provenance=maker.provenance(model=model.fingerprint, engine=loaded.identity),
         classifier=classifier,
@@ -159,11 +141,11 @@ def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredic
 
     def read(
         requests: Iterable[ClipRequest], max_seconds: float | None, stop: threading.Event | None
-    ) -> Iterator[_Clip]:
+    ) -> Iterator[ExtractedClip]:
         requests, num_threads = threads_for(requests, pool.decoders)
         reader = pool.reader()
 
-        def decode(request: ClipRequest) -> _Clip:
+        def decode(request: ClipRequest) -> ExtractedClip:
             started = time.perf_counter()
             try:
                 views = reader.call(
@@ -177,10 +159,12 @@ def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredic
                     num_threads=num_threads,
                 )
             except VideoError as error:
-                return _Clip(request=request, error=error)
-            return _Clip(
+                return ExtractedClip(request=request, error=error)
+            values, *more = (np.stack([view.images[role] for role in roles]) for view in views)
+            return ExtractedClip(
                 request=request,
-                views=np.stack([[view.images[role] for role in roles] for view in views]),
+                values=values,
+                more_values=more,
                 decoded=views[0].decoded,
                 stage_seconds={"decode": time.perf_counter() - started},
             )
@@ -231,10 +215,7 @@ def load_networks(model: Model, config: PredictConfig) -> tuple[Extractor, Class
 
 
 def model_scan(
-    extractor: Extractor,
-    classifier: Classifier,
-    labels: tuple[str, ...],
-    ood_detector: OodDetector | None = None,
+    extractor: Extractor, classifier: Classifier, ood_detector: OodDetector | None = None
 ) -> Scan:
     """Return how a model reads timesteps, each once, and the windows over them."""
 
@@ -249,7 +230,6 @@ def model_scan(
         as_streams=True,
         see_stage="cnn",
         score_stage="lstm",
-        labels=labels,
         ood_score=ood_detector.ood_score if ood_detector else None,
     )
 
@@ -271,7 +251,6 @@ def export_scan(runner: ExportedRunner, description: ModelDescription) -> Scan:
         as_streams=False,
         see_stage="decode",
         score_stage="network",
-        labels=description.labels,
     )
 
 

@@ -25,7 +25,7 @@ OnSeconds = Callable[[Path, float, float], None]
 
 
 def no_note(note: str) -> None:
-    """Ignore a note. Module-level functions as defaults keep a config picklable."""
+    """Ignore a note; a lambda in its place could not be pickled."""
     del note
 
 
@@ -49,10 +49,7 @@ class WindowConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictConfig:
-    """How a model is run.
-
-    `engine`, `device` and `precision` are requests: `choose_engine` decides what is possible.
-    """
+    """How a model is run; `choose_engine` decides which engine, device and precision."""
 
     cache_dir: Path | None = None
     """Folder of prepared networks and cached features; None is the user's cache folder."""
@@ -74,23 +71,15 @@ class PredictConfig:
 
     @property
     def cache_folder(self) -> Path:
-        """The folder to use, also where none was given."""
+        """`cache_dir`, or the user's cache folder."""
         return self.cache_dir or default_cache_dir()
 
     def choose_engine(self) -> Engine:
-        """Return the engine to use: the requested one, else the fastest of this machine.
-
-        Raises:
-            SettingsError: the requests contradict each other, or there is no such device.
-        """
+        """Return the requested engine, else the fastest; a SettingsError if it is not possible."""
         return choose_engine(self.engine, device=self.device, precision=self.precision)
 
     def check_no_engine(self, path: Path) -> None:
-        """Check that no engine is requested for an exported model.
-
-        Raises:
-            SettingsError: one is requested.
-        """
+        """Raise a SettingsError if an engine is requested for this exported model."""
         if {self.engine, self.device, self.precision} != {"auto"}:
             raise SettingsError(
                 f"{path} is an exported model: it runs in its own runtime and precision.",

@@ -41,10 +41,6 @@ class CellScores:
     scores: NDArray[np.float64]
     """(N, C), each row sums to 1."""
 
-    def __post_init__(self) -> None:
-        if self.scores.shape[0] != len(self.edges_seconds) - 1:
-            raise ValueError(f"{len(self.edges_seconds)} edges for scores {self.scores.shape}")
-
     @property
     def lengths_seconds(self) -> NDArray[np.float64]:
         """(N,) the last may be shorter."""
@@ -64,9 +60,12 @@ def find_segments(
     cells = cell_scores(timeline)
     scores = cells.scores
     if settings.reject_below is not None or settings.max_ood_score is not None:
-        is_ood = _ood_share(timeline, settings.max_ood_score)  # (N,)
-        unknown = np.maximum(is_ood, settings.reject_below or 0.0)
-        scores = np.column_stack([scores * (1 - is_ood[:, None]), unknown])
+        share = np.zeros((len(scores), 1))  # of the windows around a cell that are OOD
+        if settings.max_ood_score is not None and timeline.ood_score is not None:
+            is_ood = timeline.ood_score[:, None] > settings.max_ood_score
+            share = _mean_around(timeline, is_ood.astype(np.float64), cells.edges_seconds)
+        unknown = np.maximum(share, settings.reject_below or 0.0)
+        scores = np.hstack([scores * (1 - share), unknown])
     smoothing = _seconds(settings.smoothing_seconds, _SMOOTHING_WINDOWS, timeline)
     # Seconds times logarithms, so that neither the stride nor the number of cells matters.
     # A segment changes the label twice, so each change costs half.
@@ -83,25 +82,11 @@ def cell_scores(timeline: Timeline) -> CellScores:
     A window tells most about its middle and nothing beyond its ends, so its weight falls from the
     one to the other. Windows that hardly overlap are interpolated.
     """
-    edges = _cell_edges(timeline)
-    return CellScores(edges_seconds=edges, scores=_mean_around(timeline, timeline.scores, edges))
-
-
-def _ood_share(timeline: Timeline, max_ood_score: float | None) -> NDArray[np.float64]:
-    """Return the share of the windows around each cell that are unlike the training clips, (N,)."""
-    edges = _cell_edges(timeline)
-    if max_ood_score is None or timeline.ood_score is None:
-        return np.zeros(len(edges) - 1)
-    is_ood = (timeline.ood_score > max_ood_score).astype(np.float64)
-    return _mean_around(timeline, is_ood[:, None], edges)[:, 0]
-
-
-def _cell_edges(timeline: Timeline) -> NDArray[np.float64]:
-    """Return the (N + 1,) edges of cells from the first window to the end of the video."""
     first, end = float(timeline.starts_seconds[0]), timeline.end_seconds
     step = _stride(timeline) / _CELLS_PER_STRIDE
     num_cells = max(1, int(np.ceil((end - first) / step - 1e-6)))
-    return np.append(first + step * np.arange(num_cells), end)
+    edges = np.append(first + step * np.arange(num_cells), end)
+    return CellScores(edges_seconds=edges, scores=_mean_around(timeline, timeline.scores, edges))
 
 
 def _stride(timeline: Timeline) -> float:

@@ -73,7 +73,6 @@ def eye(look: Callable[[], None] = lambda: None) -> LiveModel:
         as_streams=True,
         see_stage="cnn",
         score_stage="lstm",
-        labels=description.labels,
     )
     return LiveModel(description=description, scan=scan)
 

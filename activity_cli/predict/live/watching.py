@@ -88,7 +88,7 @@ def load_live_model(name: str | Path, config: PredictConfig) -> LiveModel:
         return LiveModel(description=exported.description, scan=scan)
     model = load_model(name)
     extractor, classifier = load_networks(model, config)
-    scan = model_scan(extractor, classifier, model.description.labels, model.ood_detector())
+    scan = model_scan(extractor, classifier, model.ood_detector())
     return LiveModel(description=model.description, scan=scan)
 
 
