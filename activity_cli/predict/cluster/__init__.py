@@ -16,11 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from activity_cli.common import count_of
 from activity_cli.common.files import is_file
 from activity_cli.common.optional_dependencies import import_ray
 from activity_cli.errors import ActivityError, SettingsError
 from activity_cli.features.extraction import ClipRequest
-from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.cluster.worker import (
     Identity,
     ScoringWorker,
@@ -49,10 +49,8 @@ class ClusterError(ActivityError):
 def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
     """Connect to a cluster for the length of the block.
 
-    Args:
-        address: of its head, `host:port`; `auto` is the one that this machine belongs to; `local`
-            starts one on this machine alone, which ends with the block.
-        on_note: called with one line about what takes a while.
+    The address is `host:port` of its head; `auto` is the one that this machine belongs to; `local`
+    starts one on this machine alone, which ends with the block.
 
     Raises:
         ClusterError: there is none.
@@ -65,10 +63,9 @@ def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
         _check_reachable(address)
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     # Workers find modules where this process does, whatever folder it was started in.
-    path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    if path:
-        absolute = os.pathsep.join(str(_absolute(Path(entry))) for entry in path)
-        options["runtime_env"] = {"env_vars": {"PYTHONPATH": absolute}}
+    if path := os.environ.get("PYTHONPATH"):
+        entries = [os.path.abspath(entry) for entry in path.split(os.pathsep) if entry]  # noqa: PTH100
+        options["runtime_env"] = {"env_vars": {"PYTHONPATH": os.pathsep.join(entries)}}
     is_debugging = bool(os.environ.get("ACTIVITY_DEBUG"))
     level = logging.WARNING if is_debugging else logging.CRITICAL
     try:
@@ -113,26 +110,24 @@ class Workers:
 
     def __str__(self) -> str:
         gpus = f" and {self.num_gpus:g} GPU" if self.num_gpus else ""
-        return f"{self.num_cpus} CPU{'s' * (self.num_cpus != 1)}{gpus}"
+        return f"{count_of(self.num_cpus, 'CPU')}{gpus}"
 
     def count_room(self, nodes: Iterable[Mapping[str, Any]]) -> int:
         """Return how many workers Ray's nodes have room for."""
-        room = 0
-        for has in (node["Resources"] for node in nodes if node["Alive"]):
-            fits = int(has.get("CPU", 0) // self.num_cpus)
-            if self.num_gpus:
-                fits = min(fits, int(has.get("GPU", 0) / self.num_gpus))
-            room += fits
+        needs = {name: n for name, n in (("CPU", self.num_cpus), ("GPU", self.num_gpus)) if n}
+        room = sum(
+            min(int(node["Resources"].get(name, 0) / number) for name, number in needs.items())
+            for node in nodes
+            if node["Alive"]
+        )
         return min(room, self.most or room)
 
 
 class ClusterPredictor:
     """Scores on the cluster that this process is connected to. A `Predictor`.
 
-    Args:
-        worker: how each worker loads its model. Its callbacks are called here, not by workers.
-        workers: how many, and how large.
-        may_grow: whether machines may join, so that waiting for one makes sense.
+    The callbacks of `worker` are called here, not by workers. With `may_grow`, machines may join
+    later, so it waits for one with room.
 
     Raises:
         SettingsError: no machine has room for a worker, and none can join.
@@ -152,19 +147,18 @@ class ClusterPredictor:
                     hint="Request less with --cpus-per-worker and --gpus-per-worker.",
                 )
             on_note(f"Waiting for a machine with {workers}; the cluster has none yet.")
-        task = self._ray.remote(identify).options(
-            num_cpus=workers.num_cpus, num_gpus=workers.num_gpus
-        )
+        resources = {"num_cpus": workers.num_cpus, "num_gpus": workers.num_gpus}
+        task = self._ray.remote(identify).options(**resources)
         with _translated():
             self._identity: Identity = read_outcome(self._ray.get(task.remote(self._config)))
-        self.description: ModelDescription = self._identity.description
-        self.provenance: Mapping[str, str] = self._identity.provenance
+        self.description = self._identity.description
+        self.provenance = self._identity.provenance
         self.gives_ood_score = self._identity.gives_ood_score
         self.segments = segment_settings(windows, self.description)
         if cost := describe_cost(self.provenance, slides=windows is not None):
             on_note(cost)
         count = workers.count_room(self._ray.nodes()) or 1
-        on_note(f"{count} worker{'s' * (count > 1)} with {workers} each.")
+        on_note(f"{count_of(count, 'worker')} with {workers} each.")
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
@@ -222,8 +216,7 @@ def match_results(
     """Yield one result per request; `outcomes` have their numbers, and one may arrive twice.
 
     Raises:
-        ClusterError: some requests have no result at the end, or a machine does not see files that
-            this one does.
+        ClusterError: requests have no result at the end, or a machine does not see their files.
         Exception: one that a worker sent.
     """
     waiting = dict(enumerate(requests))

@@ -7,7 +7,7 @@ Arrow's own strings have to be.
 import pickle
 import platform
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +18,7 @@ from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.predictor import PredictConfig, Predictor, load_predictor
 from activity_cli.predict.results.journal import look_at
-from activity_cli.types import FileResult, FileState
+from activity_cli.types import FileState
 from activity_cli.version import __version__
 
 Table = Any
@@ -65,11 +65,7 @@ def identify(config: WorkerConfig) -> bytes:
 
 
 def read_outcome(content: bytes) -> Any:
-    """Unpickle what a worker sent.
-
-    Raises:
-        Exception: one that the worker sent.
-    """
+    """Return what a worker sent, or raise it if it is an exception."""
     value = pickle.loads(content)
     if isinstance(value, Exception):
         raise value
@@ -95,35 +91,30 @@ class ScoringWorker:
         """Score a table of requests."""
         import pyarrow
 
+        states: list[FileState] = []
+
+        def begin() -> Iterable[ClipRequest]:
+            for content in requests["request"].to_pylist():
+                request: ClipRequest = pickle.loads(content)
+                states.append(look_at(request.path, hash_content=self._hash_content))
+                yield request
+
         try:
             if self._error is not None:
                 raise self._error
-            outcomes = [pickle.dumps((platform.node(), one)) for one in self._score(requests)]
+            outcomes = [
+                pickle.dumps((platform.node(), replace(result, state=states[number])))
+                for number, result in enumerate(self._predictor.predict(begin()))  # in order
+            ]
         except Exception as error:
             outcomes = [_pickled(error)] * len(requests)
         return pyarrow.table(
             {"index": requests["index"], "outcome": pyarrow.array(outcomes, pyarrow.binary())}
         )
 
-    def _score(self, table: Table) -> Iterator[FileResult]:
-        states: list[FileState] = []
-
-        def begin() -> Iterable[ClipRequest]:
-            for content in table["request"].to_pylist():
-                request: ClipRequest = pickle.loads(content)
-                states.append(look_at(request.path, hash_content=self._hash_content))
-                yield request
-
-        for number, result in enumerate(self._predictor.predict(begin())):  # in order
-            yield replace(result, state=states[number])
-
 
 def _check_same(predictor: Predictor, expected: Identity) -> None:
-    """Check that this machine computes what the first worker does.
-
-    Raises:
-        SettingsError: its model, engine or version differs.
-    """
+    """Raise a SettingsError if model, engine or version differ from those of the first worker."""
     here = {**predictor.provenance, "version of activity": __version__}
     there = {**expected.provenance, "version of activity": expected.version}
     for name, value in here.items():

@@ -1,9 +1,8 @@
 """A comparison of runs -> what the terminal shows, and rows for files."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -17,50 +16,37 @@ from activity_cli.evaluation.comparison import Pair, Run
 from activity_cli.evaluation.intervals import SIGNIFICANT
 from activity_cli.report.terminal import new_table, printable
 
-_METRICS = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "log_loss")
+_METRICS = (
+    *("accuracy", "macro_precision", "macro_recall", "macro_f1", "log_loss"),
+    "calibration_error",
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Column:
+class _Column(NamedTuple):
     """A value of every run."""
 
     title: str
     value: Callable[[Run], Any]
     show: Callable[[Any], str] = str
-    best: Callable[[Sequence[Any]], Any] | None = None
-    """Chooses the value to highlight; None highlights none."""
+    best: Callable[[Sequence[Any]], Any] | None = None  # chooses the value to highlight
 
 
+def _metric(name: str) -> Callable[[Run], Any]:
+    return lambda run: run.metrics.get(name)
+
+
+_SHARE = "{:.1%}".format
 _COLUMNS = (
-    _Column(title="run", value=lambda run: printable(run.name)),
-    _Column(title="measured on", value=lambda run: f"{len(run.outcomes)}, {run.measured_on}"),
-    _Column(
-        title="accuracy",
-        value=lambda run: run.metrics.get("accuracy"),
-        show="{:.1%}".format,
-        best=max,
-    ),
-    _Column(
-        title="95% CI",
-        value=lambda run: run.metrics.get("confidence_interval"),
-        show=lambda bounds: f"{100 * bounds[0]:.1f}-{bounds[1]:.1%}",
-    ),
-    _Column(
-        title="macro F1",
-        value=lambda run: run.metrics.get("macro_f1"),
-        show="{:.1%}".format,
-        best=max,
-    ),
-    _Column(
-        title="calibration error",
-        value=lambda run: run.metrics.get("calibration_error"),
-        show="{:.1%}".format,
-        best=min,
-    ),
-    _Column(title="parameters", value=lambda run: run.num_parameters, show="{:,}".format),
-    _Column(title="MB", value=lambda run: run.size_bytes, show=lambda size: f"{size / 1e6:.1f}"),
-    _Column(title="ms per clip", value=lambda run: run.ms_per_clip, show="{:.0f}".format),
-    _Column(title="training", value=lambda run: run.training_seconds, show="{:.1f} s".format),
+    _Column("run", lambda run: printable(run.name)),
+    _Column("measured on", lambda run: f"{len(run.outcomes)}, {run.measured_on}"),
+    _Column("accuracy", _metric("accuracy"), _SHARE, max),
+    _Column("95% CI", _metric("confidence_interval"), lambda ci: f"{100 * ci[0]:.1f}-{ci[1]:.1%}"),
+    _Column("macro F1", _metric("macro_f1"), _SHARE, max),
+    _Column("calibration error", _metric("calibration_error"), _SHARE, min),
+    _Column("parameters", lambda run: run.num_parameters, "{:,}".format),
+    _Column("MB", lambda run: run.size_bytes, lambda size: f"{size / 1e6:.1f}"),
+    _Column("ms per clip", lambda run: run.ms_per_clip, "{:.0f}".format),
+    _Column("training", lambda run: run.training_seconds, "{:.1f} s".format),
 )
 
 
@@ -69,10 +55,7 @@ def show_comparison(
 ) -> RenderableType:
     """Show the conclusions, then a table of metrics and cost, and the settings that differ.
 
-    Args:
-        runs: all of them.
-        pairs: the first run and each other one.
-        settings: values of those that differ, in the order of the runs.
+    `pairs` are the first run and each other one; `settings` has a value per run.
     """
     parts: list[RenderableType] = [Text(describe_pair(pair)) for pair in pairs]
     parts += [*(Text(note, "dim") for note in _notes(pairs)), Text()]
@@ -87,7 +70,7 @@ def show_comparison(
     if settings:
         differing = new_table("setting", *(printable(run.name) for run in runs))
         for name, values in settings.items():
-            cells = ["–" if value is None else _plain(value) for value in values]
+            cells = ["–" if value is None else _as_toml(value) for value in values]
             differing.add_row(*map(Text, [printable(name), *cells]))
         parts += [Text(), differing]
     elif all(run.settings for run in runs):
@@ -123,11 +106,12 @@ def describe_pair(pair: Pair) -> str:
         )
     if result.only_first == result.only_second == 0:
         return f"{second} and {first} are correct on the same clips: no difference."
-    gain = result.difference
-    verdict = "significant" if result.p_value < SIGNIFICANT else "not significant"
+    gain, p = result.difference, result.p_value
+    verdict = "significant" if p < SIGNIFICANT else "not significant"
+    shown_p = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
     return (
         f"{second}: {signed_points(gain.value)} points of accuracy vs {first}, {verdict} "
-        f"({_p(result.p_value)}, 95% CI {signed_points(gain.low)} to {signed_points(gain.high)}). "
+        f"({shown_p}, 95% CI {signed_points(gain.low)} to {signed_points(gain.high)}). "
         f"Only {second} is correct on {count_of(result.only_second, 'clip')}, "
         f"only {first} on {result.only_first}."
     )
@@ -144,61 +128,44 @@ def comparison_rows(
             "run": run.name,
             "measured_on": run.measured_on,
             "clips": len(run.outcomes),
-            **{name: run.metrics.get(name) for name in (*_METRICS, "calibration_error")},
+            **{name: run.metrics.get(name) for name in _METRICS},
             "parameters": run.num_parameters,
             "size_bytes": run.size_bytes,
             "ms_per_clip": None if run.ms_per_clip is None else round(run.ms_per_clip, 2),
             "training_seconds": run.training_seconds,
             "created": run.created.isoformat(timespec="seconds"),
-            **_difference_to_first(by_second.get(id(run))),
+        }
+        pair = by_second.get(id(run))
+        result = pair.result if pair else None
+        row |= {
+            "shared_clips": pair.num_shared if pair else None,
+            "only_first_right": result.only_first if result else None,
+            "only_this_right": result.only_second if result else None,
+            "p_value": result.p_value if result else None,
+            "difference": round(result.difference.value, 6) if result else None,
+            "difference_low": result.difference.low if result else None,
+            "difference_high": result.difference.high if result else None,
         }
         rows.append(row | {name: values[number] for name, values in settings.items()})
     return rows
 
 
 def write_comparison(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as .csv or .json, by the extension of the file.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write rows as .csv or .json, by the extension of the file."""
     if path.suffix.lower() == ".json":
         write_json(path, rows)
     else:
-        columns = list(rows[0])
-        write_table(path, columns, [[row[column] for column in columns] for row in rows])
+        write_table(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def check_comparison_file(path: Path, *, overwrite: bool) -> None:
-    """Check that a comparison can be written there.
-
-    Raises:
-        OutputError: the extension is another one, or the file exists.
-    """
+    """Raise an OutputError if the extension is another one, or the file exists."""
     if path.suffix.lower() not in {".csv", ".json"}:
         raise OutputError(
             f"{path}: a comparison is written as .csv or .json.", hint="Use --output runs.csv."
         )
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists.", hint="Choose another file, or add --overwrite.")
-
-
-def _difference_to_first(pair: Pair | None) -> dict[str, Any]:
-    """Return the comparison with the first run; empty values for the first itself."""
-    result = pair.result if pair else None
-    return {
-        "shared_clips": pair.num_shared if pair else None,
-        "only_first_right": result.only_first if result else None,
-        "only_this_right": result.only_second if result else None,
-        "p_value": result.p_value if result else None,
-        "difference": round(result.difference.value, 6) if result else None,
-        "difference_low": result.difference.low if result else None,
-        "difference_high": result.difference.high if result else None,
-    }
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _notes(pairs: Sequence[Pair]) -> list[str]:
@@ -219,7 +186,3 @@ def _notes(pairs: Sequence[Pair]) -> list[str]:
             f"require p < {SIGNIFICANT / len(tested):.3f}."
         )
     return notes
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
