@@ -122,28 +122,27 @@ class BaselineScores:
 def compare_with_baselines(
     scores: Scores, targets: NDArray[np.int64], found: BaselineScores, groups: Groups | None
 ) -> BaselineComparison:
-    """Compare a model with its baselines.
+    """Compare scores (N, C) with those of baselines, by targets (N,).
 
-    Args:
-        scores: (N, C) by the model.
-        targets: (N,)
-        found: scores of the baselines.
-        groups: (N,) group of each clip, or None where clips are independent.
+    `groups` are (N,), or None where clips are independent.
     """
-    orders, correct = found.orders, {"majority": (found.majority == targets).astype(np.float64)}
-    frame = found.heads.get("frame", orders.frame if orders else None)
-    mean = found.heads.get("mean", orders.pooled if orders else None)
-    correct |= {
-        kind: _correct(head, targets)
-        for kind, head in (("frame", frame), ("mean", mean))
-        if head is not None
-    }
+    orders = found.orders
+    heads: dict[Kind, Scores | None] = {"frame": None, "mean": None}
+    if orders is not None:
+        heads = {"frame": orders.frame, "mean": orders.pooled, "reversed": orders.reversed}
+    correct: dict[Kind, Correct] = {"majority": (found.majority == targets).astype(np.float64)}
+    for kind, head in {**heads, **found.heads}.items():
+        if head is not None:
+            correct[kind] = _correct(head, targets)
     if orders is not None:
         shuffled = np.moveaxis(orders.shuffled, 1, 0)  # (K, N, C)
         correct["shuffled"] = np.mean([_correct(order, targets) for order in shuffled], axis=0)
-        correct["reversed"] = _correct(orders.reversed, targets)
     own = _correct(scores, targets)
-    reasons = _why_missing(has_lstm=found.has_lstm, has_orders=orders is not None)
+    reasons = _WHY_MISSING
+    if not found.has_lstm:
+        reasons = _WHY_MISSING_WITHOUT_LSTM
+    elif orders is not None:
+        reasons = reasons | {"mean": "the model has no pooled linear head"}
     return BaselineComparison(
         baselines=tuple(
             _compare(kind, own, correct[kind], groups) for kind in TITLES if kind in correct
@@ -153,33 +152,26 @@ def compare_with_baselines(
     )
 
 
-def _why_missing(*, has_lstm: bool, has_orders: bool) -> dict[Kind, str]:
-    """Return why each baseline may not have been measured."""
-    if not has_lstm:
-        return {
-            "frame": "measured only for a model with an LSTM",
-            "mean": "the model is mean pooling itself",
-            "shuffled": "no effect without an LSTM",
-            "reversed": "no effect without an LSTM",
-        }
-    why = "needs a model folder and no test-time augmentation"
-    return {
-        "frame": "needs training, use `activity crossval`",
-        "mean": "the model has no pooled linear head" if has_orders else why,
-        "shuffled": why,
-        "reversed": why,
-    }
+_FOLDER_ONLY = "needs a model folder and no test-time augmentation"
+_WHY_MISSING: dict[Kind, str] = {
+    "frame": "needs training, use `activity crossval`",
+    **dict.fromkeys(("mean", "shuffled", "reversed"), _FOLDER_ONLY),
+}
+_WHY_MISSING_WITHOUT_LSTM: dict[Kind, str] = {
+    "frame": "measured only for a model with an LSTM",
+    "mean": "the model is mean pooling itself",
+    **dict.fromkeys(("shuffled", "reversed"), "no effect without an LSTM"),
+}
 
 
 def _compare(kind: Kind, own: Correct, other: Correct, groups: Groups | None) -> Baseline:
-    is_averaged = kind == "shuffled"
     return Baseline(
         kind=kind,
         accuracy=mean_with_interval(other, groups),
         gain=mean_with_interval(own - other, groups),
         only_model_right=float((own * (1 - other)).sum()),
         only_baseline_right=float((other * (1 - own)).sum()),
-        p_value=None if is_averaged else paired_p_value(other == 1, own == 1, groups),
+        p_value=None if kind == "shuffled" else paired_p_value(other == 1, own == 1, groups),
     )
 
 

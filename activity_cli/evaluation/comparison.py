@@ -19,7 +19,7 @@ from safetensors import safe_open
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import read_table
 from activity_cli.errors import DataError, SettingsError
-from activity_cli.evaluation.intervals import Estimate, Groups, mean_with_interval, paired_p_value
+from activity_cli.evaluation.intervals import Estimate, mean_with_interval, paired_p_value
 from activity_cli.model.folder import MODEL_FILE, MODEL_SUBFOLDER, OOD_FILES
 
 METRICS_FILE = "metrics.json"
@@ -73,7 +73,6 @@ class Run:
 class PairedResult:
     """The paired comparison of two runs on the same clips."""
 
-    num_clips: int
     only_first: int
     """Clips that only the first run predicts correctly."""
     only_second: int
@@ -120,7 +119,7 @@ def read_run(folder: Path) -> Run:
             measured_on=_measured_on(metrics),
             metrics=metrics,
             outcomes=_read_outcomes(folder),
-            settings=_read_settings(folder / SETTINGS_FILE),
+            settings=_settings_of_any_version(folder / SETTINGS_FILE),
             created=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         )
         return _with_model(run, folder / MODEL_SUBFOLDER)
@@ -170,23 +169,15 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
 def _compare_outcomes(pairs: Sequence[tuple[Outcome, Outcome]]) -> PairedResult:
     correct = np.array([(one.is_correct, other.is_correct) for one, other in pairs])  # (N, 2)
     first, second = correct[:, 0], correct[:, 1]
-    groups = _groups([one.group for one, _ in pairs])
+    names, numbers = np.unique([one.group for one, _ in pairs], return_inverse=True)
+    groups = None if len(names) == len(pairs) else numbers.astype(np.int64)
     return PairedResult(
-        num_clips=len(pairs),
         only_first=int((first & ~second).sum()),
         only_second=int((second & ~first).sum()),
         difference=mean_with_interval(second.astype(np.float64) - first, groups),
         p_value=paired_p_value(first, second, groups),
-        num_groups=None if groups is None else int(groups.max()) + 1,
+        num_groups=None if groups is None else len(names),
     )
-
-
-def _groups(names: Sequence[str]) -> Groups | None:
-    """Number the groups; None where no two clips share one."""
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    if len(numbers) == len(names):
-        return None
-    return np.array([numbers[name] for name in names], np.int64)
 
 
 def _measured_on(metrics: Mapping[str, Any]) -> str:
@@ -227,8 +218,7 @@ def _clip(row: Mapping[str, str]) -> Clip:
     return row["path"], row["start"], row["end"]
 
 
-def _read_settings(path: Path) -> dict[str, dict[str, Any]]:
-    """Read all tables of a settings file, whatever version wrote it."""
+def _settings_of_any_version(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -251,6 +241,5 @@ def _with_model(run: Run, folder: Path) -> Run:
 
 
 def _num_parameters(path: Path) -> int:
-    """Count the numbers in a safetensors file."""
     with safe_open(path, framework="numpy") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118

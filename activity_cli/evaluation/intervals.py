@@ -94,11 +94,7 @@ def estimate_metrics(
 ) -> Estimates:
     """Compute accuracy, top-k, precision, recall and F1, each with a bootstrap interval.
 
-    Args:
-        scores: (N, C).
-        targets: (N,)
-        labels: C names.
-        groups: (N,) group of each clip, or None where clips are independent.
+    Scores are (N, C), targets and groups (N,); None for groups: clips are independent.
     """
     num_labels = len(labels)
     top_k = [k for k in _TOP_K if k < num_labels]
@@ -154,18 +150,10 @@ def paired_p_value(
     """Return the two-sided p-value of the exact sign-flip test of two classifiers.
 
     The null hypothesis is that in each group the two classifiers could change places. Without
-    groups this is McNemar's exact test (1947).
-
-    Args:
-        first: (N,) which clips the first classifier got right.
-        second: (N,) the same for the second.
-        groups: (N,) group of each clip, or None where clips are independent.
+    groups this is McNemar's exact test (1947). `first` and `second` are (N,): which clips each got
+    right; groups are (N,), or None where clips are independent.
     """
-    differences = second.astype(np.int64) - first
-    if groups is not None:
-        by_group = np.zeros(int(groups.max()) + 1, np.int64)
-        np.add.at(by_group, groups, differences)
-        differences = by_group
+    differences = _sum_by_group(second.astype(np.int64) - first, groups)
     sizes, counts = np.unique(np.abs(differences), return_counts=True)
     total = int((sizes * counts).sum())
     # The sum of +-size over all groups has the characteristic function prod cos(size * w).
@@ -221,10 +209,7 @@ def _bootstrap(
 
     A metric is None where it is undefined, or undefined in most resamples.
     """
-    if groups is not None:
-        by_group = np.zeros((int(groups.max()) + 1, sums.shape[1]))
-        np.add.at(by_group, groups, sums)
-        sums = by_group
+    sums = _sum_by_group(sums, groups)
     random = np.random.default_rng(0)
     count = len(sums)
     blocks = []
@@ -241,6 +226,15 @@ def _bootstrap(
             low, high = np.quantile(defined, _QUANTILES)
             found.append(Estimate(value=float(value), low=float(low), high=float(high)))
     return found
+
+
+def _sum_by_group(values: NDArray[Any], groups: Groups | None) -> NDArray[Any]:
+    """Sum (N, ...) values of clips to (G, ...); without groups return them as they are."""
+    if groups is None:
+        return values
+    sums = np.zeros((int(groups.max()) + 1, *values.shape[1:]), values.dtype)
+    np.add.at(sums, groups, values)
+    return sums
 
 
 def _at_least_wilson(estimate: Estimate, total: float) -> Estimate:

@@ -51,11 +51,7 @@ def evaluate_model(
 ) -> Measurement:
     """Score labelled clips and compare the scores with the labels.
 
-    Args:
-        predictor: of the model.
-        dataset: the clips.
-        rejects: whether the predictor rejects clips as unknown, so that rejection is measured.
-        on_progress: called after each clip.
+    `rejects` tells whether the predictor rejects clips as unknown, so that rejection is measured.
 
     Raises:
         DataError: the model has no such label, or no clip can be decoded.
@@ -105,12 +101,10 @@ def evaluate_model(
 
 
 def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:
-    """Attach a frame-order ablation to a predictor, before it scores anything.
+    """Attach a frame-order ablation to a predictor; afterwards the probe has the scores.
 
-    Returns:
-        The probe, which has the scores afterwards. None for an exported model (it has no access to
-        features), with test-time augmentation (its scores are means), and without an LSTM (the
-        order has no effect).
+    None for an exported model (its features are not accessible), with test-time augmentation (its
+    scores are means), and without an LSTM (the order has no effect).
     """
     if not isinstance(predictor, LocalPredictor) or predictor.has_test_views:
         return None
@@ -125,10 +119,6 @@ def ms_per_clip(folders: Sequence[Path], config: PredictConfig) -> Mapping[Path,
     """Measure the time of CNN and LSTM for one clip, in milliseconds: the best of several rounds.
 
     The models take turns, so that other load on the machine slows all of them alike.
-
-    Args:
-        folders: model folders.
-        config: how the models are run.
 
     Raises:
         ModelError: a model cannot be read.
@@ -146,8 +136,7 @@ def _score_noise(model: Model, config: PredictConfig) -> Callable[[], object]:
     """Return a function that scores a clip of noise: the content does not change the time."""
     extractor, classifier = load_networks(model, config)
     shape = num_streams, num_frames, _ = model.description.feature_shape
-    side = model.description.clip.frame_size
-    size = (num_streams * num_frames, side, side, 3)
+    size = (num_streams * num_frames, *model.description.clip.picture_shape)
     images = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
 
     def run() -> object:

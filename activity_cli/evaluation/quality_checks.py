@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from activity_cli.common import count_of
 from activity_cli.data.dataset import FEW, UNEVEN, Sample, sample_groups
@@ -30,8 +30,7 @@ _HIGH_CALIBRATION_ERROR = 0.1
 _MAX_SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(NamedTuple):
     """The result of one check."""
 
     level: Level
@@ -52,7 +51,7 @@ class Findings:
         return {
             "intervals": self.estimates.to_json(),
             "does_the_lstm_help": self.baselines.to_json(),
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [check._asdict() for check in self.checks],
         }
 
 
@@ -83,7 +82,7 @@ def compute_findings(
 
 def _new_clips(split: SplitInfo) -> Iterator[Check]:
     if text := split.optimistic_because:
-        yield Check(level="warning", title="Tested on new clips", text=text)
+        yield Check("warning", "Tested on new clips", text)
 
 
 def _leakage(split: SplitInfo) -> Check:
@@ -93,12 +92,12 @@ def _leakage(split: SplitInfo) -> Check:
             "Not checked: a model does not store its training clips. The metrics are valid only if "
             "none of these clips, or copies of them, were used for training."
         )
-        return Check(level="note", title=title, text=text)
+        return Check("note", title, text)
     if lines := leakage.found_lines():
         level: Level = "warning" if leakage.is_found else "note"
-        return Check(level=level, title=title, text=" ".join(lines))
+        return Check(level, title, " ".join(lines))
     text = f"No copies and no groups are shared between parts ({split.by})."
-    return Check(level="fine", title=title, text=text)
+    return Check("fine", title, text)
 
 
 def _same_files(samples: Sequence[Sample]) -> Check:
@@ -108,7 +107,7 @@ def _same_files(samples: Sequence[Sample]) -> Check:
         by_path[sample.path].append(sample)
     sets = [[by_path[path][0] for path in paths] for paths in same_content(by_path)]
     if not sets:
-        return Check(level="fine", title=title, text="No two files are identical.")
+        return Check("fine", title, "No two files are identical.")
     crossed = [same for same in sets if len({sample.label for sample in same}) > 1]
     shown = "; ".join(
         " = ".join(f"{s.name} ({s.label})" for s in same[:_MAX_SHOWN])
@@ -117,7 +116,7 @@ def _same_files(samples: Sequence[Sample]) -> Check:
     files = count_of(sum(len(same) - 1 for same in sets), "duplicate file")
     labels = f", {len(crossed)} with different labels" if crossed else ""
     text = f"{files}{labels}: {shown}. Each counts as a clip. Find all: `activity check DATA`"
-    return Check(level="warning", title=title, text=text)
+    return Check("warning", title, text)
 
 
 def _majority(baselines: BaselineComparison, evaluation: Evaluation) -> Check:
@@ -125,8 +124,8 @@ def _majority(baselines: BaselineComparison, evaluation: Evaluation) -> Check:
     assert majority is not None
     text = f"Majority baseline {majority.accuracy.value:.1%}, model {evaluation.accuracy:.1%}"
     if majority.gain.low > 0:
-        return Check(level="fine", title=title, text=f"{text}.")
-    return Check(level="warning", title=title, text=f"{text}: no significant difference.")
+        return Check("fine", title, f"{text}.")
+    return Check("warning", title, f"{text}: no significant difference.")
 
 
 def _interval(estimates: Estimates) -> Check:
@@ -136,45 +135,40 @@ def _interval(estimates: Estimates) -> Check:
     )
     if accuracy.low == accuracy.high:
         text = f"No confidence interval: all resamples of {estimates.units} give the same accuracy."
-        return Check(level="note", title=title, text=text)
+        return Check("note", title, text)
     if accuracy.high - accuracy.low <= _WIDE_INTERVAL:
-        return Check(level="fine", title=title, text=f"{text}.")
+        return Check("fine", title, f"{text}.")
     # Intervals shrink with the square root of the number of clips.
     text = f"{text}. About 4 times as many are needed to halve the interval."
-    return Check(level="warning", title=title, text=text)
+    return Check("warning", title, text)
 
 
 def _groups(estimates: Estimates, leakage: Leakage | None) -> Check:
-    title = _GROUPS
     if estimates.by_group:
         text = (
             f"Confidence intervals are computed over {estimates.units}, because clips of "
             "one group are correlated."
         )
-        return Check(level="fine", title=title, text=text)
-    guess = leakage.guessed_lines() if leakage else []
+        return Check("fine", _GROUPS, text)
+    if guess := leakage.guessed_lines() if leakage else []:
+        return Check("warning", _GROUPS, guess[0])
     text = (
-        guess[0]
-        if guess
-        else (
-            "The data has no groups. If several clips show the same person, camera or source, "
-            "accuracy is overestimated and intervals are too narrow: add a `group` column."
-        )
+        "The data has no groups. If several clips show the same person, camera or source, "
+        "accuracy is overestimated and intervals are too narrow: add a `group` column."
     )
-    return Check(level="warning" if guess else "note", title=title, text=text)
+    return Check("note", _GROUPS, text)
 
 
 def _balance(evaluation: Evaluation) -> Check:
-    title = _BALANCE
     counts = {row.label: row.num_clips for row in evaluation.per_label if row.num_clips}
     rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     text = f"{commonest} has {counts[commonest]} clips, {rarest} {counts[rarest]}"
     if counts[commonest] <= UNEVEN * counts[rarest]:
         same = len(set(counts.values())) == 1
         text = f"Every label has {counts[rarest]} clips." if same else f"{text}."
-        return Check(level="fine", title=title, text=text)
+        return Check("fine", _BALANCE, text)
     text = f"{text}: {commonest} dominates the accuracy. Use macro F1 and the metrics per label."
-    return Check(level="warning", title=title, text=text)
+    return Check("warning", _BALANCE, text)
 
 
 def _few(evaluation: Evaluation) -> Iterator[Check]:
@@ -183,22 +177,22 @@ def _few(evaluation: Evaluation) -> Iterator[Check]:
         shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:5])
         more = f" and {len(few) - 5} more" * (len(few) > 5)
         text = f"Metrics for labels with fewer than {FEW} clips are unreliable: {shown}{more}."
-        yield Check(level="warning", title=_FEW_CLIPS, text=text)
+        yield Check("warning", _FEW_CLIPS, text)
 
 
 def _calibration(evaluation: Evaluation) -> Check:
     title, error = "Calibration", evaluation.calibration_error
     text = f"Scores differ from the accuracy by {100 * error:.1f} points on average"
     if error <= _HIGH_CALIBRATION_ERROR:
-        return Check(level="fine", title=title, text=f"{text}.")
+        return Check("fine", title, f"{text}.")
     text = f"{text}: do not read scores as probabilities. Few clips make this error larger."
-    return Check(level="note", title=title, text=text)
+    return Check("note", title, text)
 
 
 def _left_out(predictions: Predictions) -> Check:
     title, count = "Clips without a score", len(predictions.left_out)
     if not count:
-        return Check(level="fine", title=title, text="All clips were decoded.")
+        return Check("fine", title, "All clips were decoded.")
     share = count / (count + len(predictions.clips))
     text = f"{count_of(count, 'clip')} ({share:.1%}) could not be decoded and are not evaluated."
-    return Check(level="note", title=title, text=text)
+    return Check("note", title, text)

@@ -80,6 +80,10 @@ def show_comparison(
     return Group(*parts)
 
 
+def _as_toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _cells(values: Sequence[Any], column: _Column, same_clips: bool) -> list[Text]:
     known = [value for value in values if value is not None]
     ranked = column.best is not None and same_clips and len(set(known)) > 1
