@@ -90,25 +90,23 @@ class Transformer:
         if self._transform.is_flipped:
             result = np.ascontiguousarray(result[:, ::-1])
         if self._warp is not None:
-            size = (self._size, self._size)
-            # Beyond the border the inside is mirrored.
-            result = np.asarray(
-                cv2.warpAffine(result, self._warp, size, borderMode=cv2.BORDER_REFLECT_101),
-                np.uint8,
-            )
+            size, border = (self._size, self._size), cv2.BORDER_REFLECT_101  # mirrors the inside
+            warped = cv2.warpAffine(result, self._warp, size, borderMode=border)
+            result = np.asarray(warped, np.uint8)
         if self._transform.blur > 0:
             result = np.asarray(cv2.GaussianBlur(result, (0, 0), self._transform.blur), np.uint8)
         if self._colour is not None:
-            colour = self._colour if frame.shape[2] == 3 else _grey_of(self._colour)
+            colour = self._colour
+            if frame.shape[2] == 1:  # the factor and the offset of grey
+                colour = np.array([[colour[0, :3].sum(), colour[0, 3]]])
             result = np.asarray(cv2.transform(result, colour), np.uint8)
         result = result.reshape(frame.shape)  # OpenCV drops the axis of a single channel
-        return result if self._noise is None else self._add_noise(result, self._noise, index)
-
-    def _add_noise(self, frame: Frame, field: NDArray[np.int16], index: int) -> Frame:
+        if self._noise is None:
+            return result
         random = np.random.default_rng((self._transform.seed, index))
         top, left = random.integers(0, _NOISE_MARGIN, 2).tolist()
-        part = field[top : top + self._size, left : left + self._size, : frame.shape[2]]
-        noisy = np.asarray(cv2.add(frame, np.ascontiguousarray(part), dtype=cv2.CV_8U), np.uint8)
+        part = self._noise[top : top + self._size, left : left + self._size, : frame.shape[2]]
+        noisy = np.asarray(cv2.add(result, np.ascontiguousarray(part), dtype=cv2.CV_8U), np.uint8)
         return noisy.reshape(frame.shape)
 
 
@@ -118,10 +116,9 @@ def _warp_matrix(transform: Transform, size: int) -> NDArray[np.float64] | None:
     if (transform.rotation_degrees, transform.zoom) == (0, 1) and not shift.any():
         return None
     centre = ((size - 1) / 2, (size - 1) / 2)
-    rotation = cv2.getRotationMatrix2D(centre, transform.rotation_degrees, transform.zoom)
-    matrix = np.asarray(rotation, np.float64)
+    matrix = cv2.getRotationMatrix2D(centre, transform.rotation_degrees, transform.zoom)
     matrix[:, 2] += shift * size
-    return matrix
+    return np.asarray(matrix, np.float64)
 
 
 def _colour_matrix(transform: Transform) -> NDArray[np.float64] | None:
@@ -133,11 +130,6 @@ def _colour_matrix(transform: Transform) -> NDArray[np.float64] | None:
     mixed = transform.contrast * (saturation * np.eye(3) + (1 - saturation) * grey)
     offset = 127.5 * (1 - transform.contrast) + 255 * transform.brightness
     return np.column_stack([mixed, np.full(3, offset)])
-
-
-def _grey_of(colour: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (1, 2) from grey to grey, factor and offset, of a matrix from RGB to RGB."""
-    return np.array([[colour[0, :3].sum(), colour[0, 3]]])
 
 
 def _noise_field(transform: Transform, size: int) -> NDArray[np.int16] | None:
@@ -193,8 +185,7 @@ def training_views(settings: AugmentSettings) -> ViewsOf:
     """Give every clip the plain view, then K augmented ones that depend on its content alone."""
 
     def views(identity: str) -> Sequence[View]:
-        numbers = range(1, settings.num_views + 1)
-        return (PLAIN, *(draw_view(settings, identity, number) for number in numbers))
+        return (PLAIN, *(draw_view(settings, identity, 1 + n) for n in range(settings.num_views)))
 
     return views
 
@@ -255,17 +246,14 @@ def tta_views(count: int, labels: Iterable[str]) -> tuple[View, ...]:
     """Return the first `count` of the views whose scores are averaged when a clip is scored.
 
     The whole clip, then its first, last and middle 80%; each mirrored as well, unless a label
-    names a side.
-
-    Raises:
-        SettingsError: there are not that many.
+    names a side. It is a SettingsError if there are not that many.
     """
-    spans = [Timing(first=first, last=last) for first, last in _TTA_SPANS]
-    views = [View(timing=span) for span in spans]
     has_sides = bool(side_labels(labels))
-    if not has_sides:
-        flip = Transform(is_flipped=True)
-        views = [view for plain in views for view in (plain, replace(plain, transform=flip))]
+    views = [
+        View(timing=Timing(first=first, last=last), transform=Transform(is_flipped=is_flipped))
+        for first, last in _TTA_SPANS
+        for is_flipped in ((False,) if has_sides else (False, True))
+    ]
     if not 1 <= count <= len(views):
         sided = " for a model whose labels name a side" * has_sides
         raise SettingsError(
@@ -283,25 +271,17 @@ def views_provenance(views: Sequence[View]) -> dict[str, str]:
 
 
 def describe_cost(provenance: Mapping[str, str], *, slides: bool) -> str:
-    """Describe the cost of a predictor's test-time augmentation in a line; "" without it.
-
-    `slides`: whether windows slide over videos that are longer than a clip.
-    """
+    """Describe the cost of a predictor's test-time augmentation in a line; "" without it."""
     if TTA_PROVENANCE not in provenance:
         return ""
     count = provenance[TTA_PROVENANCE].partition(" ")[0]
-    cost = (
-        f"Scores are the mean of {count} views of each clip: decoded once, {count} times the CNN."
-    )
-    return cost + " Windows over longer videos are scored without it." * slides
+    cost = f"the mean of {count} views of each clip: decoded once, {count} times the CNN."
+    return f"Scores are {cost}" + " Windows over longer videos are scored without it." * slides
 
 
-_SIDES = frozenset(
-    (
-        *("left", "leftward", "leftwards", "lefthand", "anticlockwise", "counterclockwise", "ccw"),
-        *("right", "rightward", "rightwards", "righthand", "clockwise", "cw"),
-        *("links", "rechts", "gauche", "droite", "izquierda", "derecha", "sinistra", "destra"),
-    )
+_SIDES = (
+    "left leftward leftwards lefthand anticlockwise counterclockwise ccw right rightward rightwards"
+    " righthand clockwise cw links rechts gauche droite izquierda derecha sinistra destra"
 )
 
 
@@ -314,8 +294,9 @@ def side_labels(labels: Iterable[str]) -> list[str]:
         label: {word.lower() for word in re.findall(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])", label)}
         for label in labels
     }
-    letters = {"l", "r"} & set().union(*words.values())
-    sides = _SIDES | (letters if len(letters) == 2 else set())
+    sides = set(_SIDES.split())
+    if {"l", "r"} <= set().union(*words.values()):
+        sides |= {"l", "r"}
     return [label for label in words if words[label] & sides]
 
 

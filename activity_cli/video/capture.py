@@ -30,10 +30,8 @@ class LiveCapture(AbstractContextManager["LiveCapture"]):
     """Read frames of a camera or a network stream as they come. A context manager.
 
     A source is a camera's number, or an address that FFmpeg opens. Each decoder thread but the
-    first delays frames by one. The read timeout is how long a stream may send nothing.
-
-    Raises:
-        VideoError: it cannot be opened; OpenCV gives no reason.
+    first delays frames by one. The read timeout is how long a stream may send nothing. A source
+    that cannot be opened is a VideoError; OpenCV gives no reason.
     """
 
     def __init__(
@@ -72,15 +70,16 @@ class LiveCapture(AbstractContextManager["LiveCapture"]):
         return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
 
     def retrieve_bgr(self) -> Frame:
-        """Return the frame, (H, W, 3) BGR.
+        """Return the frame, (H, W, 3) BGR."""
+        return retrieve_bgr(self._capture, "A frame")
 
-        Raises:
-            VideoError: it cannot be converted.
-        """
-        ok, bgr = self._capture.retrieve()
-        if not ok:
-            raise VideoError("A frame cannot be converted to a picture.")
-        return cast(Frame, bgr)
+
+def retrieve_bgr(capture: cv2.VideoCapture, name: str) -> Frame:
+    """Return a capture's current frame, (H, W, 3) BGR; `name` is for the VideoError."""
+    ok, bgr = capture.retrieve()
+    if not ok:
+        raise VideoError(f"{name} cannot be converted to a picture.")
+    return cast(Frame, bgr)
 
 
 class _LogLevel:
@@ -95,10 +94,9 @@ class _LogLevel:
 def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV and FFmpeg from writing to stderr while a video is open.
 
-    This package's errors carry what they report about a bad file. The last block that ends
-    restores OpenCV's log level. FFmpeg stays quiet for the rest of the process: OpenCV sets its
-    level only once, from the environment, which is restored. The variables OPENCV_LOG_LEVEL and
-    OPENCV_FFMPEG_LOGLEVEL, where they are set, keep their effect.
+    The last block that ends restores OpenCV's log level. FFmpeg stays quiet for the rest of the
+    process: OpenCV sets its level only once, from the environment, which is restored. The variables
+    OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL, where they are set, keep their effect.
     """
     _silence_ffmpeg()
     with _LogLevel.lock:
@@ -167,11 +165,8 @@ def _open(source: int | str, parameters: list[int], *, problem: str) -> cv2.Vide
 
 def _timeouts(open_seconds: float, read_seconds: float) -> list[int]:
     """Return parameters for a capture. FFmpeg takes 0 as no timeout."""
-    parameters = []
-    for name, seconds in (
-        (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_seconds),
-        (cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_seconds),
-    ):
-        milliseconds = min(1000 * seconds, 2**31 - 1) if math.isfinite(seconds) else 0
-        parameters += [name, int(milliseconds)]
-    return parameters
+    opening, reading = (
+        int(min(1000 * seconds, 2**31 - 1)) if math.isfinite(seconds) else 0
+        for seconds in (open_seconds, read_seconds)
+    )
+    return [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, opening, cv2.CAP_PROP_READ_TIMEOUT_MSEC, reading]

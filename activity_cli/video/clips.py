@@ -16,21 +16,13 @@ import numpy as np
 from activity_cli.common import count_of
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.settings import ClipSettings, Stream
-from activity_cli.types import (
-    Clip,
-    ClipFrames,
-    Decoded,
-    FrameRole,
-    Images,
-    Status,
-    frame_roles,
-)
+from activity_cli.types import Clip, ClipFrames, Decoded, FrameRole, Images, Status, frame_roles
 from activity_cli.video.augmentation import PLAIN, Transformer, View
 from activity_cli.video.capture import Frame
 from activity_cli.video.decoding import Pass, Shrink, decode_all, decode_by_seeking, plan_seeks
 from activity_cli.video.motion import flow_images, motion_image, stabilize
 from activity_cli.video.reader import VideoInfo, VideoReader, frame_interval_seconds
-from activity_cli.video.sampling import Choice, Indices, Piece, Seconds, choose_frames
+from activity_cli.video.sampling import Choice, Seconds, choose_frames
 
 # Beyond this many frames (19 hours at 30 fps) planning from the header takes too much memory.
 _MAX_PLANNED_FRAMES = 2**21
@@ -70,7 +62,7 @@ def read_views(
             f"The piece from {start_seconds or 0:g} s to {end_seconds:g} s is empty.",
             hint="Its end must come after its start.",
         )
-    piece = Piece(start_seconds=start_seconds, end_seconds=end_seconds)
+    piece = (start_seconds, end_seconds)
 
     def choose(seconds: Seconds, info: VideoInfo) -> list[Choice]:
         """Return one choice per view; none where the piece starts after the video."""
@@ -79,14 +71,7 @@ def read_views(
         return [choice for choice in choices if choice is not None]
 
     shrink = partial(to_square, settings=settings)
-    info, decoded = _decode(
-        path,
-        choose,
-        shrink,
-        until_seconds=end_seconds,
-        max_seconds=max_seconds,
-        num_threads=num_threads,
-    )
+    info, decoded = _decode(path, choose, shrink, part)
     choices = choose(decoded.seconds, info)
     if not choices:
         raise VideoError(
@@ -169,16 +154,15 @@ def _decode(
     path: str | PathLike[str],
     choose: Callable[[Seconds, VideoInfo], list[Choice]],
     shrink: Shrink,
-    *,
-    until_seconds: float | None,
-    max_seconds: float | None,
-    num_threads: int,
+    part: Part,
 ) -> tuple[VideoInfo, Pass]:
     """Decode the frames that the views need, as far as they can be predicted."""
+    num_threads, until_seconds = part.get("num_threads", 0), part.get("end_seconds")
     with VideoReader(path, num_threads=num_threads) as reader:
         info = reader.info
-        if max_seconds is not None and (info.duration_seconds_from_header or 0) > max_seconds:
-            raise LongVideoError(info.duration_seconds_from_header or 0)
+        promised, max_seconds = info.duration_seconds_from_header, part.get("max_seconds")
+        if max_seconds is not None and promised is not None and promised > max_seconds:
+            raise LongVideoError(promised)
         planned: frozenset[int] = frozenset()
         if 0 < (count := info.num_frames_from_header or 0) <= _MAX_PLANNED_FRAMES:
             exact = np.arange(count, dtype=np.float64) * frame_interval_seconds(info)
@@ -202,20 +186,20 @@ def to_square(bgr: Frame, settings: ClipSettings) -> Frame:
     several times faster than other areas, so large frames are halved first: 1.4 instead of 3.3 ms
     from 1280 x 720 to 224 x 224.
     """
-    frame_size = settings.frame_size
+    side = settings.frame_size
+    image: cv2.typing.MatLike = bgr
     height, width = bgr.shape[:2]
-    while min(height, width) >= 2 * frame_size and height % 2 == width % 2 == 0:
+    while min(height, width) >= 2 * side and height % 2 == width % 2 == 0:
         height, width = height // 2, width // 2
-        bgr = cast(Frame, cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA))
-    if max(height, width) > frame_size:
-        shrunk = (min(width, frame_size), min(height, frame_size))
-        bgr = cast(Frame, cv2.resize(bgr, shrunk, interpolation=cv2.INTER_AREA))
-    if bgr.shape[:2] != (frame_size, frame_size):
-        size = (frame_size, frame_size)
-        bgr = cast(Frame, cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR))
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    if max(height, width) > side:
+        shrunk = (min(width, side), min(height, side))
+        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+    if image.shape[:2] != (side, side):
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
     if settings.channels == 1:
-        return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)[..., None])
-    return cast(Frame, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        return cast(Frame, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None])
+    return cast(Frame, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
 def to_picture_rgb(bgr: Frame, max_width: int) -> Frame:
@@ -283,10 +267,7 @@ def _stack_frames(
         transformer = Transformer(view.transform, settings.frame_size)
         frames = {index: transformer.apply(frames[index], index) for index in choice.needed}
 
-    indices: dict[FrameRole, Indices] = {
-        "frames": choice.samples,
-        "earlier": choice.earlier,
-        "later": choice.later,
-    }
-    by_role = {role: [frames[index] for index in rows.tolist()] for role, rows in indices.items()}
-    return stack_roles(by_role, settings)
+    roles: tuple[FrameRole, ...] = ("frames", "earlier", "later")
+    indices = (choice.samples, choice.earlier, choice.later)
+    rows = ([frames[index] for index in some.tolist()] for some in indices)
+    return stack_roles(dict(zip(roles, rows, strict=True)), settings)

@@ -61,11 +61,7 @@ AUTO_DECODERS = Decoders()
 
 
 class DecoderPool(AbstractContextManager["DecoderPool"]):
-    """The worker processes that decode. A context manager; the first one starts at once.
-
-    Raises:
-        ActivityError: the system starts no more processes.
-    """
+    """The worker processes that decode. A context manager; the first one starts at once."""
 
     def __init__(self, decoders: Decoders = AUTO_DECODERS) -> None:
         self.decoders = decoders
@@ -84,11 +80,7 @@ class DecoderPool(AbstractContextManager["DecoderPool"]):
 
 
 class ResamplingSession(AbstractContextManager["ResamplingSession"]):
-    """A `Resampler` in a worker process of its own, with its arguments. A context manager.
-
-    Raises:
-        VideoError: as `VideoReader`; also WorkerCrashError and WorkerTimeoutError.
-    """
+    """A `Resampler` in a worker process of its own, with its arguments. A context manager."""
 
     def __init__(
         self, path: Path, decoders: Decoders, settings: ClipSettings, **options: Unpack[Options]
@@ -131,8 +123,7 @@ class ClipReader:
     ) -> R:
         """Run a function that opens a video, such as `clips.read_clip`, in a worker.
 
-        Raises:
-            VideoError: as the function; also WorkerCrashError and WorkerTimeoutError.
+        Errors are those of the function, WorkerCrashError and WorkerTimeoutError.
         """
         self._threads.add(threading.get_ident())
         timeout_seconds = self._decoders.timeout_for(path)
@@ -153,9 +144,8 @@ def _call(
 ) -> R:
     """Run a function that reads one file in a worker.
 
-    Raises:
-        VideoError: as the function; WorkerCrashError also for any error that is not ours, such as
-            `cv2.error` or MemoryError, so that a bad file gets a row and never ends a batch.
+    Any error that is not ours, such as `cv2.error` or MemoryError, becomes a WorkerCrashError, so
+    that a bad file gets a row and never ends a batch.
     """
     try:
         return workers.call_within(timeout_seconds, function, *args, **kwargs)

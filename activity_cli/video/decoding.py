@@ -1,12 +1,11 @@
 """Video -> the wanted frames of it, by decoding everything or by seeking.
 
 N is frames of the video; times are seconds. Seeking gives the same frames as decoding everything,
-or gives up. The times of all frames are read from the packets; then only the stretches from a key
-frame to each wanted frame are decoded, and every frame on the way must come exactly at its time.
-Damage between those stretches is not detected.
+or gives up: only the stretches from a key frame to each wanted frame are decoded, and every frame
+on the way must come exactly at its packet's time. Damage between them is not detected.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,8 +135,8 @@ def plan_seeks(
         seconds, is_key = seconds[:stop], is_key[:stop]
     wanted = frozenset(choose(seconds))
     # The first frame is where time starts; the last proves that nothing else comes.
-    legs = _plan_legs(sorted({0, *wanted, len(seconds) - 1}), np.flatnonzero(is_key))
-    if not wanted or _cost_frames(legs) >= len(seconds):
+    legs, cost = _plan_legs(sorted({0, *wanted, len(seconds) - 1}), np.flatnonzero(is_key))
+    if not wanted or cost >= len(seconds):
         return None
     return SeekPlan(
         seconds=seconds, is_key=is_key, wanted=wanted, legs=legs, reaches_end=reaches_end
@@ -159,31 +158,27 @@ def decode_by_seeking(reader: VideoReader, plan: SeekPlan, shrink: Shrink) -> Pa
     return Pass(seconds=plan.seconds, frames=frames, reached_end=plan.reaches_end)
 
 
-def _plan_legs(stops: list[int], keys: Indices) -> tuple[_Leg, ...]:
-    """Plan the way through the stops, in order, with a seek wherever that decodes less."""
+def _plan_legs(stops: list[int], keys: Indices) -> tuple[tuple[_Leg, ...], int]:
+    """Plan the way through the stops, in order, with a seek wherever that decodes less.
+
+    Also returns the cost, in the time that it takes to decode a frame.
+    """
     legs = []
-    position = -1
+    position, cost = -1, 0
     for stop in stops:
         key = keys[np.searchsorted(keys, stop, side="right") - 1]
         # Starting one key frame early proves that the reader passes the key frame, and makes frames
         # valid that refer to others before it (open groups of pictures).
         leads = keys[keys <= key - _OVERSHOOT_FRAMES]
         if leads.size and leads[-1] > position + _SEEK_COST_FRAMES:
-            legs.append(_Leg(stop=stop, key=int(key), lead=int(leads[-1])))
+            lead = int(leads[-1])
+            legs.append(_Leg(stop=stop, key=int(key), lead=lead))
+            cost += stop - lead + 1 + _SEEK_COST_FRAMES
         else:
             legs.append(_Leg(stop=stop))
+            cost += stop - position
         position = stop
-    return tuple(legs)
-
-
-def _cost_frames(legs: Iterable[_Leg]) -> int:
-    """Return the cost of a plan, in the time that it takes to decode a frame."""
-    cost, position = 0, -1
-    for leg in legs:
-        start = position if leg.lead is None else leg.lead - 1 - _SEEK_COST_FRAMES
-        cost += leg.stop - start
-        position = leg.stop
-    return cost
+    return tuple(legs), cost
 
 
 def _proven_indices(reader: VideoReader, plan: SeekPlan) -> Iterator[int]:

@@ -2,15 +2,13 @@
 
 N is pairs, H = W the frame size in pixels.
 
-Stabilization: a shaking camera makes every edge of a scene look as if it moved. The earlier frame
-is therefore shifted by the movement of the whole picture, found by phase correlation (Kuglin and
-Hines, 1975) to parts of a pixel. Where that does not make the two frames more alike, people moved,
-or the camera turned, and nothing is shifted.
+Stabilization: a shaking camera makes every edge look as if it moved, so the earlier frame is
+shifted by the movement of the whole picture, found by phase correlation (Kuglin and Hines, 1975).
+Where that does not make the two frames more alike, people moved, and nothing is shifted.
 
-Optical flow: two-stream networks (Simonyan and Zisserman, "Two-Stream Convolutional Networks for
-Action Recognition in Videos", 2014) give a CNN such pictures. The flow is dense inverse search
-(Kroeger et al., 2016) in OpenCV's medium preset, 6 ms for 224 x 224. The fast preset, 1.3 ms, is
-too coarse for the CNN: flow alone then gives 0.75 instead of 0.83 accuracy on surveillance fights.
+Optical flow, as in two-stream networks (Simonyan and Zisserman, 2014), is dense inverse search
+(Kroeger et al., 2016) in OpenCV's medium preset, 6 ms for 224 x 224. With the fast preset, 1.3 ms,
+flow alone gives 0.75 instead of 0.83 accuracy on surveillance fights.
 """
 
 import threading
@@ -86,9 +84,8 @@ def _window(height: int, width: int) -> NDArray[np.float32]:
 def flow_images(earlier: Images, later: Images) -> Images:
     """Compute the optical flow from each earlier frame to the later one, (N, H, W, 3) RGB uint8.
 
-    Returns:
-        (N, H, W, 3) uint8: 128 + 12 * pixels to the right, 128 + 12 * pixels down, and 12 * the
-        length of both, rounded and clipped, at the places of the earlier frame.
+    Returns (N, H, W, 3) uint8: 128 + 12 * pixels to the right, 128 + 12 * pixels down, and 12 * the
+    length of both, rounded and clipped, at the places of the earlier frame.
     """
     return np.stack([_flow_image(a, b) for a, b in zip(earlier, later, strict=True)])
 

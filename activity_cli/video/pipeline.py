@@ -1,7 +1,6 @@
 """A map in two pipelined stages: many threads prepare, one computes, in order, in bounded memory.
 
-For decoding and the CNN: decoders, which release the GIL, run ahead, and one inference may take
-frames of several videos.
+So decoders, which release the GIL, run ahead, and one inference may take frames of several videos.
 """
 
 import queue
@@ -32,20 +31,12 @@ def pipelined_map(
     stop: threading.Event | None = None,
     interrupt: Callable[[], None] = lambda: None,
 ) -> Generator[Result]:
-    """Give the results of `compute` for all requests, in their order.
+    """Give the results of `compute` for all requests, in their order; raises its or their errors.
 
-    Args:
-        requests: consumed lazily.
-        prepare: called in `num_workers` threads at once.
-        compute: called in one thread with all values that are ready; returns one result each.
-        size_of: size of a prepared value.
-        batch_size: largest total size that `compute` gets at once, unless one alone is larger.
-        num_workers: threads that prepare. At most twice as many prepared values are held.
-        stop: once it is set, no further request is begun; the others are finished.
-        interrupt: called when the caller drops the generator, to cut `prepare` short.
-
-    Raises:
-        Exception: from `prepare` or `compute`, in place of the result.
+    `prepare` is called in `num_workers` threads; at most twice as many prepared values are held.
+    `compute` is called in one thread with all values that are ready, but no more than `batch_size`
+    by their `size_of` unless one alone is larger. Once `stop` is set, no further request is begun.
+    `interrupt` is called when the caller drops the generator, to cut `prepare` short.
     """
     ready: queue.Queue[tuple[Prepared, Future[Result]] | None] = queue.Queue(maxsize=num_workers)
     stopped = threading.Event()

@@ -16,13 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.errors import (
-    MissingVideoError,
-    NoVideoError,
-    UnsupportedVideoError,
-    VideoError,
-)
-from activity_cli.video.capture import Frame, open_file, quiet_opencv
+from activity_cli.errors import MissingVideoError, NoVideoError, UnsupportedVideoError, VideoError
+from activity_cli.video.capture import Frame, open_file, quiet_opencv, retrieve_bgr
 
 # Codecs that every OpenCV with FFmpeg decodes, by their fourcc in upper case. When one of these
 # yields no frame the file is at fault; with any other codec the decoder is.
@@ -82,12 +77,9 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     `grab` moves to the next frame, `retrieve` converts it; a frame that is only grabbed costs a
     quarter less. Opening decodes the first frame, so a reader that exists has at least one.
 
-    Args:
-        path: the video file.
-        num_threads: decoder threads; 0 leaves it to OpenCV, which suits one video at a time. With
-            several videos in parallel 1 is cheapest.
-        wait_seconds: wait so long for more at the end of a file that is still being written. This
-            sets OPENCV_FFMPEG_CAPTURE_OPTIONS for the rest of the process: for workers only.
+    With 0 decoder threads OpenCV chooses, which suits one video at a time; with several in parallel
+    1 is cheapest. `wait_seconds` waits so long for more at the end of a file that is still being
+    written; it sets OPENCV_FFMPEG_CAPTURE_OPTIONS for the rest of the process: for workers only.
 
     Raises:
         MissingVideoError: there is no such file.
@@ -159,15 +151,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         return cast(Frame, cv2.cvtColor(self.retrieve_bgr(), cv2.COLOR_BGR2RGB))
 
     def retrieve_bgr(self) -> Frame:
-        """Return the current frame as (H, W, 3) BGR: callers that shrink it convert less.
-
-        Raises:
-            VideoError: the frame cannot be converted.
-        """
-        ok, bgr = self._capture.retrieve()
-        if not ok:
-            raise VideoError(f"Frame {self._num_grabbed} cannot be converted to a picture.")
-        return cast(Frame, bgr)
+        """Return the current frame as (H, W, 3) BGR: callers that shrink it convert less."""
+        return retrieve_bgr(self._capture, f"Frame {self._num_grabbed}")
 
     def _frame_seconds(self) -> float:
         """Return the timestamp; where it is missing or stands still, count on from the last."""
@@ -273,7 +258,10 @@ def _check_content(head: bytes, info: VideoInfo, *, has_frames: bool) -> None:
         raise VideoError("It is a text file, not a video.")
     if has_frames:
         is_cover = info.fps_from_header == _COVER_PICTURE_FPS
-        if (is_cover or _starts_like_picture(head)) and not _has_second_frame(info.path):
+        is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+        is_heif = head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS
+        is_picture = is_webp or is_heif or head.startswith(_PICTURE_STARTS)
+        if (is_cover or is_picture) and not _has_second_frame(info.path):
             what = "sound with a cover picture" if is_cover else "a picture"
             raise VideoError(f"It is {what}, not a video.")
     elif info.codec.upper() in _DECODABLE_CODECS.split():
@@ -287,12 +275,6 @@ def _check_content(head: bytes, info: VideoInfo, *, has_frames: bool) -> None:
             hint=f"Convert it: ffmpeg -i {shlex.quote(str(source))} -c:v libx264"
             f" {shlex.quote(str(target))}",
         )
-
-
-def _starts_like_picture(head: bytes) -> bool:
-    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_heif = head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS
-    return is_webp or is_heif or head.startswith(_PICTURE_STARTS)
 
 
 def _has_second_frame(path: Path) -> bool:

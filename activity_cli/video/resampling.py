@@ -1,14 +1,14 @@
 """A long video -> frames at even time steps, streamed: sliding windows are cut from them.
 
 N is timesteps, H = W the frame size in pixels; times are seconds. Timestep j is (j + 1/2) steps
-after the first frame and takes the frame on screen then, so that windows that begin a whole number
-of steps apart share their frames. Runs in a worker process of its own, from which frames are
-fetched a chunk at a time. Only the list of times grows with the video, 8 bytes a frame.
+after the first frame and takes the frame on screen then. Runs in a worker process of its own, from
+which frames are fetched a chunk at a time. Only the list of times grows, 8 bytes a frame.
 """
 
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Required, TypedDict, Unpack
@@ -37,21 +37,14 @@ _MAX_PREDICTED_FRAMES = 2**24  # 6 days at 30 fps
 class FrameChunk:
     """The next timesteps, and how far the video has been read."""
 
-    frames: Mapping[FrameRole, Images]
-    """(N, H, W, channels) uint8 per role; empty where N is 0 or streams were requested."""
-    streams: Mapping[Stream, Images]
-    """(N, H, W, channels) uint8 per stream; empty where N is 0 or frames were requested."""
-    num_timesteps: int
-    """N."""
-    first_seconds: float
-    """Time of the video's first frame."""
-    end_seconds: float
-    """End of the video, as far as it was decoded."""
-    num_frames: int
-    """Frames decoded so far, used or not."""
+    frames: Mapping[FrameRole, Images]  # (N, H, W, channels) uint8; empty if streams are requested
+    streams: Mapping[Stream, Images]  # (N, H, W, channels) uint8; empty if frames are requested
+    num_timesteps: int  # N
+    first_seconds: float  # of the video's first frame
+    end_seconds: float  # of the video, as far as it was decoded
+    num_frames: int  # decoded so far, used or not
     is_last: bool
-    status: Status = Status.OK
-    """In the last chunk, whether the file is truncated."""
+    status: Status = Status.OK  # in the last chunk, whether the file is truncated
     reason: str = ""
 
 
@@ -67,11 +60,7 @@ class Options(TypedDict, total=False):
 
 
 class Resampler:
-    """Reads a video at even time steps.
-
-    Raises:
-        VideoError: as `VideoReader`.
-    """
+    """Read a video at even time steps. Errors are those of `VideoReader`."""
 
     def __init__(self, path: Path, settings: ClipSettings, **options: Unpack[Options]) -> None:
         self._path = path
@@ -143,14 +132,13 @@ class Resampler:
             return
         index = len(self._times)
         self._times.append(seconds)
-        if self._is_needed(index, seconds):
-            self.kept[index] = to_square(self._reader.retrieve_bgr(), self._settings)
-
-    def _is_needed(self, index: int, seconds: float) -> bool:
         if self._predicted is not None:
-            return index < len(self._predicted) and bool(self._predicted[index])
-        # When reading again, frames long before the next timestep were used already.
-        return index < 2 or seconds > self._next_seconds() - self._reach_back_seconds() - 1.0
+            is_needed = index < len(self._predicted) and bool(self._predicted[index])
+        else:  # when reading again, frames long before the next timestep were used already
+            oldest = self._next_seconds() - self._reach_back_seconds() - 1.0
+            is_needed = index < 2 or seconds > oldest
+        if is_needed:
+            self.kept[index] = to_square(self._reader.retrieve_bgr(), self._settings)
 
     def _partners(self, at: int) -> tuple[int, int]:
         if not self._settings.compares_frames:
@@ -176,7 +164,15 @@ class Resampler:
 
     def _predict_needed(self) -> NDArray[np.bool_] | None:
         """Predict (frames,) which are needed, from packets or the header; None if unknown."""
-        guesses = self._predict_times()
+        guesses: list[Seconds] = []
+        count = self.info.num_frames_from_header
+        if is_proven(self.info):
+            with suppress(VideoError):
+                seconds = read_packet_times(self._path).seconds
+                guesses = [seconds] if len(seconds) and (np.diff(seconds) > 0).all() else []
+        elif count is not None and count <= _MAX_PREDICTED_FRAMES:
+            exact = np.arange(count, dtype=np.float64) * frame_interval_seconds(self.info)
+            guesses = [exact, np.round(exact, 3)]
         if not guesses:
             return None
         needed = np.zeros(max(map(len, guesses)) + 1, np.bool_)
@@ -190,20 +186,6 @@ class Resampler:
                 for indices in partner_indices(seconds, at, self._settings.motion_step_seconds):
                     needed[indices] = True
         return needed
-
-    def _predict_times(self) -> list[Seconds]:
-        """Return the possible times of all frames."""
-        if is_proven(self.info):
-            try:
-                seconds = read_packet_times(self._path).seconds
-            except VideoError:
-                return []
-            return [seconds] if len(seconds) and (np.diff(seconds) > 0).all() else []
-        count = self.info.num_frames_from_header
-        if count is None or count > _MAX_PREDICTED_FRAMES:
-            return []
-        exact = np.arange(count, dtype=np.float64) * frame_interval_seconds(self.info)
-        return [exact, np.round(exact, 3)]
 
     def _chunk(
         self, roles: Mapping[FrameRole, list[Frame]], count: int, *, is_last: bool
@@ -237,12 +219,8 @@ def open_resampler(path: Path, settings: ClipSettings, **options: Unpack[Options
 
 
 def read_resampled(max_timesteps: int) -> FrameChunk:
-    """Read the next timesteps of the video that was opened.
-
-    Raises:
-        WorkerCrashError: this process has just replaced one that ended between two calls.
-    """
-    if not _opened:
+    """Read the next timesteps of the video that was opened."""
+    if not _opened:  # this process has just replaced one that ended between two calls
         raise WorkerCrashError(
             "The decoder crashed on this file.",
             hint="The system may be short of memory: decode fewer videos at a time.",

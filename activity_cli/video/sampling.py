@@ -28,14 +28,6 @@ _DEFAULT_STRIDES = 4  # strides per window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """The requested span; None is the start or the end of the video."""
-
-    start_seconds: float | None
-    end_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Which times of a clip a view takes. By default those of the plain clip."""
 
@@ -73,14 +65,17 @@ class Choice:
 def choose_frames(
     seconds: Seconds,
     settings: ClipSettings,
-    piece: Piece,
+    piece: tuple[float | None, float | None],
     interval_from_header: float,
     timing: Timing = PLAIN_TIMING,
 ) -> Choice | None:
-    """Choose the clip's frames by their times; None if the piece starts after the video."""
+    """Choose the clip's frames by their times; None if the piece starts after the video.
+
+    The piece is from one time to another; None is the start or the end of the video.
+    """
     video_end = end_of_video(seconds, interval_from_header)
-    start = float(seconds[0]) if piece.start_seconds is None else piece.start_seconds
-    end = video_end if piece.end_seconds is None else min(video_end, piece.end_seconds)
+    start = float(seconds[0]) if piece[0] is None else piece[0]
+    end = video_end if piece[1] is None else min(video_end, piece[1])
     length = end - start
     if length < 1e-6:  # not 0: the end was computed
         return None
@@ -113,9 +108,8 @@ def _choose_backwards(
 ) -> Choice | None:
     """Choose in the mirrored video, in which every frame stays on screen equally long."""
     until = np.append(seconds[1:], max(end, seconds[-1]))
-    mirrored = Piece(start_seconds=-end, end_seconds=-start)
     forwards = replace(timing, is_reversed=False)
-    choice = choose_frames(-until[::-1], settings, mirrored, end - start, forwards)
+    choice = choose_frames(-until[::-1], settings, (-end, -start), end - start, forwards)
     if choice is None:
         return None
     last = len(seconds) - 1
@@ -149,13 +143,8 @@ def sample_indices(
     """Return (T,) the frames on screen at the middles of T equal parts of [start, end).
 
     All are in the span, unless it lies between two frames: then the earlier of the two is taken.
-
-    Args:
-        seconds: (N,) times of the video's frames, not decreasing.
-        end_seconds: end of the span.
-        num_frames: T.
-        start_seconds: start of the span; None is the first frame.
-        shifts: (T,) how far from the middles, in parts.
+    Times are (N,), not decreasing; without `start_seconds` the span begins with the first frame.
+    `shifts` are (T,) how far from the middles, in parts.
     """
     start = float(seconds[0]) if start_seconds is None else start_seconds
     first, stop = _span_indices(seconds, start, end_seconds)
@@ -230,13 +219,10 @@ def choose_windows(
     window_seconds: float | None = None,
     stride_seconds: float | None = None,
 ) -> Windows:
-    """Choose windows; by default they are as long as the clips that the model was trained on.
+    """Choose windows of T frames, by default as long as the clips that the model was trained on.
 
-    Args:
-        num_frames: T, of the model.
-        clip_seconds: `median` and `max` length of the training clips, if known.
-        window_seconds: length of a window.
-        stride_seconds: rounded to whole steps; a quarter of a window by default.
+    `clip_seconds` has the `median` and `max` length of these, if known. The stride is rounded to
+    whole steps, and a quarter of a window by default.
 
     Raises:
         SettingsError: a length is not above 0, or windows would leave gaps.

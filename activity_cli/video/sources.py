@@ -100,19 +100,17 @@ def select(
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
 ) -> list[Path]:
-    """Choose files by their names.
+    """Choose files by their names; it is a DataError if the patterns leave none.
 
     The file name, or its path within the source, must match one of `patterns`, if there are any,
     and none of `exclude`. A shard keeps its part of these.
-
-    Raises:
-        DataError: the patterns leave no file.
     """
-    kept = [
-        one
-        for one in found
-        if (not patterns or _matches_any(one, patterns)) and not _matches_any(one, exclude)
-    ]
+
+    def matches(one: Found, some: Sequence[str]) -> bool:
+        return any(fnmatch(text, p) for p in some for text in (one.path.name, one.name))
+
+    kept = [one for one in found if not patterns or matches(one, patterns)]
+    kept = [one for one in kept if not matches(one, exclude)]
     if found and not kept:
         raise DataError(
             f"--pattern and --exclude leave none of the {len(found)} files.",
@@ -121,16 +119,16 @@ def select(
     return [one.path for one in kept if shard is None or shard.has(one.name)]
 
 
-def _matches_any(one: Found, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(text, p) for p in patterns for text in (one.path.name, one.name))
-
-
 def _expand(source: str) -> Iterator[Path]:
     path = Path(source)
     if not source.strip():
         raise DataError("A source is empty.", hint="Name a video, a folder, a pattern or a list.")
     if source == STDIN:
-        yield from _videos_of_entries(_read_stdin(), folder=Path())
+        lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").splitlines()
+        if not (entries := [line for line in lines if line.strip()]):
+            hint = "find footage -name '*.mp4' | ... -"
+            raise DataError("The list on stdin is empty.", hint=hint)
+        yield from _videos_of_entries(entries, folder=Path())
     elif is_folder(path):
         yield from _videos_of_folder(path)
     elif path.suffix.lower() in (".txt", *TABLE_SUFFIXES) and not _is_pattern(source):
@@ -144,19 +142,14 @@ def _expand(source: str) -> Iterator[Path]:
 
 
 def _videos_of_folder(folder: Path) -> Iterator[Path]:
-    others: list[Path] = []
-    num_videos = 0
-    for path in walk_files(folder):
-        if is_video(path) or is_folder(path):  # an unreadable folder must be reported
-            num_videos += 1
-            yield path
-        else:
-            others.append(path)
-    if num_videos == 0:
+    files = list(walk_files(folder))
+    videos = [path for path in files if is_video(path) or is_folder(path)]  # unreadable: reported
+    if not videos:
         raise DataError(
-            f"{folder} has no videos; {describe_other_files(others)}.",
+            f"{folder} has no videos; {describe_other_files(files)}.",
             hint=f"Looked for {', '.join(sorted(VIDEO_SUFFIXES))}; name other files one by one.",
         )
+    yield from videos
 
 
 def _videos_of_entries(entries: Sequence[str], folder: Path) -> Iterator[Path]:
@@ -172,15 +165,6 @@ def _videos_of_entries(entries: Sequence[str], folder: Path) -> Iterator[Path]:
             yield from _videos_of_folder(path)
         else:
             yield path
-
-
-def _read_stdin() -> list[str]:
-    """Read one path per line."""
-    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    entries = [line for line in text.splitlines() if line.strip()]
-    if not entries:
-        raise DataError("The list on stdin is empty.", hint="find footage -name '*.mp4' | ... -")
-    return entries
 
 
 def _read_list(path: Path) -> list[str]:
