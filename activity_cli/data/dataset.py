@@ -33,22 +33,16 @@ _MOST_LABELS = 10
 class Sample:
     """A labelled clip: a video, or a piece of one."""
 
-    path: Path
-    """Absolute."""
-    name: str
-    """The path as the user wrote it, or relative to the data folder: for reports."""
+    path: Path  # absolute
+    name: str  # the path as the user wrote it, or relative to the data folder: for reports
     label: str
-    start_seconds: float | None = None
-    """Start of the piece; None is the start of the video."""
-    end_seconds: float | None = None
-    """End of the piece; None is the end of the video."""
-    group: str | None = None
-    """Person, camera or source that must not be in two parts of a split."""
+    start_seconds: float | None = None  # None is the start of the video
+    end_seconds: float | None = None  # None is the end of the video
+    group: str | None = None  # person, camera or source: must not be in two parts of a split
     split: SplitName | None = None
     folds: Mapping[str, str] = field(default_factory=dict)
     """Values of all other columns; cross-validation may take its folds from one of them."""
-    line: int | None = None
-    """Line of the CSV, for messages."""
+    line: int | None = None  # of the CSV, for messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,27 +73,18 @@ class Dataset:
         return sample_groups(self.samples)
 
     def groups_by(self, column: str) -> NDArray[np.int64] | None:
-        """Return (N,) the number of each sample's group by another column; "" is no group.
-
-        Raises:
-            DataError: there is no such column.
-        """
+        """Return (N,) the number of each sample's group by another column; "" is no group."""
         if column == "group":
             values = [sample.group for sample in self.samples]
         else:
             values = [sample.folds.get(column) for sample in self.samples]
         if not any(values):
             raise self.no_column(column)
-        return _numbers(
-            [value or sample.path for value, sample in zip(values, self.samples, strict=True)]
-        )
+        pairs = zip(values, self.samples, strict=True)
+        return _numbers([value or sample.path for value, sample in pairs])
 
     def check_label(self, label: str | None) -> None:
-        """Check that there are clips of a label; None always passes.
-
-        Raises:
-            DataError: there are none.
-        """
+        """Raise a DataError if there are no clips of a label; None always passes."""
         if label is not None and label not in self.labels:
             raise DataError(
                 f"There are no clips of the background label {label!r}.",
@@ -108,10 +93,8 @@ class Dataset:
 
     def no_column(self, column: str) -> DataError:
         """Return the error for a column that the data does not have."""
-        columns = [
-            name for name in ("group", "split") if any(getattr(s, name) for s in self.samples)
-        ]
-        columns += self.samples[0].folds
+        known = [n for n in ("group", "split") if any(getattr(s, n) for s in self.samples)]
+        columns = [*known, *self.samples[0].folds]
         return DataError(
             f"{self.root}: the data has no column {column} with values; "
             f"its columns are {', '.join(columns) or 'path and label only'}.",
@@ -142,11 +125,7 @@ def prepare_pieces(
 ) -> Dataset:
     """Check all pieces against their videos, and cut those that are longer than a window.
 
-    Without `window_seconds` nothing is cut.
-
-    Raises:
-        SettingsError: the window length is not above 0.
-        DataError: a piece is beyond the end of its video.
+    Without `window_seconds` nothing is cut. A piece beyond the end of its video is a DataError.
     """
     if window_seconds is not None and not 0 < window_seconds < float("inf"):
         raise SettingsError(f"--window must be more than 0 s, got {window_seconds:g}.")
@@ -164,13 +143,10 @@ def prepare_pieces(
 
 
 def cut(sample: Sample, video_seconds: float | None, window_seconds: float) -> list[Sample]:
-    """Spread windows evenly over a sample; a sample that is hardly longer than one stays whole.
-
-    So does one of a video of unknown length.
-    """
-    start = sample.start_seconds or 0.0
-    if video_seconds is None:
+    """Spread windows evenly over a sample; one that is hardly longer than a window stays whole."""
+    if video_seconds is None:  # its length is not known
         return [sample]
+    start = sample.start_seconds or 0.0
     end = min(sample.end_seconds or video_seconds, video_seconds)
     if end - start < _LONGER_THAN_A_WINDOW * window_seconds:
         return [sample]

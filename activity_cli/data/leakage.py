@@ -1,10 +1,9 @@
 """Find clips that leak between the parts of a split: copies, and groups that are in several parts.
 
-N is clips, F features. There are two detectors of near duplicates, because they answer different
-questions. This one compares the CNN features that training needs anyway, so every run can afford
-it; it also finds brighter and mirrored copies, but only pairs across parts, and no times.
-`data.inspection.duplicates` decodes every frame of every file: it needs no model, finds trimmed
-copies and their shift in time, and tells copies from other clips of the same camera.
+N is clips, F features. This detector of near duplicates compares the CNN features that training
+needs anyway, so every run can afford it; it also finds brighter and mirrored copies, but only pairs
+across parts, and no times. The one in `data.inspection.duplicates` decodes every file: it needs no
+model, finds trimmed copies, and distinguishes copies from other clips of the same camera.
 """
 
 from collections import Counter, defaultdict
@@ -51,11 +50,9 @@ class Leak:
     """Two clips in different parts that show the same."""
 
     kind: Kind
-    first: int
-    """Row of the clip."""
+    first: int  # row of the clip
     second: int
-    similarity: float = 1.0
-    """Cosine of their features, for near copies."""
+    similarity: float = 1.0  # cosine of their features, for near copies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,21 +60,15 @@ class Leakage:
     """What is in several parts."""
 
     samples: tuple[Sample, ...]
-    part: NDArray[np.int64]
-    """(N,) position of each clip's part in `part_names`."""
+    part: NDArray[np.int64]  # (N,) position of each clip's part in `part_names`
     part_names: tuple[str, ...]
     leaks: tuple[Leak, ...]
     """At most `MOST_PAIRS`: identical files and videos first, then the most similar pairs."""
-    num_leaks: Mapping[Kind, int]
-    """All pairs that were found, kept or not."""
-    split_groups: tuple[str, ...]
-    """Groups of the data that are in several parts."""
-    guess: NameGroups | None
-    """Groups that the file names suggest, where the data has none."""
-    num_guessed_split: int = 0
-    """How many of the guessed groups are in several parts."""
-    skipped: str = ""
-    """Why there was no search for near copies; empty where there was one."""
+    num_leaks: Mapping[Kind, int]  # all pairs that were found, kept or not
+    split_groups: tuple[str, ...]  # groups of the data that are in several parts
+    guess: NameGroups | None  # groups that the file names suggest, where the data has none
+    num_guessed_split: int = 0  # how many of these are in several parts
+    skipped: str = ""  # why there was no search for near copies
 
     @property
     def num_pairs(self) -> int:
@@ -167,27 +158,22 @@ def find_leakage(
     part: NDArray[np.int64],
     part_names: Sequence[str],
 ) -> Leakage:
-    """Find clips that show the same, and groups, in several parts of a split.
+    """Find clips that show the same, and groups, in several parts of a split of N samples.
 
-    Args:
-        dataset: N samples.
-        features: (N, S, T, D); None where the CNN is still to be fine-tuned: then there is no
-            search for near copies.
-        part: (N,) position of each sample's part in `part_names`.
-        part_names: such as train, val, test, or the names of folds.
+    Features are (N, S, T, D); None where the CNN is still to be fine-tuned: then there is no search
+    for near copies. `part` is (N,) the position of each sample's part, or fold, in `part_names`.
     """
     same = {(leak.first, leak.second): leak for leak in _same_sources(dataset.samples, part)}
+    num_leaks = Counter[Kind](leak.kind for leak in same.values())
     near: list[Leak] = []
-    num_near, skipped = 0, ""
+    skipped = ""
     if features is None:
         skipped = "the CNN is not trained yet"
     elif len(features) > MOST_CLIPS:
         skipped = f"there are more than {MOST_CLIPS} clips"
     else:
         near, num_near = _near_copies(mean_features(features), part, known=same)
-    num_leaks = Counter[Kind](leak.kind for leak in same.values())
-    if num_near:
-        num_leaks["near copy"] = num_near
+        num_leaks += Counter[Kind]({"near copy": num_near})
     guess = guess_groups(dataset)
     guessed = find_groups(dataset, guess.pattern) if guess else [None] * len(part)
     return Leakage(

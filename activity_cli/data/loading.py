@@ -10,27 +10,17 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from activity_cli.common import count_of
-from activity_cli.common.files import (
-    describe_other_files,
-    is_file,
-    is_folder,
-    is_video,
-    walk_files,
-)
+from activity_cli.common.files import describe_other_files, is_file, is_folder, is_video, walk_files
 from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
 from activity_cli.data.dataset import Dataset, Sample, SplitName
 from activity_cli.errors import DataError
 
 KNOWN_COLUMNS = ("path", "label", "start", "end", "group", "split")
 SPLIT_NAMES: Mapping[str, SplitName] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
+    **{"train": "train", "test": "test"},
+    **{"val": "val", "valid": "val", "validation": "val"},
 }
 LAYOUT_HINT = (
     "Put the clips of each action in a folder with its name: {0}/wave/1.mp4, {0}/run/2.mp4"
@@ -101,15 +91,10 @@ def _from_labels(root: Path, parent: Path, split: SplitName | None) -> list[Samp
     if not folders:
         others = describe_other_files(walk_files(parent))
         raise DataError(f"{parent} has no videos; {others}.", hint=LAYOUT_HINT.format(parent))
+    found = [(path, folder.name) for folder in folders for path in _videos(folder)]
     return [
-        Sample(
-            path=path.absolute(),
-            name=path.relative_to(root).as_posix(),
-            label=folder.name,
-            split=split,
-        )
-        for folder in folders
-        for path in _videos(folder)
+        Sample(path=p.absolute(), name=p.relative_to(root).as_posix(), label=label, split=split)
+        for p, label in found
     ]
 
 
@@ -159,13 +144,22 @@ def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
             continue
         if allow_missing or is_file(sample.path):
             samples.append(sample)
-        else:
-            bad_rows.append(_missing_file(path, sample))
-            num_missing += 1
+            continue
+        hint = f"Paths are relative to the CSV's folder, {path.parent.absolute()}."
+        if "\\" in sample.name and is_file(path.parent / sample.name.replace("\\", "/")):
+            hint = "Write / instead of \\ between folders."
+        problem = f"there is no file {sample.name}."
+        bad_rows.append(RowError(path, row.line, "path", problem, hint=hint))
+        num_missing += 1
     bad_rows += _check_overlaps(path, samples)
-    if bad_rows:
-        _raise_first(bad_rows, num_missing)
-    return samples
+    if not bad_rows:
+        return samples
+    first, *others = sorted(bad_rows, key=lambda error: error.line)
+    notes = [f"{num_missing} files are missing in all"] * (num_missing > 1)
+    notes += [count_of(len(others), "more bad row")] * bool(others)
+    first.message += f" ({'; '.join(notes)})" * bool(notes)
+    first.args = (first.message,)
+    raise first
 
 
 def _sample(path: Path, row: Row) -> Sample:
@@ -177,13 +171,9 @@ def _sample(path: Path, row: Row) -> Sample:
             raise RowError(path, row.line, column, "the value is empty.", hint=hint)
     start, end = _seconds(path, row, "start"), _seconds(path, row, "end")
     if end is not None and (start or 0.0) >= end:
-        raise RowError(
-            path,
-            row.line,
-            "end",
-            f"the clip ends at {end:g} s, but starts at {start or 0.0:g} s.",
-            hint="end must be after start, both in seconds from the start of the video.",
-        )
+        problem = f"the clip ends at {end:g} s, but starts at {start or 0.0:g} s."
+        hint = "end must be after start, both in seconds from the start of the video."
+        raise RowError(path, row.line, "end", problem, hint=hint)
     split = values.get("split", "")
     if split and split.lower() not in SPLIT_NAMES:
         hint = "Use train, val or test."
@@ -226,14 +216,12 @@ def _check_new(
     first = seen.setdefault(key, sample)
     if first is sample:
         return
-    problem = f"{sample.name} is listed twice, first in line {first.line}."
+    problem = f"listed twice, first in line {first.line}."
     hint = "Remove one of the two rows."
     if first.label != sample.label:
-        problem = (
-            f"{sample.name} is {sample.label!r} here, but {first.label!r} in line {first.line}."
-        )
+        problem = f"{sample.label!r} here, but {first.label!r} in line {first.line}."
         hint = "A clip has one label: remove the wrong row, or give each its start and end."
-    raise RowError(path, sample.line or 0, "path", problem, hint=hint)
+    raise RowError(path, sample.line or 0, "path", f"{sample.name} is {problem}", hint=hint)
 
 
 def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]:
@@ -261,19 +249,3 @@ def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]
 
 def _end_seconds(sample: Sample) -> float:
     return math.inf if sample.end_seconds is None else sample.end_seconds
-
-
-def _missing_file(path: Path, sample: Sample) -> RowError:
-    hint = f"Paths are relative to the CSV's folder, {path.parent.absolute()}."
-    if "\\" in sample.name and is_file(path.parent / sample.name.replace("\\", "/")):
-        hint = "Write / instead of \\ between folders."
-    return RowError(path, sample.line or 0, "path", f"there is no file {sample.name}.", hint=hint)
-
-
-def _raise_first(bad_rows: Sequence[RowError], num_missing: int) -> NoReturn:
-    first, *others = sorted(bad_rows, key=lambda error: error.line)
-    notes = [f"{num_missing} files are missing in all"] * (num_missing > 1)
-    notes += [count_of(len(others), "more bad row")] * bool(others)
-    first.message += f" ({'; '.join(notes)})" * bool(notes)
-    first.args = (first.message,)
-    raise first

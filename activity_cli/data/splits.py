@@ -1,7 +1,7 @@
 """Samples -> train, val and test parts, or the folds of a cross-validation.
 
-Parts have about their share of every label. Samples of one group (a person, a camera, a source
-video) are never in two parts, or accuracy would be overestimated.
+Parts have about their share of every label. Samples of one group are never in two parts, or
+accuracy would be overestimated.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,7 @@ class Split:
     train: Indices
     val: Indices
     test: Indices
-    by: str
-    """The basis of the split: "split column", "groups" or "clips"."""
+    by: str  # the basis of the split: "split column", "groups" or "clips"
 
     @property
     def part(self) -> Indices:
@@ -42,12 +41,9 @@ class Split:
 class Folds:
     """The fold in which each sample is tested."""
 
-    index: Indices
-    """(N,) from 0."""
-    names: tuple[str, ...]
-    """Of the folds, in the order of their index."""
-    by: str
-    """The basis of the folds: "column <name>", "groups" or "clips"."""
+    index: Indices  # (N,) from 0
+    names: tuple[str, ...]  # of the folds, in the order of their index
+    by: str  # the basis of the folds: "column <name>", "groups" or "clips"
 
 
 def split_train_val_test(
@@ -74,13 +70,13 @@ def split_train_val_test(
     labels, groups = dataset.label_indices(), dataset.groups()
     fractions = [1 - val_fraction - test_fraction, val_fraction, test_fraction]
     num_parts = sum(fraction > 0 for fraction in fractions)
-    for label, count in dataset.counts().items():
-        if count < num_parts:
-            raise DataError(
-                f"Label {label!r} has only {count_of(count, 'clip')}; training and testing need "
-                f"at least {num_parts}.",
-                hint="Add clips, or leave the label out.",
-            )
+    label, count = _rarest(dataset)
+    if count < num_parts:
+        raise DataError(
+            f"Label {label!r} has only {count_of(count, 'clip')}; training and testing need "
+            f"at least {num_parts}.",
+            hint="Add clips, or leave the label out.",
+        )
     if groups is not None and groups.max() + 1 < num_parts:
         raise DataError(
             f"All clips are in {count_of(int(groups.max()) + 1, 'group')}: train, val and test "
@@ -88,23 +84,20 @@ def split_train_val_test(
             hint="Add clips of other sources, or a finer `group` column, or a `split` column.",
         )
     part = deal_shares(labels, groups, fractions, seed)
-    for name, fraction, number in zip(PARTS, fractions, range(3), strict=True):
-        if fraction > 0 and not (part == number).any():
+    for number, name in enumerate(PARTS):
+        if fractions[number] > 0 and not (part == number).any():
             raise _no_part_by_groups(name)
-    _check_part_of_groups(dataset, part)
     return _split(part, by="clips" if groups is None else "groups")
 
 
 def inner_split(
     labels: Indices, groups: Indices | None, *, fraction: float, seed: int
 ) -> tuple[Indices, Indices]:
-    """Draw a validation part from training samples, stratified and by groups.
+    """Draw a validation part from training samples, (N,) labels and groups, stratified.
 
     A label with one clip, or one group, stays in training. The validation part serves early
-    stopping only, so if whole groups leave nothing for it, it is drawn by clips.
-
-    Labels and groups are (N,). Returns ascending positions of the training and of the validation
-    part, which is empty only when every label has a single clip.
+    stopping only, so if whole groups leave nothing for it, it is drawn by clips. Returns ascending
+    positions of both parts; the validation part is empty if every label has a single clip.
     """
     part = deal_shares(labels, groups, [1 - fraction, fraction], seed)
     if not part.any():
@@ -113,22 +106,18 @@ def inner_split(
 
 
 def spare_val(train: Indices, val: Indices) -> tuple[Indices, Indices]:
-    """Move the validation part into training where both are small.
-
-    A few validation clips cannot choose an epoch; `choosing_folds` can.
-    """
+    """Move a validation part that is too small to choose an epoch into training."""
     if len(train) + len(val) >= FEW_CLIPS:
         return train, val
     return np.sort(np.concatenate([train, val])), val[:0]
 
 
 def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Indices:
-    """Deal training samples to the inner folds that choose the epoch, stratified and by groups.
+    """Return (N,) the inner fold, which chooses the epoch, of each training sample, from 0.
 
     Each label must stay in training whichever fold is held out: samples of a label that is in one
-    fold only, and their groups, are in no fold. If whole groups leave no fold, samples are dealt
-    one by one. Labels and groups are (N,). Returns (N,) the fold of each sample, from 0; -1 for
-    those in no fold.
+    fold only, and their groups, are in no fold, -1. If whole groups leave no fold, samples are
+    dealt one by one. Labels and groups are (N,).
     """
     units = np.arange(len(labels)) if groups is None else groups
     num_folds = min(INNER_FOLDS, len(np.unique(units)))
@@ -157,9 +146,8 @@ def make_folds(
 ) -> Folds:
     """Deal the samples to the folds of a cross-validation.
 
-    A fold column is used as it is, each value a fold. Otherwise folds are drawn, stratified by
-    label and by groups: those of the group column, or without one, those of the data (its `group`
-    column, or the videos that several pieces come from).
+    Each value of a fold column is a fold. Otherwise folds are drawn, stratified by label and by
+    groups: those of the group column, or without one, those of the data.
 
     Raises:
         SettingsError: fewer than 2 folds, or a fold column together with a group column.
@@ -182,6 +170,10 @@ def make_folds(
         folds = Folds(index=index, names=names, by=by)
     _check_learnable(dataset, folds)
     return folds
+
+
+def _rarest(dataset: Dataset) -> tuple[str, int]:
+    return min(dataset.counts().items(), key=lambda item: item[1])
 
 
 def _split(part: Indices, *, by: str) -> Split:
@@ -241,7 +233,7 @@ def _check_enough_for_folds(dataset: Dataset, groups: Indices | None, num_folds:
     if groups is not None:
         largest, what, unit = int(groups.max()) + 1, "The data", "group"
     else:
-        label, largest = min(dataset.counts().items(), key=lambda item: item[1])
+        label, largest = _rarest(dataset)
         what, unit = f"Label {label!r}", "clip"
     if largest < num_folds:
         raise DataError(
