@@ -41,13 +41,12 @@ def clear_cache(folder: Path) -> dict[str, int]:
     sizes = cache_sizes(folder)
     for part in (FEATURES, ENGINES):
         try:
-            shutil.rmtree(folder / part)
-        except FileNotFoundError:
-            continue
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder / part)
         except OSError as error:
+            hint = "Check its permissions, and that no other run is using it."
             raise OutputError(
-                f"Cannot clear {folder / part}: {error.strerror}.",
-                hint="Check its permissions, and that no other run is using it.",
+                f"Cannot clear {folder / part}: {error.strerror}.", hint=hint
             ) from error
     return sizes
 
@@ -74,10 +73,8 @@ class CheckedFiles:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
                 try:
-                    file.write(hashlib.sha256(content).digest())
-                    file.write(content)
+                    file.write(hashlib.sha256(content).digest() + content)
                     file.close()
                     Path(file.name).replace(path)
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+                finally:
+                    Path(file.name).unlink(missing_ok=True)  # where it has not been renamed

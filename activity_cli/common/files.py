@@ -7,7 +7,6 @@ import math
 import os
 import secrets
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -17,13 +16,8 @@ from typing import IO, Any, Literal
 from activity_cli.common import count_of
 from activity_cli.errors import OutputError
 
-VIDEO_SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("mp4", "avi", "mov", "mkv", "webm", "mpeg", "mpg", "m4v"),
-        *("gif", "wmv", "flv", "ts", "3gp", "ogv", "m2ts", "mts"),
-    )
-)
+_ENDINGS = "mp4 avi mov mkv webm mpeg mpg m4v gif wmv flv ts 3gp ogv m2ts mts"
+VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Suffixes of the files that are taken from a folder; a file named directly needs none."""
 
 
@@ -33,11 +27,7 @@ def is_video(path: Path) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the digest of a file's content, in hexadecimal digits.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Return the digest of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -82,18 +72,16 @@ def walk_files(folder: Path) -> Iterator[Path]:
 
 def describe_other_files(paths: Iterable[Path]) -> str:
     """Describe files that are not videos: "3 other files (.csv, .txt)", or "no files"."""
-    endings = Counter(path.suffix.lower() or "no ending" for path in paths)
-    if not endings:
-        return "no files"
-    return f"{count_of(endings.total(), 'other file')} ({', '.join(sorted(endings)[:5])})"
+    endings = [path.suffix.lower() or "no ending" for path in paths]
+    shown = ", ".join(sorted(set(endings))[:5])
+    return f"{count_of(len(endings), 'other file')} ({shown})" if endings else "no files"
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, which replaces the file when the block ends without error.
 
-    It has another suffix. Missing parent folders are made. An OutputError leaves an older file
-    as it was.
+    Missing parent folders are made. An OutputError leaves an older file as it was.
     """
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"  # same disk, so that replace works
     try:
@@ -137,32 +125,22 @@ def encode_text(text: str) -> bytes:
 class LineFile:
     """A file to which whole lines are added: each is written at once, or not at all.
 
-    Missing parent folders are made. The mode is as for `open`.
-
-    Raises:
-        FileExistsError: it must be new, and is not.
-        OutputError: it cannot be written.
+    Missing parent folders are made. The mode is as for `open`, with its FileExistsError; any other
+    failure is an OutputError, and all lines before are in the file.
     """
 
     def __init__(self, path: Path, mode: Literal["a", "w", "x"] = "a") -> None:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(path, error) from error
-        try:
             self._file = io.FileIO(path, mode)
-        except FileExistsError:
-            raise
         except OSError as error:
+            if isinstance(error, FileExistsError) and path.exists():
+                raise
             raise output_error(path, error) from error
 
     def write(self, lines: bytes) -> None:
-        """Add lines.
-
-        Raises:
-            OutputError: the disk is full or gone. All lines before are in the file.
-        """
+        """Add lines."""
         content = memoryview(lines)
         begin = self._file.seek(0, os.SEEK_END) if self._file.seekable() else 0
         try:
@@ -192,10 +170,7 @@ def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
 
 
 def new_folder(path: Path, *, overwrite: bool = False) -> Path:
-    """Make a folder for results, with its parents; only with `overwrite` may it have files in it.
-
-    They stay until they are written anew.
-    """
+    """Make a folder for results, with its parents; it may hold files only with `overwrite`."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not overwrite and any(path.iterdir()):
@@ -214,10 +189,7 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Path:
 
 
 def numbered_folder(parent: Path, name: str) -> Path:
-    """Make a new folder `parent/name`, or `name-2`, `name-3`, ... if that exists.
-
-    Several programs may call it at once.
-    """
+    """Make a new folder `parent/name`, or `name-2`, ...; several programs may call it at once."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for ending in _numbered_endings():

@@ -22,9 +22,8 @@ from activity_cli.errors import MissingExtraError
 def import_openvino() -> Any:
     """Import OpenVINO so that it talks to no network.
 
-    Plain `import openvino` sends usage events through the package openvino-telemetry, and the
-    only documented switch is a file in the user's home folder. Without that package OpenVINO (and
-    NNCF) use a silent stand-in, so this process treats the package as not installed.
+    It sends usage events through the package openvino-telemetry, and the only documented switch is
+    a file in the user's home folder. So this process treats that package as not installed.
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: not found
     import openvino
@@ -33,9 +32,11 @@ def import_openvino() -> Any:
 
 
 def openvino_core() -> Any:
-    """Return OpenVINO's Core, one for the whole process, with the current thread limit.
+    """Return OpenVINO's Core, with the thread limit for networks that are compiled after this call.
 
-    The limit holds for networks that are compiled after this call.
+    There is one for the whole process: on CPUs with AMX each Core gives the thread a signal stack,
+    and after two that end in the order in which they began, the thread keeps the freed stack of the
+    first: the next Ctrl-C is a segmentation fault (OpenVINO 2026.4).
     """
     core = _one_core()
     # 0 is OpenVINO's own choice.
@@ -45,12 +46,6 @@ def openvino_core() -> Any:
 
 @cache
 def _one_core() -> Any:
-    """Make the process's only Core.
-
-    On CPUs with AMX each Core gives the thread a signal stack, and restores the one before when it
-    is destroyed. After two Cores that end in the order in which they began, the thread keeps the
-    freed stack of the first one: the next Ctrl-C is a segmentation fault (OpenVINO 2026.4).
-    """
     return import_openvino().Core()
 
 
@@ -99,10 +94,9 @@ def import_nncf() -> Any:
 
 
 def import_ray() -> Any:
-    """Import Ray with Ray Data, without usage reports and messages.
+    """Import Ray with Ray Data, without usage reports; only `ACTIVITY_DEBUG=1` shows its messages.
 
-    Sets Ray's environment variables for the rest of the process: a cluster that Ray starts reads
-    them. Messages still go to Ray's own log files; `ACTIVITY_DEBUG=1` shows them.
+    Sets environment variables for the rest of the process: a cluster that Ray starts reads them.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     is_silent = not os.environ.get("ACTIVITY_DEBUG")
@@ -129,10 +123,7 @@ def _extra(feature: str, *, package: str, extra: str) -> Iterator[None]:
 
 
 def opencv_version() -> str:
-    """Return the version of OpenCV, whichever of its four distributions is installed.
-
-    All install the module `cv2`: headless ones need no display libraries, contrib ones have more.
-    """
+    """Return the version of OpenCV, whichever of its four distributions is installed."""
     for name in ("opencv-python", "opencv-contrib-python"):
         for distribution in (name, f"{name}-headless"):
             with suppress(PackageNotFoundError):
@@ -146,9 +137,8 @@ def opencv_version() -> str:
 def import_torchvision() -> Any:
     """Import torchvision, also where its C++ extension does not load.
 
-    Wheels of torchvision that were built for CUDA cannot load their extension beside a CPU-only
-    torch, and then `import torchvision` fails with "operator torchvision::nms does not exist".
-    The CNNs use none of the extension's operators; declaring them is enough.
+    Wheels for CUDA cannot load it beside a CPU-only torch, and then the import fails with "operator
+    torchvision::nms does not exist". The CNNs do not use it; to declare its operators is enough.
     """
     import torch
 
@@ -174,10 +164,8 @@ def _extension_loads() -> bool:
     package = importlib.util.find_spec("torchvision")
     locations = package.submodule_search_locations if package else None
     extension = importlib.machinery.PathFinder.find_spec("_C", locations)
-    if extension is None or extension.origin is None:
-        return False
-    try:
-        torch.ops.load_library(extension.origin)  # type: ignore[no-untyped-call]
-    except (ImportError, OSError):
-        return False
-    return True
+    if extension is not None and extension.origin is not None:
+        with suppress(ImportError, OSError):
+            torch.ops.load_library(extension.origin)  # type: ignore[no-untyped-call]
+            return True
+    return False

@@ -30,8 +30,7 @@ class RowError(DataError):
 class Row:
     """One row: its values by column, without the spaces around them."""
 
-    line: int
-    """Where the row begins; the first line of a file is 1."""
+    line: int  # where the row begins; the first line of a file is 1
     values: Mapping[str, str]
 
 
@@ -39,32 +38,22 @@ class Row:
 class Table:
     """A table with its valid rows, and an error for each of the others."""
 
-    path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     bad_rows: tuple[RowError, ...]
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a CSV with a header; None is an empty field.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write a CSV with a header; None is an empty field."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     write_text_atomically(path, text.getvalue())
 
 
 def read_text(path: Path, *, errors: str = "strict") -> str:
     """Read a UTF-8 file, or a UTF-16 one that begins with a byte order mark.
 
-    `errors` is as for `bytes.decode`: "surrogateescape" keeps bytes that are not UTF-8.
-
-    Raises:
-        DataError: the file cannot be read, or it is not UTF-8.
+    It is a DataError if the file cannot be read or decoded; `errors` is as for `bytes.decode`.
     """
     try:
         content = path.read_bytes()
@@ -86,10 +75,7 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
 def read_table(path: Path, *, required: Sequence[str], errors: str = "strict") -> Table:
     """Read a CSV with a header, with commas, semicolons or tabs between the fields.
 
-    Some columns are required. `errors` is as for `read_text`.
-
-    Raises:
-        DataError: the file as a whole is not such a table.
+    It is a DataError if the file as a whole is not such a table with the required columns.
     """
     text = read_text(path, errors=errors)
     if not text.strip():
@@ -106,7 +92,7 @@ def read_table(path: Path, *, required: Sequence[str], errors: str = "strict") -
             bad_rows.append(_wrong_length(path, line, fields, columns))
     if not lines[1:]:
         raise DataError(f"{path} has a header but no rows.", hint="Add a row for each clip.")
-    return Table(path=path, columns=tuple(columns), rows=tuple(rows), bad_rows=tuple(bad_rows))
+    return Table(columns=tuple(columns), rows=tuple(rows), bad_rows=tuple(bad_rows))
 
 
 def _read_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
@@ -131,8 +117,9 @@ def _read_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[st
 def _separator(path: Path, text: str, required: Sequence[str]) -> str:
     """Return the separator that gives the required columns, else the most columns."""
     header = next(line for line in text.splitlines() if line.strip())
-    headers = {separator: _read_rows(path, header, separator) for separator in SEPARATORS}
-    columns = {separator: rows[0][1] if rows else [] for separator, rows in headers.items()}
+    columns = {
+        s: [c for _, fields in _read_rows(path, header, s) for c in fields] for s in SEPARATORS
+    }
     return max(SEPARATORS, key=lambda s: (set(required) <= set(columns[s]), len(columns[s])))
 
 

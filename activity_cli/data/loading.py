@@ -9,6 +9,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from activity_cli.common import count_of
@@ -30,22 +31,18 @@ _TOUCH_SECONDS = 1e-3
 
 
 def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = False) -> Dataset:
-    """Read labelled data from a folder or a CSV.
+    """Read labelled data from a folder or a CSV; a DataError names the place and the fix.
 
     Fewer than `min_labels` are an error: training needs two, evaluation needs one. With
     `allow_missing` the files of a CSV need not exist.
-
-    Raises:
-        DataError: the data cannot be used; the message names the place, the hint the fix.
     """
     if is_folder(source):
         table = source / "labels.csv"
         samples = _from_table(table, allow_missing) if is_file(table) else _from_folders(source)
         root = source
     elif not is_file(source):
-        raise DataError(
-            f"{source} does not exist.", hint="Give a folder of labelled clips, or a CSV."
-        )
+        hint = "Give a folder of labelled clips, or a CSV."
+        raise DataError(f"{source} does not exist.", hint=hint)
     elif source.suffix.lower() not in TABLE_SUFFIXES:
         kind = "a video" if is_video(source) else f"a {source.suffix or 'nameless'} file"
         raise DataError(
@@ -195,10 +192,9 @@ def _seconds(path: Path, row: Row, column: str) -> float | None:
     text = row.values.get(column, "")
     if not text:
         return None
-    try:
+    seconds = math.nan
+    with suppress(ValueError):
         seconds = float(text)
-    except ValueError:
-        seconds = math.nan
     if not math.isfinite(seconds):
         problem, hint = f"{text!r} is not a number.", "Write seconds with a point, such as 12.5"
         raise RowError(path, row.line, column, problem, hint=hint)
@@ -236,10 +232,8 @@ def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]
             start = (piece.start_seconds or 0.0) + _TOUCH_SECONDS
             for label, other in last_of.items():
                 if label != piece.label and _end_seconds(other) > start:
-                    problem = (
-                        f"the piece overlaps that of line {other.line}, which is {label!r}, "
-                        f"not {piece.label!r}."
-                    )
+                    both = f"which is {label!r}, not {piece.label!r}"
+                    problem = f"the piece overlaps that of line {other.line}, {both}."
                     hint = "A moment has one label: move the start or the end of one of them."
                     yield RowError(path, piece.line or 0, "start", problem, hint=hint)
                     break

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import eq
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -43,10 +44,8 @@ _LEAST_CLIPS_PER_GROUP = 1.5
 class NameGroups:
     """Groups that the names of clips suggest."""
 
-    pattern: str
-    """The regular expression that finds a clip's group in its path."""
-    names: tuple[str, ...]
-    """Of the groups, sorted."""
+    pattern: str  # the regular expression that finds a clip's group in its path
+    names: tuple[str, ...]  # of the groups, sorted
 
     def describe(self) -> str:
         """Describe the groups in a few words."""
@@ -65,7 +64,8 @@ def guess_groups(dataset: Dataset) -> NameGroups | None:
             continue
         if len(found) < _LEAST_CLIPS_PER_GROUP * len(known):
             continue
-        if kind == "mark" and _are_whole_names(dataset, found):
+        stems = [PurePosixPath(sample.name).stem for sample in dataset.samples]
+        if kind == "mark" and 2 * sum(map(eq, stems, found)) > len(found):
             continue
         if _tells_more_than_labels(dataset, found, spans_labels=kind == "prefix"):
             return NameGroups(pattern=_simplest(dataset, pattern), names=tuple(sorted(known)))
@@ -82,8 +82,7 @@ def find_groups(dataset: Dataset, pattern: str) -> list[str | None]:
 def group_by_name(dataset: Dataset, pattern: str | None) -> Dataset:
     """Take groups from what a pattern finds in each path; None leaves the data set as it is.
 
-    Raises:
-        DataError: it finds nothing in any path, or puts all clips into one group.
+    It is a DataError if all clips get the same group, or none.
     """
     if pattern is None:
         return dataset
@@ -106,13 +105,6 @@ def _simplest(dataset: Dataset, pattern: str) -> str:
     simple = re.sub(r"\d+", r"\\d+", example)
     plain = re.fullmatch(r"[\w -]*\d[\w -]*", example) is not None
     return simple if plain and find_groups(dataset, simple) == found else pattern
-
-
-def _are_whole_names(dataset: Dataset, groups: Sequence[str | None]) -> bool:
-    """Return whether the names of most clips are the group and nothing else."""
-    names = [PurePosixPath(sample.name).stem for sample in dataset.samples]
-    same = sum(name == group for name, group in zip(names, groups, strict=True))
-    return 2 * same > len(names)
 
 
 def _tells_more_than_labels(

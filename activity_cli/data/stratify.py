@@ -72,17 +72,14 @@ def _deal_groups(
     targets = np.where(fractions > 0, np.maximum(fractions, 1 / len(shares)), 0)
     if train_is_first:  # with few groups the other parts take more than their fraction
         targets[0] = max(1 - targets[1:].sum(), 1 / len(shares))
-    best: tuple[tuple[float, ...], Indices] | None = None
+    attempts: list[tuple[tuple[float, ...], Indices]] = []
     for attempt in range(max(1, min(MAX_TRIES, MAX_STEPS // len(shares)))):
         order = rng.permutation(len(shares))
         if attempt == 0:  # large groups first leaves small ones to even out; mostly the best
             order = order[np.argsort(-shares[order].max(axis=1), kind="stable")]
         part_of_group, filled = _fill(shares, targets, order, train_is_first)
-        cost = _cost(filled, fractions, train_is_first)
-        if best is None or cost < best[0]:
-            best = cost, part_of_group
-    assert best is not None
-    return best[1][groups]
+        attempts.append((_cost(filled, fractions, train_is_first), part_of_group))
+    return min(attempts, key=lambda attempt: attempt[0])[1][groups]
 
 
 def _fill(
@@ -93,8 +90,7 @@ def _fill(
 ) -> tuple[Indices, NDArray[np.float64]]:
     """Give each group in turn to the part that is shortest of its labels.
 
-    Returns:
-        (G,) part of each group and (P, C) share of each label in each part.
+    Returns (G,) the part of each group and (P, C) the share of each label in each part.
     """
     filled = np.zeros((len(targets), shares.shape[1]))
     part_of_group = np.zeros(len(shares), dtype=np.int64)
