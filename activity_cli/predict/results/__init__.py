@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,6 @@ def rows_suffix(path: Path) -> str:
     return suffix
 
 
-def encode_header(suffix: str, columns: Sequence[str]) -> bytes:
-    """Return what is before the first row: nothing in .jsonl, whose rows name their values."""
-    return _csv_line(columns) if suffix == ".csv" else b""
-
-
 def encode_row(suffix: str, columns: Sequence[str], row: Mapping[str, object]) -> bytes:
     """Return a row as one line of .csv (None is an empty field) or .jsonl (None is null)."""
     if suffix == ".csv":
@@ -108,7 +104,8 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
             _write_parquet(temporary, columns, rows)
             return
         with temporary.open("wb") as file:
-            file.write(encode_header(suffix, columns))
+            if suffix == ".csv":
+                file.write(_csv_line(columns))
             file.writelines(encode_row(suffix, columns, row) for row in rows)
 
 
@@ -133,13 +130,9 @@ def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[st
     pyarrow, parquet = import_parquet()
     schema = pyarrow.schema([(name, _parquet_type(pyarrow, name)) for name in columns])
     with parquet.ParquetWriter(path, schema) as file:
-        group: list[Mapping[str, Any]] = []
-        for row in rows:
-            group.append({name: _valid_text(row[name]) for name in columns})
-            if len(group) == _ROWS_PER_GROUP:
-                file.write_table(pyarrow.Table.from_pylist(group, schema=schema))
-                group.clear()
-        file.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+        valid = ({name: _valid_text(row[name]) for name in columns} for row in rows)
+        while group := list(islice(valid, _ROWS_PER_GROUP)):
+            file.write_table(pyarrow.Table.from_pylist(group, schema=schema))
 
 
 def _parquet_type(pyarrow: Any, column: str) -> Any:

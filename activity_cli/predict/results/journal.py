@@ -1,12 +1,12 @@
 """The journal of a batch, with which the same command resumes where it ended.
 
 JSON lines beside the results, `scores.csv.journal`: a header with the provenance of the rows, then
-one line per finished file with the state of the file and its whole row. A line is written before
-its row, so the results can be written anew from the journal after kill -9 or on a full disk.
+the state and the row of each finished file. A line is written before its row, so the results can be
+written anew from the journal after kill -9 or on a full disk.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -140,25 +140,22 @@ def read_entries(path: Path) -> Iterator[Entry]:
         if number == 1:
             continue
         try:
-            values = json.loads(line)
-            yield Entry(
-                path=values["row"]["path"],
-                state=FileState(*values["file"]),
-                row=values["row"],
-                segments=segments_from_json(values.get("segments", [])),
-            )
+            yield parse_entry(line)
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(path, f"line {number} cannot be read") from error
 
 
-def segments_from_json(values: Iterable[Sequence[Any]]) -> tuple[Segment, ...]:
-    """Return segments from lists of their values.
-
-    Raises:
-        TypeError, ValueError: they are none.
-    """
+def parse_entry(line: bytes) -> Entry:
+    """Parse what `entry_line` wrote; a ValueError, KeyError or TypeError if it is damaged."""
+    values = json.loads(line)
     names = [field.name for field in fields(Segment)]
-    return tuple(Segment(**dict(zip(names, each, strict=True))) for each in values)
+    segments = (dict(zip(names, each, strict=True)) for each in values.get("segments", ()))
+    return Entry(
+        path=values["row"]["path"],
+        state=FileState(*values["file"]),
+        row=values["row"],
+        segments=tuple(Segment(**segment) for segment in segments),
+    )
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

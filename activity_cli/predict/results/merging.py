@@ -5,7 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,20 @@ from activity_cli.predict.batch import SHARD
 from activity_cli.predict.results import rows_suffix, write_rows
 from activity_cli.predict.results.journal import (
     Entry,
+    entry_line,
     journal_path,
-    segments_from_json,
+    parse_entry,
     write_journal,
 )
-from activity_cli.predict.results.result_reader import Row, StoredResults, open_stored
-from activity_cli.types import FileState, Status
+from activity_cli.predict.results.result_reader import StoredResults, open_stored
+from activity_cli.types import Status
 from activity_cli.video.sources import Shard
 
 _TOLERANCE = 1e-3
 """Largest difference of one model's scores for one file on different CPUs, as for exports."""
 
 _TABLE = """CREATE TABLE rows (
-    path BLOB PRIMARY KEY, source INTEGER, status TEXT, row TEXT, state TEXT
+    path BLOB PRIMARY KEY, source INTEGER, status TEXT, entry BLOB
 ) WITHOUT ROWID"""
 
 
@@ -63,11 +64,9 @@ def merge_results(
 ) -> MergeReport:
     """Merge result files into one, and their journals if all have one.
 
-    Of several different rows of one path, a row with a score comes before one without, and any
-    status before `missing`. Of two with scores the one counts that was made from a later state of
-    the file, according to the journals; without them, different scores are an error. Scores within
-    0.001 of each other count as equal, since CPUs round differently.
-
+    Of several rows of one path, one with a score comes before one without, and any status before
+    `missing`; of two with scores the one from a later state of the file, according to the journals.
+    Without journals, scores that differ by more than 0.001 are an error: CPUs round differently.
     The files may be .csv, .jsonl and .parquet in any mix; one that is given twice counts once.
 
     Raises:
@@ -97,7 +96,7 @@ def merge_results(
                 journal.unlink(missing_ok=True)
             else:
                 write_journal(journal, {**provenance, "columns": list(columns)}, _entries(database))
-            write_rows(output, columns, _rows(database))
+            write_rows(output, columns, (entry.row for entry in _entries(database)))
             counts = database.execute("SELECT status, count(*) FROM rows GROUP BY status")
             by_status = Counter({Status(name): count for name, count in counts})
             return MergeReport(
@@ -180,23 +179,6 @@ def _common_provenance(sources: Iterable[StoredResults]) -> dict[str, Any]:
     return {name: value for name, value in common.items() if name != SHARD}
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """One of several rows of a path."""
-
-    path: Path
-    """The file that it is in."""
-    row: Row
-    state: str
-    """JSON: state of the video, then its segments."""
-
-    @property
-    def rank(self) -> tuple[bool, bool]:
-        """The higher one counts."""
-        status = Status(self.row["status"])
-        return status.has_score, status is not Status.MISSING
-
-
 def _collect(database: sqlite3.Connection, sources: Sequence[StoredResults]) -> tuple[int, int]:
     """Put one row per path into the table `rows`.
 
@@ -210,23 +192,18 @@ def _collect(database: sqlite3.Connection, sources: Sequence[StoredResults]) -> 
     for number, source in enumerate(sources):
         for entry in source.entries():
             _check_model(models, entry.row["model"], source.path)
-            segments = [astuple(segment) for segment in entry.segments]
-            state = json.dumps([*astuple(entry.state), segments])
-            new = _Candidate(source.path, entry.row, state)
             key = encode_text(entry.path)
-            values = key, number, entry.row["status"], json.dumps(entry.row), state
-            if database.execute(
-                "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)", values
-            ).rowcount:
+            values = key, number, entry.row["status"], entry_line(entry)
+            if database.execute("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?)", values).rowcount:
                 continue
-            [(other, row, old_state)] = database.execute(
-                "SELECT source, row, state FROM rows WHERE path = ?", (key,)
+            [(other, line)] = database.execute(
+                "SELECT source, entry FROM rows WHERE path = ?", (key,)
             )
-            old = _Candidate(sources[other].path, json.loads(row), old_state)
-            num_same += old.row == new.row
-            num_different += old.row != new.row
-            if _choose(old, new) is new:
-                database.execute("REPLACE INTO rows VALUES (?, ?, ?, ?, ?)", values)
+            old = parse_entry(line)
+            num_same += old.row == entry.row
+            num_different += old.row != entry.row
+            if _choose(old, entry, (sources[other].path, source.path)) is entry:
+                database.execute("REPLACE INTO rows VALUES (?, ?, ?, ?)", values)
     return num_same, num_different
 
 
@@ -241,41 +218,34 @@ def _check_model(models: dict[str, Path], name: str, path: Path) -> None:
         )
 
 
-def _choose(one: _Candidate, other: _Candidate) -> _Candidate:
+def _choose(one: Entry, other: Entry, files: tuple[Path, Path]) -> Entry:
     """Return the one of two rows of a path that counts, whatever their order."""
-    if one.rank != other.rank:
-        return max(one, other, key=lambda c: c.rank)
+    ranks = []
+    for entry in (one, other):
+        status = Status(entry.row["status"])
+        ranks.append((status.has_score, status is not Status.MISSING))
+    if ranks[0] != ranks[1]:
+        return one if ranks[0] > ranks[1] else other
     is_same_score = (
-        one.rank[0]
-        and one.row["label"] == other.row["label"]
-        and abs(one.row["score"] - other.row["score"]) <= _TOLERANCE
+        one.row["label"] == other.row["label"]
+        and abs((one.row["score"] or 0) - (other.row["score"] or 0)) <= _TOLERANCE
     )
-    if not one.rank[0] or is_same_score:
-        return min(one, other, key=lambda c: json.dumps(c.row))  # neither is better
-    times: list[Any] = [json.loads(c.state)[1] for c in (one, other)]
-    if None not in times and times[0] != times[1]:
+    if is_same_score:  # or neither has one
+        return min(one, other, key=lambda entry: json.dumps(entry.row))
+    times = one.state.mtime_ns, other.state.mtime_ns
+    if times[0] is not None and times[1] is not None and times[0] != times[1]:
         return one if times[0] > times[1] else other
-    scores = [f"{c.row['label']} {c.row['score']} in {c.path}" for c in (one, other)]
+    scores = (
+        f"{entry.row['label']} {entry.row['score']} in {file}"
+        for entry, file in zip((one, other), files, strict=True)
+    )
     raise DataError(
-        f"{one.row['path']} has different scores: {' and '.join(scores)}.",
+        f"{one.path} has different scores: {' and '.join(scores)}.",
         hint="Leave one of the files out, or score the video again.",
     )
 
 
 def _entries(database: sqlite3.Connection) -> Iterator[Entry]:
-    """Yield the rows by path as journal entries."""
-    for row, state in database.execute("SELECT row, state FROM rows ORDER BY path"):
-        values = json.loads(row)
-        *file, segments = json.loads(state)
-        yield Entry(
-            path=values["path"],
-            state=FileState(*file),
-            row=values,
-            segments=segments_from_json(segments),
-        )
-
-
-def _rows(database: sqlite3.Connection) -> Iterator[Row]:
     """Yield the rows by path."""
-    for (row,) in database.execute("SELECT row FROM rows ORDER BY path"):
-        yield json.loads(row)
+    for (line,) in database.execute("SELECT entry FROM rows ORDER BY path"):
+        yield parse_entry(line)

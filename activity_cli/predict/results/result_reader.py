@@ -6,6 +6,7 @@ that a crash may have kept out of the results.
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -144,11 +145,8 @@ def _read_parquet(path: Path) -> NumberedRows:
     _, parquet = import_parquet()
     file = parquet.ParquetFile(path)
     yield 0, dict.fromkeys(file.schema_arrow.names)
-    number = 0
-    for batch in file.iter_batches(batch_size=10_000):
-        for row in batch.to_pylist():
-            number += 1
-            yield number, row
+    batches = file.iter_batches(batch_size=10_000)
+    yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
 
 
 _READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, PARQUET: _read_parquet}
@@ -174,7 +172,8 @@ def _check(path: Path, line: int, row: Row, columns: Sequence[str]) -> None:
         status = Status(row["status"])
     except ValueError:
         raise _bad_row(path, line, f"there is no status {row['status']!r}") from None
-    has_score = row["label"] is not None and isinstance(row["score"], float | int)
+    score = row["score"]
+    has_score = row["label"] is not None and isinstance(score, float | int) and math.isfinite(score)
     if status.has_score != has_score:
         with_or_without = "without" if status.has_score else "with"
         raise _bad_row(path, line, f"status {status} {with_or_without} a label and score")

@@ -1,8 +1,7 @@
 """Segments -> files; the ending chooses the format.
 
-Some formats are for one video. Several videos then need `{name}` in the file's name, which is
-replaced by the name of each video without its ending: `subtitles/{name}.srt`. This works for all
-formats.
+`{name}` in a file's name becomes the name of each video without its ending, for one file per video:
+`subtitles/{name}.srt`. Formats that are for one video need it where there are several.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,11 +46,7 @@ ENDINGS = (*SUFFIXES, *OF_ONE_VIDEO, FIFTYONE, LABEL_STUDIO)
 class SegmentOutputs:
     """The files that `--segments` asks for: checked before any work, written when a run ends.
 
-    Args:
-        files: their endings choose the formats.
-        videos: all of the run.
-        output: the result file, whose journal lists the files that earlier runs have written.
-        overwrite: replace files that exist.
+    Files that the journal of the result file `output` lists, from earlier runs, are replaced.
 
     Raises:
         OutputError: a format is not supported, a file cannot hold all videos, or it exists.
@@ -84,9 +79,7 @@ class SegmentOutputs:
     def write(self, videos: Iterable[VideoSegments], labels: Sequence[str]) -> tuple[Path, ...]:
         """Write all files, each completely or not at all, and return their paths.
 
-        Args:
-            videos: with their segments; those without a result may be absent.
-            labels: all of the model, for tools that offer them. Others in segments are added.
+        `labels` are those of the model, for tools that offer them; others in segments are added.
 
         Raises:
             OutputError: a file cannot be written.
@@ -105,11 +98,7 @@ class SegmentOutputs:
 
 
 def ending_of(path: Path) -> str:
-    """Return the ending that chooses the format.
-
-    Raises:
-        OutputError: there is no such format.
-    """
+    """Return the ending that chooses the format; an OutputError if there is no such format."""
     for ending in ENDINGS:
         if path.name.lower().endswith(ending):
             return ending

@@ -29,24 +29,22 @@ _CONTROL, _OBJECT = "actions", "video"
 def srt_text(video: VideoSegments) -> str:
     """Return subtitles that players show when they are beside the video: `run 93%`.
 
-    SRT has no escapes: a player may take a part for a tag. Only the arrow is replaced, by which
-    readers recognize a line with times.
+    SRT has no escapes. Only the arrow is replaced, by which readers recognize a line with times.
     """
-    blocks = []
-    for number, segment in enumerate(video.segments, start=1):
-        start, end = (_clock(ms, ",") for ms in _milliseconds(segment))
-        text = _caption(segment).replace("-->", "->")
-        blocks.append(f"{number}\n{start} --> {end}\n{text}\n")
+    blocks = [
+        f"{number}\n{_times(segment, ',')}\n{_caption(segment).replace('-->', '->')}\n"
+        for number, segment in enumerate(video.segments, start=1)
+    ]
     return "\n".join(blocks)
 
 
 def vtt_text(video: VideoSegments) -> str:
     """Return subtitles for browsers (`<track>`), escaped as W3C WebVTT requires."""
-    blocks = ["WEBVTT\n"]
-    for segment in video.segments:
-        start, end = (_clock(ms, ".") for ms in _milliseconds(segment))
-        blocks.append(f"{start} --> {end}\n{html.escape(_caption(segment), quote=False)}\n")
-    return "\n".join(blocks)
+    blocks = [
+        f"{_times(segment, '.')}\n{html.escape(_caption(segment), quote=False)}\n"
+        for segment in video.segments
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
 
 
 def audacity_text(video: VideoSegments) -> str:
@@ -116,10 +114,9 @@ def fiftyone_labels(videos: Sequence[VideoSegments], labels: Sequence[str]) -> d
 
 
 def label_studio_tasks(videos: Sequence[VideoSegments]) -> list[dict[str, Any]]:
-    """Return tasks with predictions (TimelineLabels) to import into a Label Studio project.
+    """Return tasks with predictions to import into a project with `label_studio_config`.
 
-    The project needs the labelling configuration of `label_studio_config`. Videos are files that
-    Label Studio serves from the root of the disk: start it with
+    Label Studio serves the videos from the root of the disk: start it with
     LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=/ and
     add their folder as a local storage. Addresses (http://...) stay as they are.
     """
@@ -222,8 +219,9 @@ def _caption(segment: Segment) -> str:
     return f"{_one_line(segment.label)} {segment.mean_score:.0%}".strip()
 
 
-def _clock(ms: int, point: str) -> str:
-    seconds, ms = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{ms:03}"
+def _times(segment: Segment, point: str) -> str:
+    """Return the line of a subtitle with its times: `00:00:01.500 --> 00:00:03.000`."""
+    return " --> ".join(
+        f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"
+        for ms in _milliseconds(segment)
+    )
