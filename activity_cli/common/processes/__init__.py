@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 _limit: int | None = None
@@ -43,16 +42,15 @@ def _affinity() -> int:
 
 
 def _quota(root: Path = Path("/")) -> float:
-    """Return the CPUs' worth of time that Linux cgroups allow; infinity without a quota."""
-    return min(_quotas(root), default=math.inf)
+    """Return the CPUs' worth of time that Linux cgroups allow; infinity without a quota.
 
-
-def _quotas(root: Path) -> Iterator[float]:
-    """Read the quotas of this process's cgroups (version 1 and 2) and of all above them."""
+    Those of this process's cgroups (version 1 and 2) and of all above them count.
+    """
+    quotas = [math.inf]
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
-        return
+        return math.inf
     mount = root / "sys/fs/cgroup"
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -67,6 +65,7 @@ def _quotas(root: Path) -> Iterator[float]:
                 else:
                     quota, period = (mount / folder / "cpu.max").read_text().split()
                 if quota.strip() not in {"max", "-1"}:
-                    yield int(quota) / int(period)
+                    quotas.append(int(quota) / int(period))
             except (OSError, ValueError):
                 continue
+    return min(quotas)

@@ -2,12 +2,11 @@
 
 `python -m activity_cli.common.processes.main MODULE...` imports the modules and sends an empty
 message when it is ready. A request is (function, args, kwargs); the answer is (result, None, "") or
-(None, error, the error's traceback). A function is imported with its module: nothing heavy is
-imported here.
+(None, error, the error's traceback).
 
-A message is the pickled value and, beside it, the bytes of its large arrays, which are copied once
-into the pipe and once out of it. That is about as fast as shared memory (5 MB in 1 to 2 ms), and
-nothing can be left behind in /dev/shm or find it full.
+A message is the pickled value and the bytes of its large arrays, which are copied once into the
+pipe and once out of it. That is about as fast as shared memory (5 MB in 1 to 2 ms), and nothing can
+be left behind in /dev/shm or find it full.
 """
 
 import importlib
@@ -27,11 +26,7 @@ Message = Sequence[Buffer]
 
 
 def encode(value: object) -> Message:
-    """Return a value as a message: its pickle, then the buffers that the pickle refers to.
-
-    Raises:
-        Exception: pickle's, for a value that it does not support.
-    """
+    """Return a value as a message: its pickle, then the buffers that the pickle refers to."""
     buffers: list[pickle.PickleBuffer] = []
     content = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     return [content, *(buffer.raw() for buffer in buffers)]
@@ -44,11 +39,7 @@ def decode(message: Message) -> Any:
 
 
 def send(pipe: FileIO, message: Message) -> None:
-    """Write a message; waits while the pipe is full.
-
-    Raises:
-        OSError: nobody reads any more.
-    """
+    """Write a message; waits while the pipe is full. An OSError if nobody reads any more."""
     sizes = [len(part) for part in message]
     for part in (struct.pack(f"<{1 + len(sizes)}Q", len(sizes), *sizes), *message):
         rest = memoryview(part)
@@ -57,11 +48,7 @@ def send(pipe: FileIO, message: Message) -> None:
 
 
 def receive(pipe: FileIO) -> Message:
-    """Read the next message; waits until it is complete.
-
-    Raises:
-        EOFError: nobody writes any more.
-    """
+    """Read the next message; waits until it is complete. An EOFError if nobody writes any more."""
     (count,) = struct.unpack("<Q", _read(pipe, 8))
     sizes = struct.unpack(f"<{count}Q", _read(pipe, 8 * count))
     return [_read(pipe, size) for size in sizes]
@@ -112,16 +99,12 @@ def _answer(request: Message) -> Message:
         function, args, kwargs = decode(request)
         return encode((function(*args, **kwargs), None, ""))
     except BaseException as error:  # raised again in the parent
-        return encode((None, _portable(error), "".join(traceback.format_exception(error))))
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return the error, or one that quotes it if it cannot be pickled."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__qualname__}: {error}")
-    return error
+        where = "".join(traceback.format_exception(error))
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # it cannot be pickled, so it is quoted
+            error = RuntimeError(f"{type(error).__qualname__}: {error}")
+        return encode((None, error, where))
 
 
 if __name__ == "__main__":

@@ -61,23 +61,14 @@ class ExportedRunner:
         self._graphs = graphs
 
     def score(self, images: Mapping[FrameRole, NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Score clips.
-
-        Args:
-            images: (B, T, H, W, channels) uint8 for each role that the model reads.
-
-        Returns:
-            (B, C), each row sums to 1.
-        """
+        """Return (B, C) scores of clips, (B, T, H, W, channels) uint8 for each role."""
         inputs = {role: images[role] for role in self._roles}
         if self._dynamic:
             return self._run(inputs)
-        num_clips = len(images[self._roles[0]])
-        rows = [
-            self._run({role: stack[i : i + 1] for role, stack in inputs.items()})
-            for i in range(num_clips)
-        ]
-        return np.concatenate(rows)
+        clips = (
+            dict(zip(inputs, arrays, strict=True)) for arrays in zip(*inputs.values(), strict=True)
+        )
+        return np.concatenate([self._run({r: x[None] for r, x in clip.items()}) for clip in clips])
 
     def _run(self, inputs: Mapping[FrameRole, NDArray[np.uint8]]) -> NDArray[np.float32]:
         if "whole" in self._graphs:
@@ -90,11 +81,7 @@ class ExportedRunner:
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether there is an exported file, or a folder with one, by the names alone.
-
-    Raises:
-        ModelError: the folder cannot be read.
-    """
+    """Return whether there is an export, by names alone; a ModelError for an unreadable folder."""
     if is_folder(path):
         return bool(_graph_files(path) or _format_folders(path))
     return path.suffix in SUFFIXES and is_file(path)
@@ -111,8 +98,7 @@ def read_exported(path: Path) -> ExportedModel:
     file = _find_file(path)
     found = _read_metadata(file)
     files = {found.part: file}
-    if found.part != "whole":
-        partner = _PARTNERS[found.part]
+    if partner := _PARTNERS.get(found.part):
         files[partner] = _partner_file(file, found, partner)
     return ExportedModel(
         path=path,
@@ -190,9 +176,8 @@ def _partner_file(file: Path, found: GraphMetadata, partner: Part) -> Path:
             f"{file} is the {found.part} of a split export; its {partner} {path.name} is missing.",
             hint="Put both files into one folder, with the names that they were exported with.",
         )
-    other = _read_metadata(path)
-    description = other.description  # its text is compared by the hash of the weights
-    if other != replace(found, part=partner, description=description):
+    other = _read_metadata(path)  # descriptions are compared by the hash of the weights
+    if other != replace(found, part=partner, description=other.description):
         raise ModelError(
             f"{file} and {path.name} do not belong to one export.",
             hint="Put files of one export into the folder.",
@@ -203,7 +188,7 @@ def _partner_file(file: Path, found: GraphMetadata, partner: Part) -> Path:
 def _digest(files: Mapping[Part, Path]) -> str:
     digest = hashlib.sha256()
     for _, file in sorted(files.items()):
-        for path in (file, file.with_suffix(".bin")):
-            if path.is_file() and (path == file or file.suffix == ".xml"):
-                digest.update(path.read_bytes())
+        digest.update(file.read_bytes())
+        if file.suffix == ".xml":
+            digest.update(file.with_suffix(".bin").read_bytes())
     return digest.hexdigest()

@@ -55,36 +55,30 @@ class Signature:
 def signature_of(part: Part, description: ModelDescription, *, dynamic: bool) -> Signature:
     """Return the inputs and the output of a graph of this model, the same in all formats.
 
-    Args:
-        part: which graph.
-        description: the model.
-        dynamic: whether the numbers of clips and of frames are free, or 1 clip of T frames.
+    The numbers of clips and of frames are free if `dynamic`; else it is 1 clip of T frames.
     """
     num_streams, num_frames, feature_size = description.feature_shape
     picture = description.clip.picture_shape
     clips: int | str = "clips" if dynamic else 1
     frames: int | str = "num_frames" if dynamic else num_frames
     images: int | str = "images" if dynamic else num_streams * num_frames
-    scores = TensorSpec(name="scores", dtype="float32", axes=(clips, len(description.labels)))
-    by_role = tuple(
-        TensorSpec(name=role, dtype="uint8", axes=(clips, frames, *picture))
-        for role in frame_roles(description.clip)
-    )
-    match part:
-        case "whole":
-            return Signature(inputs=by_role, output=scores)
-        case "pictures":
-            axes = (clips, num_streams, frames, *picture)
-            pictures = TensorSpec(name="pictures", dtype="uint8", axes=axes)
-            return Signature(inputs=by_role, output=pictures)
-        case "cnn":
-            image = TensorSpec(name="frames", dtype="uint8", axes=(images, *picture))
-            features = TensorSpec(name="features", dtype="float32", axes=(images, feature_size))
-            return Signature(inputs=(image,), output=features)
-        case "classifier":
-            shape = (clips, num_streams, frames, feature_size)
-            sequence = TensorSpec(name="features", dtype="float32", axes=shape)
-            return Signature(inputs=(sequence,), output=scores)
+
+    def uint8(name: str, *axes: int | str) -> TensorSpec:
+        return TensorSpec(name=name, dtype="uint8", axes=axes)
+
+    def float32(name: str, *axes: int | str) -> TensorSpec:
+        return TensorSpec(name=name, dtype="float32", axes=axes)
+
+    by_role = tuple(uint8(role, clips, frames, *picture) for role in frame_roles(description.clip))
+    scores = float32("scores", clips, len(description.labels))
+    sequence = float32("features", clips, num_streams, frames, feature_size)
+    inputs, output = {
+        "whole": (by_role, scores),
+        "pictures": (by_role, uint8("pictures", clips, num_streams, frames, *picture)),
+        "cnn": ((uint8("frames", images, *picture),), float32("features", images, feature_size)),
+        "classifier": ((sequence,), scores),
+    }[part]
+    return Signature(inputs=inputs, output=output)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +95,7 @@ class GraphMetadata:
 
     @classmethod
     def from_document(cls, document: str | None, path: Path) -> Self:
-        """Parse the document of a file.
-
-        Raises:
-            ModelError: there is none, it cannot be read, or a newer activity wrote it.
-        """
+        """Parse the document of a file; a ModelError if there is none or it cannot be read."""
         if document is None:
             raise ModelError(
                 f"{path} is a model, but not one that activity exported: it has no labels and clip "

@@ -6,7 +6,7 @@ ONNX and OpenVINO exports need no torch. The parity gate and prediction use the 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import numpy as np
@@ -47,9 +47,8 @@ def read_document(file: Path, format: Format) -> str | None:
     """
     match format:
         case "onnx":
-            session = _onnx_session(file, optimise=False)
-            document: str | None = session.get_modelmeta().custom_metadata_map.get(DOCUMENT_KEY)
-            return document
+            metadata = _onnx_session(file, optimise=False).get_modelmeta().custom_metadata_map
+            return cast(str | None, metadata.get(DOCUMENT_KEY))
         case "openvino":
             return _read_openvino(file)
         case "torchscript" | "torch-export":
@@ -79,8 +78,7 @@ def _open_openvino(path: Path, num_threads: int | None) -> RunGraph:
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         request.infer({name: np.ascontiguousarray(array) for name, array in inputs.items()})
-        output: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-        return output
+        return cast(NDArray[np.float32], request.get_output_tensor(0).data.copy())
 
     return run
 
@@ -100,15 +98,24 @@ def _read_openvino(path: Path) -> str | None:
 def _open_torch(path: Path, input_names: Sequence[str], num_threads: int | None) -> RunGraph:
     import torch
 
+    from activity_cli.features.conversion import quiet_jit
+
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    network = _load_torch(path)
+    network: Callable[..., torch.Tensor]
+    try:  # `read_document` found no damage
+        if path.suffix == ".pt2":
+            network = torch.export.load(path).module()
+        else:
+            with quiet_jit():
+                network = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise damaged(path, "this version of torch cannot load it") from error
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in input_names]
         with torch.inference_mode():
-            output: NDArray[np.float32] = network(*tensors).numpy()
-        return output
+            return cast(NDArray[np.float32], network(*tensors).numpy())
 
     return run
 
@@ -124,20 +131,3 @@ def _read_torch(path: Path) -> str | None:
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise damaged(path, "it is damaged or not a torch file") from error
     return None
-
-
-def _load_torch(path: Path) -> Callable[..., Any]:
-    """Load a file in which `read_document` found no damage, as a function of tensors."""
-    import torch
-
-    from activity_cli.features.conversion import quiet_jit
-
-    try:
-        if path.suffix == ".pt2":
-            program: Callable[..., Any] = torch.export.load(path).module()
-            return program
-        with quiet_jit():
-            script: Callable[..., Any] = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-            return script
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise damaged(path, "this version of torch cannot load it") from error
