@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from activity_cli.common.processes.main import Message, decode, encode, receive, send
-from activity_cli.errors import ActivityError, VideoError, WorkerCrashError, WorkerTimeoutError
+from activity_cli.errors import (
+    ActivityError,
+    SettingsError,
+    VideoError,
+    WorkerCrashError,
+    WorkerTimeoutError,
+)
 
 if sys.platform == "linux":
     import fcntl
@@ -62,6 +68,10 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         timeout_seconds: float | None = None,
         imports: Sequence[str] = (),
     ) -> None:
+        if num_workers < 1:
+            raise SettingsError(f"num_workers must be at least 1, got {num_workers}")
+        if timeout_seconds is not None and not timeout_seconds > 0:
+            raise SettingsError(f"timeout_seconds must be more than 0, got {timeout_seconds:g}")
         self._num_workers = num_workers
         self._timeout_seconds = timeout_seconds
         self._imports = imports
