@@ -81,7 +81,7 @@ class Dataset:
         if not any(values):
             raise self.no_column(column)
         pairs = zip(values, self.samples, strict=True)
-        return _numbers([value or sample.path for value, sample in pairs])
+        return number_groups([value or sample.path for value, sample in pairs])
 
     def check_label(self, label: str | None) -> None:
         """Raise a DataError if there are no clips of a label; None always passes."""
@@ -104,10 +104,10 @@ class Dataset:
 
 def sample_groups(samples: Sequence[Sample]) -> NDArray[np.int64] | None:
     """Return (N,) the number of each sample's group, as `Dataset.groups`."""
-    return _numbers([sample.group or sample.path for sample in samples])
+    return number_groups([sample.group or sample.path for sample in samples])
 
 
-def _numbers(values: Sequence[object]) -> NDArray[np.int64] | None:
+def number_groups(values: Sequence[object]) -> NDArray[np.int64] | None:
     """Return (N,) the same number for equal values, or None when all differ."""
     known: dict[object, int] = {}
     numbers = [known.setdefault(value, len(known)) for value in values]

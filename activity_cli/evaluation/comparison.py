@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import read_table
+from activity_cli.data.dataset import number_groups
 from activity_cli.errors import DataError, SettingsError
 from activity_cli.evaluation.intervals import Estimate, mean_with_interval, paired_p_value
 from activity_cli.model.folder import MODEL_FILE, MODEL_SUBFOLDER, OOD_FILES
@@ -169,14 +170,13 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
 def _compare_outcomes(pairs: Sequence[tuple[Outcome, Outcome]]) -> PairedResult:
     correct = np.array([(one.is_correct, other.is_correct) for one, other in pairs])  # (N, 2)
     first, second = correct[:, 0], correct[:, 1]
-    names, numbers = np.unique([one.group for one, _ in pairs], return_inverse=True)
-    groups = None if len(names) == len(pairs) else numbers.astype(np.int64)
+    groups = number_groups([one.group for one, _ in pairs])
     return PairedResult(
         only_first=int((first & ~second).sum()),
         only_second=int((second & ~first).sum()),
         difference=mean_with_interval(second.astype(np.float64) - first, groups),
         p_value=paired_p_value(first, second, groups),
-        num_groups=None if groups is None else len(names),
+        num_groups=None if groups is None else int(groups.max()) + 1,
     )
 
 

@@ -5,8 +5,8 @@ letters, so that nothing is lost.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from string import ascii_letters, ascii_uppercase, digits
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,31 +30,25 @@ _TICK_SECONDS = (
 _COLUMNS_PER_TICK = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Badge:
-    """Letter and colour of a label."""
+class _Badge(NamedTuple):
+    """Letter and colour of a label, and the style of the letter on the colour."""
 
     letter: str
     colour: str
-
-    @property
-    def style(self) -> str:
-        """Style of the letter on the colour."""
-        return f"bold {text_colour_on(self.colour)} on {self.colour}"
+    style: str
 
 
 def show_timeline(timeline: Timeline, segments: Sequence[Segment]) -> RenderableType:
     """Show a bar with its legend, then a row per segment."""
     badges = _badges_of(timeline.labels, segments)
-    bar = _Bar(cell_scores(timeline), timeline.labels, tuple(segments), badges)
+    bar = _Bar(cell_scores(timeline), timeline.labels, segments, badges)
     legend = _legend(timeline, segments, badges)
     if not segments:
         return Group(bar, legend, Text("No segments.", "dim"))
     return Group(bar, legend, Text(), _segment_table(segments, badges))
 
 
-@dataclass(frozen=True, slots=True)
-class _Bar:
+class _Bar(NamedTuple):
     """Three lines of the terminal's width: scores, labels, times."""
 
     cells: CellScores
@@ -140,7 +134,8 @@ def _badges_of(labels: Sequence[str], segments: Sequence[Segment]) -> dict[str, 
         free = (c for c in [*own, *ascii_letters.swapcase(), *digits] if c not in taken)
         letter = next(free, "#")
         taken.add(letter)
-        badges[label] = _Badge(letter, colours[label])
+        style = f"bold {text_colour_on(colours[label])} on {colours[label]}"
+        badges[label] = _Badge(letter, colours[label], style)
     return badges
 
 
