@@ -33,10 +33,8 @@ from activity_cli.predict.predictor import no_note, no_seconds
 from activity_cli.types import FileResult, Status
 from activity_cli.video.augmentation import describe_cost
 
-_MOST_FILES_PER_TASK = 16
-"""Files that are scored again when a machine fails, and rows that a worker sends at a time."""
-_TASKS_PER_WORKER = 6
-"""The fewest, so that all workers end at about the same time."""
+_MOST_FILES_PER_TASK = 16  # scored again when a machine fails; rows that a worker sends at a time
+_TASKS_PER_WORKER = 6  # the fewest, so that all workers end at about the same time
 _SECONDS_TO_ANSWER = 10.0
 _RESUME_HINT = "Finished rows are kept: run the same command again to resume."
 
@@ -91,11 +89,7 @@ class Workers:
 
     @classmethod
     def parse_count(cls, text: str) -> tuple[int, int]:
-        """Parse `4` or `2,8`.
-
-        Raises:
-            SettingsError: it is not of that form.
-        """
+        """Parse `4` or `2,8`; raise a SettingsError if it is of another form."""
         try:
             least, _, most = text.partition(",")
             counts = int(least), int(most or least)
@@ -163,12 +157,7 @@ class ClusterPredictor:
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None
     ) -> Iterator[FileResult]:
-        """Yield one result per request as they are finished, with the state that each file had.
-
-        Raises:
-            ActivityError: a worker cannot score.
-            ClusterError: some requests have no result at the end.
-        """
+        """Yield one result per request as they are finished, with the state that each file had."""
         if asked := list(requests):
             with _translated(), closing(self._outcomes(asked)) as outcomes:
                 yield from match_results(asked, outcomes, stop=stop)
@@ -257,15 +246,13 @@ def _absolute(path: Path) -> Path:
 
 
 def _portable(worker: WorkerConfig) -> WorkerConfig:
-    """Return the config as a worker can use it: absolute paths, and no callbacks of this process.
-
-    The name of a shipped model is no path and stays as it is.
-    """
+    """Return the config with absolute paths, and without callbacks of this process."""
     predict = replace(worker.predict, on_prepare=no_note)
     if predict.cache_dir is not None:
         predict = replace(predict, cache_dir=_absolute(predict.cache_dir))
     if predict.windows is not None:
         predict = replace(predict, windows=replace(predict.windows, on_seconds=no_seconds))
+    # The name of a shipped model is no path and stays as it is.
     model = str(_absolute(Path(worker.model))) if Path(worker.model).exists() else worker.model
     return replace(worker, model=model, predict=predict)
 

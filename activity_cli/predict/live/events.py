@@ -202,11 +202,7 @@ class EventHook:
 
 
 def split_command(command: str | None) -> list[str]:
-    """Split a program and its arguments as a shell does; empty where there is none.
-
-    Raises:
-        SettingsError: there is no such program, or the quotes do not match.
-    """
+    """Split a program and its arguments as a shell does; raise a SettingsError if it is wrong."""
     if command is None:
         return []
     try:

@@ -62,11 +62,7 @@ class LiveChunk:
 
 
 class LiveConnection:
-    """A connection to a live source, seen from the parent. A context manager.
-
-    Raises:
-        ActivityError: the system starts no more processes.
-    """
+    """A connection to a live source, seen from the parent. A context manager."""
 
     def __init__(self, request: LiveRequest) -> None:
         self._request = request
@@ -82,8 +78,6 @@ class LiveConnection:
 
     def take(self, max_timesteps: int) -> LiveChunk:
         """Return the timesteps since the last call, thinned out; of a file the next ones.
-
-        Waits for a moment where there are none.
 
         Raises:
             VideoError: the decoder crashed or hangs. A lost source is in the chunk's status.
@@ -128,8 +122,7 @@ class LiveReader:
     def take(self, max_timesteps: int) -> LiveChunk:
         """Return timesteps: of a stream the newest, the others are dropped; of a file the next.
 
-        Raises:
-            Exception: whatever ended the reader, other than the source.
+        Waits for a moment where there are none. Raises what ended the reader, but VideoErrors.
         """
         with self._changed:
             before = self._status.state
@@ -145,7 +138,12 @@ class LiveReader:
                 count = min(max_timesteps, len(self._waiting))
                 timesteps = [self._waiting.popleft() for _ in range(count)]
                 self._changed.notify_all()
-            status = self._current_status()
+            last = self._arrivals[-1] if self._arrivals else None
+            passed = last - self._arrivals[0] if last else 0.0
+            rate = (len(self._arrivals) - 1) / passed if passed else 0.0
+            # The end is reported with the last timesteps, not before.
+            state = "open" if self._waiting else self._status.state
+            status = replace(self._status, state=state, frame_rate=rate, last_arrived=last)
             picture, self._picture = self._picture, None
         frames = stack_timesteps(timesteps, self._request.clip)
         as_streams = self._request.as_streams
@@ -158,13 +156,6 @@ class LiveReader:
             arrived=np.array([one.frame.arrived for one in timesteps], np.float64),
             picture=picture,
         )
-
-    def _current_status(self) -> LiveStatus:
-        first, last = (self._arrivals[0], self._arrivals[-1]) if self._arrivals else (0.0, None)
-        rate = (len(self._arrivals) - 1) / (last - first) if last and last > first else 0.0
-        # The end is reported with the last timesteps, not before.
-        state = "open" if self._waiting else self._status.state
-        return replace(self._status, state=state, frame_rate=rate, last_arrived=last)
 
     def _read(self) -> None:
         """Run in the reader's thread."""
@@ -226,11 +217,7 @@ def start_reading(request: LiveRequest) -> None:
 
 
 def take_timesteps(max_timesteps: int) -> LiveChunk:
-    """Return the timesteps of this process's reader.
-
-    Raises:
-        VideoError: this process has just replaced one that crashed between two calls.
-    """
-    if not _readers:
+    """Return the timesteps of this process's reader."""
+    if not _readers:  # this process has replaced one that crashed between two calls
         raise VideoError("The decoder crashed on this source.")
     return _readers[0].take(max_timesteps)

@@ -52,17 +52,12 @@ class EventSettings(Settings):
     ACTIVITY_SCORE and ACTIVITY_TIME in its environment."""
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Refuse alerts for labels that the model does not have.
-
-        Raises:
-            SettingsError: the model has no such label.
-        """
-        for label in self.alert:
-            if label not in labels:
-                raise SettingsError(
-                    f"--alert {label}: the model has no such label.",
-                    hint=f"Its labels: {', '.join(labels)}.",
-                )
+        """Raise a SettingsError if an alert is for a label that the model does not have."""
+        if unknown := [label for label in self.alert if label not in labels]:
+            raise SettingsError(
+                f"--alert {unknown[0]}: the model has no such label.",
+                hint=f"Its labels: {', '.join(labels)}.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,18 +41,8 @@ class LiveSource:
         """Whether frames that are not read in time are lost; those of a file are not."""
         return self.kind != "file"
 
-    @property
-    def is_playlist(self) -> bool:
-        """Whether frames arrive in pieces, faster than they play."""
-        path = urlsplit(str(self.address)).path if self.kind == "stream" else ""
-        return path.endswith(_PLAYLIST_SUFFIXES)
-
     def check_exists(self) -> None:
-        """Refuse what cannot work, as opposed to what is only away for a while.
-
-        Raises:
-            DataError: there is no such file or camera.
-        """
+        """Raise a DataError if there is no such file or camera."""
         path = Path(str(self.address))
         if self.kind == "file" and is_folder(path):
             raise DataError(
@@ -75,11 +65,7 @@ class LiveSource:
 
 
 def parse_source(text: str) -> LiveSource:
-    """Return the source of this name. An existing file wins over any other reading.
-
-    Raises:
-        DataError: the name is empty, or an address that cannot be opened.
-    """
+    """Return the source of this name; an existing file wins. Raise a DataError if there is none."""
     if not text.strip():
         raise DataError("The source is empty.", hint="Name a camera (0), an address or a file.")
     if is_file(Path(text)):
@@ -114,19 +100,15 @@ _MAX_LAG_SECONDS = 1.0  # a recording that lags further behind its own pace does
 _SHARE_OF_TIMEOUT = 0.9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveRequest:
+class LiveRequest(NamedTuple):
     """What to read, and in which form."""
 
     source: LiveSource
     settings: SourceSettings
     clip: ClipSettings
-    step_seconds: float
-    """Time between two timesteps."""
-    as_streams: bool
-    """Whether to return the CNN's inputs, or the frames that they are made of."""
-    picture_width: int = 0
-    """Width in pixels of the pictures to show; 0 for none."""
+    step_seconds: float  # between two timesteps
+    as_streams: bool  # whether to return the CNN's inputs, or the frames they are made of
+    picture_width: int = 0  # of the pictures to show; 0 for none
 
 
 class LiveFrame(NamedTuple):
@@ -180,12 +162,17 @@ def _read_stream(request: LiveRequest, on_open: OnOpen) -> Iterator[LiveFrame]:
     ) as capture:
         on_open((capture.width, capture.height), 1 / 25)
         is_recording = capture.is_finite and source.kind == "stream"
-        is_paced = is_recording or source.is_playlist
-        start: float | None = None  # arrival of the frame with time stamp 0, in real time
+        is_playlist = source.kind == "stream" and urlsplit(str(source.address)).path.endswith(
+            _PLAYLIST_SUFFIXES
+        )
+        due_at: float | None = None  # when the frame with time stamp 0 was due
         asked = time.monotonic()
         while capture.grab():
-            if is_paced:
-                start = _wait_until_due(capture.stamp_seconds(), start)
+            if is_recording or is_playlist:  # hold back frames that come faster than they play
+                stamp, now = capture.stamp_seconds(), time.monotonic()
+                if due_at is None or now - due_at - stamp > _MAX_LAG_SECONDS:
+                    due_at = now - stamp
+                time.sleep(max(0.0, due_at + stamp - now))
             arrived = time.monotonic()
             yield LiveFrame(arrived, arrived, capture.retrieve_bgr())
             asked = time.monotonic()
@@ -194,12 +181,3 @@ def _read_stream(request: LiveRequest, on_open: OnOpen) -> Iterator[LiveFrame]:
         raise VideoError(f"It sent nothing for {waited:.0f} s.")
     if not is_recording:
         raise VideoError("It ended.")
-
-
-def _wait_until_due(stamp_seconds: float, start: float | None) -> float:
-    """Hold back frames that come faster than they play; return when time stamp 0 was due."""
-    now = time.monotonic()
-    if start is None or now - start - stamp_seconds > _MAX_LAG_SECONDS:
-        start = now - stamp_seconds
-    time.sleep(max(0.0, start + stamp_seconds - now))
-    return start

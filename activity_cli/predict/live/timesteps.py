@@ -136,10 +136,7 @@ class LiveWindow(NamedTuple):
 
 
 class WindowBuffer:
-    """Sliding-window buffer over the timesteps of one connection.
-
-    A window ends at the newest timestep, at least a stride after the window before.
-    """
+    """Timesteps of one connection. A window ends at the newest, a stride or more after the last."""
 
     def __init__(self, windows: Windows) -> None:
         self._windows = windows
