@@ -25,12 +25,7 @@ from activity_cli.features.extraction import (
     clip_request,
     threads_for,
 )
-from activity_cli.features.labelled import (
-    DataConfig,
-    LabelledClips,
-    as_features,
-    split_by_decoding,
-)
+from activity_cli.features.labelled import DataConfig, LabelledClips, as_features, split_by_decoding
 from activity_cli.settings import AugmentSettings
 from activity_cli.types import Clip, Images
 from activity_cli.video.augmentation import View, settle_flip, training_views
@@ -113,10 +108,7 @@ def scratch_array(shape: Sequence[int], dtype: type[np.generic], cache_dir: Path
 
 
 def _decode_all(
-    requests: Sequence[ClipRequest],
-    config: DataConfig,
-    augment: AugmentSettings,
-    pool: DecoderPool,
+    requests: Sequence[ClipRequest], config: DataConfig, augment: AugmentSettings, pool: DecoderPool
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[ExtractedClip]]:
     """Return the frames of the requests that have any, which these are, and all results."""
     clip = config.clip

@@ -174,10 +174,7 @@ def read_labelled(dataset: Dataset, config: DataConfig) -> LabelledClips:
         clip=config.clip,
         backbone=config.backbone,
         engine=extractor.identity,
-        stage_seconds={
-            "load CNN": prepared - started,
-            "features": time.perf_counter() - prepared,
-        },
+        stage_seconds={"load CNN": prepared - started, "features": time.perf_counter() - prepared},
     )
 
 

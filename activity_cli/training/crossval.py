@@ -27,12 +27,7 @@ from activity_cli.features.labelled import (
 from activity_cli.model.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.model.encoding import Rows
 from activity_cli.model.frame_order_ablation import OrderScores, join_folds
-from activity_cli.model.metrics import (
-    Evaluation,
-    evaluate_scores,
-    majority_scores,
-    pair_accuracy,
-)
+from activity_cli.model.metrics import Evaluation, evaluate_scores, majority_scores, pair_accuracy
 from activity_cli.model.ood import fit_ood_detector
 from activity_cli.settings import (
     DEFAULT_AUDIT,

@@ -196,11 +196,7 @@ class CnnTrainer:
             num_stages=parts.num_stages,
         )
         task = self._task(
-            network.to(self._device),
-            parts.stages,
-            penalties.to(self._device),
-            train_rows,
-            val_rows,
+            network.to(self._device), parts.stages, penalties.to(self._device), train_rows, val_rows
         )
         return cnn, backbone, task
 

@@ -22,13 +22,7 @@ from activity_cli.features.labelled import (
     read_labelled,
 )
 from activity_cli.model.folder import CNN_FILE
-from activity_cli.settings import (
-    DEFAULT_AUDIT,
-    FROZEN,
-    AuditSettings,
-    CnnSettings,
-    TrainSettings,
-)
+from activity_cli.settings import DEFAULT_AUDIT, FROZEN, AuditSettings, CnnSettings, TrainSettings
 from activity_cli.training.finetuning import CnnTrainer, FittedCnn
 from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head
 from activity_cli.training.loop.loop import NO_SESSION, Session

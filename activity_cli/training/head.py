@@ -300,11 +300,7 @@ def fit_head(
 
 
 def _fit_by_folds(
-    data: FeatureDataset,
-    config: HeadConfig,
-    rows: Rows,
-    fold: NDArray[np.int64],
-    session: Session,
+    data: FeatureDataset, config: HeadConfig, rows: Rows, fold: NDArray[np.int64], session: Session
 ) -> FittedNetwork:
     """Fit to all rows, and for each fold to the others; `fold` is -1 for clips of no fold.
 

@@ -14,12 +14,7 @@ from activity_cli.model.encoding import Features, Rows, encode_rows
 from activity_cli.model.frame_order_ablation import OrderScores, score_orders
 from activity_cli.model.network import Encoded, FeatureStatistics, SequenceClassifier
 from activity_cli.settings import NetworkSettings, TrainSettings
-from activity_cli.training.head import (
-    fit_pooled_head,
-    label_weights,
-    one_thread,
-    pooled_penalties,
-)
+from activity_cli.training.head import fit_pooled_head, label_weights, one_thread, pooled_penalties
 
 
 @torch.no_grad()
