@@ -1,6 +1,5 @@
 """Evaluations, training runs and cross-validations -> what the terminal shows."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -37,34 +36,28 @@ _HELD_OUT = {
 
 def show_evaluation(evaluation: Evaluation) -> RenderableType:
     """Show accuracy and macro averages, the metrics per label and the confusion matrix."""
-    parts: list[RenderableType] = [show_headline(evaluation), Text(), show_labels(evaluation)]
-    if len(evaluation.labels) <= _MAX_LABELS_IN_MATRIX:
-        parts += [Text(), show_confusion(evaluation)]
-    return Group(*parts, Text(describe_errors(evaluation)))
-
-
-def show_headline(evaluation: Evaluation) -> Text:
-    """Show the accuracy with its interval, and the macro averages."""
-    return Text.assemble(
+    interval = _range(*evaluation.accuracy_interval)
+    headline = Text.assemble(
         "Accuracy ",
         (f"{evaluation.accuracy:.1%}", "bold cyan"),
-        (f"  ({_interval(*evaluation.accuracy_interval)}, {evaluation.num_clips} clips)\n", "dim"),
+        (f"  (95% CI {interval}, {evaluation.num_clips} clips)\n", "dim"),
         f"Macro precision {evaluation.macro_precision:.1%} · recall {evaluation.macro_recall:.1%}"
         f" · F1 {evaluation.macro_f1:.1%}",
     )
-
-
-def show_labels(evaluation: Evaluation) -> Table:
-    """Show precision, recall and F1 of every label."""
     table = new_table("label", "precision", "recall", "F1", "clips", right=slice(1, None))
     for row in evaluation.per_label:
         metrics = (f"{share:.1%}" for share in (row.precision, row.recall, row.f1))
         table.add_row(Text(row.label), *metrics, str(row.num_clips))
-    return table
+    parts: list[RenderableType] = [headline, Text(), table]
+    if len(evaluation.labels) <= _MAX_LABELS_IN_MATRIX:
+        parts += [Text(), _confusion(evaluation)]
+    errors = evaluation.worst_confusions()
+    shown = ", ".join(f"{true} -> {predicted}: {count}" for true, predicted, count in errors)
+    return Group(*parts, Text(f"Most frequent errors: {shown}" if errors else "All clips correct."))
 
 
-def show_confusion(evaluation: Evaluation) -> Table:
-    """Show the confusion matrix: a row per true label, shaded by its share."""
+def _confusion(evaluation: Evaluation) -> Table:
+    """Show a row per true label, shaded by its share."""
     labels = [label if len(label) <= 10 else f"{label[:9]}…" for label in evaluation.labels]
     table = new_table("true \\ predicted", *labels, right=slice(1, None))
     for i, label in enumerate(evaluation.labels):
@@ -77,28 +70,15 @@ def show_confusion(evaluation: Evaluation) -> Table:
     return table
 
 
-def describe_errors(evaluation: Evaluation) -> str:
-    """Return the most frequent errors."""
-    errors = evaluation.worst_confusions()
-    if not errors:
-        return "All clips correct."
-    shown = ", ".join(f"{true} -> {predicted}: {count}" for true, predicted, count in errors)
-    return f"Most frequent errors: {shown}"
-
-
-def show_heads(
+def _show_heads(
     rounds: Mapping[str, "CrossValidation"], pairs: Sequence["PairComparison"]
 ) -> RenderableType:
     """Show several heads on the same clips, then the pairs of labels that need the frame order."""
     table = new_table("head", "accuracy", "95% CI", "macro F1", right=slice(1, None))
     for name, result in rounds.items():
-        low, high = result.evaluation.accuracy_interval
-        table.add_row(
-            Text(name),
-            Text(f"{result.evaluation.accuracy:.1%}", "bold"),
-            f"{100 * low:.1f} to {high:.1%}",
-            f"{result.evaluation.macro_f1:.1%}",
-        )
+        evaluation = result.evaluation
+        accuracy, interval = f"{evaluation.accuracy:.1%}", _range(*evaluation.accuracy_interval)
+        table.add_row(Text(name), Text(accuracy, "bold"), interval, f"{evaluation.macro_f1:.1%}")
     if len(next(iter(rounds.values())).evaluation.labels) == 2:
         return table
     note = "\nTwo-way accuracy on the labels that a single frame confuses most:"
@@ -115,7 +95,7 @@ def show_training(run: "TrainingRun", content: "ReportData") -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"\nMeasured on {evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"),
         show_evaluation(evaluation),
-        show_calibration(run.model.description.calibration),
+        _show_calibration(run.model.description.calibration),
         Text(f"{content.method}\n{_describe_fit(run)}", "dim"),
         *(Text(note, "yellow") for note in run.fitted.notes),
         *_left_out(content.predictions),
@@ -123,7 +103,7 @@ def show_training(run: "TrainingRun", content: "ReportData") -> RenderableType:
     if len(run.split.train) < _FEW_CLIPS_PER_LABEL * len(evaluation.labels):
         parts.append(Text("Few clips: `activity crossval` tests on all of them.", "yellow"))
     parts += [
-        Text("\n" + show_seconds(run.stage_seconds), "dim"),
+        Text("\n" + _stages(run.stage_seconds), "dim"),
         Text(f"Model and report: {run.folder}"),
         _next_command(run.folder),
     ]
@@ -132,7 +112,7 @@ def show_training(run: "TrainingRun", content: "ReportData") -> RenderableType:
 
 def show_dry_run(report: "DryRunReport") -> RenderableType:
     """Show what a dry run tried, and how long the training will take."""
-    stages = show_seconds(report.stage_seconds)
+    stages = _stages(report.stage_seconds)
     return Group(
         Text.assemble(
             ("Dry run passed: ", "green"),
@@ -155,15 +135,16 @@ def show_crossval(
         show_evaluation(result.evaluation),
         Text(f"\n{content.subtitle}\nAccuracy per fold: {folds}", "dim"),
         *_notes(content),
-        show_calibration(result.calibration),
+        _show_calibration(result.calibration),
         *_left_out(content.predictions),
     ]
     if run.rounds:
         parts += [Text("\nSimpler heads on the same clips and folds:")]
-        parts += [show_heads(run.rounds, run.hard_pairs)]
-    parts.append(show_findings(content.findings, announced=ANNOUNCED))
+        parts += [_show_heads(run.rounds, run.hard_pairs)]
+    # The warnings of some checks were printed before.
+    parts.append(_show_findings(content.findings, announced=ANNOUNCED))
     seconds = {**run.data.stage_seconds, "training": result.seconds}
-    parts.append(Text("\n" + show_seconds(seconds), "dim"))
+    parts.append(Text("\n" + _stages(seconds), "dim"))
     if folder is not None:
         parts.append(Text(f"Report: {folder / REPORT_FILE}"))
     if folder is not None and has_model:
@@ -179,24 +160,19 @@ def show_measurement(content: "ReportData", folder: Path | None) -> RenderableTy
         show_evaluation(content.predictions.evaluation),
         *_notes(content),
         *_left_out(content.predictions),
-        show_findings(content.findings),
+        _show_findings(content.findings),
     ]
     if folder is not None:
         parts.append(Text(f"Report: {folder / REPORT_FILE}"))
     return Group(*parts)
 
 
-def show_findings(findings: "Findings", *, announced: Collection[str] = ()) -> Text:
-    """Show whether the LSTM helps, the interval by group, and warnings.
-
-    Args:
-        findings: of a measurement.
-        announced: titles of checks whose warnings were printed before.
-    """
+def _show_findings(findings: "Findings", *, announced: Collection[str] = ()) -> Text:
+    """Show whether the LSTM helps, the interval by group, and warnings."""
     lines = [f"\nDoes the LSTM help? {findings.baselines.conclusion()}"]
     if findings.estimates.by_group:
         accuracy, units = findings.estimates.accuracy, findings.estimates.units
-        bounds = f"{100 * accuracy.low:.1f} to {accuracy.high:.1%}"
+        bounds = _range(accuracy.low, accuracy.high)
         lines.append(f"95% CI of the accuracy by group ({units}): {bounds}")
     text = Text("\n".join(lines))
     for check in findings.checks:
@@ -205,7 +181,7 @@ def show_findings(findings: "Findings", *, announced: Collection[str] = ()) -> T
     return text
 
 
-def show_calibration(calibration: Calibration | None) -> Text:
+def _show_calibration(calibration: Calibration | None) -> Text:
     """Show the calibration error, and what `--reject auto` does."""
     if calibration is None:
         return Text()
@@ -224,7 +200,7 @@ def show_calibration(calibration: Calibration | None) -> Text:
     return Text("\n".join(lines), "dim")
 
 
-def show_seconds(stage_seconds: Mapping[str, float]) -> str:
+def _stages(stage_seconds: Mapping[str, float]) -> str:
     """Return the time per stage of a longer job: "features 41.0 s · training 9.2 s"."""
     return " · ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stage_seconds.items())
 
@@ -271,13 +247,11 @@ def _next_command(folder: Path) -> Text:
     )
 
 
-def _interval(low: float, high: float) -> str:
-    return f"95% CI {100 * low:.1f} to {high:.1%}"
+def _range(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {high:.1%}"
 
 
 def _shade(share: float, *, correct: bool) -> str:
     if share == 0:
         return "dim"
-    level = math.ceil(share * 3)  # thirds: light, medium, strong
-    colour = "green" if correct else "red"
-    return {1: colour, 2: colour, 3: f"bold {colour}"}[level]
+    return f"{'bold ' * (share > 2 / 3)}{'green' if correct else 'red'}"

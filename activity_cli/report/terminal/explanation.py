@@ -15,17 +15,17 @@ from activity_cli.evaluation.explanation.summary import (
     summarise,
     where,
 )
-from activity_cli.evaluation.explanation.values import Explanation, Floats, GateTrace, LstmTrace
+from activity_cli.evaluation.explanation.values import Explanation, Floats, LstmTrace
 from activity_cli.report.terminal import bar, new_table
 
 _BAR_CELLS = 14
-_DIGITS = 4
+_GATES = ("input", "forget", "output")
 
 
 def explanation_values(explanation: Explanation) -> dict[str, Any]:
     """Return an explanation as plain values, without the pictures."""
     e, importance = explanation, explanation.importance
-    span = find_span(importance)
+    attention, span = importance.attention, find_span(importance)
     start, end = span_seconds(e, span) if span else (None, None)
     shares = share_by_stream(importance)
     return {
@@ -57,7 +57,21 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
             stream: {"share": float(share), "where": where(heat, importance)}
             for (stream, heat), share in zip(e.heat.items(), shares, strict=True)
         },
-        "frames": [_frame(e, number) for number in range(len(e.seconds))],
+        "frames": [
+            {
+                "seconds": float(seconds),
+                "evidence": float(importance.per_frame[i]),
+                "by_stream": dict(
+                    zip(e.heat, importance.contributions[:, i].tolist(), strict=True)
+                ),
+                "by_summary": float(importance.pooled[:, i].sum()),
+                "by_lstm": float(importance.temporal[:, i].sum()),
+                "left_out": float(importance.occlusion[i]),
+                "attention": None if attention is None else float(attention[i]),
+                "heat": {stream: _rounded(heat[i], 5) for stream, heat in e.heat.items()},
+            }
+            for i, seconds in enumerate(e.seconds)
+        ],
         "heat_stage": e.stage,
         "lstm": _lstm(e.lstm) if e.lstm else {"says_nothing_because": e.lstm_unused},
     }
@@ -97,24 +111,6 @@ def show_explanation(explanation: Explanation) -> RenderableType:
     return Group(Text(summarise(e), "bold"), Text(), table, Text(), Text(text, "dim"))
 
 
-def _frame(explanation: Explanation, number: int) -> dict[str, Any]:
-    e, importance = explanation, explanation.importance
-    attention = importance.attention
-    return {
-        "seconds": float(e.seconds[number]),
-        "evidence": float(importance.per_frame[number]),
-        "by_stream": {
-            stream: float(values[number])
-            for stream, values in zip(e.heat, importance.contributions, strict=True)
-        },
-        "by_summary": float(importance.pooled[:, number].sum()),
-        "by_lstm": float(importance.temporal[:, number].sum()),
-        "left_out": float(importance.occlusion[number]),
-        "attention": None if attention is None else float(attention[number]),
-        "heat": {stream: _rounded(heat[number], 5) for stream, heat in e.heat.items()},
-    }
-
-
 def _lstm(lstm: LstmTrace) -> dict[str, Any]:
     """Return means over all units, layer by layer, and the units with the largest effect."""
     return {
@@ -122,7 +118,7 @@ def _lstm(lstm: LstmTrace) -> dict[str, Any]:
             {
                 "layer": trace.layer,
                 "direction": trace.direction,
-                **{f"{gate}_gate": _rounded(_gate(trace, gate).mean(axis=1)) for gate in _GATES},
+                **{f"{gate}_gate": _rounded(getattr(trace, gate).mean(axis=1)) for gate in _GATES},
                 "cell_size": _rounded(np.abs(trace.cell).mean(axis=1)),
             }
             for trace in lstm.traces
@@ -132,7 +128,7 @@ def _lstm(lstm: LstmTrace) -> dict[str, Any]:
                 "direction": unit.direction,
                 "unit": unit.index,
                 "effect": unit.effect,
-                **{f"{g}_gate": _rounded(_gate(trace, g)[:, unit.index]) for g in _GATES},
+                **{f"{g}_gate": _rounded(getattr(trace, g)[:, unit.index]) for g in _GATES},
                 "cell": _rounded(trace.cell[:, unit.index]),
                 "output": _rounded(trace.hidden[:, unit.index]),
             }
@@ -142,13 +138,5 @@ def _lstm(lstm: LstmTrace) -> dict[str, Any]:
     }
 
 
-_GATES = ("input", "forget", "output")
-
-
-def _gate(trace: GateTrace, name: str) -> Floats:
-    values: Floats = getattr(trace, name)
-    return values
-
-
-def _rounded(values: Floats, digits: int = _DIGITS) -> Any:
+def _rounded(values: Floats, digits: int = 4) -> Any:
     return np.round(values.astype(np.float64), digits).tolist()
