@@ -171,18 +171,16 @@ def temporary_file(folder: Path) -> Iterator[IO[bytes]]:
 
 def new_folder(path: Path, *, overwrite: bool = False) -> Path:
     """Make a folder for results, with its parents; it may hold files only with `overwrite`."""
+    hint = "Choose another folder with --output"
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not overwrite and any(path.iterdir()):
             raise OutputError(
-                f"{path} exists and is not empty.",
-                hint="Choose another folder with --output, or add --overwrite.",
+                f"{path} exists and is not empty.", hint=f"{hint}, or add --overwrite."
             )
     except FileExistsError as error:
-        raise OutputError(
-            f"{path} is a file, so it cannot be a folder for results.",
-            hint="Choose another folder with --output.",
-        ) from error
+        problem = f"{path} is a file, so it cannot be a folder for results."
+        raise OutputError(problem, hint=f"{hint}.") from error
     except OSError as error:
         raise output_error(path, error) from error
     return path
@@ -210,8 +208,7 @@ def output_error(path: Path, error: OSError) -> OutputError:
     )
 
 
-NAME = "{name}"
-"""Placeholder for a video's name in the path of a file per video."""
+NAME = "{name}"  # placeholder for a video's name in the path of a file per video
 
 
 def path_per_video(path: Path, videos: Sequence[str]) -> list[Path]:

@@ -153,8 +153,7 @@ def import_torchvision() -> Any:
     return torchvision
 
 
-_declared: list[object] = []
-"""Declarations last as long as their library object."""
+_declared: list[object] = []  # declarations last as long as their library object
 
 
 def _extension_loads() -> bool:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 SplitName = Literal["train", "val", "test"]
 
-UNEVEN = 3
-"""Clip counts are uneven if the largest is more than so many times the smallest."""
+UNEVEN = 3  # clip counts are uneven if the largest is more than so many times the smallest
 FEW = 10
 """Labels with fewer clips have unreliable metrics: 9 of 10 correct has an interval from 0.60 to
 0.98."""
@@ -135,7 +134,16 @@ def prepare_pieces(
         return dataset
     seconds = _measure({sample.path for sample in asked}, pool)
     for sample in pieces:
-        _check_within(sample, seconds.get(sample.path))
+        length = seconds.get(sample.path)
+        line = f", line {sample.line}" if sample.line else ""
+        for column, at in (("start", sample.start_seconds), ("end", sample.end_seconds)):
+            if length is not None and (at or 0) > length * (1 + _TOLERANCE) + 0.5:
+                raise DataError(
+                    f"{sample.name}{line}, column {column}: {at:g} s is beyond the end of the "
+                    f"video, which lasts {length:.1f} s.",
+                    hint="Times are seconds from the start of the file; check the video's name "
+                    "too.",
+                )
     if window_seconds is None:
         return dataset
     windows = [w for s in dataset.samples for w in cut(s, seconds.get(s.path), window_seconds)]
@@ -170,20 +178,6 @@ def _measure(paths: set[Path], pool: "DecoderPool") -> dict[Path, float | None]:
     ordered = sorted(paths)
     with ThreadPoolExecutor(pool.decoders.num_workers) as threads:
         return dict(zip(ordered, threads.map(measure, ordered), strict=True))
-
-
-def _check_within(sample: Sample, video_seconds: float | None) -> None:
-    if video_seconds is None:
-        return
-    limit = video_seconds * (1 + _TOLERANCE) + 0.5
-    line = f", line {sample.line}" if sample.line else ""
-    for column, seconds in (("start", sample.start_seconds), ("end", sample.end_seconds)):
-        if seconds is not None and seconds > limit:
-            raise DataError(
-                f"{sample.name}{line}, column {column}: {seconds:g} s is beyond the end of the "
-                f"video, which lasts {video_seconds:.1f} s.",
-                hint="Times are seconds from the start of the file; check the video's name too.",
-            )
 
 
 def describe_counts(dataset: Dataset) -> str:

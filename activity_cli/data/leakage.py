@@ -33,8 +33,7 @@ clips of different persons 0.69. Re-encoded, brighter or trimmed copies had at l
 ones in 23 of 24 cases more than 0.85, of half the size in 19, cropped by 5% on all sides in 17."""
 MOST_CLIPS = 20_000
 """No search for near copies among more: its time grows with the square of their number."""
-MOST_PAIRS = 100
-"""Pairs that are kept for the report; the others are only counted."""
+MOST_PAIRS = 100  # pairs that are kept for the report; the others are only counted
 _BLOCK = 256
 
 Kind = Literal["same file", "same video", "near copy"]

@@ -26,8 +26,7 @@ SPLIT_NAMES: Mapping[str, SplitName] = {
 LAYOUT_HINT = (
     "Put the clips of each action in a folder with its name: {0}/wave/1.mp4, {0}/run/2.mp4"
 )
-_TOUCH_SECONDS = 1e-3
-"""Pieces that overlap by less count as adjacent: programs round times."""
+_TOUCH_SECONDS = 1e-3  # pieces that overlap by less count as adjacent: programs round times
 
 
 def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = False) -> Dataset:

@@ -33,10 +33,8 @@ A "mark" that is the whole name only numbers the clips, as in wave/video3.mp4. A
 only where several labels share it; otherwise it may just repeat the label.
 """
 
-_LEAST_SHARE = 0.9
-"""Least share of clips that match the pattern."""
-_LEAST_GROUPS = 3
-"""One each for train, val and test."""
+_LEAST_SHARE = 0.9  # least share of clips that match the pattern
+_LEAST_GROUPS = 3  # one each for train, val and test
 _LEAST_CLIPS_PER_GROUP = 1.5
 
 

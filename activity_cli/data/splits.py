@@ -14,10 +14,8 @@ from activity_cli.data.stratify import Indices, deal_folds, deal_shares
 from activity_cli.errors import DataError, SettingsError
 
 PARTS = ("train", "val", "test")
-FEW_CLIPS = 100
-"""With fewer clips in train and val together, inner folds choose the epoch."""
-INNER_FOLDS = 3
-"""Each costs a training; more add little."""
+FEW_CLIPS = 100  # with fewer clips in train and val together, inner folds choose the epoch
+INNER_FOLDS = 3  # each costs a training; more add little
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,6 @@ def split_train_val_test(
     groups, in val and test as well.
 
     Raises:
-        SettingsError: the fractions leave no training samples.
         DataError: too few clips or groups, or a `split` column that cannot be used.
     """
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
@@ -150,20 +147,28 @@ def make_folds(
     groups: those of the group column, or without one, those of the data.
 
     Raises:
-        SettingsError: fewer than 2 folds, or a fold column together with a group column.
         DataError: no such column, an empty fold, or too few clips or groups.
     """
     if fold_column is not None and group_column is not None:
-        raise SettingsError(
-            "A fold column and a group column exclude each other.", hint="Name one of them."
-        )
+        hint = "Name one of them."
+        raise SettingsError("A fold column and a group column exclude each other.", hint=hint)
     if num_folds < 2:
         raise SettingsError(f"num_folds must be at least 2, got {num_folds}.")
     if fold_column is not None:
         folds = _folds_of_column(dataset, fold_column)
     else:
         groups = dataset.groups() if group_column is None else dataset.groups_by(group_column)
-        _check_enough_for_folds(dataset, groups, num_folds)
+        if groups is not None:
+            largest, what, unit = int(groups.max()) + 1, "The data", "group"
+        else:
+            label, largest = _rarest(dataset)
+            what, unit = f"Label {label!r}", "clip"
+        if largest < num_folds:  # every fold needs a group, or a clip of every label
+            advice = f"Cross-validation needs at least 2 {unit}s: add clips."
+            raise DataError(
+                f"{what} has {count_of(largest, unit)}: too few for {num_folds} folds.",
+                hint=f"Use {largest} folds, or add clips." if largest >= 2 else advice,
+            )
         index = deal_folds(dataset.label_indices(), groups, num_folds, seed)
         by = "clips" if groups is None else "groups"
         names = tuple(str(number + 1) for number in range(num_folds))
@@ -226,22 +231,6 @@ def _folds_of_column(dataset: Dataset, column: str) -> Folds:
         )
     index = np.array([names.index(value) for value in values], dtype=np.int64)
     return Folds(index=index, names=tuple(names), by=f"column {column}")
-
-
-def _check_enough_for_folds(dataset: Dataset, groups: Indices | None, num_folds: int) -> None:
-    """Check that every fold can have a group, or without groups, a clip of every label."""
-    if groups is not None:
-        largest, what, unit = int(groups.max()) + 1, "The data", "group"
-    else:
-        label, largest = _rarest(dataset)
-        what, unit = f"Label {label!r}", "clip"
-    if largest < num_folds:
-        raise DataError(
-            f"{what} has {count_of(largest, unit)}: too few for {num_folds} folds.",
-            hint=f"Use {largest} folds, or add clips."
-            if largest >= 2
-            else f"Cross-validation needs at least 2 {unit}s: add clips.",
-        )
 
 
 def _check_learnable(dataset: Dataset, folds: Folds) -> None:

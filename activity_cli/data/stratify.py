@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 
-MAX_TRIES = 32
-"""Orders in which groups are dealt out; the best result is kept."""
-MAX_STEPS = 16_000
-"""Bound on tries times groups, about 0.2 s."""
+MAX_TRIES = 32  # orders in which groups are dealt out; the best result is kept
+MAX_STEPS = 16_000  # bound on tries times groups, about 0.2 s
 
 
 def deal_shares(

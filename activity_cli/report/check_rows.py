@@ -27,8 +27,7 @@ COLUMNS = (*_ATTRIBUTES, LABEL, "duplicate_of", "near_duplicate_of", "crosses")
 """The last three are about copies: the first file with the same content, the first similar one,
 and the columns of the data in which they differ."""
 
-SEPARATOR = "; "
-"""Between several values in one field."""
+SEPARATOR = "; "  # between several values in one field
 
 
 def make_rows(survey: Survey) -> list[dict[str, Any]]:

@@ -31,14 +31,10 @@ _MAX_PLANNED_FRAMES = 2**21
 class Part(TypedDict, total=False):
     """Which part of a video to read, and how; everything may be left out."""
 
-    start_seconds: float | None
-    """Where the piece starts; None is the first frame."""
-    end_seconds: float | None
-    """Where the piece ends; None, or a time beyond it, is the end of the video."""
-    max_seconds: float | None
-    """A longer clip is refused, before it is decoded if its header tells the length."""
-    num_threads: int
-    """Decoder threads, as for `VideoReader`."""
+    start_seconds: float | None  # of the piece; None is the first frame
+    end_seconds: float | None  # of the piece; None, or a time beyond it, is the end of the video
+    max_seconds: float | None  # a longer clip is refused, before decoding if its header is right
+    num_threads: int  # of the decoder, as for `VideoReader`
 
 
 def read_views(
@@ -47,9 +43,8 @@ def read_views(
     """Sample views of a video, or of a piece of it, to T frames each; decoded once for all.
 
     The clip spans [start, end): by default the whole video, to one typical frame interval after
-    its last frame. It is cut into T equal parts, and the frame on screen at the middle of each
-    part is taken. A view may take other times, and transform the frames; the length and number of
-    frames in its result are the whole clip's.
+    its last frame. The frames on screen at the middles of T equal parts are taken. A view may take
+    other times, and transform the frames; its length and number of frames are the whole clip's.
 
     Raises:
         LongVideoError: the clip is longer than `max_seconds`.

@@ -21,8 +21,7 @@ from activity_cli.video.reader import (
 )
 from activity_cli.video.sampling import Indices, Seconds
 
-Shrink = Callable[[Frame], Frame]
-"""From a decoded frame, BGR, to the one that is kept."""
+Shrink = Callable[[Frame], Frame]  # from a decoded frame, BGR, to the one that is kept
 
 # Codecs for which seeking was compared with decoding everything, bit by bit: with B-frames, open
 # groups of pictures, variable frame rates and times that do not start at 0.
@@ -182,11 +181,7 @@ def _plan_legs(stops: list[int], keys: Indices) -> tuple[tuple[_Leg, ...], int]:
 
 
 def _proven_indices(reader: VideoReader, plan: SeekPlan) -> Iterator[int]:
-    """Go through a plan and give the index of each frame that is valid.
-
-    Raises:
-        _UnprovenError: a frame did not come at its time, or should be a key frame and is not.
-    """
+    """Give the index of each valid frame; an _UnprovenError if one does not come as planned."""
     index = -1
     for leg in plan.legs:
         seconds = None

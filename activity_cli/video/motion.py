@@ -22,20 +22,15 @@ from numpy.typing import NDArray
 from activity_cli.types import Images
 from activity_cli.video.capture import Frame
 
-MIN_RESPONSE = 0.2
-"""Least share of the correlation around its peak for a shift to be reliable."""
-MIN_SHIFT, MAX_SHIFT = 0.05, 8.0
-"""Pixels; smaller shifts don't matter, larger ones are not shaking."""
-MIN_GAIN = 0.1
-"""Least share by which the difference of the frames must shrink."""
+MIN_RESPONSE = 0.2  # least share of the correlation around its peak for a shift to be reliable
+MIN_SHIFT, MAX_SHIFT = 0.05, 8.0  # pixels; smaller shifts don't matter, larger ones are not shaking
+MIN_GAIN = 0.1  # least share by which the difference of the frames must shrink
 
 FLOW_GAIN = 12.0
 """Grey levels per pixel of movement: up to 10 pixels each way are told apart.
 Stored features depend on it (`features.extraction._FORMAT`)."""
-STILL = 128
-"""Grey level of what did not move."""
-_SMALLEST = 16
-"""Pixels of a side below which there is no flow to search for."""
+STILL = 128  # grey level of what did not move
+_SMALLEST = 16  # pixels of a side below which there is no flow to search for
 _own = threading.local()
 
 

@@ -173,9 +173,6 @@ def read_packet_times(
     They equal those of decoding, to the last bit, where each packet holds a frame and its time.
     Damaged packets are listed too, and AVI and MPEG files give other times than frames have.
     With `until_seconds` it stops when all frames before it, and one at or after it, have come.
-
-    Raises:
-        VideoError: the file is missing or cannot be opened.
     """
     seconds: list[float] = []
     is_key: list[bool] = []

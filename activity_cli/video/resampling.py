@@ -51,12 +51,9 @@ class FrameChunk:
 class Options(TypedDict, total=False):
     """How a video is resampled."""
 
-    step_seconds: Required[float]
-    """Time between two timesteps."""
-    num_threads: int
-    """Decoder threads, as for `VideoReader`."""
-    as_streams: bool
-    """Give the pictures that the CNN sees; otherwise the frames that they are made of."""
+    step_seconds: Required[float]  # between two timesteps
+    num_threads: int  # of the decoder, as for `VideoReader`
+    as_streams: bool  # give the pictures that the CNN sees, not the frames that they are made of
 
 
 class Resampler:
@@ -208,8 +205,7 @@ class Resampler:
         )
 
 
-_opened: list[Resampler] = []
-"""The one resampler of this process."""
+_opened: list[Resampler] = []  # the one resampler of this process
 
 
 def open_resampler(path: Path, settings: ClipSettings, **options: Unpack[Options]) -> VideoInfo:

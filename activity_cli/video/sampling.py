@@ -222,10 +222,7 @@ def choose_windows(
     """Choose windows of T frames, by default as long as the clips that the model was trained on.
 
     `clip_seconds` has the `median` and `max` length of these, if known. The stride is rounded to
-    whole steps, and a quarter of a window by default.
-
-    Raises:
-        SettingsError: a length is not above 0, or windows would leave gaps.
+    whole steps, and a quarter of a window by default; gaps between windows are a SettingsError.
     """
     for name, seconds in (("--window", window_seconds), ("--stride", stride_seconds)):
         if seconds is not None and not 0 < seconds < float("inf"):

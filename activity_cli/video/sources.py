@@ -27,8 +27,7 @@ from activity_cli.common.files import (
 from activity_cli.common.tables import TABLE_SUFFIXES, RowError, read_table, read_text
 from activity_cli.errors import DataError, SettingsError
 
-STDIN = "-"
-"""A list on stdin, one path per line."""
+STDIN = "-"  # a list on stdin, one path per line
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,7 @@ def find_sources(sources: Sequence[str]) -> list[Found]:
     An existing file or folder wins over any other reading of a source. Folders are searched with
     all their subfolders, by the videos' suffixes, without hidden files. A file that does not exist
     stays in the list, so that it is reported as missing; so does a subfolder that cannot be read.
-
-    Raises:
-        DataError: a folder or list without videos, a pattern without matches, a missing list.
+    A source without videos is a DataError.
     """
     found: dict[str, Found] = {}
     identify = _identifier()
@@ -69,8 +66,7 @@ def find_sources(sources: Sequence[str]) -> list[Found]:
 class Shard:
     """One of several parts of a list of files, one for each machine."""
 
-    number: int
-    """From 1."""
+    number: int  # from 1
     count: int
 
     @classmethod
@@ -85,10 +81,7 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def has(self, name: str) -> bool:
-        """Return whether a file belongs to this part, by its name within its source.
-
-        So neither the mount point nor the other files matter.
-        """
+        """Return whether a file belongs to this part, by its name within its source alone."""
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
@@ -195,19 +188,15 @@ def _is_pattern(source: str) -> bool:
 def _videos_of_pattern(pattern: str) -> Iterator[Path]:
     """Give matches in order. A pattern with a suffix matches files with any suffix."""
     any_suffix = bool(re.fullmatch(r"\.\w+", PurePath(pattern).suffix))
-    num_videos = 0
+    videos: list[Path] = []
     others: list[Path] = []
     for path in _matches(pattern):
         if is_folder(path):
-            videos = [file for file in walk_files(path) if is_video(file)]
-        elif any_suffix or is_video(path):
-            videos = [path]
+            videos += filter(is_video, walk_files(path))
         else:
-            others.append(path)
-            continue
-        num_videos += len(videos)
-        yield from videos
-    if num_videos == 0:
+            (videos if any_suffix or is_video(path) else others).append(path)
+    yield from videos
+    if not videos:
         raise DataError(
             f"{pattern} matches no videos; {describe_other_files(others)}.",
             hint="Check the folder and the pattern: * is any name, **/ any folders in between.",

@@ -39,14 +39,11 @@ _FRAME_PER_PACKET_CODECS = "H264 AVC1 X264 HEVC HEV1 HVC1 FMP4 MP4V MJPG"
 
 _VARIATION = 0.1
 """An interval counts as irregular if it differs from the median by more than this share ..."""
-_ROUNDING_SECONDS = 0.002
-"""... and by more than this."""
-_VARIABLE_SHARE = 0.05
-"""Share of irregular intervals from which the frame rate counts as variable."""
+_ROUNDING_SECONDS = 0.002  # ... and by more than this
+_VARIABLE_SHARE = 0.05  # share of irregular intervals from which the frame rate counts as variable
 _BAD_STAMPS_SHARE = 0.01
 """More bad timestamps than this share, and than one, are damage: the last frames may have none."""
-_RATE_TOLERANCE = 0.05
-"""Relative difference of measured and header frame rate that is reported."""
+_RATE_TOLERANCE = 0.05  # relative difference of measured and header frame rate that is reported
 _MODEL_FRAMES = ClipSettings().num_frames
 
 
@@ -97,11 +94,8 @@ class _Scan(NamedTuple):
     """The result of decoding all of a file, N frames."""
 
     seconds: NDArray[np.float64]  # (N,)
-    begins_inside: bool
-    """Whether the first frame shown is not a key frame: an edit list hides earlier frames, which
-    the header counts and the file contains."""
-    num_bad_stamps: int
-    """Frames whose timestamp is missing or not after the one before."""
+    begins_inside: bool  # not with a key frame: an edit list hides frames that the header counts
+    num_bad_stamps: int  # timestamps that are missing or not after the one before
     pictures: Pictures
 
 
@@ -116,13 +110,8 @@ def check_files(
 ) -> Iterator[FileCheck]:
     """Check files in worker processes, one result each, in order; fingerprints go to the store.
 
-    By default a file per CPU is checked at a time. `num_threads` is of the decoder of each, 0
-    leaves it to OpenCV; the time limit is for one file. Once `stop` is set, no further file is
-    begun.
-
-    Raises:
-        OutputError: the store's disk is full.
-        ActivityError: no worker can be started.
+    By default a file per CPU is checked at a time. The decoder threads and the time limit are for
+    one file. Once `stop` is set, no further file is begun. A full disk is an OutputError.
     """
     num_workers = num_workers or available_cpus()
 
@@ -148,11 +137,7 @@ def check_files(
 
 
 def check_file(path: Path, *, num_threads: int = 1) -> tuple[FileCheck, Pictures]:
-    """Decode a file to its end; return its check and its fingerprint, (K, P).
-
-    Raises:
-        VideoError: no frame can be decoded from it.
-    """
+    """Decode a file, which must have a frame, to its end; return its check and its fingerprint."""
     with VideoReader(path, num_threads=num_threads) as reader:
         info = reader.info
         scan = _scan(reader)

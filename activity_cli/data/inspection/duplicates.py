@@ -32,28 +32,21 @@ Grey = NDArray[np.float32]
 Columns = Mapping[str, frozenset[str]]
 """Values of a file's rows by column; several where pieces of it have rows."""
 
-_SAME_MOVEMENT = 0.75
-"""Least correlation of the movement of copies."""
-_SAME_PICTURE = 0.9
-"""Least correlation of their mean pictures."""
+_SAME_MOVEMENT = 0.75  # least correlation of the movement of copies
+_SAME_PICTURE = 0.9  # least correlation of their mean pictures
 _MIN_OVERLAP = 10
 """Movements, 1 second, that two clips must have in common, unless one of them is shorter."""
 
 _STILL_ENERGY = 64.0
 """Squared movement of a picture, over all pixels: half a grey level in each is noise."""
-_MIN_MOVEMENTS = 5
-"""A clip with fewer is compared as a picture."""
+_MIN_MOVEMENTS = 5  # a clip with fewer is compared as a picture
 _SAME_STILL = 1.0
 """Root mean square difference, in grey levels, of pictures of clips in which nothing moves ..."""
-_SAME_LIGHT = 4.0
-"""... and of their mean: encoders shift it by 2."""
-_SAME_LENGTH = 2
-"""Pictures by which their lengths may differ."""
+_SAME_LIGHT = 4.0  # ... and of their mean: encoders shift it by 2
+_SAME_LENGTH = 2  # pictures by which their lengths may differ
 
-_LOOKED_UP = 8
-"""Movements of a clip that are looked up in all others."""
-_ALIKE = 0.6
-"""Correlation of single movements that makes two clips worth comparing."""
+_LOOKED_UP = 8  # movements of a clip that are looked up in all others
+_ALIKE = 0.6  # correlation of single movements that makes two clips worth comparing
 _OFFSETS_TRIED = 5
 _BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 16_384  # 64 MB of products at a time
 

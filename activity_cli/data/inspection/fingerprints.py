@@ -23,10 +23,8 @@ Pictures = NDArray[np.uint16]  # (K, P), in 1/256 of a grey level
 Movement = NDArray[np.float32]  # (K - LAG, P), in grey levels
 
 STEP_SECONDS = 0.1
-LAG = 4
-"""Pictures between the two that a movement is the difference of."""
-MAX_PICTURES = 36_000
-"""An hour, 18 MB. The rest of a longer video is not compared."""
+LAG = 4  # pictures between the two that a movement is the difference of
+MAX_PICTURES = 36_000  # an hour, 18 MB; the rest of a longer video is not compared
 
 _SIDE = 16
 _SIDE_FIRST = 64  # OpenCV rounds to whole grey levels: shrunk in two steps, still clips keep detail

@@ -31,8 +31,7 @@ SOURCE = "source"
 """Which of several sources a file is from: some data sets keep train and test apart in this way."""
 
 _KNOWN = (LABEL, "split", "group", SOURCE)
-_MOST_FOLDS = 20
-"""A column with more values is not taken for folds."""
+_MOST_FOLDS = 20  # a column with more values is not taken for folds
 _MOST_BINS = 8
 
 
@@ -44,9 +43,6 @@ def find_files(
     Files that a table lists may be missing. In labelled data each link to a file counts by itself.
     Names must match one of `patterns`, if there are any, and none of `exclude`. Also returns why
     folders were not read as labelled data.
-
-    Raises:
-        DataError: a source has no videos, or a table with labels cannot be read.
     """
     paths: dict[str, Found] = {}
     values: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

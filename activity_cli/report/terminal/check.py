@@ -23,8 +23,7 @@ from activity_cli.report.terminal import (
 )
 from activity_cli.types import Status
 
-_MAX_ROWS = 20
-"""Up to this number all files are listed."""
+_MAX_ROWS = 20  # up to this number all files are listed
 _MAX_DAMAGED, _MAX_UNUSUAL, _MAX_SETS, _MAX_IN_SET, _MAX_KINDS = 20, 10, 15, 6, 5
 _BAR_CELLS = 16
 _STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: "yellow"}
