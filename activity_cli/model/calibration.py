@@ -99,11 +99,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_json` wrote.
-
-        Raises:
-            TypeError, ValueError: an entry is not known, absent or out of range.
-        """
+        """Rebuild what `to_json` wrote; a TypeError or ValueError for a wrong entry."""
         rule = values["rule"]
         if rule is not None:
             rule = RejectRule(**{_OLD_NAMES.get(name, name): rule[name] for name in rule})
@@ -114,23 +110,16 @@ _OLD_NAMES = {"max_novelty": "max_ood_score"}
 """Entries of model.json that earlier versions wrote under another name."""
 
 
-def expected_calibration_error(
-    scores: Scores, targets: NDArray[np.int64], *, num_bins: int = NUM_BINS
-) -> float:
+def expected_calibration_error(scores: Scores, targets: NDArray[np.int64]) -> float:
     """Return the mean gap between best score and accuracy, over bins of equal width.
 
-    Follows Naeini et al., 2015. Few clips make it too large: 100 well calibrated ones still give
-    about 0.1.
-
-    Args:
-        scores: (N, C).
-        targets: (N,)
-        num_bins: between the scores 0 and 1.
+    For scores (N, C) and targets (N,), after Naeini et al., 2015. Few clips make it too large: 100
+    well calibrated ones still give about 0.1.
     """
     best = scores.max(axis=1).astype(np.float64)
     right = scores.argmax(axis=1) == targets
-    bins = np.minimum((best * num_bins).astype(np.int64), num_bins - 1)
-    gaps = np.bincount(bins, weights=best - right, minlength=num_bins)
+    bins = np.minimum((best * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    gaps = np.bincount(bins, weights=best - right)
     return float(np.abs(gaps).sum() / len(targets))
 
 
@@ -159,23 +148,14 @@ def fit_temperature(scores: Scores, targets: NDArray[np.int64]) -> float:
     return math.exp(_lowest(cost, -limit, limit))
 
 
-def choose_rule(
-    scores: Scores, ood_score: Scores | None, *, max_rejected: float = MAX_REJECTED
-) -> RejectRule | None:
-    """Choose the strictest rule that rejects at most a given share of known clips.
+def choose_rule(scores: Scores, ood_score: Scores | None) -> RejectRule | None:
+    """Choose the strictest rule that rejects at most 5% of known clips.
 
     Both thresholds reject the same number of clips. With two labels a low best score only means
-    that both fit alike, so it is not used if there is an OOD score.
-
-    Args:
-        scores: (N, C), calibrated, of known clips that the model was not trained on.
-        ood_score: (N,) of the same clips.
-        max_rejected: share of known clips that may be rejected.
-
-    Returns:
-        None if there are too few clips to promise that share.
+    that both fit alike, so it is not used if there is an OOD score. The calibrated scores (N, C)
+    and ood_score (N,) are of clips that the model was not trained on; None if they are too few.
     """
-    most = _max_rejected_clips(len(scores), max_rejected)
+    most = _max_rejected_clips(len(scores))
     if most is None:
         return None
     use_score = scores.shape[1] > 2 or ood_score is None
@@ -195,24 +175,21 @@ def calibrate(
 ) -> Calibration:
     """Fit temperature and rule on held-out clips, and measure them on the same clips.
 
-    Args:
-        scores: (N, C) of a model that was not trained on these clips.
-        targets: (N,)
-        ood_score: (N,), or None if the model has no detector.
-        fitted_on: describes the clips.
+    For scores (N, C), targets (N,) and ood_score (N,), or None if the model has no detector.
     """
     temperature = fit_temperature(scores, targets)
-    rule = choose_rule(tempered(scores, temperature), ood_score)
-    blank = Calibration(
+    after = tempered(scores, temperature)
+    rule = choose_rule(after, ood_score)
+    return Calibration(
         temperature=temperature,
         fitted_on=fitted_on,
         num_clips=len(targets),
         measured_on=fitted_on,
-        ece_before=0,
-        ece_after=0,
+        ece_before=expected_calibration_error(scores, targets),
+        ece_after=expected_calibration_error(after, targets),
         rule=rule,
+        known_lost=float(rule.rejects(after, ood_score).mean()) if rule else None,
     )
-    return measure(blank, scores, targets, ood_score, measured_on=fitted_on)
 
 
 def measure(
@@ -242,14 +219,8 @@ def calibrate_out_of_fold(
 ) -> tuple[Calibration, NDArray[np.float32]]:
     """Fit temperature and rule on all out-of-fold scores; measure each fold by the other folds.
 
-    Args:
-        scores: (N, C) without a temperature, each of the network that was not trained on the clip.
-        targets: (N,)
-        ood_score: (N,), each relative to the training clips of that network.
-        fold_index: (N,) fold in which each clip was held out.
-
-    Returns:
-        The calibration, and (N, C) scores, each fold calibrated on the other folds.
+    `scores` (N, C), without a temperature, and `ood_score` (N,) are by the network that was not
+    trained on the clip. Also returns (N, C) scores, each fold calibrated on the other folds.
     """
     after = np.zeros(scores.shape, np.float32)
     rejected = np.zeros(len(scores), np.bool_)
@@ -269,20 +240,17 @@ def calibrate_out_of_fold(
     ), after
 
 
-def _max_rejected_clips(num_clips: int, share: float) -> int | None:
+def _max_rejected_clips(num_clips: int) -> int | None:
     """Return how many of the clips to reject, so that no larger share of new ones is rejected.
 
     That is one standard error below the share, and never more than order statistics promise: of new
-    clips (k + 1) / (N + 1) lie beyond the threshold that k of N lie beyond. At 5% that takes 19
-    clips.
+    clips (k + 1) / (N + 1) lie beyond the threshold that k of N lie beyond.
     """
-    best = None
-    for count in range(int(share * num_clips) + 1):
-        lost = count / max(num_clips, 1)
-        error = math.sqrt(lost * (1 - lost) / max(num_clips, 1))
-        if (count + 1) / (num_clips + 1) <= share and lost + error <= share:
-            best = count
-    return best
+    counts = np.arange(int(MAX_REJECTED * num_clips) + 1)
+    lost = counts / max(num_clips, 1)
+    errors = np.sqrt(lost * (1 - lost) / max(num_clips, 1))
+    is_safe = ((counts + 1) / (num_clips + 1) <= MAX_REJECTED) & (lost + errors <= MAX_REJECTED)
+    return int(counts[is_safe].max()) if is_safe.any() else None
 
 
 def _lowest(function: Callable[[float], float], low: float, high: float) -> float:

@@ -59,8 +59,7 @@ def _directions_of_few(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what `_eigh` finds in the covariance of (S, M, D) deviations, faster where M < D.
 
-    Returns:
-        (S, R) variances and (S, D, R) directions, ascending.
+    (S, R) variances and (S, D, R) directions, ascending.
     """
     count = centred.shape[1]
     variances, shares = _eigh(centred @ centred.transpose(1, 2) / count)  # (S, M), (S, M, M)
@@ -133,12 +132,7 @@ def encode_views(
 ) -> tuple[Encoded, ViewIndex]:
     """Encode clips and their views as the trained part reads them, and index their positions.
 
-    Args:
-        network: with the statistics of the training clips.
-        features: (N, S, T, D) of the unchanged clips.
-        views: (N, K, S, T, D), if there are any.
-        train_rows: rows of the training clips.
-        val_rows: rows of the validation clips.
+    `features` are (N, S, T, D) of the unchanged clips, `views` (N, K, S, T, D), if there are any.
     """
     num_views = 0 if views is None else views.shape[1]
     parts = [encode_rows(network, features, np.concatenate([train_rows, val_rows]))]

@@ -173,22 +173,14 @@ class Model:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def weights(self) -> Weights:
-        """Read the classifier's tensors by name.
-
-        Raises:
-            ModelError: the file is missing or has changed.
-        """
+        """Read the classifier's tensors by name; a ModelError if the file is missing or changed."""
         tensors = load(_read_tensors(self.folder / WEIGHTS_FILE, self.weights_sha256))
         for name, stored in _STORED_NAMES.items():
             tensors = {key.replace(stored, name): tensor for key, tensor in tensors.items()}
         return tensors
 
     def ood_detector(self) -> OodDetector | None:
-        """Read the out-of-distribution detector; None for a model without one.
-
-        Raises:
-            ModelError: the file is missing or has changed.
-        """
+        """Read the detector, if there is one; a ModelError if its file is missing or changed."""
         if self.ood_sha256 is None:
             return None
         paths = [self.folder / name for name in OOD_FILES]
@@ -282,11 +274,7 @@ def load_model(name: str | Path) -> Model:
 
 
 def find_model(name: str | Path) -> Path:
-    """Find the folder with model.json, by folder, run folder or shipped name.
-
-    Raises:
-        ModelError: there is no such model.
-    """
+    """Find the folder with model.json by folder, run folder or shipped name, or a ModelError."""
     path = Path(name)
     for folder in (path, path / MODEL_SUBFOLDER):
         if (folder / MODEL_FILE).is_file():

@@ -44,8 +44,8 @@ class OrderScores:
 
     def rows(self, index: NDArray[np.int64]) -> "OrderScores":
         """Return the clips at these positions."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        chosen: dict[str, Any] = {k: None if v is None else v[index] for k, v in arrays.items()}
+        arrays = ((field.name, getattr(self, field.name)) for field in fields(self))
+        chosen: dict[str, Any] = {k: None if v is None else v[index] for k, v in arrays}
         return OrderScores(**chosen)
 
 
@@ -60,12 +60,7 @@ def join_orders(found: Sequence[OrderScores]) -> OrderScores:
 
 
 def join_folds(found: Sequence[OrderScores], fold_index: NDArray[np.int64]) -> OrderScores:
-    """Join the clips of all folds and put them back into the order of the data.
-
-    Args:
-        found: of each fold's clips.
-        fold_index: (N,) the fold of each clip.
-    """
+    """Join the clips of all folds in the order of the data; `fold_index` is (N,)."""
     positions = np.argsort(fold_index, kind="stable")  # of the clips, fold by fold
     return join_orders(found).rows(np.argsort(positions))
 
@@ -80,12 +75,8 @@ def score_orders(
 ) -> OrderScores:
     """Score clips in other orders and in parts; costs as much as scoring them 8 times.
 
-    Args:
-        classify: the network.
-        features: (M, S, T, D), maybe mapped from disk.
-        rows: (N,) which of them.
-        first_number: of the clip in row 0. Its number fixes how a clip is shuffled.
-        pooled_head: the network without its LSTM.
+    `features` (M, S, T, D) may be mapped from disk; `rows` (N,) are the clips to score. A clip's
+    row and `first_number` fix how it is shuffled. `pooled_head` is the network without its LSTM.
     """
     found = []
     for start in range(0, len(rows), _BATCH):
@@ -93,7 +84,8 @@ def score_orders(
         clips = np.asarray(features[batch])
         numbers = (first_number + batch).tolist()
         orders = np.stack([_orders(clips.shape[2], number) for number in numbers], axis=1)
-        scores = np.stack([classify(_reorder(clips, order)) for order in orders], axis=1)
+        reordered = (np.take_along_axis(clips, order[:, None, :, None], 2) for order in orders)
+        scores = np.stack([classify(each) for each in reordered], axis=1)
         found.append(
             OrderScores(
                 reversed=scores[:, 0],
@@ -106,12 +98,7 @@ def score_orders(
 
 
 class OrderProbe:
-    """Collect the features of clips as they are scored, and score them in other orders as well.
-
-    Args:
-        classify: the network that scores them.
-        pooled_head: the same without its LSTM.
-    """
+    """Collect the features of clips as they are scored, and score them in other orders too."""
 
     def __init__(self, classify: Classify, pooled_head: Classify | None = None) -> None:
         self._classify = classify
@@ -133,17 +120,15 @@ class OrderProbe:
         return join_orders(self._found) if self._found else None
 
     def _score(self) -> None:
-        clips = np.stack(self._waiting)
-        rows = np.arange(len(clips))
         orders = score_orders(
             self._classify,
-            clips,
-            rows,
+            np.stack(self._waiting),
+            np.arange(len(self._waiting)),
             first_number=self._count,
             pooled_head=self._pooled_head,
         )
         self._found.append(orders)
-        self._count += len(clips)
+        self._count += len(self._waiting)
         self._waiting.clear()
 
 
@@ -177,8 +162,3 @@ def _orders(num_frames: int, number: int) -> NDArray[np.int64]:
     random = np.random.default_rng([number, num_frames])
     shuffles = [random.permutation(num_frames) for _ in range(NUM_SHUFFLES)]
     return np.stack([np.arange(num_frames)[::-1], *shuffles])
-
-
-def _reorder(clips: Features, order: NDArray[np.int64]) -> Features:
-    """(N, S, T, D) with each clip's frames in its order, (N, T)."""
-    return np.take_along_axis(clips, order[:, None, :, None], axis=2)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from activity_cli.model.calibration import expected_calibration_error
 
+_FIGURES = ("macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMetrics:
@@ -42,11 +44,6 @@ class Evaluation:
     per_label: tuple[LabelMetrics, ...]
     confusion: NDArray[np.int64]
     """(C, C) clip counts: row is the true label, column the predicted one."""
-
-    def __post_init__(self) -> None:
-        count = len(self.per_label)
-        if self.confusion.shape != (count, count):
-            raise ValueError(f"confusion must be ({count}, {count}), got {self.confusion.shape}")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -79,11 +76,7 @@ class Evaluation:
             "num_clips": self.num_clips,
             "accuracy": round(self.accuracy, 4),
             "confidence_interval": [round(bound, 4) for bound in self.accuracy_interval],
-            "macro_precision": round(self.macro_precision, 4),
-            "macro_recall": round(self.macro_recall, 4),
-            "macro_f1": round(self.macro_f1, 4),
-            "log_loss": round(self.log_loss, 4),
-            "calibration_error": round(self.calibration_error, 4),
+            **{name: round(getattr(self, name), 4) for name in _FIGURES},
             "per_label": [
                 {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(row).items()}
                 for row in self.per_label

@@ -257,24 +257,26 @@ class ClipScorer(nn.Module):
 
 
 def load_scorer(model: Model) -> ClipScorer:
-    """Build the network of a saved model, in eval mode.
-
-    Raises:
-        ModelError: the weights are gone, changed or of another network.
-    """
+    """Build the network of a saved model in eval mode; a ModelError if its weights do not fit."""
     description = model.description
     tensors = {name: torch.from_numpy(tensor) for name, tensor in model.weights().items()}
+    prefixes = [""]
+    if description.num_members > 1:
+        prefixes = [member_name(number, "") for number in range(description.num_members)]
     try:
-        if description.num_members == 1:
-            classifier: SequenceClassifier | Ensemble = _rebuild(description, tensors)
-        else:
-            members = [_member(tensors, number) for number in range(description.num_members)]
-            classifier = Ensemble([_rebuild(description, member) for member in members])
+        networks = [
+            _rebuild(
+                description,
+                {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)},
+            )
+            for prefix in prefixes
+        ]
     except (KeyError, RuntimeError) as error:
         raise ModelError(
             f"The weights in {model.folder} do not fit the network in {MODEL_FILE}.",
             hint="Restore the folder from a copy, or train again.",
         ) from error
+    classifier = Ensemble(networks) if len(networks) > 1 else networks[0]
     return ClipScorer(classifier, temperature=description.temperature).eval()
 
 
@@ -288,9 +290,3 @@ def _rebuild(description: ModelDescription, tensors: Mapping[str, Tensor]) -> Se
     )
     network.load_state_dict(tensors)
     return network
-
-
-def _member(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
-    """Return the tensors of one member of an ensemble, by their names in the member."""
-    prefix = member_name(number, "")
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

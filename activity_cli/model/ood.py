@@ -56,11 +56,7 @@ class OodDetector:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, NDArray[Any]]) -> Self:
-        """Rebuild a detector from its `tensors`.
-
-        Raises:
-            TypeError, ValueError: these are other tensors.
-        """
+        """Rebuild a detector from its `tensors`; a TypeError or ValueError if they are others."""
         return cls(**tensors)
 
 

@@ -46,11 +46,7 @@ class FailureLimit:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `10` or `5%`.
-
-        Raises:
-            SettingsError: it is not of that form.
-        """
+        """Parse `10` or `5%`; a SettingsError if it is not of that form."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
         if match is None or (match[2] and float(match[1]) > 100):
             raise SettingsError(
@@ -82,14 +78,9 @@ def score_files(
 ) -> Iterator[FileResult]:
     """Score files; each result is on disk before it is yielded.
 
-    Args:
-        predictor: the model.
-        paths: the files.
-        results: opened for the same files. Those with a row are left out.
-        limit: how many files without a score stop the batch.
-        look: as for `ResultFile.requests`.
-        before_row: called before a row is written: a row means that all about its file is done.
-        stop: once it is set, files that are begun are finished and no others are begun.
+    Files that have a row in `results` are left out; `look` is as for `ResultFile.requests`.
+    `before_row` is called before a row is written: a row means that all about its file is done.
+    Once `stop` is set, files that are begun are finished and no others are begun.
 
     Raises:
         OutputError: a row cannot be written. All earlier rows are safe.
@@ -228,11 +219,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
                 yield ClipRequest(path=path)
 
     def write(self, result: FileResult) -> None:
-        """Add the row of a file that `requests` gave.
-
-        Raises:
-            OutputError: the disk is full or gone. All earlier rows are safe.
-        """
+        """Add the row of a file that `requests` gave; an OutputError if the disk is full."""
         row = self._schema.row(result)
         state = result.state or self._begun.pop(result.path)
         entry = Entry(path=result.path, state=state, row=row, segments=result.segments)

@@ -35,11 +35,7 @@ _WINDOWS_AT_A_TIME = 8
 def segment_settings(
     windows: WindowConfig | None, description: ModelDescription
 ) -> SegmentSettings:
-    """Return how scores become segments: by default of all labels but the background label.
-
-    Raises:
-        SettingsError: a label is requested that the model does not have.
-    """
+    """Return how scores become segments: by default of all labels but the background label."""
     settings = windows.segments if windows else SegmentSettings()
     settings.check_labels(description.labels)
     if settings.labels or description.background is None:

@@ -103,9 +103,7 @@ class Predictor(Protocol):
     ) -> Iterator[FileResult]:
         """Yield one result per request, in order; a video without frames has it in its status.
 
-        Args:
-            requests: read as they are needed.
-            stop: once it is set, requests that are not begun are left out.
+        Requests are read as they are needed. Once `stop` is set, no further one is begun.
         """
         ...
 
@@ -115,11 +113,7 @@ class Predictor(Protocol):
 
 
 def load_predictor(name: str | Path, config: PredictConfig | None = None) -> Predictor:
-    """Load a model, ready to score videos.
-
-    Args:
-        name: a shipped model's name, a run folder, a model folder, an exported file or its folder.
-        config: how it is run.
+    """Load a model: a shipped name, a run or model folder, an exported file or its folder.
 
     Raises:
         ModelError: there is no such model, or it is damaged.

@@ -93,11 +93,7 @@ class RejectingPredictor:
 def with_rejection(
     predictor: Predictor, text: str, *, on_rule: Callable[[str], None] = lambda _: None
 ) -> Predictor:
-    """Apply `--reject` to a predictor; `on_rule` is called with one line if there is a rule.
-
-    Raises:
-        SettingsError: as `read_rule`.
-    """
+    """Apply `--reject`, as `read_rule` reads it; `on_rule` gets one line if there is a rule."""
     rule = read_rule(text, predictor)
     if rule is None:
         return predictor

@@ -50,10 +50,9 @@ class CellScores:
 def find_segments(
     timeline: Timeline, settings: SegmentSettings | None = None
 ) -> tuple[Segment, ...]:
-    """Return the actions in a video and when they happen: in order, without overlaps.
+    """Return the actions in a video: in order, without overlaps.
 
-    Raises:
-        SettingsError: a requested label is not in the timeline.
+    A SettingsError if a requested label is not in the timeline.
     """
     settings = settings or SegmentSettings()
     settings.check_labels(timeline.labels)

@@ -112,12 +112,7 @@ def read_exported(path: Path) -> ExportedModel:
 
 
 def open_exported(model: ExportedModel, *, num_threads: int | None = None) -> ExportedRunner:
-    """Load an export into its runtime, on the CPU; by default the runtime chooses the threads.
-
-    Raises:
-        ModelError: a file is damaged.
-        MissingExtraError: the runtime is not installed.
-    """
+    """Load an export into its runtime, on the CPU; errors are those of `open_graph`."""
     graphs = {}
     for part, file in model.files.items():
         signature = signature_of(part, model.description, dynamic=model.dynamic)

@@ -93,11 +93,7 @@ def encode_row(suffix: str, columns: Sequence[str], row: Mapping[str, object]) -
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a whole file of rows in place of an older one, or not at all.
-
-    Raises:
-        OutputError, MissingExtraError: it cannot be written; or as `rows_suffix`.
-    """
+    """Write a whole file of rows in place of an older one, or not at all; or an OutputError."""
     suffix = rows_suffix(path)
     with writing(path) as temporary:
         if suffix == PARQUET:

@@ -63,11 +63,7 @@ def write_journal(
     *,
     outputs: Iterable[str] = (),
 ) -> None:
-    """Write a whole journal; one that exists is replaced.
-
-    Raises:
-        OutputError: it cannot be written; an older one is unchanged.
-    """
+    """Write a whole journal in place of an older one, or not at all; or an OutputError."""
     header = {"format": FORMAT_VERSION, "made_with": dict(provenance), "outputs": sorted(outputs)}
     with writing(path) as temporary, temporary.open("wb") as file:
         file.write(_line(header))
@@ -113,11 +109,7 @@ def entry_line(entry: Entry) -> bytes:
 
 
 def read_header(path: Path) -> Header:
-    """Read the first line of a journal.
-
-    Raises:
-        OutputError: it is not a journal, or of a newer format.
-    """
+    """Read the first line of a journal; an OutputError if it is damaged or of a newer format."""
     first = next(_read_lines(path), None)
     try:
         values: dict[str, Any] = json.loads(first[1]) if first else {}

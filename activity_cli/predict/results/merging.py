@@ -180,11 +180,7 @@ def _common_provenance(sources: Iterable[StoredResults]) -> dict[str, Any]:
 
 
 def _collect(database: sqlite3.Connection, sources: Sequence[StoredResults]) -> tuple[int, int]:
-    """Put one row per path into the table `rows`.
-
-    Returns:
-        How many rows were left out that are equal to another one, and how many that differ.
-    """
+    """Put one row per path into the table; return how many equal and different ones were left."""
     database.execute("PRAGMA journal_mode = OFF")
     database.execute(_TABLE)
     models: dict[str, Path] = {}

@@ -80,9 +80,6 @@ class SegmentOutputs:
         """Write all files, each completely or not at all, and return their paths.
 
         `labels` are those of the model, for tools that offer them; others in segments are added.
-
-        Raises:
-            OutputError: a file cannot be written.
         """
         found = list(videos) if self.files else []
         used = [segment.label for video in found for segment in video.segments]
