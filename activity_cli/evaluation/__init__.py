@@ -22,10 +22,8 @@ class ClipPrediction:
     sample: Sample
     status: Status
     reason: str
-    duration_seconds: float
-    """Length of the clip, or of the labelled piece of the video."""
-    label: str
-    """The predicted label, or `unknown` for a rejected clip."""
+    duration_seconds: float  # of the clip, or of the labelled piece of the video
+    label: str  # the predicted one, or `unknown` for a rejected clip
 
     @property
     def start_seconds(self) -> float:
@@ -37,17 +35,12 @@ class ClipPrediction:
 class Predictions:
     """Scores of a model beside the true labels."""
 
-    clips: tuple[ClipPrediction, ...]
-    """(N,)"""
-    scores: NDArray[np.float32]
-    """(N, C)"""
-    targets: NDArray[np.int64]
-    """(N,)"""
-    left_out: tuple[tuple[Sample, Status, str], ...]
-    """The clips that could not be decoded, with status and reason."""
+    clips: tuple[ClipPrediction, ...]  # (N,)
+    scores: NDArray[np.float32]  # (N, C)
+    targets: NDArray[np.int64]  # (N,)
+    left_out: tuple[tuple[Sample, Status, str], ...]  # cannot be decoded: status and reason
     evaluation: Evaluation
-    orders: OrderScores | None = None
-    """The frame-order ablation; None where it was not measured."""
+    orders: OrderScores | None = None  # the frame-order ablation; None: not measured
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,9 +58,6 @@ class Predictions:
 class SplitInfo:
     """How test clips were separated from training clips."""
 
-    by: str = ""
-    """In words; empty where it is not known."""
-    leakage: Leakage | None = None
-    """None where it was not checked."""
-    optimistic_because: str = ""
-    """Why the test clips influenced the model; empty where they did not."""
+    by: str = ""  # in words; empty where it is not known
+    leakage: Leakage | None = None  # None where it was not checked
+    optimistic_because: str = ""  # why the test clips influenced the model

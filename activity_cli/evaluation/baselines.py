@@ -31,7 +31,16 @@ TITLES: dict[Kind, tuple[str, str]] = {
     "shuffled": ("Shuffled frames", "the same model on frames in random order"),
     "reversed": ("Reversed frames", "the same model on frames in reversed order"),
 }
-"""Title and description of each baseline."""
+_FOLDER_ONLY = "needs a model folder and no test-time augmentation"
+_WHY_MISSING: dict[Kind, str] = {
+    "frame": "needs training, use `activity crossval`",
+    **dict.fromkeys(("mean", "shuffled", "reversed"), _FOLDER_ONLY),
+}
+_WHY_MISSING_WITHOUT_LSTM: dict[Kind, str] = {
+    "frame": "measured only for a model with an LSTM",
+    "mean": "the model is mean pooling itself",
+    **dict.fromkeys(("shuffled", "reversed"), "no effect without an LSTM"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +49,10 @@ class Baseline:
 
     kind: Kind
     accuracy: Estimate
-    gain: Estimate
-    """Accuracy of the model minus that of the baseline, on the same clips."""
-    only_model_right: float
-    """Clips that only the model gets right; a fraction where several orders are averaged."""
+    gain: Estimate  # accuracy of the model minus that of the baseline
+    only_model_right: float  # clips; a fraction where several orders are averaged
     only_baseline_right: float
-    p_value: float | None
-    """Of the paired test by group; None where several orders are averaged."""
+    p_value: float | None  # of the paired test by group; None where orders are averaged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +61,7 @@ class BaselineComparison:
 
     baselines: tuple[Baseline, ...]
     has_lstm: bool
-    missing: dict[Kind, str] = field(default_factory=dict)
-    """Which baselines were not measured, and why."""
+    missing: Mapping[Kind, str]  # baselines that were not measured, and why
 
     def of(self, kind: Kind) -> Baseline | None:
         """Return the baseline of a kind, if it was measured."""
@@ -110,11 +115,9 @@ def _effect_of_shuffling(shuffled: Baseline) -> str:
 class BaselineScores:
     """Scores of the baselines for N clips."""
 
-    majority: NDArray[np.int64]
-    """(N,) most frequent label of the training clips of each clip's model."""
+    majority: NDArray[np.int64]  # (N,) most frequent label in training of each clip's model
     has_lstm: bool
-    orders: OrderScores | None = None
-    """By the model with the frames in other orders; None where it was not measured."""
+    orders: OrderScores | None = None  # None where it was not measured
     heads: Mapping[Kind, Scores] = field(default_factory=dict)
     """(N, C) by heads that were trained in full; they replace those of `orders`."""
 
@@ -122,56 +125,36 @@ class BaselineScores:
 def compare_with_baselines(
     scores: Scores, targets: NDArray[np.int64], found: BaselineScores, groups: Groups | None
 ) -> BaselineComparison:
-    """Compare scores (N, C) with those of baselines, by targets (N,).
-
-    `groups` are (N,), or None where clips are independent.
-    """
-    orders = found.orders
-    heads: dict[Kind, Scores | None] = {"frame": None, "mean": None}
-    if orders is not None:
-        heads = {"frame": orders.frame, "mean": orders.pooled, "reversed": orders.reversed}
+    """Compare scores (N, C) with those of baselines, by targets (N,) and groups (N,)."""
+    orders, heads = found.orders, dict[Kind, Scores | None](found.heads)
     correct: dict[Kind, Correct] = {"majority": (found.majority == targets).astype(np.float64)}
-    for kind, head in {**heads, **found.heads}.items():
-        if head is not None:
-            correct[kind] = _correct(head, targets)
     if orders is not None:
+        heads.setdefault("frame", orders.frame)
+        heads.setdefault("mean", orders.pooled)
+        heads["reversed"] = orders.reversed
         shuffled = np.moveaxis(orders.shuffled, 1, 0)  # (K, N, C)
         correct["shuffled"] = np.mean([_correct(order, targets) for order in shuffled], axis=0)
+    correct |= {kind: _correct(head, targets) for kind, head in heads.items() if head is not None}
     own = _correct(scores, targets)
-    reasons = _WHY_MISSING
-    if not found.has_lstm:
-        reasons = _WHY_MISSING_WITHOUT_LSTM
-    elif orders is not None:
+    reasons = _WHY_MISSING if found.has_lstm else _WHY_MISSING_WITHOUT_LSTM
+    if found.has_lstm and orders is not None:
         reasons = reasons | {"mean": "the model has no pooled linear head"}
     return BaselineComparison(
         baselines=tuple(
-            _compare(kind, own, correct[kind], groups) for kind in TITLES if kind in correct
+            Baseline(
+                kind=kind,
+                accuracy=mean_with_interval(other, groups),
+                gain=mean_with_interval(own - other, groups),
+                only_model_right=float((own * (1 - other)).sum()),
+                only_baseline_right=float((other * (1 - own)).sum()),
+                p_value=None
+                if kind == "shuffled"
+                else paired_p_value(other == 1, own == 1, groups),
+            )
+            for kind, other in ((kind, correct[kind]) for kind in TITLES if kind in correct)
         ),
         has_lstm=found.has_lstm,
         missing={kind: why for kind, why in reasons.items() if kind not in correct},
-    )
-
-
-_FOLDER_ONLY = "needs a model folder and no test-time augmentation"
-_WHY_MISSING: dict[Kind, str] = {
-    "frame": "needs training, use `activity crossval`",
-    **dict.fromkeys(("mean", "shuffled", "reversed"), _FOLDER_ONLY),
-}
-_WHY_MISSING_WITHOUT_LSTM: dict[Kind, str] = {
-    "frame": "measured only for a model with an LSTM",
-    "mean": "the model is mean pooling itself",
-    **dict.fromkeys(("shuffled", "reversed"), "no effect without an LSTM"),
-}
-
-
-def _compare(kind: Kind, own: Correct, other: Correct, groups: Groups | None) -> Baseline:
-    return Baseline(
-        kind=kind,
-        accuracy=mean_with_interval(other, groups),
-        gain=mean_with_interval(own - other, groups),
-        only_model_right=float((own * (1 - other)).sum()),
-        only_baseline_right=float((other * (1 - own)).sum()),
-        p_value=None if kind == "shuffled" else paired_p_value(other == 1, own == 1, groups),
     )
 
 

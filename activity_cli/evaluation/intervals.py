@@ -8,6 +8,7 @@ than that of Wilson (1927) for as many clips.
 N is clips, G groups, C labels, B resamples.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,7 @@ from activity_cli.model.metrics import wilson_interval
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-SIGNIFICANT = 0.05
-"""Differences with a smaller p-value are called significant."""
-
+SIGNIFICANT = 0.05  # differences with a smaller p-value are called significant
 _NUM_RESAMPLES = 1000
 _BLOCK = 100  # resamples at a time: weights of 100 x 100,000 groups take 40 MB
 _TOP_K = (2, 3, 5)
@@ -56,13 +55,10 @@ class LabelEstimates:
 class Estimates:
     """All metrics of an evaluation with their intervals."""
 
-    num_units: int
-    """Number of clips, or of groups, that were resampled."""
-    by_group: bool
-    """Whether groups were resampled, not clips."""
+    num_units: int  # clips, or groups, that were resampled
+    by_group: bool  # whether groups were resampled, not clips
     accuracy: Estimate
-    top_k: dict[int, Estimate]
-    """By k: share of clips whose label is among the k best. Empty for two labels."""
+    top_k: dict[int, Estimate]  # k -> share of clips whose label is among the k best
     macro_precision: Estimate
     macro_recall: Estimate
     macro_f1: Estimate
@@ -101,15 +97,15 @@ def estimate_metrics(
     sums = _sums(scores, targets, [1, *top_k])
     found = _bootstrap(sums, groups, lambda totals: _metrics(totals, num_labels))
     _, counts, predicted = sums[:, : 3 * num_labels].sum(axis=0).reshape(3, num_labels)
-    # The number of clips that each metric is a share of.
+    # The number of clips that each metric is a share of; F1 is nearly a share.
     overall = np.full(len(top_k) + 4, len(targets))
     totals = np.concatenate([overall, predicted, counts, (counts + predicted) / 2])
-    widened = [
-        None if estimate is None else _at_least_wilson(estimate, total)
-        for estimate, total in zip(found, totals.tolist(), strict=True)
+    widened = list(map(_at_least_wilson, found, totals.tolist()))
+    accuracy, *best, precision, recall, f1 = widened[: len(overall)]
+    each = [
+        None if math.isnan(estimate.value) else estimate for estimate in widened[len(overall) :]
     ]
-    accuracy, *best, precision, recall, f1 = map(_known, widened[: len(overall)])
-    per_label = widened[len(overall) :]
+    thirds = (each[i * num_labels :][:num_labels] for i in range(3))  # precision, recall, F1
     return Estimates(
         num_units=len(targets) if groups is None else int(groups.max()) + 1,
         by_group=groups is not None,
@@ -119,14 +115,8 @@ def estimate_metrics(
         macro_recall=recall,
         macro_f1=f1,
         per_label=tuple(
-            LabelEstimates(
-                label=label,
-                num_clips=int(counts[i]),
-                precision=per_label[i],
-                recall=per_label[num_labels + i],
-                f1=per_label[2 * num_labels + i],
-            )
-            for i, label in enumerate(labels)
+            LabelEstimates(label=label, num_clips=int(count), precision=p, recall=r, f1=f)
+            for label, count, p, r, f in zip(labels, counts, *thirds, strict=True)
         ),
     )
 
@@ -135,7 +125,7 @@ def mean_with_interval(values: NDArray[np.floating[Any]], groups: Groups | None)
     """Return the mean of (N,) values of clips, such as differences between two models."""
     sums = np.stack([values.astype(np.float64), np.ones(len(values))], axis=1)
     [found] = _bootstrap(sums, groups, lambda totals: totals[:, :1] / totals[:, 1:])
-    return _known(found)
+    return found
 
 
 def wilson_estimate(num_correct: int, total: int) -> Estimate:
@@ -149,9 +139,8 @@ def paired_p_value(
 ) -> float:
     """Return the two-sided p-value of the exact sign-flip test of two classifiers.
 
-    The null hypothesis is that in each group the two classifiers could change places. Without
-    groups this is McNemar's exact test (1947). `first` and `second` are (N,): which clips each got
-    right; groups are (N,), or None where clips are independent.
+    The null hypothesis is that in each group the two classifiers could change places. `first` and
+    `second` are (N,): which clips each got right. Without groups this is McNemar's test (1947).
     """
     differences = _sum_by_group(second.astype(np.int64) - first, groups)
     sizes, counts = np.unique(np.abs(differences), return_counts=True)
@@ -164,15 +153,16 @@ def paired_p_value(
         transform *= np.cos(size * frequencies) ** count
     chances = np.fft.fft(transform).real / length  # of each sum, modulo the length
     sums = np.minimum(np.arange(length), length - np.arange(length))
-    p_value = float(chances[sums >= abs(int(differences.sum()))].sum())
-    return min(1.0, max(0.0, p_value))
+    return float(np.clip(chances[sums >= abs(int(differences.sum()))].sum(), 0, 1))
 
 
 def _sums(scores: Scores, targets: NDArray[np.int64], top_k: Sequence[int]) -> NDArray[np.float64]:
     """(N, 3 * C + K) counts per clip: label predicted correctly, label, predicted; in top k."""
-    num_labels = scores.shape[1]
-    ranks = _ranks(scores, targets)
-    is_label, is_predicted = np.eye(num_labels)[targets], np.eye(num_labels)[scores.argmax(axis=1)]
+    numbers, identity = np.arange(scores.shape[1]), np.eye(scores.shape[1])
+    is_label, is_predicted = identity[targets], identity[scores.argmax(axis=1)]
+    # Labels ranked above the true one; among equal scores the first is best.
+    own, before = scores[np.arange(len(targets)), targets][:, None], numbers < targets[:, None]
+    ranks = ((scores > own) | ((scores == own) & before)).sum(axis=1)
     hits = np.stack([ranks < k for k in top_k], axis=1)
     return np.concatenate([is_label * is_predicted, is_label, is_predicted, hits], axis=1)
 
@@ -192,22 +182,14 @@ def _metrics(totals: NDArray[np.float64], num_labels: int) -> NDArray[np.float64
     return np.concatenate([hits, np.stack(means, axis=1), *each], axis=1)
 
 
-def _ranks(scores: Scores, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) number of labels ranked above the true one; among equal scores the first is best."""
-    own = scores[np.arange(len(targets)), targets][:, None]
-    before = np.arange(scores.shape[1]) < targets[:, None]
-    ranks: NDArray[np.int64] = ((scores > own) | ((scores == own) & before)).sum(axis=1)
-    return ranks
-
-
 def _bootstrap(
     sums: NDArray[np.float64],
     groups: Groups | None,
     metric: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> list[Estimate | None]:
+) -> list[Estimate]:
     """Estimate metrics of sums over clips, (N, S), by resampling groups or clips.
 
-    A metric is None where it is undefined, or undefined in most resamples.
+    A metric that is undefined, or undefined in most resamples, is NaN.
     """
     sums = _sum_by_group(sums, groups)
     random = np.random.default_rng(0)
@@ -217,15 +199,11 @@ def _bootstrap(
         picks = random.multinomial(count, np.full(count, 1 / count), size=_BLOCK)  # (b, G)
         blocks.append(metric(picks.astype(np.float64) @ sums))
     resampled = np.concatenate(blocks)  # (B, metrics)
-    found: list[Estimate | None] = []
-    for value, column in zip(metric(sums.sum(axis=0, keepdims=True))[0], resampled.T, strict=True):
-        defined = column[~np.isnan(column)]
-        if np.isnan(value) or 2 * len(defined) < len(column):
-            found.append(None)
-        else:
-            low, high = np.quantile(defined, _QUANTILES)
-            found.append(Estimate(value=float(value), low=float(low), high=float(high)))
-    return found
+    undefined = np.isnan(resampled).mean(axis=0) > 0.5
+    values = np.where(undefined, np.nan, metric(sums.sum(axis=0, keepdims=True))[0])
+    bounds = np.nanquantile(np.where(undefined, 0, resampled), _QUANTILES, axis=0)
+    triples = np.stack([values, *bounds], axis=1).tolist()
+    return [Estimate(value=value, low=low, high=high) for value, low, high in triples]
 
 
 def _sum_by_group(values: NDArray[Any], groups: Groups | None) -> NDArray[Any]:
@@ -238,12 +216,6 @@ def _sum_by_group(values: NDArray[Any], groups: Groups | None) -> NDArray[Any]:
 
 
 def _at_least_wilson(estimate: Estimate, total: float) -> Estimate:
-    """Widen the interval of a share, or of F1 which is nearly one, to that of Wilson."""
+    """Widen the interval of a share of `total` clips to that of Wilson."""
     low, high = wilson_interval(estimate.value * total, total) if total else (0.0, 1.0)
     return Estimate(value=estimate.value, low=min(low, estimate.low), high=max(high, estimate.high))
-
-
-def _known(estimate: Estimate | None) -> Estimate:
-    """Return an estimate that is defined for any clips."""
-    assert estimate is not None
-    return estimate

@@ -27,12 +27,9 @@ class Measurement:
     """The evaluation of a model on labelled clips."""
 
     description: ModelDescription
-    predictions: Predictions
-    """Of all clips with a score, rejected ones included."""
-    stage_seconds: tuple[Mapping[str, float], ...]
-    """(N,) time per stage of each clip."""
-    rejected: NDArray[np.bool_] | None = None
-    """(N,) which clips were rejected as unknown; None without rejection."""
+    predictions: Predictions  # of all clips with a score, rejected ones included
+    stage_seconds: tuple[Mapping[str, float], ...]  # (N,) time per stage of each clip
+    rejected: NDArray[np.bool_] | None = None  # (N,) as unknown; None without rejection
 
     @property
     def accuracy_of_accepted(self) -> float | None:
@@ -51,7 +48,7 @@ def evaluate_model(
 ) -> Measurement:
     """Score labelled clips and compare the scores with the labels.
 
-    `rejects` tells whether the predictor rejects clips as unknown, so that rejection is measured.
+    `rejects`: the predictor rejects clips as unknown, so rejection is measured.
 
     Raises:
         DataError: the model has no such label, or no clip can be decoded.
@@ -76,20 +73,19 @@ def evaluate_model(
         )
     scores = np.stack([prediction.scores for _, _, prediction in scored])
     targets = np.array([labels.index(sample.label) for sample, _, _ in scored], np.int64)
-    clips = tuple(
-        ClipPrediction(
-            sample=sample,
-            status=result.status,
-            reason=result.reason,
-            duration_seconds=result.duration_seconds or 0.0,
-            label=result.label or UNKNOWN,
-        )
-        for sample, result, _ in scored
-    )
     return Measurement(
         description=predictor.description,
         predictions=Predictions(
-            clips=clips,
+            clips=tuple(
+                ClipPrediction(
+                    sample=sample,
+                    status=result.status,
+                    reason=result.reason,
+                    duration_seconds=result.duration_seconds or 0.0,
+                    label=result.label or UNKNOWN,
+                )
+                for sample, result, _ in scored
+            ),
             scores=scores,
             targets=targets,
             left_out=tuple((s, r.status, r.reason) for s, r in pairs if r.prediction is None),
@@ -116,13 +112,9 @@ def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:
 
 
 def ms_per_clip(folders: Sequence[Path], config: PredictConfig) -> Mapping[Path, float]:
-    """Measure the time of CNN and LSTM for one clip, in milliseconds: the best of several rounds.
+    """Return the milliseconds of CNN and LSTM for one clip: the best of several rounds.
 
-    The models take turns, so that other load on the machine slows all of them alike.
-
-    Raises:
-        ModelError: a model cannot be read.
-        BackboneError: the weights of a CNN are not available.
+    The models take turns, so that other load slows all alike. Raises a ModelError or BackboneError.
     """
     runs = {folder: _score_noise(load_model(folder), config) for folder in folders}
     best = dict.fromkeys(folders, float("inf"))

@@ -1,7 +1,7 @@
 """Predictions -> findings: metrics with intervals, baselines, checks for common problems."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,9 +22,8 @@ Level = Literal["fine", "note", "warning"]
 
 _LEAKAGE, _GROUPS = "Leakage", "Groups"
 _BALANCE, _FEW_CLIPS = "Balance of labels", "Labels with few clips"
+# Checks whose warnings are printed before training begins.
 ANNOUNCED = frozenset({_LEAKAGE, _GROUPS, _BALANCE, _FEW_CLIPS})
-"""Titles of checks whose warnings are printed before training begins."""
-
 _WIDE_INTERVAL = 0.2
 _HIGH_CALIBRATION_ERROR = 0.1
 _MAX_SHOWN = 3
@@ -64,40 +63,33 @@ def compute_findings(
     estimates = estimate_metrics(scores, targets, predictions.labels, groups)
     comparison = compare_with_baselines(scores, targets, baselines, groups)
     checks = [
-        *_new_clips(split),
         _leakage(split),
         _same_files(samples),
         _majority(comparison, evaluation),
         _interval(estimates),
         _groups(estimates, split.leakage),
-        _balance(evaluation),
-        *_few(evaluation),
+        *_label_counts(evaluation),
         _calibration(evaluation),
         _left_out(predictions),
     ]
-    order: Mapping[Level, int] = {"warning": 0, "note": 1, "fine": 2}
-    checks.sort(key=lambda check: order[check.level])
+    if split.optimistic_because:
+        checks.insert(0, Check("warning", "Tested on new clips", split.optimistic_because))
+    checks.sort(key=lambda check: ("warning", "note", "fine").index(check.level))
     return Findings(estimates=estimates, baselines=comparison, checks=tuple(checks))
 
 
-def _new_clips(split: SplitInfo) -> Iterator[Check]:
-    if text := split.optimistic_because:
-        yield Check("warning", "Tested on new clips", text)
-
-
 def _leakage(split: SplitInfo) -> Check:
-    title, leakage = _LEAKAGE, split.leakage
+    leakage = split.leakage
     if leakage is None:
         text = (
             "Not checked: a model does not store its training clips. The metrics are valid only if "
             "none of these clips, or copies of them, were used for training."
         )
-        return Check("note", title, text)
+        return Check("note", _LEAKAGE, text)
     if lines := leakage.found_lines():
-        level: Level = "warning" if leakage.is_found else "note"
-        return Check(level, title, " ".join(lines))
+        return Check("warning" if leakage.is_found else "note", _LEAKAGE, " ".join(lines))
     text = f"No copies and no groups are shared between parts ({split.by})."
-    return Check("fine", title, text)
+    return Check("fine", _LEAKAGE, text)
 
 
 def _same_files(samples: Sequence[Sample]) -> Check:
@@ -159,25 +151,22 @@ def _groups(estimates: Estimates, leakage: Leakage | None) -> Check:
     return Check("note", _GROUPS, text)
 
 
-def _balance(evaluation: Evaluation) -> Check:
+def _label_counts(evaluation: Evaluation) -> list[Check]:
     counts = {row.label: row.num_clips for row in evaluation.per_label if row.num_clips}
     rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     text = f"{commonest} has {counts[commonest]} clips, {rarest} {counts[rarest]}"
-    if counts[commonest] <= UNEVEN * counts[rarest]:
-        same = len(set(counts.values())) == 1
-        text = f"Every label has {counts[rarest]} clips." if same else f"{text}."
-        return Check("fine", _BALANCE, text)
-    text = f"{text}: {commonest} dominates the accuracy. Use macro F1 and the metrics per label."
-    return Check("warning", _BALANCE, text)
-
-
-def _few(evaluation: Evaluation) -> Iterator[Check]:
-    few = {row.label: row.num_clips for row in evaluation.per_label if 0 < row.num_clips < FEW}
-    if few:
-        shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:5])
-        more = f" and {len(few) - 5} more" * (len(few) > 5)
+    if counts[commonest] > UNEVEN * counts[rarest]:
+        advice = f"{commonest} dominates the accuracy. Use macro F1 and the metrics per label."
+        checks = [Check("warning", _BALANCE, f"{text}: {advice}")]
+    else:
+        same = counts[rarest] == counts[commonest]
+        text = f"Every label has {counts[rarest]} clips" if same else text
+        checks = [Check("fine", _BALANCE, f"{text}.")]
+    if few := [f"{label} {count}" for label, count in counts.items() if count < FEW]:
+        shown, more = ", ".join(few[:5]), f" and {len(few) - 5} more" * (len(few) > 5)
         text = f"Metrics for labels with fewer than {FEW} clips are unreliable: {shown}{more}."
-        yield Check("warning", _FEW_CLIPS, text)
+        checks.append(Check("warning", _FEW_CLIPS, text))
+    return checks
 
 
 def _calibration(evaluation: Evaluation) -> Check:
