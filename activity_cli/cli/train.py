@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,10 +98,12 @@ def train(
     Example:  activity train clips --name gym
     """
     del settings  # the options have its values by now
+    from activity_cli.common.files import write_text_atomically
+    from activity_cli.common.settings_file import SETTINGS_FILE
     from activity_cli.report.assembly import training_report
     from activity_cli.report.figures.contact_sheet import save_preview
     from activity_cli.report.html import write_report
-    from activity_cli.report.run_folder import begin_run, training_metrics, write_training_run
+    from activity_cli.report.run_folder import training_metrics, write_training_run
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_dry_run, show_training
     from activity_cli.training.dry_run import run_dry
     from activity_cli.training.fitting import Plan, fit_plan
@@ -150,13 +153,13 @@ def train(
                 deadline=deadline,
                 context=processes,
             )
-            fit = fit_plan(
-                plan, session, on_begin=lambda: begin_run(folder, settings_text(context))
-            )
+            text = settings_text(context)
+            # They are written as training begins, so that it can be resumed.
+            begin = partial(write_text_atomically, folder / SETTINGS_FILE, text)
+            fit = fit_plan(plan, session, on_begin=begin)
             if not processes.is_main:
                 return
             trained = save_run(fit, folder)
-            text = settings_text(context)
             content = training_report(trained, command=this_command(), settings=tomllib.loads(text))
             metrics = training_metrics(trained, content)
             write_training_run(trained, content, metrics, text)
