@@ -175,9 +175,8 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not overwrite and any(path.iterdir()):
-            raise OutputError(
-                f"{path} exists and is not empty.", hint=f"{hint}, or add --overwrite."
-            )
+            hint = f"{hint}, or add --overwrite."
+            raise OutputError(f"{path} exists and is not empty.", hint=hint)
     except FileExistsError as error:
         problem = f"{path} is a file, so it cannot be a folder for results."
         raise OutputError(problem, hint=f"{hint}.") from error

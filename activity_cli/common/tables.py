@@ -58,9 +58,8 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"Cannot read {path}: {error.strerror or error}.", hint="Check the path."
-        ) from error
+        hint = "Check the path."
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.", hint=hint) from error
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
@@ -131,15 +130,11 @@ def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) 
             hint=f"The first line must name the columns, among them {','.join(required)}",
         )
     if twice := [name for i, name in enumerate(columns) if name and name in columns[:i]]:
-        raise DataError(
-            f"{path}, line 1: the column {twice[0]} is listed twice.",
-            hint="Rename or remove one of them.",
-        )
+        hint = "Rename or remove one of them."
+        raise DataError(f"{path}, line 1: the column {twice[0]} is listed twice.", hint=hint)
     if "" in columns:
-        raise DataError(
-            f"{path}, line 1: column {columns.index('') + 1} has no name.",
-            hint="Name it, or remove the separator that makes it.",
-        )
+        hint = "Name it, or remove the separator that makes it."
+        raise DataError(f"{path}, line 1: column {columns.index('') + 1} has no name.", hint=hint)
 
 
 def _wrong_length(path: Path, line: int, fields: list[str], columns: Sequence[str]) -> RowError:

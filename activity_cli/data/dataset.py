@@ -85,10 +85,8 @@ class Dataset:
     def check_label(self, label: str | None) -> None:
         """Raise a DataError if there are no clips of a label; None always passes."""
         if label is not None and label not in self.labels:
-            raise DataError(
-                f"There are no clips of the background label {label!r}.",
-                hint=f"The labels are: {', '.join(self.labels)}.",
-            )
+            hint = f"The labels are: {', '.join(self.labels)}."
+            raise DataError(f"There are no clips of the background label {label!r}.", hint=hint)
 
     def no_column(self, column: str) -> DataError:
         """Return the error for a column that the data does not have."""

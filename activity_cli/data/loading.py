@@ -44,10 +44,8 @@ def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = Fal
         raise DataError(f"{source} does not exist.", hint=hint)
     elif source.suffix.lower() not in TABLE_SUFFIXES:
         kind = "a video" if is_video(source) else f"a {source.suffix or 'nameless'} file"
-        raise DataError(
-            f"{source} is {kind}, not labelled data.",
-            hint="Give a folder with one folder of clips per label, or a CSV with path,label.",
-        )
+        hint = "Give a folder with one folder of clips per label, or a CSV with path,label."
+        raise DataError(f"{source} is {kind}, not labelled data.", hint=hint)
     else:
         samples, root = _from_table(source, allow_missing), source.parent
     labels = tuple(sorted({sample.label for sample in samples}))
@@ -111,16 +109,12 @@ def _videos(folder: Path) -> list[Path]:
     files = list(walk_files(folder))
     for path in files:
         if is_folder(path):
-            raise DataError(
-                f"{path} is a folder that is empty or cannot be read.",
-                hint="Remove it, or check its permissions.",
-            )
+            hint = "Remove it, or check its permissions."
+            raise DataError(f"{path} is a folder that is empty or cannot be read.", hint=hint)
     videos = [path for path in files if is_video(path)]
     if not videos:
-        raise DataError(
-            f"{folder} has no videos; {describe_other_files(files)}.",
-            hint="Every folder is a label: put clips in it, or remove it.",
-        )
+        hint = "Every folder is a label: put clips in it, or remove it."
+        raise DataError(f"{folder} has no videos; {describe_other_files(files)}.", hint=hint)
     return videos
 
 

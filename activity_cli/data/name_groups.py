@@ -88,10 +88,8 @@ def group_by_name(dataset: Dataset, pattern: str | None) -> Dataset:
     if len(set(groups)) == 1:
         first = dataset.samples[0].name
         what = f"finds {groups[0]} in every path" if groups[0] else "finds nothing in any path"
-        raise DataError(
-            f"--groups {pattern!r} {what}; the first is {first}.",
-            hint="Write a regular expression for the part of the path that is the group.",
-        )
+        hint = "Write a regular expression for the part of the path that is the group."
+        raise DataError(f"--groups {pattern!r} {what}; the first is {first}.", hint=hint)
     samples = [replace(s, group=g) for s, g in zip(dataset.samples, groups, strict=True)]
     return replace(dataset, samples=tuple(samples))
 

@@ -197,10 +197,8 @@ def _split_by_column(dataset: Dataset, val_fraction: float, seed: int) -> Split:
     train = np.flatnonzero(part == 0)
     in_train = {dataset.samples[i].label for i in train}
     if missing := [label for label in dataset.labels if label not in in_train]:
-        raise DataError(
-            f"The split column has no train rows of {missing[0]!r}.",
-            hint="Every label needs training clips: set the split of some to train.",
-        )
+        hint = "Every label needs training clips: set the split of some to train."
+        raise DataError(f"The split column has no train rows of {missing[0]!r}.", hint=hint)
     _check_part_of_groups(dataset, part)
     if val_fraction > 0 and not (part == 1).any():
         groups = dataset.groups()
@@ -225,10 +223,8 @@ def _folds_of_column(dataset: Dataset, column: str) -> Folds:
     in_order = sorted(set(values))
     names = sorted(in_order, key=lambda name: int(name) if name.isdecimal() else -1)
     if len(names) < 2:
-        raise DataError(
-            f"Column {column} has the same value {names[0]!r} in every row.",
-            hint="Folds need at least two values: train on the others, test on one.",
-        )
+        hint = "Folds need at least two values: train on the others, test on one."
+        raise DataError(f"Column {column} has the same value {names[0]!r} in every row.", hint=hint)
     index = np.array([names.index(value) for value in values], dtype=np.int64)
     return Folds(index=index, names=tuple(names), by=f"column {column}")
 

@@ -65,9 +65,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     """Check, before the work begins, the suffix of a file for rows, and that it is a new one."""
     rows_suffix(path)
     if path.exists() and not overwrite:
-        raise OutputError(
-            f"{path} exists already.", hint="Choose another file, or add --overwrite."
-        )
+        hint = "Choose another file, or add --overwrite."
+        raise OutputError(f"{path} exists already.", hint=hint)
 
 
 def _describe(one: DuplicateSet, paths: list[str]) -> dict[str, Any]:

@@ -221,9 +221,8 @@ def _read_head(path: Path) -> bytes:
     if not head:
         raise VideoError("The file is empty.")
     if head.removeprefix(b"\xef\xbb\xbf").startswith(_PLAYLIST_STARTS):
-        raise NoVideoError(
-            "It is a playlist, not a video.", hint="Name the videos that it lists instead."
-        )
+        hint = "Name the videos that it lists instead."
+        raise NoVideoError("It is a playlist, not a video.", hint=hint)
     if not head.translate(None, _TEXT_BYTES) and not head.startswith(b"YUV4MPEG2"):
         raise NoVideoError("It is a text file, not a video.")
     return head

@@ -217,8 +217,6 @@ def open_resampler(path: Path, settings: ClipSettings, **options: Unpack[Options
 def read_resampled(max_timesteps: int) -> FrameChunk:
     """Read the next timesteps of the video that was opened."""
     if not _opened:  # this process has just replaced one that ended between two calls
-        raise WorkerCrashError(
-            "The decoder crashed on this file.",
-            hint="The system may be short of memory: decode fewer videos at a time.",
-        )
+        hint = "The system may be short of memory: decode fewer videos at a time."
+        raise WorkerCrashError("The decoder crashed on this file.", hint=hint)
     return _opened[0].read(max_timesteps)

@@ -105,10 +105,8 @@ def select(
     kept = [one for one in found if not patterns or matches(one, patterns)]
     kept = [one for one in kept if not matches(one, exclude)]
     if found and not kept:
-        raise DataError(
-            f"--pattern and --exclude leave none of the {len(found)} files.",
-            hint="* stands for any characters, as in --pattern '*.mp4' --exclude '*/old/*'.",
-        )
+        hint = "* stands for any characters, as in --pattern '*.mp4' --exclude '*/old/*'."
+        raise DataError(f"--pattern and --exclude leave none of the {len(found)} files.", hint=hint)
     return [one.path for one in kept if shard is None or shard.has(one.name)]
 
 
@@ -138,10 +136,8 @@ def _videos_of_folder(folder: Path) -> Iterator[Path]:
     files = list(walk_files(folder))
     videos = [path for path in files if is_video(path) or is_folder(path)]  # unreadable: reported
     if not videos:
-        raise DataError(
-            f"{folder} has no videos; {describe_other_files(files)}.",
-            hint=f"Looked for {', '.join(sorted(VIDEO_SUFFIXES))}; name other files one by one.",
-        )
+        hint = f"Looked for {', '.join(sorted(VIDEO_SUFFIXES))}; name other files one by one."
+        raise DataError(f"{folder} has no videos; {describe_other_files(files)}.", hint=hint)
     yield from videos
 
 
@@ -149,10 +145,8 @@ def _videos_of_entries(entries: Sequence[str], folder: Path) -> Iterator[Path]:
     """Give the files and folders of a list; they are relative to `folder`."""
     for entry in entries:
         if "://" in entry:
-            raise DataError(
-                f"{entry} is an address; activity reads files.",
-                hint="Download it and name the file.",
-            )
+            hint = "Download it and name the file."
+            raise DataError(f"{entry} is an address; activity reads files.", hint=hint)
         path = folder / entry
         if is_folder(path):
             yield from _videos_of_folder(path)
@@ -197,10 +191,8 @@ def _videos_of_pattern(pattern: str) -> Iterator[Path]:
             (videos if any_suffix or is_video(path) else others).append(path)
     yield from videos
     if not videos:
-        raise DataError(
-            f"{pattern} matches no videos; {describe_other_files(others)}.",
-            hint="Check the folder and the pattern: * is any name, **/ any folders in between.",
-        )
+        hint = "Check the folder and the pattern: * is any name, **/ any folders in between."
+        raise DataError(f"{pattern} matches no videos; {describe_other_files(others)}.", hint=hint)
 
 
 def _matches(pattern: str) -> Iterator[Path]:
@@ -211,10 +203,8 @@ def _matches(pattern: str) -> Iterator[Path]:
         return
     after = after.lstrip("/" + os.sep)
     if "**" in after or (before and before[-1] not in ("/", os.sep)):
-        raise DataError(
-            f"{pattern} is not a valid pattern.",
-            hint="Use ** once, as a folder of its own: footage/**/cam1/*.mp4",
-        )
+        hint = "Use ** once, as a folder of its own: footage/**/cam1/*.mp4"
+        raise DataError(f"{pattern} is not a valid pattern.", hint=hint)
     for folder in sorted(glob.glob(before)) if before else ["."]:  # noqa: PTH207
         for path in walk_files(Path(folder)):
             if not after or path.relative_to(folder).match(after):
