@@ -141,14 +141,9 @@ class Leakage:
             "num_groups": len(self.guess.names),
             "num_in_several_parts": self.num_guessed_split,
         }
-        return {
-            "found": self.is_found,
-            "num_pairs": self.num_pairs,
-            "pairs": pairs,
-            "split_groups": list(self.split_groups),
-            "groups_in_names": guess,
-            "notes": self.lines(),
-        }
+        found = {"found": self.is_found, "num_pairs": self.num_pairs, "pairs": pairs}
+        groups = {"split_groups": list(self.split_groups), "groups_in_names": guess}
+        return found | groups | {"notes": self.lines()}
 
 
 def find_leakage(
@@ -265,8 +260,6 @@ def same_content(paths: Mapping[Path, object]) -> list[list[Path]]:
 
 def _in_several(groups: Sequence[str | None], part: NDArray[np.int64]) -> tuple[str, ...]:
     """Return the groups whose clips are in several parts, sorted."""
-    parts_of = defaultdict(set)
-    for group, number in zip(groups, part.tolist(), strict=True):
-        if group:
-            parts_of[group].add(number)
-    return tuple(sorted(group for group, parts in parts_of.items() if len(parts) > 1))
+    pairs = {(group, number) for group, number in zip(groups, part.tolist(), strict=True) if group}
+    num_parts = Counter(group for group, _ in pairs)
+    return tuple(sorted(group for group, number in num_parts.items() if group and number > 1))

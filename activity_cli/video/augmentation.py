@@ -78,7 +78,11 @@ class Transformer:
         self._size = frame_size
         self._warp = _warp_matrix(transform, frame_size)
         self._colour = _colour_matrix(transform)
-        self._noise = _noise_field(transform, frame_size)
+        self._noise: NDArray[np.int16] | None = None
+        if transform.noise:
+            shape = (frame_size + _NOISE_MARGIN, frame_size + _NOISE_MARGIN, 3)
+            field = np.random.default_rng(transform.seed).standard_normal(shape, np.float32)
+            self._noise = np.asarray(np.rint(field * (255 * transform.noise)), np.int16)
 
     def apply(self, frame: Frame, index: int) -> Frame:
         """Transform a decoded frame, (H, W, channels) uint8.
@@ -130,15 +134,6 @@ def _colour_matrix(transform: Transform) -> NDArray[np.float64] | None:
     mixed = transform.contrast * (saturation * np.eye(3) + (1 - saturation) * grey)
     offset = 127.5 * (1 - transform.contrast) + 255 * transform.brightness
     return np.column_stack([mixed, np.full(3, offset)])
-
-
-def _noise_field(transform: Transform, size: int) -> NDArray[np.int16] | None:
-    if transform.noise == 0:
-        return None
-    random = np.random.default_rng(transform.seed)
-    side = size + _NOISE_MARGIN
-    field: NDArray[np.float32] = random.standard_normal((side, side, 3), np.float32)
-    return np.asarray(np.rint(field * (255 * transform.noise)), np.int16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,8 +42,8 @@ class LiveCapture(AbstractContextManager["LiveCapture"]):
         open_timeout_seconds: float,
         read_timeout_seconds: float,
     ) -> None:
-        timeouts = _timeouts(open_timeout_seconds, read_timeout_seconds)
-        parameters = [cv2.CAP_PROP_N_THREADS, num_threads, *timeouts]
+        parameters = [cv2.CAP_PROP_N_THREADS, num_threads]
+        parameters += _timeouts(open_timeout_seconds, read_timeout_seconds)
         with ExitStack() as resources:
             resources.enter_context(quiet_opencv())
             self._capture = _open(source, parameters, problem="It cannot be opened.")

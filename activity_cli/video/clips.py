@@ -57,11 +57,10 @@ def read_views(
             f"The piece from {start_seconds or 0:g} s to {end_seconds:g} s is empty.",
             hint="Its end must come after its start.",
         )
-    piece = (start_seconds, end_seconds)
 
     def choose(seconds: Seconds, info: VideoInfo) -> list[Choice]:
         """Return one choice per view; none where the piece starts after the video."""
-        interval = frame_interval_seconds(info)
+        piece, interval = (start_seconds, end_seconds), frame_interval_seconds(info)
         choices = (choose_frames(seconds, settings, piece, interval, v.timing) for v in views)
         return [choice for choice in choices if choice is not None]
 
@@ -75,7 +74,13 @@ def read_views(
         )
     if max_seconds is not None and choices[0].duration_seconds > max_seconds:
         raise LongVideoError(choices[0].duration_seconds)
-    frames = _with_missing(path, decoded.frames, _needed(choices), shrink, num_threads)
+    frames, needed = decoded.frames, _needed(choices)
+    if missing := needed - frames.keys():  # they were not predicted: the header is wrong
+        with VideoReader(path, num_threads=num_threads) as reader:
+            again = decode_all(reader, missing, shrink, last_index=max(missing))
+        frames = frames | again.frames
+    if needed - frames.keys():
+        raise VideoError("It gave fewer frames when read again: the file is being changed.")
     return tuple(
         ClipFrames(
             images=_stack_frames(view, choice, frames, settings),
@@ -214,23 +219,6 @@ def judge_end(info: VideoInfo, num_frames: int, duration_seconds: float) -> tupl
         reason = f"header promises {promised} frames, {num_frames} could be decoded"
         return Status.TRUNCATED, reason
     return Status.OK, ""
-
-
-def _with_missing(
-    path: str | PathLike[str],
-    frames: dict[int, Frame],
-    needed: frozenset[int],
-    shrink: Shrink,
-    num_threads: int,
-) -> dict[int, Frame]:
-    """Add the needed frames that were not predicted, because the header was wrong."""
-    if missing := needed - frames.keys():
-        with VideoReader(path, num_threads=num_threads) as reader:
-            again = decode_all(reader, missing, shrink, last_index=max(missing))
-        frames = frames | again.frames
-    if needed - frames.keys():
-        raise VideoError("It gave fewer frames when read again: the file is being changed.")
-    return frames
 
 
 def _judge(info: VideoInfo, decoded: Pass, choice: Choice, num_frames: int) -> Decoded:

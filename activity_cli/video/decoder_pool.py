@@ -6,7 +6,7 @@ hang is given up after a timeout.
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, Unpack
@@ -41,19 +41,17 @@ class Decoders:
         if self.num_workers < 1:
             raise SettingsError(f"num_workers must be at least 1, got {self.num_workers}.")
         if self.timeout_seconds is not None and not self.timeout_seconds > 0:
-            raise SettingsError(
-                f"A file cannot be decoded in {self.timeout_seconds:g} s.",
-                hint="Give a timeout of more than 0 seconds, or none.",
-            )
+            hint = "Give a timeout of more than 0 seconds, or none."
+            problem = f"A file cannot be decoded in {self.timeout_seconds:g} s."
+            raise SettingsError(problem, hint=hint)
 
     def timeout_for(self, path: Path) -> float:
         """Return the time limit in seconds for decoding a file."""
         if self.timeout_seconds is not None:
             return self.timeout_seconds
-        try:
+        num_bytes = 0
+        with suppress(OSError, ValueError):  # the decoder will report that it is missing
             num_bytes = path.stat().st_size
-        except (OSError, ValueError):  # the decoder will report that it is missing
-            num_bytes = 0
         return _TIMEOUT_SECONDS + _TIMEOUT_SECONDS_PER_MB * num_bytes / 1e6
 
 

@@ -92,7 +92,22 @@ class Resampler:
             count += 1
             self._next += 1
             self._forget()
-        return self._chunk(roles, count, is_last=count < max_timesteps)
+        frames, is_last = stack_roles(roles, self._settings), count < max_timesteps
+        end, first = self._end_seconds(), self._times[0]
+        status, reason = Status.OK, ""
+        if is_last:
+            status, reason = judge_end(self.info, len(self._times), end - first)
+        return FrameChunk(
+            frames={} if self._as_streams else frames,
+            streams=images_by_stream(frames, self._settings) if count and self._as_streams else {},
+            num_timesteps=count,
+            first_seconds=first,
+            end_seconds=end,
+            num_frames=len(self._times),
+            is_last=is_last,
+            status=status,
+            reason=reason,
+        )
 
     def _start(self) -> None:
         self._reader = VideoReader(self._path, num_threads=self._num_threads)
@@ -183,26 +198,6 @@ class Resampler:
                 for indices in partner_indices(seconds, at, self._settings.motion_step_seconds):
                     needed[indices] = True
         return needed
-
-    def _chunk(
-        self, roles: Mapping[FrameRole, list[Frame]], count: int, *, is_last: bool
-    ) -> FrameChunk:
-        frames = stack_roles(roles, self._settings)
-        end, first = self._end_seconds(), self._times[0]
-        status, reason = Status.OK, ""
-        if is_last:
-            status, reason = judge_end(self.info, len(self._times), end - first)
-        return FrameChunk(
-            frames={} if self._as_streams else frames,
-            streams=images_by_stream(frames, self._settings) if count and self._as_streams else {},
-            num_timesteps=count,
-            first_seconds=first,
-            end_seconds=end,
-            num_frames=len(self._times),
-            is_last=is_last,
-            status=status,
-            reason=reason,
-        )
 
 
 _opened: list[Resampler] = []  # the one resampler of this process

@@ -93,11 +93,8 @@ def find_duplicates(
     for file, check in enumerate(checks):
         if check.sha256 and (first := first_of.setdefault(check.sha256, file)) != file:
             same_content[file] = first
-    numbers = {
-        number: file
-        for file in first_of.values()
-        if (number := checks[file].fingerprint) is not None
-    }
+    compared = [(checks[file].fingerprint, file) for file in first_of.values()]
+    numbers = {number: file for number, file in compared if number is not None}
     copies = find_copies(numbers, store)
     leader: dict[int, int] = {}
 
@@ -238,12 +235,9 @@ def _compare_still(
     shapes = all_means - light[:, None]
     for index, number in enumerate(numbers):
         rest = slice(index + 1, None)
-        distance = np.sqrt(((shapes[rest] - shapes[index]) ** 2).mean(axis=1))
-        same = (
-            (distance <= _SAME_STILL)
-            & (np.abs(light[rest] - light[index]) <= _SAME_LIGHT)
-            & (np.abs(lengths[rest] - lengths[index]) <= _SAME_LENGTH)
-        )
+        same = np.sqrt(((shapes[rest] - shapes[index]) ** 2).mean(axis=1)) <= _SAME_STILL
+        same &= np.abs(light[rest] - light[index]) <= _SAME_LIGHT
+        same &= np.abs(lengths[rest] - lengths[index]) <= _SAME_LENGTH
         for other in np.flatnonzero(same) + index + 1:
             yield Copy(
                 first=files[int(number)],

@@ -93,8 +93,7 @@ def _headline(survey: Survey) -> Text:
 
 def _show_overview(overview: Overview) -> list[RenderableType]:
     """Show the distribution of size, frame rate, codec, length and label."""
-    lengths = overview.lengths
-    if lengths is None:
+    if (lengths := overview.lengths) is None:
         return []
     rows: dict[str, RenderableType] = {
         "video": f"{describe_seconds(lengths['total'])}, {overview.num_frames:,} frames, "
