@@ -45,15 +45,10 @@ class ClusterError(ActivityError):
 
 @contextmanager
 def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
-    """Connect to a cluster for the length of the block.
+    """Connect to a cluster for the length of the block; raise a ClusterError if there is none.
 
     The address is `host:port` of its head; `auto` is the one that this machine belongs to; `local`
     starts one on this machine alone, which ends with the block.
-
-    Raises:
-        ClusterError: there is none.
-        SettingsError: this is not an address.
-        MissingExtraError: Ray is not installed.
     """
     on_note("Starting Ray on this machine." if address == "local" else "Connecting to the cluster.")
     ray = import_ray()
@@ -84,8 +79,7 @@ class Workers:
     num_cpus: int = 1
     num_gpus: float = 0.0
     least: int = 1
-    most: int | None = None
-    """None is as many as the machines have room for, also those that join later."""
+    most: int | None = None  # as many as there is room for, also on machines that join later
 
     @classmethod
     def parse_count(cls, text: str) -> tuple[int, int]:
@@ -141,8 +135,8 @@ class ClusterPredictor:
                     hint="Request less with --cpus-per-worker and --gpus-per-worker.",
                 )
             on_note(f"Waiting for a machine with {workers}; the cluster has none yet.")
-        resources = {"num_cpus": workers.num_cpus, "num_gpus": workers.num_gpus}
-        task = self._ray.remote(identify).options(**resources)
+        self._resources = {"num_cpus": workers.num_cpus, "num_gpus": workers.num_gpus}
+        task = self._ray.remote(identify).options(**self._resources)
         with _translated():
             self._identity: Identity = read_outcome(self._ray.get(task.remote(self._config)))
         self.description = self._identity.description
@@ -189,8 +183,7 @@ class ClusterPredictor:
                 initial_size=max(self._workers.least, count),
                 max_tasks_in_flight_per_actor=2,
             ),
-            num_cpus=self._workers.num_cpus,
-            num_gpus=self._workers.num_gpus,
+            **self._resources,
         )
         for table in results.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from zip(table["index"].to_pylist(), table["outcome"].to_pylist(), strict=True)
@@ -204,9 +197,7 @@ def match_results(
 ) -> Iterator[FileResult]:
     """Yield one result per request; `outcomes` have their numbers, and one may arrive twice.
 
-    Raises:
-        ClusterError: requests have no result at the end, or a machine does not see their files.
-        Exception: one that a worker sent.
+    Raises a ClusterError for requests without a result and for files that a machine does not see.
     """
     waiting = dict(enumerate(requests))
     for index, content in outcomes:

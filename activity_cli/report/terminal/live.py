@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -27,12 +26,16 @@ from activity_cli.predict.live.events import (
 from activity_cli.report.terminal import SCORE_STYLE, bar, clock
 from activity_cli.types import UNKNOWN
 
+_MAX_LABELS = 4
+_SILENT_SECONDS = 2.0  # without a frame for this long, the panel says so
+_BESIDE_BAR_CELLS = 34  # of a line: label, figure and margins
+
 
 class LiveView:
     """Shows the messages of a watch, and its summary at the end. A context manager.
 
-    Results go to stdout: JSON lines (with `as_json` also in a terminal), or a line per event. Panel
-    and notes go to stderr, unless `quiet`.
+    Results go to stdout: JSON lines (with `as_json` also in a terminal), or a line per event. Notes
+    and a panel with the current state go to stderr, unless `quiet`.
     """
 
     def __init__(
@@ -40,15 +43,19 @@ class LiveView:
     ) -> None:
         self._source = source
         self._summary = summary
+        self._has_alerts = has_alerts
         self._is_json = as_json or not sys.stdout.isatty()
         self._quiet = quiet
         self._notes = Console(stderr=True, highlight=False)
-        self._panel = LivePanel(source, has_alerts, summary)
+        self._began = time.monotonic()
+        self._status = LiveStatus()
+        self._scored: Scored | None = None
+        self._lost: Lost | None = None
+        self._retry_at = 0.0
+        self._current: set[str] = set()  # labels of events that have not ended
         self._live: Live | None = None
         if not quiet and self._notes.is_terminal and not self._is_json:
-            self._live = Live(
-                self._panel, console=self._notes, refresh_per_second=8, transient=True
-            )
+            self._live = Live(self, console=self._notes, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
         if self._live:
@@ -67,25 +74,79 @@ class LiveView:
         self.note(f"Watched {watched}: {_counts(self._summary)}")
 
     def show(self, message: Message) -> None:
-        """Show a message.
-
-        Raises:
-            BrokenPipeError: nothing reads stdout any more.
-        """
-        self._panel.update(message)
+        """Show a message. Raises a BrokenPipeError if nothing reads stdout any more."""
         if self._is_json and not isinstance(message, Tick):
             _print_json(to_json(message))
-        elif isinstance(message, EventFound):
-            # While the panel is shown, only its console may print.
-            console = self._notes if self._live else Console(highlight=False)
-            console.print(event_line(message))
-        if note := note_of(message, self._source):
-            self.note(note)
+        match message:
+            case Tick(status=status):
+                self._status = status
+            case Scored():
+                self._scored = message
+            case Connected(size=(width, height)):
+                self._lost = None
+                again = "again " if message.num_reconnects else ""
+                self.note(f"Connected {again}to {self._source}: {width} x {height}.")
+            case Lost(error=error, retry_seconds=wait):
+                self._lost, self._retry_at, self._scored = message, time.monotonic() + wait, None
+                hint = f" {error.hint}" if error.hint else ""
+                self.note(f"{self._source}: {error.message}{hint} Next attempt in {wait:.0f} s.")
+            case Late(delay_seconds=delay):
+                self.note(
+                    f"This machine is too slow: a score came {delay:.1f} s late and is not "
+                    "reported. A longer --stride helps, or --streams rgb in training."
+                )
+            case EventFound(event=event):
+                change = self._current.add if event.kind == "start" else self._current.discard
+                change(event.label)
+                if not self._is_json:
+                    # While the panel is shown, only its console may print.
+                    console = self._notes if self._live else Console(highlight=False)
+                    console.print(event_line(message))
 
     def note(self, line: str) -> None:
         """Print a line to stderr; any thread may."""
         if not self._quiet:
             self._notes.print(line, style="dim", markup=False, soft_wrap=True)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the panel; Rich calls it several times a second."""
+        yield self._head()
+        yield self._scores(options.max_width)
+        yield Text("  " + _counts(self._summary), "dim")
+
+    def _head(self) -> Text:
+        parts = [clock(time.monotonic() - self._began, tenths=False)]
+        if self._lost is None and self._status.state == "open":
+            silent = time.monotonic() - (self._status.last_arrived or time.monotonic())
+            rate = f"{self._status.frame_rate:.1f} frames/s"
+            is_silent = silent >= _SILENT_SECONDS
+            parts.insert(0, f"no frame for {silent:.0f} s" if is_silent else rate)
+            parts.insert(0, "{} x {}".format(*self._status.size))
+        return Text.assemble((self._source, "bold"), ("  " + ", ".join(parts), "dim"))
+
+    def _scores(self, width: int) -> RenderableType:
+        if self._lost is not None:
+            left = self._retry_at - time.monotonic()
+            soon = f"Next attempt in {left:.0f} s." if left > 0.5 else "Connecting ..."
+            return Text.assemble(
+                ("  " + self._lost.error.message, "yellow"), (f" {soon}", "dim"), overflow="fold"
+            )
+        if self._scored is None:
+            is_open = self._status.state == "open"
+            return Text("  Filling the first window ..." if is_open else "  Connecting ...", "dim")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, max_width=20)
+        table.add_column(style=SCORE_STYLE, no_wrap=True)
+        table.add_column(justify="right", width=6)
+        cells = max(8, min(48, width - _BESIDE_BAR_CELLS))
+        for label, score in self._scored.prediction.top(_MAX_LABELS):
+            style = "bold" if label == self._scored.label else "dim"
+            if self._has_alerts and label in self._current:
+                style = "bold red"
+            table.add_row(Text("  " + label, style), bar(score, cells), Text(f"{score:.1%}", style))
+        if self._scored.label == UNKNOWN:
+            table.add_row(Text("  " + UNKNOWN, "bold yellow"), "", "")
+        return table
 
 
 def _print_json(content: dict[str, Any]) -> None:
@@ -107,18 +168,12 @@ def to_json(message: Message) -> dict[str, Any]:
             }
         case EventFound(event=event):
             score_name = "score" if event.kind == "start" else "peak_score"
-            values = {"label": event.label, score_name: round(event.score, 4)}
+            values: dict[str, Any] = {"label": event.label, score_name: round(event.score, 4)}
             values["since_seconds"] = round(event.since_seconds, 3)
             return {"event": event.kind} | at | values
         case Connected(size=size):
-            return (
-                {"event": "connected"}
-                | at
-                | {
-                    "size": list(size),
-                    "reconnects": message.num_reconnects,
-                }
-            )
+            values = {"size": list(size), "reconnects": message.num_reconnects}
+            return {"event": "connected"} | at | values
         case Lost(error=error):
             retry = round(message.retry_seconds, 1)
             return {"event": "lost"} | at | {"reason": error.message, "retry_seconds": retry}
@@ -148,82 +203,6 @@ def _iso(when: datetime) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_MAX_LABELS = 4
-_SILENT_SECONDS = 2.0  # without a frame for this long, the panel says so
-_BESIDE_BAR_CELLS = 34  # of a line: label, figure and margins
-
-
-@dataclass(slots=True)
-class LivePanel:
-    """The current state of a watch; Rich draws it several times a second."""
-
-    source: str
-    has_alerts: bool
-    summary: WatchSummary
-    _scored: Scored | None = None
-    _status: LiveStatus = field(default_factory=LiveStatus)
-    _lost: Lost | None = None
-    _lost_since: float = 0.0
-    _began: float = field(default_factory=time.monotonic)
-    _current: set[str] = field(default_factory=set)  # labels of events that have not ended
-
-    def update(self, message: Message) -> None:
-        """Take over what a message reports."""
-        match message:
-            case Scored():
-                self._scored = message
-            case Tick():
-                self._status = message.status
-            case Connected():
-                self._lost = None
-            case Lost():
-                self._lost, self._lost_since = message, time.monotonic()
-                self._scored = None
-            case EventFound(event=event) if event.kind == "start":
-                self._current.add(event.label)
-            case EventFound(event=event):
-                self._current.discard(event.label)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._head()
-        yield self._scores(options.max_width)
-        yield Text("  " + _counts(self.summary), "dim")
-
-    def _head(self) -> Text:
-        parts = [clock(time.monotonic() - self._began, tenths=False)]
-        if self._lost is None and self._status.state == "open":
-            silent = time.monotonic() - (self._status.last_arrived or time.monotonic())
-            rate = f"{self._status.frame_rate:.1f} frames/s"
-            is_silent = silent >= _SILENT_SECONDS
-            parts.insert(0, f"no frame for {silent:.0f} s" if is_silent else rate)
-            parts.insert(0, "{} x {}".format(*self._status.size))
-        return Text.assemble((self.source, "bold"), ("  " + ", ".join(parts), "dim"))
-
-    def _scores(self, width: int) -> RenderableType:
-        if self._lost is not None:
-            left = self._lost.retry_seconds - (time.monotonic() - self._lost_since)
-            soon = f"Next attempt in {left:.0f} s." if left > 0.5 else "Connecting ..."
-            return Text.assemble(
-                ("  " + self._lost.error.message, "yellow"), (f" {soon}", "dim"), overflow="fold"
-            )
-        if self._scored is None:
-            is_open = self._status.state == "open"
-            return Text("  Filling the first window ..." if is_open else "  Connecting ...", "dim")
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True, max_width=20)
-        table.add_column(style=SCORE_STYLE, no_wrap=True)
-        table.add_column(justify="right", width=6)
-        cells = max(8, min(48, width - _BESIDE_BAR_CELLS))
-        for label, score in self._scored.prediction.top(_MAX_LABELS):
-            style = "bold" if label == self._scored.label else "dim"
-            if self.has_alerts and label in self._current:
-                style = "bold red"
-            table.add_row(Text("  " + label, style), bar(score, cells), Text(f"{score:.1%}", style))
-        if self._scored.label == UNKNOWN:
-            table.add_row(Text("  " + UNKNOWN, "bold yellow"), "", "")
-        return table
-
-
 def event_line(message: EventFound) -> Text:
     """Return an event as one line, with the time of day."""
     event = message.event
@@ -234,23 +213,6 @@ def event_line(message: EventFound) -> Text:
     lasted = event.seconds - event.since_seconds
     end = (f" ended after {lasted:.1f} s, at most {event.score:.0%}", "dim")
     return Text.assemble((at, "dim"), ("  ■ ", "dim"), event.label, end)
-
-
-def note_of(message: Message, source: str) -> str:
-    """Return a line about the source; empty for most messages."""
-    match message:
-        case Connected():
-            again = "again " if message.num_reconnects else ""
-            return f"Connected {again}to {source}: {message.size[0]} x {message.size[1]}."
-        case Lost(error=error):
-            hint = f" {error.hint}" if error.hint else ""
-            return f"{source}: {error.message}{hint} Next attempt in {message.retry_seconds:.0f} s."
-        case Late():
-            return (
-                f"This machine is too slow: a score came {message.delay_seconds:.1f} s late and is "
-                "not reported. A longer --stride helps, or --streams rgb in training."
-            )
-    return ""
 
 
 def _counts(summary: WatchSummary) -> str:
