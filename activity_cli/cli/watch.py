@@ -71,7 +71,7 @@ def watch(
     with stop_on_signals(signal.SIGINT, signal.SIGTERM) as stop:
         with progress_report(quiet=quiet) as report:
             loaded = load_live_model(model, engine.predict_config(report.note))
-            rule = read_rule(reject, loaded)
+            rule = read_rule(reject, loaded.description, gives_ood_score=loaded.gives_ood_score)
             if rule is not None:
                 report.note(f"Rejected as unknown: {rule}.")
                 loaded = replace(loaded, rule=rule)

@@ -186,7 +186,7 @@ class Model:
         paths = [self.folder / name for name in OOD_FILES]
         path = next((path for path in paths if path.exists()), paths[0])
         try:
-            return OodDetector.from_tensors(load(_read_tensors(path, self.ood_sha256)))
+            return OodDetector(**load(_read_tensors(path, self.ood_sha256)))
         except (TypeError, ValueError) as error:
             raise _damaged(path, _describe(error)) from error
 

@@ -10,7 +10,7 @@ N clips, S streams, T frames, D CNN features; K = S * D, R directions.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +53,6 @@ class OodDetector:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the tensors by name, for the model folder."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, NDArray[Any]]) -> Self:
-        """Rebuild a detector from its `tensors`; a TypeError or ValueError if they are others."""
-        return cls(**tensors)
 
 
 def fit_ood_detector(features: NDArray[np.floating[Any]], rows: NDArray[np.int64]) -> OodDetector:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from activity_cli.errors import VideoError
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription
-from activity_cli.predict.predictor import PredictConfig, WindowConfig, no_seconds
+from activity_cli.predict.predictor import PredictConfig, WindowConfig, ignore
 from activity_cli.predict.segments import find_segments
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Decoded, FileResult, Prediction, Status, Timeline, Timesteps
@@ -118,7 +118,7 @@ class ResultMaker:
     def __init__(self, description: ModelDescription, config: PredictConfig) -> None:
         self.description = description
         self._decoders = config.decoders
-        self._on_seconds = config.windows.on_seconds if config.windows else no_seconds
+        self._on_seconds = config.windows.on_seconds if config.windows else ignore
         self.views = tta_views(config.tta, description.labels)
         self.segments = segment_settings(config.windows, description)
         self._windows = None

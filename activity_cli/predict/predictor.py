@@ -24,14 +24,9 @@ OnSeconds = Callable[[Path, float, float], None]
 """Called with (path, done, total) seconds of a long video; a total of 0 means it is not known."""
 
 
-def no_note(note: str) -> None:
-    """Ignore a note; a lambda in its place could not be pickled."""
-    del note
-
-
-def no_seconds(path: Path, done: float, total: float) -> None:
-    """Ignore the progress."""
-    del path, done, total
+def ignore(*message: object) -> None:
+    """Ignore a note or progress; a lambda in its place could not be pickled."""
+    del message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +39,7 @@ class WindowConfig:
     """From the start of a window to the start of the next; None is a quarter of a window."""
     segments: SegmentSettings = field(default_factory=SegmentSettings)
     """How the windows' scores become segments."""
-    on_seconds: OnSeconds = no_seconds
+    on_seconds: OnSeconds = ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +61,7 @@ class PredictConfig:
     tta: int = 1
     """Views of each clip whose scores are averaged (test-time augmentation); 1 is the plain clip.
     Windows over longer videos are scored without it."""
-    on_prepare: OnPrepare = no_note
+    on_prepare: OnPrepare = ignore
     """Called with one line when something slow is prepared, and with the cost of `tta`."""
 
     @property

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
@@ -18,15 +17,6 @@ from activity_cli.types import UNKNOWN, FileResult, Prediction
 _NUMBER_HINT = "Or give the lowest accepted score, such as --reject 0.7."
 
 
-class ScoringModel(Protocol):
-    """A predictor, or a model for live video."""
-
-    @property
-    def description(self) -> ModelDescription: ...  # noqa: D102 - the name says it
-    @property
-    def gives_ood_score(self) -> bool: ...  # noqa: D102
-
-
 def decide(prediction: Prediction, ood_score: float | None, rule: RejectRule | None) -> str:
     """Return the label of a clip or window: the best one, or `unknown` if the rule rejects it."""
     if rule is not None and rule.why_rejected(prediction.score, ood_score):
@@ -39,7 +29,9 @@ def is_event(label: str, description: ModelDescription) -> bool:
     return label not in {UNKNOWN, description.background}
 
 
-def read_rule(text: str, model: ScoringModel) -> RejectRule | None:
+def read_rule(
+    text: str, description: ModelDescription, *, gives_ood_score: bool
+) -> RejectRule | None:
     """Return the rule that `--reject` asks for: `off`, `auto` (the model's), or a lowest score.
 
     Raises:
@@ -49,9 +41,9 @@ def read_rule(text: str, model: ScoringModel) -> RejectRule | None:
         case "off":
             return None
         case "auto":
-            return _own_rule(model)
+            return _own_rule(description, gives_ood_score=gives_ood_score)
         case number:
-            return RejectRule(min_score=_read_score(number, len(model.description.labels)))
+            return RejectRule(min_score=_read_score(number, len(description.labels)))
 
 
 class RejectingPredictor:
@@ -94,15 +86,15 @@ def with_rejection(
     predictor: Predictor, text: str, *, on_rule: Callable[[str], None] = lambda _: None
 ) -> Predictor:
     """Apply `--reject`, as `read_rule` reads it; `on_rule` gets one line if there is a rule."""
-    rule = read_rule(text, predictor)
+    rule = read_rule(text, predictor.description, gives_ood_score=predictor.gives_ood_score)
     if rule is None:
         return predictor
     on_rule(f"Rejection on: clips with {rule} are reported as unknown.")
     return RejectingPredictor(predictor, rule)
 
 
-def _own_rule(model: ScoringModel) -> RejectRule:
-    calibration, name = model.description.calibration, model.description.name
+def _own_rule(description: ModelDescription, *, gives_ood_score: bool) -> RejectRule:
+    calibration, name = description.calibration, description.name
     if calibration is None:
         raise SettingsError(
             f"{name} was trained without a rule for unknown clips.",
@@ -114,7 +106,7 @@ def _own_rule(model: ScoringModel) -> RejectRule:
             f"{calibration.fitted_on}, and there were {calibration.num_clips}.",
             hint=f"Train with more clips, or a larger --val-fraction. {_NUMBER_HINT}",
         )
-    if model.gives_ood_score:
+    if gives_ood_score:
         return calibration.rule
     if calibration.rule.min_score is None:
         raise SettingsError(

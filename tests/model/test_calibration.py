@@ -357,7 +357,7 @@ def test_a_folder_of_before_calibration_loads_and_says_what_is_missing(
     assert result.prediction is not None
     assert result.ood_score is None
     with pytest.raises(SettingsError, match="without a rule"):
-        read_rule("auto", predictor)
+        read_rule("auto", predictor.description, gives_ood_score=predictor.gives_ood_score)
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed"])
@@ -412,7 +412,7 @@ def test_what_cannot_be_asked_for_is_said(trained: Model, asked: str, says: str)
     description = replace(trained.description, calibration=only_ood)
 
     with pytest.raises(SettingsError, match=says):
-        read_rule(asked, ScoresOnly(description))
+        read_rule(asked, description, gives_ood_score=False)
 
 
 def test_too_few_clips_for_a_rule_are_said_with_their_number(trained: Model) -> None:
@@ -422,4 +422,4 @@ def test_too_few_clips_for_a_rule_are_said_with_their_number(trained: Model) -> 
     with pytest.raises(
         SettingsError, match="choosing one takes 19 out-of-fold predictions, and there were 7"
     ):
-        read_rule("auto", ScoresOnly(replace(trained.description, calibration=few)))
+        read_rule("auto", replace(trained.description, calibration=few), gives_ood_score=False)

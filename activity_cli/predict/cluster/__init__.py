@@ -29,7 +29,7 @@ from activity_cli.predict.cluster.worker import (
     read_outcome,
 )
 from activity_cli.predict.file_results import segment_settings
-from activity_cli.predict.predictor import no_note, no_seconds
+from activity_cli.predict.predictor import ignore
 from activity_cli.types import FileResult, Status
 from activity_cli.video.augmentation import describe_cost
 
@@ -238,11 +238,11 @@ def _absolute(path: Path) -> Path:
 
 def _portable(worker: WorkerConfig) -> WorkerConfig:
     """Return the config with absolute paths, and without callbacks of this process."""
-    predict = replace(worker.predict, on_prepare=no_note)
+    predict = replace(worker.predict, on_prepare=ignore)
     if predict.cache_dir is not None:
         predict = replace(predict, cache_dir=_absolute(predict.cache_dir))
     if predict.windows is not None:
-        predict = replace(predict, windows=replace(predict.windows, on_seconds=no_seconds))
+        predict = replace(predict, windows=replace(predict.windows, on_seconds=ignore))
     # The name of a shipped model is no path and stays as it is.
     model = str(_absolute(Path(worker.model))) if Path(worker.model).exists() else worker.model
     return replace(worker, model=model, predict=predict)

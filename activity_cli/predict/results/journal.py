@@ -31,16 +31,6 @@ class Entry:
     """For the files that `--segments` asks for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The first line of a journal."""
-
-    provenance: dict[str, Any]
-    """What the rows depend on."""
-    outputs: tuple[str, ...]
-    """Further files that were made of the rows, and may be written anew."""
-
-
 def look_at(path: Path, *, hash_content: bool = False) -> FileState:
     """Return the present state of a file; that it cannot be read is a state as well."""
     try:
@@ -82,9 +72,9 @@ def resume_journal(
     Raises:
         OutputError: the provenance differs, the journal is damaged, or it cannot be written.
     """
-    header = read_header(path)
-    for name in sorted({*header.provenance, *provenance}):
-        before, now = header.provenance.get(name), provenance.get(name)
+    stored, earlier_outputs = read_header(path)
+    for name in sorted({*stored, *provenance}):
+        before, now = stored.get(name), provenance.get(name)
         if before != now:
             raise OutputError(
                 f"{path.name.removesuffix(SUFFIX)} was made with another {name}: "
@@ -97,7 +87,7 @@ def resume_journal(
         for number, entry in enumerate(read_entries(path))
         if last[entry.path] == number and keep(entry)
     )
-    write_journal(path, provenance, kept, outputs={*header.outputs, *outputs})
+    write_journal(path, provenance, kept, outputs={*earlier_outputs, *outputs})
 
 
 def entry_line(entry: Entry) -> bytes:
@@ -108,12 +98,16 @@ def entry_line(entry: Entry) -> bytes:
     return _line(values)
 
 
-def read_header(path: Path) -> Header:
-    """Read the first line of a journal; an OutputError if it is damaged or of a newer format."""
+def read_header(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Read the provenance of a journal's rows, and the further files that were made of them.
+
+    Raises:
+        OutputError: the first line is damaged or of a newer format.
+    """
     first = next(_read_lines(path), None)
     try:
         values: dict[str, Any] = json.loads(first[1]) if first else {}
-        header = Header(dict(values["made_with"]), tuple(map(str, values.get("outputs", ()))))
+        header = dict(values["made_with"]), tuple(map(str, values.get("outputs", ())))
         version = values["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path, "its first line is not that of a journal") from error

@@ -2,10 +2,9 @@
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ class MergeReport:
     missing_shards: tuple[str, ...]
     without_journal: tuple[str, ...]
     """Files without a journal; if there are any, the merged file has none either."""
-    by_status: Mapping[Status, int] = field(default_factory=Counter)
+    by_status: Mapping[Status, int]
 
     @property
     def num_without_score(self) -> int:
@@ -54,9 +53,7 @@ class MergeReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
-        plain = asdict(replace(self, by_status={}))
-        by_status = {str(status): count for status, count in self.by_status.items()}
-        return {**plain, "by_status": by_status, "num_without_score": self.num_without_score}
+        return {**asdict(self), "num_without_score": self.num_without_score}
 
 
 def merge_results(
@@ -98,10 +95,10 @@ def merge_results(
                 write_journal(journal, {**provenance, "columns": list(columns)}, _entries(database))
             write_rows(output, columns, (entry.row for entry in _entries(database)))
             counts = database.execute("SELECT status, count(*) FROM rows GROUP BY status")
-            by_status = Counter({Status(name): count for name, count in counts})
+            by_status = {Status(name): count for name, count in counts}
             return MergeReport(
                 num_files=len(sources),
-                num_rows=by_status.total(),
+                num_rows=sum(by_status.values()),
                 num_same=num_same,
                 num_settled=num_settled,
                 missing_shards=tuple(map(str, missing)),
@@ -187,31 +184,27 @@ def _collect(database: sqlite3.Connection, sources: Sequence[StoredResults]) -> 
     num_same = num_different = 0
     for number, source in enumerate(sources):
         for entry in source.entries():
-            _check_model(models, entry.row["model"], source.path)
+            if name := entry.row["model"]:
+                models.setdefault(name, source.path)
+            if len(models) > 1:
+                (one, first), (other, second) = models.items()
+                raise DataError(
+                    f"{second} has rows of the model {other}, and {first} of {one}.",
+                    hint="Score both with the same --model.",
+                )
             key = encode_text(entry.path)
             values = key, number, entry.row["status"], entry_line(entry)
             if database.execute("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?)", values).rowcount:
                 continue
-            [(other, line)] = database.execute(
+            [(earlier, line)] = database.execute(
                 "SELECT source, entry FROM rows WHERE path = ?", (key,)
             )
             old = parse_entry(line)
             num_same += old.row == entry.row
             num_different += old.row != entry.row
-            if _choose(old, entry, (sources[other].path, source.path)) is entry:
+            if _choose(old, entry, (sources[earlier].path, source.path)) is entry:
                 database.execute("REPLACE INTO rows VALUES (?, ?, ?, ?)", values)
     return num_same, num_different
-
-
-def _check_model(models: dict[str, Path], name: str, path: Path) -> None:
-    if name:
-        models.setdefault(name, path)
-    if len(models) > 1:
-        (one, first), (other, second) = models.items()
-        raise DataError(
-            f"{second} has rows of the model {other}, and {first} of {one}.",
-            hint="Score both with the same --model.",
-        )
 
 
 def _choose(one: Entry, other: Entry, files: tuple[Path, Path]) -> Entry:

@@ -75,7 +75,7 @@ def open_stored(path: Path) -> StoredResults:
         raise DataError(f"There is no file {path}.", hint="Check the path.")
     provenance, journal = None, journal_path(path)
     if journal.exists():
-        provenance = read_header(journal).provenance
+        provenance, _ = read_header(journal)
         columns = tuple(provenance.get("columns", ()))
     else:
         columns = next((tuple(row) for _, row in _read(path)), ())

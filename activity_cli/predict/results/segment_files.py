@@ -62,9 +62,9 @@ class SegmentOutputs:
         overwrite: bool = False,
     ) -> None:
         self.files = tuple(files)
-        journal = journal_path(output) if output else None
-        has_earlier = journal is not None and journal.exists() and not overwrite
-        ours = read_header(journal).outputs if journal and has_earlier else ()
+        ours: tuple[str, ...] = ()
+        if output and not overwrite and journal_path(output).exists():
+            _, ours = read_header(journal_path(output))
         for file in files:
             if ending_of(file) == PARQUET:
                 import_parquet()
@@ -87,7 +87,8 @@ class SegmentOutputs:
         written: list[Path] = []
         for path in self.files:
             targets = _targets(path, [video.path for video in found])
-            groups = [[video] for video in found] if _is_one_each(path) else [found]
+            is_one_each = NAME in path.name or ending_of(path) in OF_ONE_VIDEO
+            groups = [[video] for video in found] if is_one_each else [found]
             for target, group in zip(targets, groups, strict=True):
                 _write(target, group, labels)
                 written += _with_config(target)
@@ -131,10 +132,6 @@ def segment_values(segment: Segment) -> dict[str, Any]:
         "score": round(segment.mean_score, SCORE_DIGITS),
         "peak": round(segment.peak_score, SCORE_DIGITS),
     }
-
-
-def _is_one_each(path: Path) -> bool:
-    return NAME in path.name or ending_of(path) in OF_ONE_VIDEO
 
 
 def _targets(path: Path, videos: Sequence[str]) -> list[Path]:

@@ -129,7 +129,10 @@ def label_studio_tasks(videos: Sequence[VideoSegments]) -> list[dict[str, Any]]:
         scores = [segment.mean_score for segment in video.segments]
         score = round(sum(scores) / len(scores), SCORE_DIGITS) if scores else None
         prediction = {"model_version": "activity", "score": score, "result": regions}
-        data = {"video": _served(video.path), "fps": round(video.fps, 3)}
+        served = video.path
+        if not _is_address(served):
+            served = "/data/local-files/?d=" + _quoted(_absolute(served).lstrip("/"))
+        data = {"video": served, "fps": round(video.fps, 3)}
         tasks.append({"data": data, "predictions": [prediction]})
     return tasks
 
@@ -183,12 +186,6 @@ def _media(path: str, target: Path) -> dict[str, str]:
     except ValueError:  # on another drive
         return media
     return {**media, "RELATIVE_MEDIA_URL": "./" + _quoted(relative)}
-
-
-def _served(path: str) -> str:
-    if _is_address(path):
-        return path
-    return "/data/local-files/?d=" + _quoted(_absolute(path).lstrip("/"))
 
 
 def _absolute(path: str) -> str:
