@@ -40,7 +40,6 @@ _STAGES = {
 }
 _MAX_LABELS = 20
 _HEADS: Mapping[Kind, str] = {"frame": "single frame", "mean": "mean-pool"}
-Tables = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,41 +48,36 @@ class ReportData:
 
     title: str
     subtitle: str
-    method: str
-    """How training and test clips were separated."""
+    method: str  # how training and test clips were separated
     predictions: Predictions
     findings: Findings
-    metadata: Metadata
-    """About data and model."""
-    speed: Metadata
-    """By stage."""
-    settings: Tables
-    """By table."""
-    command: str
+    metadata: Metadata  # about data and model
+    speed: Metadata  # by stage
+    settings: Mapping[str, Mapping[str, Any]]  # by table
+    command: str  # as the user typed it
     folds: tuple["FoldResult", ...] = ()
     versions: Metadata = field(default_factory=installed_versions)
     created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
 
 
-def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> ReportData:
-    """Assemble the report of a cross-validation.
-
-    Args:
-        run: the cross-validation.
-        command: as the user typed it.
-        settings: all tables of settings.
-    """
+def crossval_report(run: "CrossvalRun", *, command: str, settings: Mapping[str, Any]) -> ReportData:
+    """Assemble the report of a cross-validation."""
     data, result = run.data, run.result
     predictions = _predictions(
         data, np.arange(len(data.targets)), result.scores, result.evaluation, result.orders
     )
-    majority = run.majority.scores.argmax(axis=1)
-    heads: dict[Kind, Any] = {}
-    if run.rounds:  # --compare trained these heads in full
-        heads = {kind: run.rounds[_HEADS[kind]].scores for kind in _HEADS}
     baselines = BaselineScores(
-        majority=majority, has_lstm=result.orders is not None, orders=result.orders, heads=heads
+        majority=run.majority.scores.argmax(axis=1),
+        has_lstm=result.orders is not None,
+        orders=result.orders,
+        # --compare trained these heads in full.
+        heads={kind: run.rounds[_HEADS[kind]].scores for kind in _HEADS if run.rounds},
     )
+    metadata = _labelled_metadata(data)
+    if run.background is not None:
+        missed, false_alarms = result.evaluation.event_errors(run.background)
+        errors = f"{missed:.1%} of events missed, {false_alarms:.1%} false alarms"
+        metadata[f"Background: {run.background}"] = errors
     split, number = f"folds by {run.folds.by}", len(result.folds)
     return ReportData(
         title=data.dataset.root.name or str(data.dataset.root),
@@ -91,7 +85,7 @@ def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> Re
         method=f"Each clip was scored by the network trained on the other {number - 1} folds.",
         predictions=predictions,
         findings=compute_findings(predictions, baselines, SplitInfo(by=split, leakage=run.leakage)),
-        metadata={**_labelled_metadata(data), **_background_metadata(run)},
+        metadata=metadata,
         speed=_speed_of_run(data, {"training, all folds": result.seconds}),
         settings=settings,
         command=command,
@@ -99,8 +93,8 @@ def crossval_report(run: "CrossvalRun", *, command: str, settings: Tables) -> Re
     )
 
 
-def training_report(run: "TrainingRun", *, command: str, settings: Tables) -> ReportData:
-    """Assemble the report of a training run on its held-out clips; arguments as above."""
+def training_report(run: "TrainingRun", *, command: str, settings: Mapping[str, Any]) -> ReportData:
+    """Assemble the report of a training run on its held-out clips."""
     data, rows, description = run.data, run.measured_rows, run.model.description
     predictions = _predictions(data, rows, run.scores, run.evaluation, run.orders)
     learned = np.bincount(data.targets[run.split.train], minlength=len(description.labels))
@@ -137,34 +131,33 @@ def measurement_report(
     orders: OrderScores | None,
     command: str,
 ) -> ReportData:
-    """Assemble the report of an evaluation.
-
-    Args:
-        measurement: of a model.
-        dataset: its clips.
-        engine: that computed.
-        orders: the frame-order ablation; None where it was not measured.
-        command: as the user typed it.
-    """
+    """Assemble the report of an evaluation; no `orders` if the frame order was not measured."""
     description, labels = measurement.description, measurement.description.labels
     predictions = replace(measurement.predictions, orders=orders)
     samples = [clip.sample for clip in predictions.clips]
     durations = [clip.duration_seconds for clip in predictions.clips]
+    metadata = {
+        **_data_metadata(samples, durations, labels, sample_groups(samples)),
+        **_model_metadata(description),
+    }
+    if measurement.rejected is not None:
+        clips = count_of(int(measurement.rejected.sum()), "clip")
+        accuracy = measurement.accuracy_of_accepted
+        others = "" if accuracy is None else f"; accuracy of the others {accuracy:.1%}"
+        metadata["Rejected as unknown"] = f"{clips}{others}. All metrics include these clips."
     counts = description.data.get("clips_per_label", {})
     baselines = BaselineScores(
         majority=most_frequent([counts.get(label, 0) for label in labels], len(samples)),
         has_lstm=description.network.temporal == "lstm",
         orders=orders,
     )
-    metadata = _data_metadata(samples, durations, labels, sample_groups(samples))
-    more = {**_model_metadata(description), **_rejection_metadata(measurement), "Engine": engine}
     return ReportData(
         title=description.name,
         subtitle=f"Evaluation on {dataset.root.name or dataset.root}, {len(samples)} clips",
         method="The metrics are valid for clips that the model was not trained on.",
         predictions=predictions,
         findings=compute_findings(predictions, baselines, SplitInfo()),
-        metadata={**metadata, **more},
+        metadata={**metadata, "Engine": engine},
         speed=_speed_of_clips(measurement.stage_seconds),
         settings={
             "clip": description.clip.to_json(),
@@ -183,20 +176,18 @@ def _predictions(
     orders: OrderScores | None,
 ) -> Predictions:
     """Put scores (N, C) of rows of labelled features beside their clips."""
-    clips = []
-    for row, label in zip(rows.tolist(), scores.argmax(axis=1).tolist(), strict=True):
-        clip = data.clips[row]
-        clips.append(
+    chosen = [(data.dataset.samples[row], data.clips[row]) for row in rows.tolist()]
+    return Predictions(
+        clips=tuple(
             ClipPrediction(
-                sample=data.dataset.samples[row],
+                sample=sample,
                 status=clip.status,
                 reason=clip.reason,
                 duration_seconds=clip.decoded.duration_seconds if clip.decoded else 0.0,
                 label=data.dataset.labels[label],
             )
-        )
-    return Predictions(
-        clips=tuple(clips),
+            for (sample, clip), label in zip(chosen, scores.argmax(axis=1), strict=True)
+        ),
         scores=scores,
         targets=data.targets[rows],
         left_out=tuple((sample, clip.status, clip.reason) for sample, clip in data.left_out),
@@ -205,15 +196,15 @@ def _predictions(
     )
 
 
-def _labelled_metadata(data: "LabelledClips") -> Metadata:
+def _labelled_metadata(data: "LabelledClips") -> dict[str, str]:
     """Describe labelled clips and how they were read."""
-    dataset, clip = data.dataset, data.clip
+    dataset = data.dataset
     durations = [c.decoded.duration_seconds for c in data.clips if c.decoded]
     # A CNN that is trained differs from fold to fold.
     cnn = "trained with the classifier" if data.features.holds_frames else data.backbone.name
     return {
         **_data_metadata(dataset.samples, durations, dataset.labels, dataset.groups()),
-        "Input": _input(clip),
+        "Input": _input(data.clip),
         "CNN": cnn,
         "Engine": data.engine,
     }
@@ -230,50 +221,26 @@ def _data_metadata(
     shown = ", ".join(f"{label} {counts[label]}" for label in labels[:_MAX_LABELS])
     more = f" and {len(labels) - _MAX_LABELS} more labels" * (len(labels) > _MAX_LABELS)
     seconds = np.array(durations)
+    median, total = np.median(seconds), f"total {seconds.sum() / 60:.1f} min"
     return {
         "Clips": f"{len(samples)}: {shown}{more}",
-        "Length": (
-            f"{seconds.min():.1f} to {seconds.max():.1f} s, median {np.median(seconds):.1f} s, "
-            f"total {seconds.sum() / 60:.1f} min"
-        ),
+        "Length": f"{min(seconds):.1f} to {max(seconds):.1f} s, median {median:.1f} s, {total}",
         "Groups": str(groups.max() + 1) if groups is not None else "none",
     }
 
 
 def _model_metadata(description: ModelDescription) -> Metadata:
     """Describe a model."""
-    clip = description.clip
     return {
         "Model": f"{description.name}, created {description.created}",
         "CNN": description.backbone.name,
-        "Input": _input(clip),
+        "Input": _input(description.clip),
     }
 
 
 def _input(clip: ClipSettings) -> str:
     streams = join_words([_STREAMS.get(stream, stream) for stream in clip.streams])
     return f"{clip.num_frames} frames of {clip.frame_size} × {clip.frame_size} per clip: {streams}"
-
-
-def _background_metadata(run: "CrossvalRun") -> Metadata:
-    """Describe how well events are told from the background; empty without a background label."""
-    if run.background is None:
-        return {}
-    missed, false_alarms = run.result.evaluation.event_errors(run.background)
-    return {
-        f"Background: {run.background}": f"{missed:.1%} of events missed, "
-        f"{false_alarms:.1%} false alarms"
-    }
-
-
-def _rejection_metadata(measurement: "Measurement") -> Metadata:
-    """Describe rejected clips; empty without rejection."""
-    if measurement.rejected is None:
-        return {}
-    count, accuracy = int(measurement.rejected.sum()), measurement.accuracy_of_accepted
-    others = "" if accuracy is None else f"; accuracy of the others {accuracy:.1%}"
-    text = f"{count_of(count, 'clip')}{others}. All metrics include these clips."
-    return {"Rejected as unknown": text}
 
 
 def _speed_of_run(data: "LabelledClips", stage_seconds: Mapping[str, float]) -> Metadata:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-_TEMPLATES = Path(__file__).with_name("templates")
 _MAX_CLIPS = 8
 _NUM_FRAMES = 6
 _HEIGHT = 132
@@ -35,24 +34,9 @@ _HEIGHT = 132
 class Strip:
     """Frames of a clip, or why there are none."""
 
-    frames: tuple[tuple[str, float], ...] = ()
-    """data: URI of each, and its time in the video in seconds."""
-    shape: float = 4 / 3
-    """Width divided by height."""
+    frames: tuple[tuple[str, float], ...] = ()  # data: URI, and seconds in the video
+    shape: float = 4 / 3  # width divided by height
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipCard:
-    """A clip as the report shows it."""
-
-    clip: ClipPrediction
-    strip: Strip
-    top: Sequence[tuple[str, float]]
-    """The best labels with their scores."""
-    is_correct: bool
-    timeline: Markup | None
-    """Scores of the parts of the clip; None where they were not measured."""
 
 
 def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECODERS) -> None:
@@ -62,21 +46,20 @@ def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECO
         OutputError: it cannot be written.
     """
     predictions = data.predictions
-    errors, uncertain = confident_errors(predictions), least_certain(predictions)
-    strips = read_strips(predictions, [*errors, *uncertain], decoders)
+    second, best = np.sort(predictions.scores, axis=1)[:, -2:].T
+    most_certain = np.argsort(-best, kind="stable")
+    errors = most_certain[~predictions.is_correct[most_certain]][:_MAX_CLIPS].tolist()
+    uncertain = np.argsort(best - second, kind="stable")[:_MAX_CLIPS].tolist()
+    strips = _read_strips(predictions, [*errors, *uncertain], decoders)
     write_text_atomically(path, render_report(data, errors, uncertain, strips))
 
 
 def render_report(
     data: ReportData, errors: Sequence[int], uncertain: Sequence[int], strips: Mapping[int, Strip]
 ) -> str:
-    """Return the page.
+    """Return the page; `errors` and `uncertain` are positions of clips to show with their strips.
 
-    Args:
-        data: its content.
-        errors: positions of the clips among the most confident errors.
-        uncertain: positions of the least certain clips.
-        strips: frames of both, by position.
+    These are the wrong clips with the highest scores, and those whose two best scores are closest.
     """
     predictions = data.predictions
     correct, error = predictions.is_correct, predictions.evaluation.calibration_error
@@ -97,7 +80,8 @@ def render_report(
     )
 
 
-def _card(predictions: Predictions, position: int, strip: Strip) -> ClipCard:
+def _card(predictions: Predictions, position: int, strip: Strip) -> Mapping[str, object]:
+    """Return what the template shows of a clip."""
     scores, target = predictions.scores[position], int(predictions.targets[position])
     clip, labels = predictions.clips[position], predictions.labels
     best = [int(i) for i in np.argsort(-scores, kind="stable")[:3]]
@@ -112,13 +96,8 @@ def _card(predictions: Predictions, position: int, strip: Strip) -> ClipCard:
             end=clip.start_seconds + clip.duration_seconds,
             label=f"Scores over time of {labels[target]} and {labels[other]}",
         )
-    return ClipCard(
-        clip=clip,
-        strip=strip,
-        top=[(labels[i], float(scores[i])) for i in best],
-        is_correct=bool(predictions.is_correct[position]),
-        timeline=timeline,
-    )
+    top = [(labels[i], float(scores[i])) for i in best]
+    return {"clip": clip, "strip": strip, "top": top, "timeline": timeline}
 
 
 @cache
@@ -126,32 +105,21 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_as_text,
     )
-    environment.filters |= {
-        "percent": lambda share: f"{share:.1%}",
-        "points": signed_points,
-        "clock": clock,
-        "code": _code,
-        "setting": _setting,
-    }
+    environment.filters |= {"percent": "{:.1%}".format, "points": signed_points, "clock": clock}
+    environment.filters["code"] = _code
     return environment
 
 
 def _as_text(value: object) -> object:
     """Escape what cannot be printed in labels, file names and settings."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _setting(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _code(text: str) -> Markup:
@@ -161,34 +129,14 @@ def _code(text: str) -> Markup:
     return Markup("").join(parts)
 
 
-def confident_errors(predictions: Predictions) -> list[int]:
-    """Return the positions of the wrong clips with the highest scores."""
-    wrong = np.flatnonzero(~predictions.is_correct)
-    best = predictions.scores[wrong].max(axis=1)
-    found: list[int] = wrong[np.argsort(-best, kind="stable")][:_MAX_CLIPS].tolist()
-    return found
-
-
-def least_certain(predictions: Predictions) -> list[int]:
-    """Return the positions of the clips whose two best scores are closest."""
-    in_order = np.sort(predictions.scores, axis=1)
-    margin = in_order[:, -1] - in_order[:, -2]
-    found: list[int] = np.argsort(margin, kind="stable")[:_MAX_CLIPS].tolist()
-    return found
-
-
-def read_strips(
+def _read_strips(
     predictions: Predictions, positions: Sequence[int], decoders: Decoders
 ) -> Mapping[int, Strip]:
     """Decode a few frames of the clips at these positions."""
-    wanted = list(dict.fromkeys(positions))
-    if not wanted:
-        return {}
-    clips = [predictions.clips[position] for position in wanted]
+    clips = {position: predictions.clips[position] for position in positions}
     with DecoderPool(decoders) as pool, ThreadPoolExecutor(decoders.num_workers) as threads:
-        reader = pool.reader()
-        strips = list(threads.map(lambda clip: _read(reader, clip), clips))
-    return dict(zip(wanted, strips, strict=True))
+        read = partial(_read, pool.reader())
+        return dict(zip(clips, threads.map(read, clips.values()), strict=True))
 
 
 def _read(reader: ClipReader, clip: ClipPrediction) -> Strip:
@@ -201,8 +149,5 @@ def _read(reader: ClipReader, clip: ClipPrediction) -> Strip:
     except VideoError as error:
         return Strip(problem=str(error))
     images = [f"data:image/jpeg;base64,{base64.b64encode(f.tobytes()).decode()}" for f in files]
-    return Strip(
-        frames=tuple(zip(images, times, strict=True)),
-        # Frames of upright videos would be as high as a page.
-        shape=max(width / height, 4 / 3),
-    )
+    shape = max(width / height, 4 / 3)  # frames of upright videos would be as high as a page
+    return Strip(frames=tuple(zip(images, times, strict=True)), shape=shape)
