@@ -128,7 +128,9 @@ def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
     for row in table.rows:
         try:
             sample = _sample(path, row)
-            _check_new(path, sample, seen)
+            key = (os.path.normpath(sample.path), sample.start_seconds or 0.0, sample.end_seconds)
+            if (first := seen.setdefault(key, sample)) is not sample:
+                raise _listed_twice(path, sample, first)
         except RowError as error:
             bad_rows.append(error)
             continue
@@ -144,12 +146,12 @@ def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
     bad_rows += _check_overlaps(path, samples)
     if not bad_rows:
         return samples
-    first, *others = sorted(bad_rows, key=lambda error: error.line)
+    worst, *others = sorted(bad_rows, key=lambda error: error.line)
     notes = [f"{num_missing} files are missing in all"] * (num_missing > 1)
     notes += [count_of(len(others), "more bad row")] * bool(others)
-    first.message += f" ({'; '.join(notes)})" * bool(notes)
-    first.args = (first.message,)
-    raise first
+    worst.message += f" ({'; '.join(notes)})" * bool(notes)
+    worst.args = (worst.message,)
+    raise worst
 
 
 def _sample(path: Path, row: Row) -> Sample:
@@ -197,20 +199,13 @@ def _seconds(path: Path, row: Row, column: str) -> float | None:
     return seconds
 
 
-def _check_new(
-    path: Path, sample: Sample, seen: dict[tuple[str, float | None, float | None], Sample]
-) -> None:
-    """Add the sample to `seen`; it is an error if the same piece of video is there already."""
-    key = (os.path.normpath(sample.path), sample.start_seconds or 0.0, sample.end_seconds)
-    first = seen.setdefault(key, sample)
-    if first is sample:
-        return
+def _listed_twice(path: Path, sample: Sample, first: Sample) -> RowError:
     problem = f"listed twice, first in line {first.line}."
     hint = "Remove one of the two rows."
     if first.label != sample.label:
         problem = f"{sample.label!r} here, but {first.label!r} in line {first.line}."
         hint = "A clip has one label: remove the wrong row, or give each its start and end."
-    raise RowError(path, sample.line or 0, "path", f"{sample.name} is {problem}", hint=hint)
+    return RowError(path, sample.line or 0, "path", f"{sample.name} is {problem}", hint=hint)
 
 
 def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]:

@@ -50,12 +50,9 @@ def split_train_val_test(
     """Split the samples for training, early stopping and the final test.
 
     A `split` column decides if there is one; without `val` rows in it, val is drawn from the
-    training rows, and without `test` rows test is empty. Otherwise the split is drawn, by
-    groups if samples share one. Every label is in train, and if there are enough clips or
-    groups, in val and test as well.
-
-    Raises:
-        DataError: too few clips or groups, or a `split` column that cannot be used.
+    training rows, and without `test` rows test is empty. Otherwise the split is drawn, by groups if
+    samples share one. Every label is in train, and if there are enough clips or groups, in val and
+    test as well. It is a DataError if there are too few, or the column cannot be used.
     """
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
         raise SettingsError(
@@ -144,10 +141,8 @@ def make_folds(
     """Deal the samples to the folds of a cross-validation.
 
     Each value of a fold column is a fold. Otherwise folds are drawn, stratified by label and by
-    groups: those of the group column, or without one, those of the data.
-
-    Raises:
-        DataError: no such column, an empty fold, or too few clips or groups.
+    groups: those of the group column, or without one, those of the data. It is a DataError if there
+    are too few clips or groups, or a column cannot be used.
     """
     if fold_column is not None and group_column is not None:
         hint = "Name one of them."

@@ -45,10 +45,7 @@ def read_views(
     The clip spans [start, end): by default the whole video, to one typical frame interval after
     its last frame. The frames on screen at the middles of T equal parts are taken. A view may take
     other times, and transform the frames; its length and number of frames are the whole clip's.
-
-    Raises:
-        LongVideoError: the clip is longer than `max_seconds`.
-        VideoError: as `VideoReader`, or the video ends before the piece starts.
+    Errors are those of `VideoReader`; LongVideoError for clips longer than `max_seconds`.
     """
     start_seconds, end_seconds = part.get("start_seconds"), part.get("end_seconds")
     max_seconds, num_threads = part.get("max_seconds"), part.get("num_threads", 0)

@@ -55,9 +55,7 @@ class VideoInfo:
     num_frames_from_header: int | None
     """None where the header gives no count, or an impossible one."""
     duration_seconds_from_header: float | None
-    has_stored_times: bool
-    """Whether it is an MP4, MOV, Matroska or WebM file. Other files store no times: FFmpeg counts
-    frames, so times may differ after a seek."""
+    has_stored_times: bool  # MP4, MOV, Matroska, WebM; otherwise times may differ after a seek
     rotation_degrees: int
     """The rotation tag. Frames are delivered upright, with the rotation applied."""
 
@@ -65,10 +63,8 @@ class VideoInfo:
 class PacketTimes(NamedTuple):
     """Times and key frames from a video's packets, read without decoding."""
 
-    seconds: NDArray[np.float64]
-    """(N,) times of the frames, in display order."""
-    is_key: NDArray[np.bool_]
-    """(N,) whether the container marks the frame as one where decoding may start."""
+    seconds: NDArray[np.float64]  # (N,) times of the frames, in display order
+    is_key: NDArray[np.bool_]  # (N,) whether decoding may start there, by the container
 
 
 class VideoReader(AbstractContextManager["VideoReader"]):
@@ -76,15 +72,13 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     `grab` moves to the next frame, `retrieve` converts it; a frame that is only grabbed costs a
     quarter less. Opening decodes the first frame, so a reader that exists has at least one.
-
     With 0 decoder threads OpenCV chooses, which suits one video at a time; with several in parallel
     1 is cheapest. `wait_seconds` waits so long for more at the end of a file that is still being
     written; it sets OPENCV_FFMPEG_CAPTURE_OPTIONS for the rest of the process: for workers only.
 
     Raises:
-        MissingVideoError: there is no such file.
-        UnsupportedVideoError: a video, but no decoder for its codec.
-        VideoError: no frame can be decoded from the file.
+        VideoError: no frame can be decoded; MissingVideoError or UnsupportedVideoError if the file
+            or a decoder is missing.
     """
 
     def __init__(

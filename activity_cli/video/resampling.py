@@ -85,7 +85,12 @@ class Resampler:
             at = max(bisect_right(self._times, self._next_seconds() + self._tie) - 1, 0)
             indices = dict(zip(roles, (at, *self._partners(at)), strict=True))
             if any(index not in self.kept for index in indices.values()):
-                self._start_over()
+                if self._predicted is None:
+                    problem = "It gave other frames when read again: the file is being changed."
+                    raise VideoError(problem)
+                self.close()  # the prediction was wrong: keep every frame that may be needed
+                self._start()
+                self._predicted = None
                 continue
             for role, index in indices.items():
                 roles[role].append(self.kept[index])
@@ -116,14 +121,6 @@ class Resampler:
         self.kept: dict[int, Frame] = {}
         """Decoded frames by index, as long as a later timestep may need them."""
         self._has_ended = False
-
-    def _start_over(self) -> None:
-        """Read again after a wrong prediction, and keep every frame that may be needed."""
-        if self._predicted is None:
-            raise VideoError("It gave other frames when read again: the file is being changed.")
-        self.close()
-        self._start()
-        self._predicted = None
 
     def _next_seconds(self) -> float:
         first = self._times[0] if self._times else 0.0

@@ -8,6 +8,7 @@ import math
 import threading
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -200,7 +201,12 @@ def _damage(info: VideoInfo, scan: _Scan, status: Status) -> tuple[str, ...]:
     """Describe what is broken."""
     count, last = len(scan.seconds), scan.seconds[-1]
     damage = []
-    if _has_more_packets(info, scan):
+    seconds_of_packets = np.zeros(0)
+    if not scan.begins_inside and _has_frame_per_packet(info):
+        with suppress(VideoError):  # removed since it was decoded
+            seconds_of_packets = read_packet_times(info.path).seconds
+    if (seconds_of_packets > last + frame_interval_seconds(info) / 2).any():
+        # OpenCV ends at a broken packet.
         damage.append(f"decoding stops at {last:.2f} s: the file goes on, but is broken there")
     elif status is Status.TRUNCATED:
         damage.append(f"the file ends at {last:.2f} s: it was cut off, or is broken there")
@@ -213,17 +219,6 @@ def _damage(info: VideoInfo, scan: _Scan, status: Status) -> tuple[str, ...]:
 
 def _has_frame_per_packet(info: VideoInfo) -> bool:
     return info.has_stored_times and info.codec.upper() in _FRAME_PER_PACKET_CODECS.split()
-
-
-def _has_more_packets(info: VideoInfo, scan: _Scan) -> bool:
-    """Return whether packets follow the last decoded frame: OpenCV ends at a broken one."""
-    if scan.begins_inside or not _has_frame_per_packet(info):
-        return False
-    end = scan.seconds[-1] + frame_interval_seconds(info) / 2
-    try:
-        return bool((read_packet_times(info.path).seconds > end).any())
-    except VideoError:  # removed since it was decoded
-        return False
 
 
 def _notes(check: FileCheck) -> tuple[str, ...]:

@@ -69,15 +69,11 @@ class Copy:
 class DuplicateSet:
     """Files of which each shows the same as another one of the set."""
 
-    files: tuple[int, ...]
-    """Their numbers, in order, at least two."""
-    same_content: Mapping[int, int]
-    """Of files with identical bytes: the first of them."""
-    copies: tuple[Copy, ...]
-    """Near duplicates; of identical files only the first is compared."""
+    files: tuple[int, ...]  # their numbers, in order, at least two
+    same_content: Mapping[int, int]  # of files with identical bytes: the first of them
+    copies: tuple[Copy, ...]  # near duplicates; of identical files only the first is compared
     crosses: Mapping[str, tuple[str, ...]]
-    """Columns in which the files differ, with their values: a label, a group, a split, a source or
-    a fold. A missing value is ""."""
+    """Columns in which the files differ, with their values; a missing value is ""."""
 
 
 def find_duplicates(
