@@ -6,14 +6,11 @@ N clips, K augmented views, S streams, T frames per clip, H = W pixels, D CNN fe
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from activity_cli.common.cache import FEATURES
-from activity_cli.common.files import temporary_file
 from activity_cli.data.dataset import Dataset, Sample, prepare_pieces
 from activity_cli.errors import DataError, VideoError
 from activity_cli.features.backbones import Backbone
@@ -25,20 +22,19 @@ from activity_cli.features.extraction import (
     clip_request,
     threads_for,
 )
-from activity_cli.features.labelled import DataConfig, LabelledClips, as_features, split_by_decoding
-from activity_cli.settings import AugmentSettings
+from activity_cli.features.labelled import (
+    DataConfig,
+    FeatureTable,
+    LabelledClips,
+    join_labels,
+    scratch_array,
+)
+from activity_cli.settings import AugmentSettings, ClipSettings
 from activity_cli.types import Clip, Images
 from activity_cli.video.augmentation import View, settle_flip, training_views
 from activity_cli.video.clips import read_clips
 from activity_cli.video.decoder_pool import ClipReader, DecoderPool
 from activity_cli.video.pipeline import pipelined_map
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DecodedClip:
-    extracted: ExtractedClip
-    frames: Images | None
-    """(1 + K, S, T, H, W, channels), the unchanged clip first."""
 
 
 def read_frames(dataset: Dataset, config: DataConfig) -> LabelledClips:
@@ -53,19 +49,9 @@ def read_frames(dataset: Dataset, config: DataConfig) -> LabelledClips:
     with DecoderPool(config.decoders) as pool:
         dataset = prepare_pieces(dataset, pool, window_seconds=config.window_seconds)
         requests = [clip_request(sample) for sample in dataset.samples]
-        frames, rows, extracted = _decode_all(requests, config, augment, pool)
-    kept, left_out = split_by_decoding(dataset, rows, extracted)
-    return LabelledClips(
-        dataset=kept,
-        features=as_features(kept, frames[:, 0], frames[:, 1:], config.clip),
-        augment=augment,
-        clips=tuple(extracted[i] for i in rows),
-        left_out=left_out,
-        clip=config.clip,
-        backbone=config.backbone,
-        engine="torch",
-        stage_seconds={"decoding": time.perf_counter() - started},
-    )
+        table = _decode_all(requests, config, augment, pool)
+    seconds = {"decoding": time.perf_counter() - started}
+    return join_labels(dataset, table, config, augment, engine="torch", stage_seconds=seconds)
 
 
 def extract_from_frames(
@@ -80,7 +66,8 @@ def extract_from_frames(
     frames = labelled.features.values
     num_clips, num_streams, num_frames, *shape = frames.shape
     size = extractor.feature_size
-    values = scratch_array((num_clips, num_streams, num_frames, size), np.float16, config.cache_dir)
+    shape_of_values = (num_clips, num_streams, num_frames, size)
+    values = scratch_array(shape_of_values, np.float16, config.cache_dir / FEATURES)
     at_once = max(1, extractor.batch_size // (num_streams * num_frames))
     for start in range(0, num_clips, at_once):
         images = frames[start : start + at_once].reshape(-1, *shape)
@@ -97,47 +84,23 @@ def extract_from_frames(
     )
 
 
-def scratch_array(shape: Sequence[int], dtype: type[np.generic], cache_dir: Path) -> NDArray[Any]:
-    """Make an array in a nameless file of the cache folder, which goes when the program ends.
-
-    Raises:
-        OutputError: the cache folder cannot be written.
-    """
-    with temporary_file(cache_dir / FEATURES) as file:
-        return np.memmap(file, dtype, mode="w+", shape=tuple(shape))
-
-
 def _decode_all(
     requests: Sequence[ClipRequest], config: DataConfig, augment: AugmentSettings, pool: DecoderPool
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[ExtractedClip]]:
-    """Return the frames of the requests that have any, which these are, and all results."""
+) -> FeatureTable:
+    """Decode the frames of all requests and their views, (N, 1 + K, S, T, H, W, channels)."""
     clip = config.clip
     each = (1 + augment.num_views, len(clip.streams), clip.num_frames, *clip.picture_shape)
-    frames = scratch_array((len(requests), *each), np.uint8, config.cache_dir)
-    views_of = training_views(augment)
+    frames = scratch_array((len(requests), *each), np.uint8, config.cache_dir / FEATURES)
     threaded, num_threads = threads_for(requests, pool.decoders)
     reader = pool.reader()
 
-    def decode(request: ClipRequest) -> _DecodedClip:
+    def decode(request: ClipRequest) -> tuple[ExtractedClip, Images | None]:
         try:
-            views = views_of(clip_identity(request) if request.path.is_file() else "")
-            clips = reader.call(
-                read_clips,
-                request.path,
-                clip,
-                views,
-                start_seconds=request.start_seconds,
-                end_seconds=request.end_seconds,
-                num_threads=num_threads,
-            )
+            clips = [c for _, c in _read_views(request, clip, augment, reader, num_threads)]
         except VideoError as error:
-            return _DecodedClip(extracted=ExtractedClip(request=request, error=error), frames=None)
-        return _DecodedClip(
-            extracted=ExtractedClip(request=request, decoded=clips[0].decoded),
-            frames=np.stack(
-                [np.stack([view.images[stream] for stream in clip.streams]) for view in clips]
-            ),
-        )
+            return ExtractedClip(request=request, error=error), None
+        images = [np.stack([view.images[stream] for stream in clip.streams]) for view in clips]
+        return ExtractedClip(request=request, decoded=clips[0].decoded), np.stack(images)
 
     finished = pipelined_map(
         threaded,
@@ -151,21 +114,49 @@ def _decode_all(
     rows: list[int] = []
     extracted: list[ExtractedClip] = []
     config.on_progress("pictures", 0, len(requests))
-    for index, decoded in enumerate(finished):
-        if decoded.frames is not None:
-            frames[len(rows)] = decoded.frames
+    for index, (result, images) in enumerate(finished):
+        if images is not None:
+            frames[len(rows)] = images
             rows.append(index)
-        extracted.append(decoded.extracted)
+        extracted.append(result)
         config.on_progress("pictures", index + 1, len(requests))
-    return frames[: len(rows)], np.array(rows, np.int64), extracted
+    return FeatureTable(
+        values=frames[: len(rows), 0],
+        views=frames[: len(rows), 1:],
+        rows=np.array(rows, np.int64),
+        extracted=extracted,
+    )
+
+
+def _read_views(
+    request: ClipRequest,
+    clip: ClipSettings,
+    augment: AugmentSettings,
+    reader: ClipReader,
+    num_threads: int = 1,
+) -> list[tuple[View, Clip]]:
+    """Decode a clip and its augmented views, the unchanged clip first.
+
+    Raises:
+        VideoError: it cannot be decoded.
+    """
+    views = training_views(augment)(clip_identity(request) if request.path.is_file() else "")
+    clips = reader.call(
+        read_clips,
+        request.path,
+        clip,
+        views,
+        start_seconds=request.start_seconds,
+        end_seconds=request.end_seconds,
+        num_threads=num_threads,
+    )
+    return list(zip(views, clips, strict=True))
 
 
 _MOST_LABELS = 12
-_MOST_VIEWS = 4
-"""Of a clip, the plain one among them."""
+_MOST_VIEWS = 4  # of a clip, the unchanged one among them
 _MOST_CLIPS_PER_LABEL = 2
-_MOST_STRIPS = 24
-"""Views of all clips together: a picture that can still be looked at."""
+_MOST_STRIPS = 24  # views of all clips together, in one image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +169,7 @@ class PreviewClip:
 
 
 def read_preview(dataset: Dataset, data_config: DataConfig) -> tuple[PreviewClip, ...]:
-    """Some clips of each label in some of their views, in the order of the labels.
-
-    Clips that cannot be decoded are passed over, as in training.
+    """Read some clips of each label in some of their views; skip clips that cannot be decoded.
 
     Raises:
         DataError: not a single clip can be decoded.
@@ -198,7 +187,7 @@ def read_preview(dataset: Dataset, data_config: DataConfig) -> tuple[PreviewClip
             data_config.on_progress("preview", done, len(labels))
             samples = [sample for sample in dataset.samples if sample.label == label]
             clips = _decodable(_spread(samples, per_label), data_config, augment, pool.reader())
-            found += [clip for clip, _ in zip(clips, range(per_label), strict=False)]
+            found += islice(clips, per_label)
         data_config.on_progress("preview", len(labels), len(labels))
     if not found:
         raise DataError(
@@ -209,27 +198,17 @@ def read_preview(dataset: Dataset, data_config: DataConfig) -> tuple[PreviewClip
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """All samples: first so many from all over them, then the others."""
+    """Return all samples: first `count` evenly spaced ones, then the others."""
     first = [len(samples) * number // count for number in range(min(count, len(samples)))]
-    others = [index for index in range(len(samples)) if index not in first]
-    return [samples[index] for index in first + others]
+    return [samples[index] for index in dict.fromkeys([*first, *range(len(samples))])]
 
 
 def _decodable(
     samples: Sequence[Sample], data_config: DataConfig, augment: AugmentSettings, reader: ClipReader
 ) -> Iterator[PreviewClip]:
     for sample in samples:
-        request = clip_request(sample)
         try:
-            views = tuple(training_views(augment)(clip_identity(request)))
-            clips = reader.call(
-                read_clips,
-                request.path,
-                data_config.clip,
-                views,
-                start_seconds=request.start_seconds,
-                end_seconds=request.end_seconds,
-            )
+            views = _read_views(clip_request(sample), data_config.clip, augment, reader)
         except VideoError:
             continue
-        yield PreviewClip(sample=sample, views=tuple(zip(views, clips, strict=True)))
+        yield PreviewClip(sample=sample, views=tuple(views))

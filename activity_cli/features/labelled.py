@@ -1,7 +1,4 @@
-"""Labelled data -> clips with labels as training reads them: CNN features, or frames.
-
-Clips that give no frames are left out of training, but they are reported.
-"""
+"""Labelled data -> CNN features with labels; clips without frames are left out and reported."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -66,11 +63,10 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDataset:
-    """Labelled clips as training reads them.
+    """Labelled clips as training reads them: N clips, K augmented views, S streams, T frames.
 
-    N clips, K augmented views of each, S streams, T frames. A is the shape of one time step: (D,)
-    CNN features; or, for a CNN that is trained too, (H, W, channels) frames or the activations
-    that its trained stages read.
+    A is the shape of one time step: (D,) CNN features; or, for a CNN that is trained too,
+    (H, W, channels) frames or the activations that its trained stages read.
     """
 
     values: NDArray[Any]
@@ -164,54 +160,55 @@ def read_labelled(dataset: Dataset, config: DataConfig) -> LabelledClips:
             augment=augment,
             on_progress=config.on_progress,
         )
-    kept, left_out = split_by_decoding(dataset, table.rows, table.extracted)
-    return LabelledClips(
-        dataset=kept,
-        features=as_features(kept, table.values, table.views, config.clip),
-        augment=augment,
-        clips=tuple(table.extracted[i] for i in table.rows),
-        left_out=left_out,
-        clip=config.clip,
-        backbone=config.backbone,
-        engine=extractor.identity,
-        stage_seconds={"load CNN": prepared - started, "features": time.perf_counter() - prepared},
+    seconds = {"load CNN": prepared - started, "features": time.perf_counter() - prepared}
+    return join_labels(
+        dataset, table, config, augment, engine=extractor.identity, stage_seconds=seconds
     )
 
 
-def as_features(
-    dataset: Dataset, values: NDArray[Any], views: NDArray[Any], clip: ClipSettings
-) -> FeatureDataset:
-    """Join the values of a data set's clips, (N, ...), and of their views with the labels."""
-    return FeatureDataset(
-        values=values,
-        views=views if views.shape[1] else None,
-        targets=dataset.label_indices(),
-        labels=dataset.labels,
-        streams=clip.streams,
-        groups=dataset.groups(),
-    )
-
-
-def split_by_decoding(
-    dataset: Dataset, rows: NDArray[np.int64], extracted: Sequence[ExtractedClip]
-) -> tuple[Dataset, tuple[tuple[Sample, ExtractedClip], ...]]:
-    """Return the samples that gave frames, by their positions, and the others with the reason.
+def join_labels(
+    dataset: Dataset,
+    table: "FeatureTable",
+    config: DataConfig,
+    augment: AugmentSettings,
+    *,
+    engine: str,
+    stage_seconds: Mapping[str, float],
+) -> LabelledClips:
+    """Join the rows of all samples that gave frames with their labels.
 
     Raises:
         DataError: a label has no clip that decodes.
     """
-    kept = set(rows.tolist())
-    pairs = list(zip(dataset.samples, extracted, strict=True))
-    left_out = tuple(pair for index, pair in enumerate(pairs) if index not in kept)
-    decoded = replace(dataset, samples=tuple(dataset.samples[i] for i in rows))
-    for label, count in decoded.counts().items():
+    pairs = list(zip(dataset.samples, table.extracted, strict=True))
+    left_out = tuple(pairs[i] for i in np.setdiff1d(np.arange(len(pairs)), table.rows))
+    dataset = replace(dataset, samples=tuple(dataset.samples[i] for i in table.rows))
+    for label, count in dataset.counts().items():
         if count == 0:
             sample, clip = next(pair for pair in left_out if pair[0].label == label)
             raise DataError(
                 f"No clip of {label!r} can be decoded; {sample.name}: {clip.reason}",
                 hint="Replace these clips by files that a video player can show.",
             )
-    return decoded, left_out
+    features = FeatureDataset(
+        values=table.values,
+        views=table.views if table.views.shape[1] else None,
+        targets=dataset.label_indices(),
+        labels=dataset.labels,
+        streams=config.clip.streams,
+        groups=dataset.groups(),
+    )
+    return LabelledClips(
+        dataset=dataset,
+        features=features,
+        augment=augment,
+        clips=tuple(table.extracted[i] for i in table.rows),
+        left_out=left_out,
+        clip=config.clip,
+        backbone=config.backbone,
+        engine=engine,
+        stage_seconds=stage_seconds,
+    )
 
 
 def announce(dataset: Dataset, config: DataConfig, settings: TrainSettings) -> None:
@@ -231,12 +228,7 @@ def audit_parts(
 ) -> Leakage:
     """Search for clips that are in several parts, warn about them, or stop if that was asked for.
 
-    Args:
-        labelled: N clips.
-        part: (N,) position of each clip's part in `part_names`.
-        part_names: train, val and test, or the names of folds.
-        audit: whether to stop.
-        data_config: with the callback for warnings.
+    `part` (N,) is the position of each clip's part in `part_names`: train, val, test; or folds.
 
     Raises:
         DataError: leakage was found, and `strict` forbids it.
@@ -256,12 +248,12 @@ def audit_parts(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureTable:
-    """Features of many clips, in one file on disk that is mapped, not read, into memory."""
+    """Features or frames of many clips, in files that are mapped, not read, into memory."""
 
-    values: NDArray[np.float16]
-    """(N, S, T, D), a memory map of an unlinked file, which is freed when the program ends."""
-    views: NDArray[np.float16]
-    """(N, K, S, T, D) of the K augmented views of each clip, mapped like `values`."""
+    values: NDArray[Any]
+    """(N, S, T, *A)"""
+    views: NDArray[Any]
+    """(N, K, S, T, *A) of the K augmented views of each clip."""
     rows: NDArray[np.int64]
     """(N,) index of the request of each row; a request without frames has no row."""
     extracted: Sequence[ExtractedClip]
@@ -285,8 +277,8 @@ def gather_features(
         OutputError: the cache folder cannot be written.
     """
     shape = (len(settings.streams), settings.num_frames, extractor.feature_size)
-    plain = _new_table(cache, (len(requests), *shape))
-    views = _new_table(cache, (len(requests), augment.num_views, *shape))
+    plain = scratch_array((len(requests), *shape), np.float16, cache.folder)
+    views = scratch_array((len(requests), augment.num_views, *shape), np.float16, cache.folder)
     rows: list[int] = []
     extracted: list[ExtractedClip] = []
     clips = extract_features(
@@ -315,9 +307,13 @@ def gather_features(
     )
 
 
-def _new_table(cache: FeatureCache, shape: tuple[int, ...]) -> NDArray[np.float16]:
-    """Create a memory map of an unlinked file."""
+def scratch_array(shape: Sequence[int], dtype: type[np.generic], folder: Path) -> NDArray[Any]:
+    """Map an array from a nameless file in the folder, which is freed when the program ends.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     if 0 in shape:  # which cannot be mapped
-        return np.empty(shape, np.float16)
-    with temporary_file(cache.folder) as file:
-        return np.memmap(file, np.float16, mode="w+", shape=shape)
+        return np.empty(shape, dtype)
+    with temporary_file(folder) as file:
+        return np.memmap(file, dtype, mode="w+", shape=tuple(shape))

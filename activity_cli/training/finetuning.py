@@ -1,11 +1,8 @@
 """Train CNN and classifier together: gradients flow back through time into the CNN.
 
-`finetune` starts with the pretrained CNN and the classifier that was fitted to its features; the
-outputs of the stages in front, which stay as they are, are computed once. `scratch` starts with
-random weights and reads the frames themselves.
-
-N clips, K views; S, T, D, C as in `network`; A is the shape of what the trained stages of the CNN
-read of one frame.
+`finetune` starts with the pretrained CNN and the classifier that was fitted to its features, and
+computes the outputs of the unchanged first stages once. `scratch` starts with random weights.
+N clips, K views, A is the shape of what the trained stages of the CNN read of one frame.
 """
 
 import time
@@ -20,13 +17,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from activity_cli.common.cache import FEATURES
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features
-from activity_cli.features.frames import scratch_array
-from activity_cli.features.labelled import DataConfig, FeatureDataset
+from activity_cli.features.labelled import DataConfig, FeatureDataset, scratch_array
 from activity_cli.features.stages import CutNetwork, cut
-from activity_cli.model.encoding import Features, Rows
+from activity_cli.model.encoding import Features, Rows, batches_of
 from activity_cli.model.network import FeatureStatistics, SequenceClassifier
 from activity_cli.settings import CnnSettings
 from activity_cli.training.head import (
@@ -74,13 +71,7 @@ class FittedCnn:
 
 
 class CnnTrainer:
-    """Trains CNN and classifier together, on any part of some clips.
-
-    Args:
-        data: frames of all clips.
-        data_config: how they were read; its backbone is the CNN to train.
-        config: network and training settings of the classifier.
-        cnn: how the CNN is trained.
+    """Trains CNN and classifier together, on any part of the clips whose frames `data` holds.
 
     Raises:
         BackboneError: the pretrained weights are not available.
@@ -98,8 +89,7 @@ class CnnTrainer:
         started = time.perf_counter()
         if cnn.mode == "finetune":
             self._inputs, self._pretrained = self._run_pretrained(data)
-        self.seconds = time.perf_counter() - started
-        """For the stages in front."""
+        self.seconds = time.perf_counter() - started  # for the stages in front
 
     def fit(self, train_rows: Rows, val_rows: Rows, session: Session = NO_SESSION) -> FittedCnn:
         """Train on some rows, keep the weights that are best on others.
@@ -128,10 +118,13 @@ class CnnTrainer:
                 fitted = fit_with_validation(
                     self._pretrained, self._config, train_rows=train_rows, val_rows=val_rows
                 )
-                result = replace(result, notes=(*result.notes, _NO_IMPROVEMENT))
-                return FittedCnn(fitted=fitted.with_result(result), backbone=self._backbone)
-            val_scores = torch.softmax(task.logits(val_rows), dim=-1).numpy()
-        fitted = FittedNetwork.of(task.module.eval().classifier.cpu(), result, val_scores)
+                notes = (*result.notes, _NO_IMPROVEMENT)
+                fitted = replace(
+                    fitted, history=result.history, best_epoch=0, ending=result.ending, notes=notes
+                )
+                return FittedCnn(fitted=fitted, backbone=self._backbone)
+            val_logits = task.logits(val_rows)
+        fitted = FittedNetwork.of(task.module.eval().classifier.cpu(), result, val_logits)
         return FittedCnn(fitted=fitted, backbone=backbone, cnn=cnn.eval(), network=task.module)
 
     @torch.no_grad()
@@ -143,11 +136,12 @@ class CnnTrainer:
         network, inputs = found.network.eval(), self._inputs.values
         device = next(network.cnn.parameters()).device
         shape = (*inputs.shape[:3], found.backbone.feature_size)
-        features: Features = scratch_array(shape, np.float16, self._data_config.cache_dir)
-        for start in range(0, len(features), CLIPS_AT_ONCE):
-            part = slice(start, start + CLIPS_AT_ONCE)
-            images = torch.from_numpy(np.array(inputs[part])).to(device)
-            features[part] = network.features(images).cpu().numpy()
+        features: Features = scratch_array(
+            shape, np.float16, self._data_config.cache_dir / FEATURES
+        )
+        for rows in batches_of(np.arange(len(features)), CLIPS_AT_ONCE):
+            images = torch.from_numpy(inputs[rows]).to(device)
+            features[rows] = network.features(images).cpu().numpy()
         return replace(self._inputs, values=features, views=None)
 
     def _from_scratch(
@@ -183,8 +177,9 @@ class CnnTrainer:
         cnn = build_cnn(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
         cnn.requires_grad_(False)
-        for weight in (w for stage in parts.stages for w in stage):
-            weight.requires_grad_(True)
+        for stage in parts.stages:
+            for weight in stage:
+                weight.requires_grad_(True)
         penalties = pooled_penalties(
             fitted.network, self._inputs.streams, self._config.training, num_clips=len(train_rows)
         )
@@ -225,13 +220,12 @@ class CnnTrainer:
     @torch.inference_mode()
     def _run_pretrained(self, data: FeatureDataset) -> tuple[FeatureDataset, FeatureDataset]:
         """Compute from frames the inputs of the trained stages, and the features."""
-        cache_dir, on_progress = self._data_config.cache_dir, self._data_config.on_progress
+        folder, on_progress = self._data_config.cache_dir / FEATURES, self._data_config.on_progress
         cnn = build_cnn(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
         num_clips, each = len(data.values), (1 + data.num_views, *data.values.shape[1:3])
-        features = scratch_array(
-            (num_clips, *each, self._backbone.feature_size), np.float16, cache_dir
-        )
+        shape = (num_clips, *each, self._backbone.feature_size)
+        features = scratch_array(shape, np.float16, folder)
         inputs: NDArray[Any] | None = None
         on_progress("front", 0, num_clips)
         for row in range(num_clips):
@@ -243,7 +237,7 @@ class CnnTrainer:
             if not isinstance(parts.front, nn.Identity):
                 if inputs is None:
                     shape = (num_clips, *each, *activations.shape[1:])
-                    inputs = scratch_array(shape, np.float16, cache_dir)
+                    inputs = scratch_array(shape, np.float16, folder)
                 inputs[row] = activations.reshape(inputs.shape[1:])
             on_progress("front", row + 1, num_clips)
         if inputs is None:  # all stages are trained: they read the frames

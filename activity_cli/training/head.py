@@ -1,7 +1,6 @@
 """Fit the sequence classifier to features: the pooled linear head at once, the LSTM by epochs.
 
-B is clips in a batch, N training and validation clips, K augmented views of each, V validation
-clips, C labels; S, T, D, R as in `network`.
+B clips of a batch, N of training and validation, V of validation, K views, C labels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,8 +25,7 @@ from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult
 from activity_cli.training.loop.trainer import ClipLoss
 from activity_cli.training.tasks import HeadTask, fit_temporal_heads
 
-_LBFGS_STEPS = 60
-"""Of the pooled linear head, which has converged by then."""
+_LBFGS_STEPS = 60  # of the pooled linear head, which has converged by then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +70,13 @@ class FittedNetwork(TrainResult):
         cls,
         network: SequenceClassifier,
         result: TrainResult,
-        val_scores: NDArray[np.float32],
+        val_logits: Tensor,
         inner: InnerFolds | None = None,
     ) -> Self:
-        """Join a network with the result of its training."""
+        """Join a network with the result of its training; `val_logits` are (V, C)."""
         values = {field.name: getattr(result, field.name) for field in fields(result)}
+        val_scores = torch.softmax(val_logits, dim=-1).numpy()
         return cls(network=network.eval(), val_scores=val_scores, inner=inner, **values)
-
-    def with_result(self, result: TrainResult) -> Self:
-        """Return the same network with the history of another training."""
-        return self.of(self.network, result, self.val_scores, self.inner)
 
     def weights(self) -> Weights:
         """Return the tensors by name, for the model folder."""
@@ -100,29 +95,18 @@ def fit_with_validation(
     """Fit a network to the training rows, keep the weights that are best on the validation rows.
 
     First the pooled linear head is fitted, then the LSTM is trained on top of it, with early
-    stopping. In the end the pooled head, which needs no early stopping, is fitted to both parts.
+    stopping. In the end the pooled head, which needs no early stopping, is fitted to both parts
+    (with `learns_from_val`).
 
     With augmented views the pooled head is fitted to all K + 1 views of a clip, equally weighted,
     and every epoch shows the LSTM a random one. Statistics and principal components are those of
     the unchanged clips, as in validation and prediction.
 
-    Args:
-        data: all clips.
-        config: network and training settings.
-        train_rows: rows to fit to.
-        val_rows: rows that choose the best epoch; never rows that a result is quoted on.
-        session: its checkpoint is the LSTM's; the rest is fitted again, to the same numbers.
-        learns_from_val: whether the pooled head is fitted to the validation rows too in the end.
+    The session's checkpoint is that of the LSTM; the rest is fitted again, to the same numbers.
 
     Raises:
-        DataError: there are no validation rows.
         TrainingError, CheckpointError, OutputError: as `loop.train`.
     """
-    if not len(val_rows):
-        raise DataError(
-            "No clips are left to choose the best epoch.",
-            hint="Add clips, or raise --val-fraction.",
-        )
     with one_thread(), seeded(config.training.seed):
         task = start_task(data, config, train_rows, val_rows)
         return fit_task(task, config.training, session, learns_from_val=learns_from_val)
@@ -137,11 +121,11 @@ def fit_task(
 ) -> FittedNetwork:
     """Train the LSTM of a task that was made in the same `seeded` block."""
     result = fit_temporal_heads([task], settings, session)
-    val_scores = torch.softmax(task.val_logits(), dim=-1).numpy()
+    val_logits = task.logits(task.val_rows)
     if learns_from_val:
         labels, weights = task.targets[task.index.clips], task.loss.label_weights
         fit_pooled_head(task.network, task.clips, labels, weights, task.penalties)
-    return FittedNetwork.of(task.network, result, val_scores)
+    return FittedNetwork.of(task.network, result, val_logits)
 
 
 def start_task(
@@ -174,12 +158,10 @@ def encoded_task(
     weights = label_weights(targets[: index.num_train], network.pooled_head.out_features, settings)
     penalties = pooled_penalties(network, streams, settings, num_clips=index.num_train)
     fit_pooled_head(network, clips.rows(train), labels[index.clips][train], weights, penalties)
-    with torch.no_grad():
-        pooled_logits = network.pooled_logits(clips)
     return HeadTask(
         network=network,
         clips=clips,
-        pooled_logits=pooled_logits,
+        pooled_logits=network.pooled_logits(clips).detach(),
         penalties=penalties,
         targets=labels,
         index=index,
@@ -231,20 +213,13 @@ def pooled_penalties(
 ) -> Tensor:
     """Return the L2 penalty of each weight of the pooled linear head, by the stream it reads.
 
-    The settings hold for `REFERENCE_NUM_CLIPS`. The loss is a mean over clips, so with fewer clips
-    the penalty has to be higher in proportion to weigh as much beside the sum over clips: that is
-    one normal prior of the weights for any number of clips.
+    The settings hold for `REFERENCE_NUM_CLIPS`. The loss is a mean over clips, so fewer clips need
+    a higher penalty: that is one normal prior of the weights for any number of clips.
     """
     scale = REFERENCE_NUM_CLIPS / num_clips
-    penalty = {
-        "rgb": settings.rgb_penalty,
-        "motion": settings.motion_penalty,
-        "flow": settings.flow_penalty,
-    }
-    each = [
-        torch.full_like(network.mean[s], scale * penalty[name]) for s, name in enumerate(streams)
-    ]
-    return torch.cat(each)[: network.pooled_head.in_features]
+    penalties = torch.tensor([scale * getattr(settings, f"{name}_penalty") for name in streams])
+    each = penalties.repeat_interleave(network.mean.shape[1])
+    return each[: network.pooled_head.in_features]
 
 
 @contextmanager
@@ -313,12 +288,11 @@ def _fit_by_folds(
     tasks = [start_task(data, config, rows, rows[:0])]
     tasks += [start_task(data, config, rows[fold != n], rows[fold == n]) for n in numbers]
     result = fit_temporal_heads(tasks, config.training, session)
-    logits = torch.cat([task.val_logits() for task in tasks[1:]])
+    logits = torch.cat([task.logits(task.val_rows) for task in tasks[1:]])
     held_out = np.concatenate([np.flatnonzero(fold == n) for n in numbers])
     inner = InnerFolds(
         rows=rows[held_out],
         index=fold[held_out],
         networks=tuple(task.network.eval() for task in tasks[1:]),
     )
-    val_scores = torch.softmax(logits, dim=-1).numpy()
-    return FittedNetwork.of(tasks[0].network, result, val_scores, inner)
+    return FittedNetwork.of(tasks[0].network, result, logits, inner)

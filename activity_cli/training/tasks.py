@@ -1,7 +1,7 @@
 """What the loop trains: the LSTM on top of the pooled linear head, or CNN and classifier together.
 
-N clips, V validation clips, B clips of a batch, K views; S, T, D, R, C as in `network`; A is the
-shape of what the trained stages of the CNN read of one frame.
+N clips, V of validation, B of a batch, K views; A is the shape of what the trained stages of the
+CNN read of one frame; S, T, D, C as in `network`.
 """
 
 import copy
@@ -17,36 +17,28 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from activity_cli.features.labelled import FeatureDataset
-from activity_cli.model.encoding import ENCODING_BATCH, Rows, ViewIndex
+from activity_cli.model.encoding import ENCODING_BATCH, Rows, ViewIndex, batches_of
 from activity_cli.model.network import Encoded, SequenceClassifier, TemporalHead
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.loop import Session, TrainResult, train
 from activity_cli.training.loop.trainer import ClipLoss, EpochMetrics, ParameterGroups
 
 IMAGES_AT_ONCE = 32
-CLIPS_AT_ONCE = 4
-"""Without gradients: they are many frames each."""
-_LARGE_INPUT = 2**14
-"""Numbers per frame. The activations behind them take about a hundred times their memory."""
+CLIPS_AT_ONCE = 4  # without gradients: they are many frames each
+_LARGE_INPUT = 2**14  # numbers per frame; the activations behind them take a hundred times as much
 
 
 class JointNetwork(nn.Module):
-    """The trained stages of the CNN, applied to every frame, and the classifier behind them."""
+    """The trained stages of the CNN, (N, *A) -> (N, D), and the classifier behind them.
+
+    `keeps_statistics`: batch norm stays in eval mode, as in a pretrained CNN.
+    """
 
     def __init__(
         self, cnn: nn.Module, classifier: SequenceClassifier, *, keeps_statistics: bool
     ) -> None:
-        """Join the two.
-
-        Args:
-            cnn: its input (N, *A) -> (N, D).
-            classifier: of the features.
-            keeps_statistics: whether batch norm stays in eval mode, as in a pretrained CNN.
-        """
         super().__init__()
-        self.cnn = cnn
-        self.classifier = classifier
-        self.keeps_statistics = keeps_statistics
+        self.cnn, self.classifier, self.keeps_statistics = cnn, classifier, keeps_statistics
 
     def train(self, mode: bool = True) -> "JointNetwork":
         """Switch training mode; a pretrained CNN stays in eval mode."""
@@ -60,8 +52,7 @@ class JointNetwork(nn.Module):
         reduced = self.keeps_statistics and images.device.type == "cpu" and has_fast_bf16()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
             features = self._run_cnn(images.flatten(0, 2))
-        shaped: Tensor = features.float().view(*images.shape[:3], -1)
-        return shaped
+        return features.float().view(*images.shape[:3], -1)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, S, T, *A) -> (B, C)."""
@@ -128,10 +119,8 @@ class JointTask:
     @torch.no_grad()
     def logits(self, rows: Rows) -> Tensor:
         """(len(rows), C), in the mode that the module is in."""
-        starts = range(0, len(rows), CLIPS_AT_ONCE)
-        return torch.cat(
-            [self.module(self._read(rows[i : i + CLIPS_AT_ONCE])).cpu() for i in starts]
-        )
+        batches = batches_of(rows, CLIPS_AT_ONCE)
+        return torch.cat([self.module(self._read(batch)).cpu() for batch in batches])
 
     def _read(self, rows: Rows, views: NDArray[np.int64] | None = None) -> Tensor:
         device = next(self.module.classifier.parameters()).device
@@ -187,9 +176,9 @@ class HeadTask:
         return self.targets[: self.index.num_train]
 
     @property
-    def val_targets(self) -> Tensor:
-        """(V,) labels of the validation clips."""
-        return self.targets[self.index.num_train :]
+    def val_rows(self) -> Tensor:
+        """(V,) positions of the unchanged validation clips."""
+        return torch.arange(self.index.num_train, self.index.num_clips)
 
     def parameter_groups(self) -> ParameterGroups:
         """Return all parameters of the LSTM's part, at one learning rate."""
@@ -202,28 +191,14 @@ class HeadTask:
         return self.loss(logits, self.targets[rows])
 
     @torch.no_grad()
-    def train_logits(self) -> Tensor:
-        """(N - V, C) of the unchanged training clips."""
-        return self._logits(torch.arange(self.index.num_train))
-
-    @torch.no_grad()
-    def val_logits(self) -> Tensor:
-        """(V, C) of the unchanged validation clips."""
-        return self._logits(torch.arange(self.index.num_train, self.index.num_clips))
-
-    @property
-    def val_pooled_logits(self) -> Tensor:
-        """(V, C) of the pooled linear head alone."""
-        return self.pooled_logits[self.index.num_train : self.index.num_clips]
-
-    def _logits(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
+        """(len(rows), C) of clips at these positions, in eval mode."""
         if self.network.temporal != "lstm":
             return self.pooled_logits[rows]
         self.module.eval()
-        parts = [
-            self.module(self.clips.centred[part]) for part in torch.split(rows, ENCODING_BATCH)
-        ]
-        return self.pooled_logits[rows] + torch.cat(parts)
+        parts = torch.split(rows, ENCODING_BATCH)
+        lstm = torch.cat([self.module(self.clips.centred[part]) for part in parts])
+        return self.pooled_logits[rows] + lstm
 
 
 def fit_temporal_heads(
@@ -235,20 +210,22 @@ def fit_temporal_heads(
     it improves on the pooled linear head by more than one standard error. Training metrics are
     those of the first task.
     """
-    first = tasks[0]
-    targets = torch.cat([first.labels, *(task.val_targets for task in tasks)])
+    first, num_train = tasks[0], len(tasks[0].labels)
+    targets = torch.cat([first.labels, *(task.targets[task.val_rows] for task in tasks)])
+
+    def val_logits() -> Tensor:
+        return torch.cat([task.logits(task.val_rows) for task in tasks])
 
     def evaluate() -> EpochMetrics:
-        logits = torch.cat([first.train_logits(), *(task.val_logits() for task in tasks)])
-        return EpochMetrics.of(logits, targets, len(first.labels))
+        logits = torch.cat([first.logits(torch.arange(num_train)), val_logits()])
+        return EpochMetrics.of(logits, targets, num_train)
 
     if first.network.temporal != "lstm":
-        return TrainResult.without_training(evaluate())
+        return TrainResult(history=(evaluate(),), best_epoch=0, ending="nothing to train")
     untrained = [copy.deepcopy(task.module.state_dict()) for task in tasks]
     result = train(tasks, evaluate, settings, session, name="lstm")
-    pooled = torch.cat([task.val_pooled_logits for task in tasks])
-    logits = torch.cat([task.val_logits() for task in tasks])
-    if improves(pooled, logits, targets[len(first.labels) :]):
+    pooled = torch.cat([task.pooled_logits[task.val_rows] for task in tasks])
+    if improves(pooled, val_logits(), targets[num_train:]):
         return result
     for task, weights in zip(tasks, untrained, strict=True):
         task.module.load_state_dict(weights)
@@ -259,11 +236,8 @@ def improves(pooled: Tensor, logits: Tensor, targets: Tensor) -> bool:
     """Whether the LSTM lowers the loss of the pooled linear head by more than chance would.
 
     The rule of one standard error: Breiman et al., "Classification and Regression Trees" (1984).
-
-    Args:
-        pooled: (V, C) logits of the pooled head alone, of clips that neither was fitted to.
-        logits: (V, C) of both.
-        targets: (V,)
+    `pooled` (V, C) are the logits of the pooled head alone, `logits` (V, C) those of both, of clips
+    that neither was fitted to; `targets` (V,).
     """
     before, after = (F.cross_entropy(x, targets, reduction="none") for x in (pooled, logits))
     gain = before - after

@@ -24,8 +24,7 @@ from activity_cli.training.loop.trainer import (
     out_of_memory_error,
 )
 
-Ending = Literal["epochs", "patience", "time limit", "nothing to train"]
-"""Why a training ended."""
+Ending = Literal["epochs", "patience", "time limit", "nothing to train"]  # why a training ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +42,7 @@ class Session:
     context: DistributedContext = SINGLE_PROCESS
 
 
-NO_SESSION = Session()
-"""No callbacks, no checkpoint, no limit."""
+NO_SESSION = Session()  # no callbacks, no checkpoint, no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +56,6 @@ class TrainResult:
     notes: tuple[str, ...] = ()
     """Messages that belong in the report."""
 
-    @classmethod
-    def without_training(cls, metrics: EpochMetrics) -> "TrainResult":
-        """Return the result where there is nothing to train by epochs."""
-        return cls(history=(metrics,), best_epoch=0, ending="nothing to train")
-
 
 def train(
     tasks: Sequence[TrainingTask],
@@ -74,12 +67,8 @@ def train(
 ) -> TrainResult:
     """Train until the epochs or the time are over, or the validation loss stops improving.
 
-    Args:
-        tasks: what is trained; an epoch trains each of them in turn.
-        evaluate: computes the metrics that choose the epoch. All modules are in eval mode.
-        settings: of the training.
-        session: its surroundings.
-        name: of the checkpoint file.
+    An epoch trains each task in turn. `evaluate` computes the metrics that choose the best epoch,
+    while all modules are in eval mode. `name` is that of the checkpoint file.
 
     Raises:
         TrainingError: the loss became NaN, or memory ran out twice.
