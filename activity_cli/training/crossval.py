@@ -1,8 +1,7 @@
-"""k-fold cross-validation, on features that were extracted once, or of CNN and classifier.
+"""k-fold cross-validation of the classifier, or of CNN and classifier: N clips, C labels.
 
 Every clip is scored once, by a network that saw neither it nor any clip of its group. The part
-that chooses the epoch is taken from the training folds, never from the held-out one. N is clips, C
-labels.
+that chooses the epoch is taken from the training folds, never from the held-out one.
 """
 
 import time
@@ -41,27 +40,20 @@ from activity_cli.training.finetuning import CnnTrainer
 from activity_cli.training.fitting import load_grouped, read_clips_for
 from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head
 from activity_cli.training.loop.loop import Session
+from activity_cli.training.loop.trainer import EpochMetrics
 from activity_cli.training.scoring import score_ablations, score_rows
 from activity_cli.types import OnProgress, no_progress
 
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
 """Names of the heads in comparisons, simplest first."""
 
-VAL_FRACTION = 0.15
-"""Share of the training folds that chooses the best epoch."""
+VAL_FRACTION = 0.15  # of the training folds: chooses the best epoch
 
+FitFunction = Callable[[Rows, Rows], tuple[FittedNetwork, FeatureDataset]]
+"""Fit to some rows and choose the epoch by others, or by inner folds if there are no others.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoldModel:
-    """A network that was fitted to some of the clips, and the features it reads."""
-
-    fitted: FittedNetwork
-    data: FeatureDataset
-    """Features of all clips, by the CNN as it is after training."""
-
-
-FitFunction = Callable[[Rows, Rows], FoldModel]
-"""Fits to some rows and chooses the epoch by others, or by inner folds if there are no others."""
+Returns the network and the features of all clips, by the CNN as it is after training.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,17 +128,10 @@ def run_crossval(
     background: str | None = None,
     audit: AuditSettings = DEFAULT_AUDIT,
 ) -> CrossvalRun:
-    """Read labelled data and cross-validate on it.
+    """Read labelled data (folder or CSV) and cross-validate on it.
 
-    Args:
-        data: folder or CSV of labelled clips.
-        data_config: how videos are read.
-        deal: assigns every sample to a fold.
-        head: network and training settings.
-        cnn: whether and how each fold's CNN is trained too.
-        compare: also run the simpler heads.
-        background: the label that stands for no event.
-        audit: groups in names, and whether leakage stops it.
+    `deal` assigns every sample to a fold; `compare` runs the simpler heads as well; `background` is
+    the label that stands for no event.
 
     Raises:
         DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
@@ -190,15 +175,14 @@ def make_fit_function(
     """Return the function that fits to any part of the clips: the head alone, or with the CNN."""
     trainer = None if cnn.mode == "frozen" else CnnTrainer(data, data_config, head, cnn)
 
-    def fit_fold(train_rows: Rows, val_rows: Rows) -> FoldModel:
+    def report(epoch: EpochMetrics) -> None:
+        data_config.on_progress("cnn", epoch.epoch, cnn.most_epochs)
+
+    def fit_fold(train_rows: Rows, val_rows: Rows) -> tuple[FittedNetwork, FeatureDataset]:
         if trainer is None:
-            fitted = fit_head(data, head, train_rows=train_rows, val_rows=val_rows)
-            return FoldModel(fitted=fitted, data=data)
-        session = Session(
-            on_epoch=lambda e: data_config.on_progress("cnn", e.epoch, cnn.most_epochs)
-        )
-        found = trainer.fit(train_rows, val_rows, session)
-        return FoldModel(fitted=found.fitted, data=trainer.features(found))
+            return fit_head(data, head, train_rows=train_rows, val_rows=val_rows), data
+        found = trainer.fit(train_rows, val_rows, Session(on_epoch=report))
+        return found.fitted, trainer.features(found)
 
     return fit_fold
 
@@ -231,8 +215,8 @@ def cross_validate(
     for number, fold_name in enumerate(folds.names):
         started = time.perf_counter()
         others, held_out = (np.flatnonzero((folds.index == number) == side) for side in (0, 1))
-        model = fit(*split_fold(labelled.features, folds, number, settings.seed))
-        fitted, features = model.fitted, model.data.values
+        fitted, data = fit(*split_fold(labelled.features, folds, number, settings.seed))
+        features = data.values
         networks.append(fitted)
         scores[held_out] = score_rows(fitted.network, features, held_out)
         # Held-out clips are compared with the clips of the other folds.
@@ -240,7 +224,7 @@ def cross_validate(
         if fitted.network.temporal == "lstm":
             orders.append(
                 score_ablations(
-                    fitted.network, model.data, learned=others, rows=held_out, settings=settings
+                    fitted.network, data, learned=others, rows=held_out, settings=settings
                 )
             )
         results.append(

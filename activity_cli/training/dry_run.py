@@ -1,11 +1,9 @@
-"""Dry run: a few clips through every step of a training, to find errors and estimate the time.
-
-Everything it writes, features included, goes to a temporary folder.
-"""
+"""Dry run: a few clips through every step of a training, written to a temporary folder."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -68,11 +66,8 @@ def run_dry(plan: Plan) -> DryRunReport:
 
 def _first_clips(dataset: Dataset) -> Dataset:
     """Return the first clips of every label."""
-    samples = [
-        sample
-        for label in dataset.labels
-        for sample in [s for s in dataset.samples if s.label == label][:_CLIPS_PER_LABEL]
-    ]
+    by_label = [[s for s in dataset.samples if s.label == label] for label in dataset.labels]
+    samples = chain.from_iterable(found[:_CLIPS_PER_LABEL] for found in by_label)
     return replace(dataset, samples=tuple(samples))
 
 

@@ -110,9 +110,7 @@ def read_clips_for(dataset: Dataset, data_config: DataConfig, cnn: CnnSettings) 
 def fit_plan(
     plan: Plan, session: Session = NO_SESSION, *, on_begin: Callable[[], None] = lambda: None
 ) -> FitResult:
-    """Read, split and fit. With several processes, all of them do, with the same result.
-
-    `on_begin` is called when everything is read and the training begins.
+    """Read, split and fit, in every process with the same result; call `on_begin` before the fit.
 
     Raises:
         DataError: the data cannot be used, is too small to be split, or leaks and must not.

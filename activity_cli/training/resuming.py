@@ -34,13 +34,17 @@ _MAY_CHANGE = ("epochs", "patience")  # how long it goes on, not what it does
 Parts = Mapping[str, Mapping[str, Any]]
 """Settings by name, by stage."""
 
+_DEFAULTS: Parts = {
+    "clip": ClipSettings().to_json(),
+    "augmentation": NO_VIEWS.to_json(),
+    "cnn": FROZEN.to_json(),
+    "network": NetworkSettings().to_json(),
+    "training": TrainSettings().to_json(),
+}
+
 
 def require_checkpoint(folder: Path) -> None:
-    """Check that a run folder holds a training that can be resumed.
-
-    Raises:
-        CheckpointError: it does not.
-    """
+    """Raise a CheckpointError unless a run folder holds a training that can be resumed."""
     if not (folder / CHECKPOINT_FOLDER / _RUN_FILE).is_file():
         what = "holds no training to resume" if folder.is_dir() else "is no folder"
         raise CheckpointError(
@@ -83,16 +87,15 @@ def check_same(checkpoint: Path, parts: Parts) -> None:
         SettingsError: a setting or the data changed.
         CheckpointError: the run file cannot be read, or needs an earlier version of activity.
     """
-    path = checkpoint / _RUN_FILE
-    if not path.is_file():
-        return
+    path, run = checkpoint / _RUN_FILE, checkpoint.parent
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read: {error}.", hint="Train again without --resume."
         ) from error
-    run = checkpoint.parent
     for name, unused in REMOVED_SETTINGS.items():
         value = begun.get("training", {}).get(name, unused[0])
         if value not in unused:
@@ -100,22 +103,12 @@ def check_same(checkpoint: Path, parts: Parts) -> None:
                 f"{run} was begun with {name} {value}, which this version does not support.",
                 hint="Train again without --resume; the features come from the cache.",
             )
-    now = json.loads(json.dumps(parts))  # tuples become lists
-    defaults = json.loads(json.dumps(_DEFAULTS))
+    now, defaults = json.loads(json.dumps([parts, _DEFAULTS]))  # tuples become lists
     for part, values in now.items():
         # Settings that are newer than the run had their default then.
         before = {**defaults.get(part, {}), **begun.get(part, {})}
         for name in (name for name in values if values[name] != before.get(name)):
             raise _difference(run, part, name, before, values)
-
-
-_DEFAULTS: Parts = {
-    "clip": ClipSettings().to_json(),
-    "augmentation": NO_VIEWS.to_json(),
-    "cnn": FROZEN.to_json(),
-    "network": NetworkSettings().to_json(),
-    "training": TrainSettings().to_json(),
-}
 
 
 def _difference(
@@ -140,9 +133,10 @@ def _digest(dataset: Dataset, split: Split) -> str:
     """Return the digest of every clip's name, size, piece, label, group and part."""
     parts = {"train": split.train, "val": split.val, "test": split.test}
     part_of = {int(row): part for part, rows in parts.items() for row in rows}
-    rows: list[list[Any]] = []
+    rows = []
     for row, s in enumerate(dataset.samples):
         size = s.path.stat().st_size if s.path.is_file() else None
-        piece = [s.start_seconds, s.end_seconds]
-        rows.append([s.name, size, *piece, s.label, s.group, part_of.get(row)])
+        rows.append(
+            [s.name, size, s.start_seconds, s.end_seconds, s.label, s.group, part_of.get(row)]
+        )
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

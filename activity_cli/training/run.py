@@ -23,6 +23,7 @@ from activity_cli.model.calibration import (
     measure,
     tempered,
 )
+from activity_cli.model.encoding import batches_of
 from activity_cli.model.folder import (
     MODEL_SUBFOLDER,
     Model,
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from activity_cli.training.crossval import CrossvalRun
 
 _SCORING_BATCH = 256
-OUT_OF_FOLD = "out of fold"
-"""What an ensemble was measured on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +218,7 @@ def save_ensemble(run: "CrossvalRun", folder: Path, *, name: str, head: HeadConf
     description = replace(
         description,
         num_members=len(result.networks),
-        metrics={"measured_on": OUT_OF_FOLD, **result.evaluation.to_json()},
+        metrics={"measured_on": "out of fold", **result.evaluation.to_json()},
         calibration=result.calibration,
         background=run.background,
     )
@@ -272,8 +271,8 @@ def score_with_engine(
         cache_dir=cache_dir,
         example_shape=(1, *model.description.feature_shape),
     )
-    starts = range(0, len(features), _SCORING_BATCH)
-    return np.concatenate([classifier.classify(features[i : i + _SCORING_BATCH]) for i in starts])
+    batches = batches_of(np.arange(len(features)), _SCORING_BATCH)
+    return np.concatenate([classifier.classify(features[rows]) for rows in batches])
 
 
 def _calibrate(

@@ -1,7 +1,4 @@
-"""Score clips with networks that were just fitted, and with the baselines beside them.
-
-N is all clips, C labels; S, T, D as in `network`.
-"""
+"""Score clips with networks that were just fitted, and with the baselines: N clips, C labels."""
 
 from dataclasses import replace
 
@@ -41,8 +38,7 @@ def score_ablations(
 ) -> OrderScores:
     """Score rows with frames in other orders, by the mean alone, and by a single frame.
 
-    The network has an LSTM and is fitted to `learned`, which the single-frame baseline is fitted
-    to as well.
+    The network has an LSTM; it is fitted to `learned`, and so is the single-frame baseline.
     """
     frame = score_single_frames(network, data, learned=learned, rows=rows, settings=settings)
     return replace(score_in_other_orders(network, data.values, rows), frame=frame)
@@ -55,7 +51,7 @@ def score_in_other_orders(
     """Score rows of (N, S, T, D) features with their frames in other orders, and their mean."""
 
     def classify(clips: Features) -> NDArray[np.float32]:
-        return score_encoded(network, encode_rows(network, clips, np.arange(len(clips))))
+        return score_rows(network, clips, np.arange(len(clips)))
 
     def classify_mean(clips: Features) -> NDArray[np.float32]:
         encoded = encode_rows(network, clips, np.arange(len(clips)))

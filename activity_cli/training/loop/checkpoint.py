@@ -11,12 +11,10 @@ The file is replaced as a whole after every epoch, so whenever the program is ki
 one epoch is complete. Nothing is pickled.
 """
 
-import csv
-import io
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -36,8 +34,7 @@ if TYPE_CHECKING:
 
 
 _FORMAT = 2
-_FORMAT_OF_ONE = 1
-"""Format of earlier versions. It holds one trainer, or networks that were trained as one module."""
+_FORMAT_OF_ONE = 1  # of earlier versions: one trainer, or networks trained as one module
 _HINT = "Train again without --resume; the features come from the cache."
 
 
@@ -87,11 +84,8 @@ def save_checkpoint(
         "trainers": states,
     }
     if context.is_main:
-        copies = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
-        content = save(
-            {name: t.contiguous() for name, t in copies.items()}, {"state": json.dumps(state)}
-        )
-        write_bytes_atomically(path, content)
+        copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
+        write_bytes_atomically(path, save(copies, {"state": json.dumps(state)}))
 
 
 def load_checkpoint(
@@ -203,9 +197,14 @@ class TrainingLog:
         values = asdict(epoch)
         if self._file is None:
             self._file = LineFile(self._folder / HISTORY_FILE, "w")
-            self._write(field.name for field in fields(EpochMetrics))
-            self._open_board()
-        self._write(values.values())
+            self._file.write((",".join(values) + "\n").encode())
+            if self._wants_board:
+                from torch.utils.tensorboard import SummaryWriter
+
+                board = self._folder / TENSORBOARD_FOLDER
+                shutil.rmtree(board, ignore_errors=True)  # it may be ahead of the checkpoint
+                self._board = SummaryWriter(str(board))
+        self._file.write((",".join(map(str, values.values())) + "\n").encode())
         if self._board is not None:
             for part in ("train", "val"):
                 for what in ("loss", "accuracy"):
@@ -220,17 +219,3 @@ class TrainingLog:
         for output in (self._file, self._board):
             if output is not None:
                 output.close()
-
-    def _write(self, values: Iterable[object]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(values)
-        assert self._file is not None
-        self._file.write(text.getvalue().encode())
-
-    def _open_board(self) -> None:
-        if self._wants_board:
-            from torch.utils.tensorboard import SummaryWriter
-
-            board = self._folder / TENSORBOARD_FOLDER
-            shutil.rmtree(board, ignore_errors=True)  # it may be ahead of the checkpoint
-            self._board = SummaryWriter(str(board))

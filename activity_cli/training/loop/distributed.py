@@ -1,6 +1,5 @@
-"""Training in several processes, on one machine or several.
+"""Training in several processes, started by `accelerate launch` or `torchrun -m activity_cli ...`.
 
-Started by `accelerate launch -m activity_cli train ...` or `torchrun -m activity_cli train ...`.
 Every process draws the same batch and computes its share of it. Gradients are summed, not averaged,
 so shares of unequal size, or empty ones, have the right weight.
 """
@@ -17,8 +16,7 @@ from torch import Tensor
 
 from activity_cli.errors import MissingExtraError, TrainingError
 
-_TIMEOUT = timedelta(days=7)
-"""The main process may decode videos for days while the others wait."""
+_TIMEOUT = timedelta(days=7)  # the main process may decode videos for days while others wait
 
 _Value = TypeVar("_Value")
 

@@ -1,8 +1,7 @@
 """What is trained (task, loss, metrics), and the optimisation steps of one task.
 
-B is clips of a batch, N all clips, C labels. A batch may be larger than what is computed at once:
-its parts are computed one after the other (`accumulate`, or because memory is short) or in several
-processes, and their gradients are summed, each weighted by its share of the clips.
+B clips of a batch, N all clips, C labels. Parts of a batch are computed one after the other, or in
+several processes; their gradients are summed, each weighted by its share of the clips.
 """
 
 import math
@@ -104,8 +103,7 @@ class TrainingTask(Protocol):
 
 
 _CPU_ALLOCATOR = "DefaultCPUAllocator"  # torch reports this one in a plain RuntimeError
-_WARMUP = 0.1
-"""Share of the steps in which the learning rate rises."""
+_WARMUP = 0.1  # share of the steps in which the learning rate rises
 
 
 class Trainer:
