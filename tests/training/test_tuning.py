@@ -184,7 +184,7 @@ def test_the_nested_score_never_sees_the_outer_fold(tmp_path: Path) -> None:
     assert is_right_then.mean() < 0.5
     of_true = nested.tuned[np.arange(NUM_CLIPS), np.arange(NUM_CLIPS) % 2]
     assert -np.log(of_true).mean() < 0.6  # a coin has 0.69
-    assert nested.folds[0].search.best == found["a"].best
+    assert nested.searches["a"].best == found["a"].best
 
 
 def test_optuna_draws_the_pictures_and_changes_no_style(tmp_path: Path) -> None:

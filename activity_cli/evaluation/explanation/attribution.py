@@ -7,8 +7,8 @@ The pooled head is linear in every frame, so its contributions are exact. Those 
 integrated gradients: Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017).
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from activity_cli.evaluation.explanation.values import (
     Direction,
-    Floats,
     GateTrace,
     Importance,
     LstmTrace,
@@ -26,6 +25,7 @@ from activity_cli.model.network import SequenceClassifier, TemporalHead
 
 _STEPS = 256  # of the integral: contributions of drawn clips then add up to 4 digits
 _NUM_TOP_UNITS = 3
+_DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 
 
 def members_of(classifier: nn.Module) -> list[SequenceClassifier]:
@@ -54,41 +54,23 @@ def measure_importance(
     members: Sequence[SequenceClassifier], features: Tensor, weights: Tensor
 ) -> Importance:
     """Return the contribution of each frame of a clip (S, T, D); the mean over all members."""
-    parts = [_importance(network, features, weights) for network in members]
-    attention = [part.attention for part in parts if part.attention is not None]
-    return Importance(
-        pooled=_mean([part.pooled for part in parts]),
-        temporal=_mean([part.temporal for part in parts]),
-        constant=sum(part.constant for part in parts) / len(parts),
-        evidence=sum(part.evidence for part in parts) / len(parts),
-        occlusion=_mean([part.occlusion for part in parts]),
-        attention=_mean(attention) if attention else None,
-    )
-
-
-def _mean(values: Sequence[Floats]) -> Floats:
-    return np.asarray(np.mean(values, axis=0), np.float32)
-
-
-def _importance(network: SequenceClassifier, features: Tensor, weights: Tensor) -> Importance:
-    with torch.no_grad():
-        evidence = float(network(features[None])[0] @ weights)
-        pooled = _pooled(network, features, weights)
-        constant = float(weights @ network.pooled_head.bias)
-        occlusion = _occlusion(network, features, weights)
-    temporal, attention = torch.zeros_like(pooled), None
-    if uses_lstm(network):
-        temporal, unchanged = _integrated_gradients(network, features, weights)
-        constant += unchanged
-        attention = _attention(network, features)
-    return Importance(
-        pooled=pooled.numpy(),
-        temporal=temporal.numpy(),
-        constant=constant,
-        evidence=evidence,
-        occlusion=occlusion.numpy(),
-        attention=attention,
-    )
+    parts: dict[str, list[Tensor]] = defaultdict(list)
+    for network in members:
+        with torch.no_grad():
+            parts["evidence"].append(network(features[None])[0] @ weights)
+            parts["pooled"].append(_pooled(network, features, weights))
+            parts["occlusion"].append(_occlusion(network, features, weights))
+        temporal, unchanged = torch.zeros(features.shape[:2]), torch.zeros(())
+        if uses_lstm(network):
+            temporal, unchanged = _integrated_gradients(network, features, weights)
+            if network.temporal_head.pooling == "attention":
+                parts["attention"].append(_attention(network, features))
+        parts["temporal"].append(temporal)
+        parts["constant"].append(weights @ network.pooled_head.bias + unchanged)
+    means = {name: torch.stack(values).mean(dim=0) for name, values in parts.items()}
+    arrays = {name: mean.detach().numpy() for name, mean in means.items()}
+    constant, evidence = float(arrays.pop("constant")), float(arrays.pop("evidence"))
+    return Importance(constant=constant, evidence=evidence, **arrays)
 
 
 def _pooled(network: SequenceClassifier, features: Tensor, weights: Tensor) -> Tensor:
@@ -106,7 +88,7 @@ def _pooled(network: SequenceClassifier, features: Tensor, weights: Tensor) -> T
 
 def _integrated_gradients(
     network: SequenceClassifier, features: Tensor, weights: Tensor
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, Tensor]:
     """Return (S, T) contributions through the LSTM, and its evidence for an unchanging clip."""
     changes = network.encode(features[None]).centred  # (1, S, T, R)
     steps = (torch.arange(_STEPS) + 0.5) / _STEPS
@@ -115,7 +97,7 @@ def _integrated_gradients(
     [gradients] = torch.autograd.grad(evidence, path)
     contributions = (gradients.mean(dim=0) * changes[0]).sum(dim=-1)
     with torch.no_grad():
-        unchanged = float(network.temporal_head(torch.zeros_like(changes))[0] @ weights)
+        unchanged = network.temporal_head(torch.zeros_like(changes))[0] @ weights
     return contributions, unchanged
 
 
@@ -133,17 +115,14 @@ def _occlusion(network: SequenceClassifier, features: Tensor, weights: Tensor) -
     return decrease
 
 
-def _attention(network: SequenceClassifier, features: Tensor) -> Floats | None:
-    """Return (T,) attention weights; None where outputs are pooled in another way."""
+def _attention(network: SequenceClassifier, features: Tensor) -> Tensor:
+    """Return (T,) attention weights."""
     head = network.temporal_head
-    if head.pooling != "attention":
-        return None
-    with torch.no_grad():
-        outputs, _ = head.lstm(head.fuse(network.encode(features[None]).centred))
-        return cast(Floats, head.attention.weights(outputs, head.ends(outputs))[0].numpy())
+    outputs, _ = head.lstm(head.fuse(network.encode(features[None]).centred))
+    return head.attention.weights(outputs, head.ends(outputs))[0]
 
 
-def trace_lstm(head: TemporalHead, changes: Tensor, weights: Tensor) -> LstmTrace:
+def _trace_lstm(head: TemporalHead, changes: Tensor, weights: Tensor) -> LstmTrace:
     """Return an LSTM's gates while it reads (S, T, R), and the units with the largest effect."""
     with torch.no_grad():
         fused = head.fuse(changes[None])
@@ -155,12 +134,8 @@ def trace_lstm(head: TemporalHead, changes: Tensor, weights: Tensor) -> LstmTrac
     return LstmTrace(
         traces=read_gates(head.lstm, fused[0]),
         top_units=tuple(
-            Unit(
-                direction="backward" if index >= head.hidden_size else "forward",
-                index=index % head.hidden_size,
-                effect=float(effects[index]),
-            )
-            for index in largest.tolist()
+            Unit(_DIRECTIONS[index // head.hidden_size], index % head.hidden_size, effect)
+            for index, effect in zip(largest.tolist(), effects[largest].tolist(), strict=True)
         ),
     )
 
@@ -170,7 +145,7 @@ def trace_members(
 ) -> LstmTrace | None:
     """Return the trace of the member whose LSTM has the largest effect; None if it is unused."""
     traces = [
-        trace_lstm(network.temporal_head, network.encode(features[None]).centred[0], weights)
+        _trace_lstm(network.temporal_head, network.encode(features[None]).centred[0], weights)
         for network in members
         if uses_lstm(network)
     ]
@@ -183,13 +158,10 @@ def read_gates(lstm: nn.LSTM, sequence: Tensor) -> tuple[GateTrace, ...]:
     Torch returns outputs only; gates are recomputed by the equations of `torch.nn.LSTM`.
     """
     traces: list[GateTrace] = []
-    directions: tuple[Direction, ...] = ("forward", "backward")
+    directions = _DIRECTIONS[: 2 if lstm.bidirectional else 1]
     with torch.no_grad():
         for layer in range(lstm.num_layers):
-            found = [
-                _read_layer(lstm, sequence, layer, direction)
-                for direction in directions[: 2 if lstm.bidirectional else 1]
-            ]
+            found = [_read_layer(lstm, sequence, layer, each) for each in directions]
             sequence = torch.cat([torch.from_numpy(trace.hidden) for trace in found], dim=-1)
             traces += found
     return tuple(traces)

@@ -127,15 +127,14 @@ def explain_clip(
     stage = heatmaps.last_stage(cnn, torch.from_numpy(images[:1]))
     activations = heatmaps.run_cnn(cnn, stage, images)
     features = activations.features.view(description.feature_shape)  # (S, T, D)
-    logits = scorer.classifier(features[None])[0]
-    scores = torch.softmax(logits.detach() / scorer.temperature, dim=-1).numpy()
+    logits = scorer.classifier(features[None])[0].detach()
+    scores = torch.softmax(logits / scorer.temperature, dim=-1).numpy()
     prediction = Prediction(labels=description.labels, scores=scores)
     label = label or prediction.label
     number = description.labels.index(label)
     weights = attribution.evidence_weights(len(scores), number, scorer.temperature)
     members = attribution.members_of(scorer.classifier)
-    terms = heatmaps.evidence_terms(members, features, weights)
-    heat = heatmaps.heat_of(activations, terms)
+    heat = heatmaps.heat_of(activations, heatmaps.evidence_terms(members, features, weights))
     fixed = features.detach()
     lstm = attribution.trace_members(members, fixed, weights)
     return Explanation(

@@ -7,9 +7,10 @@ Selvaraju et al., "Grad-CAM" (2017), in the element-wise form of Draelos and Car
 CNNs, both are the same; behind layers that treat positions differently only this form is exact.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,7 @@ _BATCH_SIZE = 16  # frames
 _POOLING = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activations:
+class Activations(NamedTuple):
     """Feature maps and features of frames."""
 
     features: Tensor
@@ -46,18 +46,15 @@ def last_stage(cnn: FrameFeatures, frames: Tensor) -> str:
     """
     done: list[str] = []
 
-    def record(name: str) -> Callable[[nn.Module, object, object], None]:
-        def on_output(module: nn.Module, given: object, output: object) -> None:
-            del module, given
-            if isinstance(output, Tensor) and output.ndim == 4 and max(output.shape[2:]) > 1:
-                done.append(name)  # a module comes after the modules inside it
-
-        return on_output
+    def record(name: str, module: nn.Module, given: object, output: object) -> None:
+        del module, given
+        if isinstance(output, Tensor) and output.ndim == 4 and max(output.shape[2:]) > 1:
+            done.append(name)  # a module comes after the modules inside it
 
     with ExitStack() as hooks, torch.no_grad():
         for name, module in cnn.network.named_modules():
             if name and not isinstance(module, _POOLING):
-                hooks.callback(module.register_forward_hook(record(name)).remove)
+                hooks.callback(module.register_forward_hook(partial(record, name)).remove)
         cnn(frames)
     if not done:
         raise ValueError(f"{type(cnn.network).__name__} has no maps of several cells")
@@ -89,7 +86,7 @@ def heat_of(activations: Activations, terms: Iterable[EvidenceTerm]) -> Floats:
     Where the CNN takes the mean over its last maps, the cells of a frame add up to the frame's
     contribution, to first order: cells that equal the baseline have no heat.
     """
-    cells = [torch.zeros(len(maps), *maps.shape[2:]) for maps in activations.maps]
+    cells = [torch.zeros_like(maps[:, 0]) for maps in activations.maps]  # (n, h, w) each
     sizes = [len(maps) for maps in activations.maps]
     for evidence, baseline in terms:
         of_features, *of_maps = torch.autograd.grad(

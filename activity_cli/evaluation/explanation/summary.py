@@ -33,9 +33,12 @@ class Span(NamedTuple):
 
 def summarise(explanation: Explanation) -> str:
     """Return one sentence: label, time, region and stream, share of the LSTM."""
-    parts = [_when(explanation), _by_what(explanation)]
-    text = ", ".join(part for part in parts if part)
-    return f"{_what(explanation)}: {text}; {describe_lstm(explanation)}."
+    e, best = explanation, explanation.prediction
+    what = f"{e.label} {e.score:.2f}"
+    if e.label != best.label:
+        what += f", not {best.label} {best.score:.2f}"
+    text = ", ".join(part for part in (_when(e), _by_what(e)) if part)
+    return f"{what}: {text}; {describe_lstm(e)}."
 
 
 def find_span(importance: Importance) -> Span | None:
@@ -45,12 +48,10 @@ def find_span(importance: Importance) -> Span | None:
     if not half:
         return None
     before = np.concatenate([[0.0], np.cumsum(positive)])
-    for length in range(1, count + 1):
-        sums = before[length:] - before[:-length]
-        first = int(sums.argmax())
-        if sums[first] >= half * (1 - 1e-6):
-            return Span(first, first + length - 1, is_short=length <= _SHORT * count)
-    raise AssertionError("all frames together have more than half")
+    sums = (before[length:] - before[:-length] for length in range(1, count + 1))
+    length, best = next((n, s) for n, s in enumerate(sums, 1) if s.max() >= half * (1 - 1e-6))
+    first = int(best.argmax())
+    return Span(first, first + length - 1, is_short=length <= _SHORT * count)
 
 
 def span_seconds(explanation: Explanation, span: Span) -> tuple[float, float]:
@@ -123,12 +124,6 @@ def describe_attention(importance: Importance) -> str:
         f"Attention and contribution differ (rank correlation {correlation:.2f}): the LSTM state "
         "carries earlier frames."
     )
-
-
-def _what(explanation: Explanation) -> str:
-    best, label = explanation.prediction, explanation.label
-    text = f"{label} {explanation.score:.2f}"
-    return text if label == best.label else f"{text}, not {best.label} {best.score:.2f}"
 
 
 def _when(explanation: Explanation) -> str:

@@ -44,7 +44,7 @@ class Importance:
     """Sum of the constant and all contributions."""
     occlusion: Floats
     """(T,) decrease of the evidence when a frame is replaced by the mean of the others."""
-    attention: Floats | None
+    attention: Floats | None = None
     """(T,) attention weights, which sum to 1; None where they have no effect."""
 
     @property
@@ -100,7 +100,7 @@ class GateTrace:
     """Output after the frame, -1 to 1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Unit:
     """A unit of the LSTM's last layer."""
 
@@ -121,8 +121,7 @@ class LstmTrace:
 
     def last(self, direction: Direction) -> GateTrace | None:
         """Return the last layer's trace in a direction; None where the LSTM is one-way."""
-        found = [trace for trace in self.traces if trace.direction == direction]
-        return found[-1] if found else None
+        return next((t for t in reversed(self.traces) if t.direction == direction), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +174,7 @@ class Explanation:
     def most_important(self, count: int) -> list[int]:
         """Return the frames with the most evidence for the label, in the order of time.
 
-        Neighbours look alike, so they are taken together only where there are no others. A frame
-        that was repeated because the video is short is taken once.
+        Neighbours are taken together only where there are no others; repeated frames once.
         """
         ranked = np.argsort(-self.importance.per_frame, kind="stable").tolist()
         chosen: list[int] = []

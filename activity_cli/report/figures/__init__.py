@@ -1,8 +1,7 @@
 """Figures with matplotlib and OpenCV. Here: training curves, confusion matrix, tuning, colours."""
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from activity_cli.common.files import writing
 from activity_cli.model.metrics import Evaluation
+from activity_cli.types import UNKNOWN
 
 if TYPE_CHECKING:
     import optuna
@@ -25,41 +25,29 @@ _MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
 
 
 def plot_curves(history: Sequence["EpochMetrics"], best_epoch: int, path: Path) -> None:
-    """Plot loss and accuracy per epoch, for training and held-out clips.
-
-    Raises:
-        OutputError: the figure cannot be written.
-    """
+    """Plot loss and accuracy per epoch, for training and held-out clips."""
     figure = new_figure(9, 3.6)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
     for axes, what in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
-        for part, colour in (("train", _BLUE), ("val", _ORANGE)):
+        for part, name, colour in (
+            ("train", "training clips", _BLUE),
+            ("val", "held-out clips", _ORANGE),
+        ):
             values = [getattr(epoch, f"{part}_{what}") for epoch in history]
-            axes.plot(epochs, values, color=colour, linewidth=1.8, label=_PARTS[part])
-        axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":")
+            axes.plot(epochs, values, color=colour, linewidth=1.8, label=name)
+        best = f"best: epoch {best_epoch}"
+        axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":", label=best)
         axes.set(xlabel="epoch", title=what.capitalize())
         tidy(axes)
     accuracy_axes.set_ylim(0, 1.02)
     loss_axes.set_ylim(bottom=0)
     loss_axes.legend(frameon=False)
-    loss_axes.annotate(
-        f"best: epoch {best_epoch}",
-        (best_epoch, 0),
-        xytext=(4, 4),
-        textcoords="offset points",
-        color=_GREY,
-        fontsize=8,
-    )
     save_figure(figure, path)
 
 
 def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
-    """Plot the confusion matrix: shade by share of the true label, numbers are clips.
-
-    Raises:
-        OutputError: the figure cannot be written.
-    """
+    """Plot the confusion matrix: shade by share of the true label, numbers are clips."""
     labels, counts = evaluation.labels, evaluation.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(3.6, 1.6 + 0.5 * len(labels))
@@ -80,9 +68,6 @@ def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
     bar.set_label("share of the true label", color=_GREY)
     bar.outline.set_visible(False)
     save_figure(figure, path)
-
-
-_PARTS = {"train": "training clips", "val": "held-out clips"}
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -116,32 +101,23 @@ def plot_tuning(study: "optuna.Study", importance: Mapping[str, float], folder: 
     Raises:
         OutputError: a picture cannot be written.
     """
-    with _pyplot() as (pyplot, plots):
-        _save_axes(
-            plots.plot_optimization_history(study, target_name="log-loss"), folder / "history.png"
-        )
-        _save_axes(plots.plot_slice(study, target_name="log-loss"), folder / "settings.png")
-        if importance:
-            _save_axes(plots.plot_param_importances(study), folder / "importance.png")
-        pyplot.close("all")
-
-
-@contextmanager
-def _pyplot() -> Iterator[tuple[Any, Any]]:
-    """Import Optuna's plots, without a window system and without lasting changes of style."""
     import matplotlib as mpl
     from matplotlib import pyplot
 
-    with warnings.catch_warnings(), mpl.rc_context():
+    with warnings.catch_warnings(), mpl.rc_context():  # Optuna's plots change the style
         warnings.simplefilter("ignore")  # Optuna marks its plots as experimental
         from optuna.visualization import matplotlib as plots
 
-        pyplot.switch_backend("agg")
-        yield pyplot, plots
-
-
-def _save_axes(axes: Any, path: Path) -> None:
-    save_figure(np.ravel(axes)[0].figure, path)
+        pyplot.switch_backend("agg")  # needs no window system
+        found: dict[str, Any] = {
+            "history": plots.plot_optimization_history(study, target_name="log-loss"),
+            "settings": plots.plot_slice(study, target_name="log-loss"),
+        }
+        if importance:
+            found["importance"] = plots.plot_param_importances(study)
+        for name, axes in found.items():
+            save_figure(np.ravel(axes)[0].figure, folder / f"{name}.png")
+        pyplot.close("all")
 
 
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#0072b2", "#d4c52a")
@@ -150,22 +126,13 @@ _ROUNDS = (0.0, 0.45, -0.35)  # later labels: the same, mixed with so much white
 UNKNOWN_COLOUR = "#9ca3af"
 """Grey, for rejected clips."""
 
-MOST_COLOURS = len(_COLOURS) * len(_ROUNDS)
 
-
-def label_colours(
-    labels: Iterable[str], *, muted: Collection[str] = ("unknown",)
-) -> dict[str, str]:
-    """Return a colour as #rrggbb for each label, in their order; colours repeat after 21 labels.
-
-    Args:
-        labels: all labels of the model, or where these are many, those that are shown.
-        muted: labels that are grey.
-    """
+def label_colours(labels: Iterable[str]) -> dict[str, str]:
+    """Return #rrggbb of each label, in their order; `unknown` is grey, 21 others differ."""
     colours: dict[str, str] = {}
     for label in dict.fromkeys(labels):
-        index = sum(known not in muted for known in colours)
-        colours[label] = UNKNOWN_COLOUR if label in muted else _nth_colour(index)
+        index = len(colours.keys() - {UNKNOWN})
+        colours[label] = UNKNOWN_COLOUR if label == UNKNOWN else _nth_colour(index)
     return colours
 
 
@@ -175,7 +142,7 @@ def timeline_colours(labels: Sequence[str], found: Collection[str]) -> dict[str,
     Where there are more labels than colours, labels that do not occur in the video are grey.
     """
     others = [label for label in dict.fromkeys(found) if label not in labels]
-    if len(labels) <= MOST_COLOURS:
+    if len(labels) <= len(_COLOURS) * len(_ROUNDS):
         return label_colours((*labels, *others))
     shown = label_colours([*(label for label in labels if label in found), *others])
     return dict.fromkeys(labels, UNKNOWN_COLOUR) | shown

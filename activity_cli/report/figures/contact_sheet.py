@@ -1,8 +1,4 @@
-"""A contact sheet of the network's input: clips, their augmented copies, all frames of each stream.
-
-From the top: the title, then for each clip its label and name, and for each copy the frames of each
-stream with their times.
-"""
+"""A contact sheet of the network's input: clips, their augmented copies, all frames by stream."""
 
 from pathlib import Path
 

@@ -1,14 +1,10 @@
-"""An explanation as one picture, and the clip as a video with heat maps.
-
-The picture shows a summary, the most important frames with heat maps in each stream, the
-contribution of each frame over time, and the LSTM's gates and cells, if it is used.
-"""
+"""An explanation as one picture, and the clip as a video with heat maps."""
 
 import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -23,11 +19,12 @@ from activity_cli.evaluation.explanation.summary import (
     summarise,
 )
 from activity_cli.evaluation.explanation.values import Direction, Explanation, Floats, GateTrace
-from activity_cli.report.figures import label_colours
+from activity_cli.report.figures import label_colours, tidy
 from activity_cli.report.figures.sheet import GREY, INK, LINES, Sheet
+from activity_cli.report.overlay.encoder import Sound
 from activity_cli.report.overlay.painter import FramePainter
 from activity_cli.report.overlay.thumbnails import read_thumbnails
-from activity_cli.report.overlay.video import Paint, RenderedVideo, render_video
+from activity_cli.report.overlay.video import Paint, render_video
 from activity_cli.report.terminal.explanation import explanation_values
 from activity_cli.settings import Stream
 from activity_cli.types import OnProgress, no_progress
@@ -54,6 +51,7 @@ _COLUMNS = 5
 _COLUMN = (_INNER - _GAP * (_COLUMNS - 1)) / _COLUMNS
 _HEADING, _PLOT, _GATE_PLOT, _AXIS = 0.5, 1.75, 1.25, 0.34
 _MAX_PICTURE = 1.9
+_LEGEND: dict[str, Any] = {"loc": "lower right", "ncols": 4, "frameon": False, "fontsize": 8.5}
 _PICTURE_PIXELS = 320
 _MAX_HEIGHT = 14.0  # of the whole picture
 _HEAT = "Heat maps (Grad-CAM) show the regions that contribute, on one scale for all pictures."
@@ -147,22 +145,18 @@ class _Board:
         axes.axhline(0, color=GREY, linewidth=0.8)
         label = "occlusion: evidence lost without the frame"
         axes.plot(self._middles, importance.occlusion, ".-", color=INK, linewidth=1, label=label)
-        if importance.attention is not None and importance.attention_matters:
-            self._draw_attention(axes, importance.attention)
-        self._add_legend(axes, 1.0, 1.0)
+        if (attention := importance.attention) is not None and importance.attention_matters:
+            second = axes.twinx()
+            second.plot(self._middles, attention, ":", color=_ATTENTION, linewidth=2)
+            low, high = axes.get_ylim()
+            top = 1.25 * float(attention.max())
+            second.set_ylim(top * low / high if high > 0 else 0, top)  # zeros at one height
+            second.axis("off")
+            axes.plot([], [], ":", color=_ATTENTION, linewidth=2, label="attention (own scale)")
+        axes.legend(bbox_to_anchor=(1.0, 1.0), **_LEGEND)
         self.top += _PLOT + _AXIS
         notes = (describe_agreement(importance), describe_attention(importance), _HEAT)
         self._write_lines(" ".join(note for note in notes if note), size=8.5, colour=GREY)
-
-    def _draw_attention(self, axes: "Axes", attention: Floats) -> None:
-        """Draw attention on a scale of its own."""
-        second = axes.twinx()
-        second.plot(self._middles, attention, ":", color=_ATTENTION, linewidth=2)
-        low, high = axes.get_ylim()
-        top = 1.25 * float(attention.max())
-        second.set_ylim(top * low / high if high > 0 else 0, top)  # zeros at one height
-        second.axis("off")
-        axes.plot([], [], ":", color=_ATTENTION, linewidth=2, label="attention (own scale)")
 
     def draw_lstm(self) -> None:
         """Draw gates and cells of the LSTM, or write why it is not used."""
@@ -208,13 +202,7 @@ class _Board:
         axes.set_zorder(behind.get_zorder() + 1)
         axes.fill_between([], [], color=_CELL, alpha=0.35, label="cell state")
         if column == 0:
-            self._add_legend(axes, _INNER / _COLUMN, 1.27)
-
-    def _add_legend(self, axes: "Axes", right: float, bottom: float) -> None:
-        """Add a legend above a plot, at the right; places are shares of the axes' size."""
-        axes.legend(
-            loc="lower right", bbox_to_anchor=(right, bottom), ncols=4, frameon=False, fontsize=8.5
-        )
+            axes.legend(bbox_to_anchor=(_INNER / _COLUMN, 1.27), **_LEGEND)
 
     def _write_heading(self, heading: str, unit: str = "") -> None:
         middle = self.top + _HEADING - 0.24
@@ -232,11 +220,9 @@ class _Board:
 
         axes = self.sheet.axes(left, self.top, width, height)
         axes.set_xlim(self._explanation.start_seconds, self._explanation.end_seconds)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.spines[["left", "bottom"]].set_color(LINES)
         axes.tick_params(labelsize=8, colors=GREY, length=0)
-        axes.grid(axis="y", color=LINES, linewidth=0.8)
-        axes.set_axisbelow(True)
         axes.xaxis.set_major_formatter("{x:g} s")
         # In narrow axes side by side, the last label would touch the first one of the next axes.
         prune = "upper" if width < _INNER else None
@@ -257,7 +243,7 @@ def save_heat_video(
     *,
     overwrite: bool = False,
     on_progress: OnProgress = no_progress,
-) -> RenderedVideo:
+) -> Sound:
     """Write the explained clip with the heat of all streams over every frame.
 
     Arguments and errors are those of `render_video`.
@@ -285,7 +271,7 @@ def heat_painter(explanation: Explanation, size: tuple[int, int]) -> Paint:
         size=size,
         start_seconds=e.start_seconds,
         end_seconds=e.end_seconds,
-        curves={e.label: lambda t: np.interp(t, e.seconds, heights)},
+        curves=lambda t: {e.label: np.interp(t, e.seconds, heights)},
         colours=label_colours(e.prediction.labels),
         caption=f"evidence for {e.label}",
     )
@@ -310,8 +296,7 @@ def heat_at(heat: Floats, frame_seconds: NDArray[np.float64], seconds: float) ->
 def blend_heat(picture: Frame, heat: Floats) -> Frame:
     """Return a picture (H, W, 3), greyed, with the heat (h, w), 0 to 1, over it."""
     height, width = picture.shape[:2]
-    smooth = cv2.resize(heat, (width, height), interpolation=cv2.INTER_CUBIC)
-    smooth = np.clip(smooth, 0, 1)
+    smooth = np.clip(cv2.resize(heat, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
     levels = np.rint(_DARKEST + (255 - _DARKEST) * smooth).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, _COLOURS), cv2.COLOR_BGR2RGB)
     grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

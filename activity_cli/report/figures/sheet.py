@@ -37,16 +37,15 @@ class Sheet:
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
         """Return new axes without a background."""
-        bottom = self.height - top - height
-        place = (left / self.width, bottom / self.height, width / self.width, height / self.height)
+        across, down = self.width, self.height
+        place = (left / across, 1 - (top + height) / down, width / across, height / down)
         axes = self._figure.add_axes(place)
         axes.patch.set_visible(False)
         return axes
 
     def box(self, left: float, top: float, width: float, height: float, colour: str) -> None:
         """Draw a filled rectangle."""
-        rows, columns = _span(top, height), _span(left, width)
-        self._pixels[rows, columns] = rgb(colour)
+        self._pixels[_span(top, height), _span(left, width)] = rgb(colour)
 
     def line(self, points: list[tuple[float, float]], colour: str) -> None:
         """Draw a thin line through points."""
@@ -75,21 +74,18 @@ class Sheet:
         room: float | None = None,
         clear: bool = False,
     ) -> float:
-        """Write text.
+        """Write text in any script; return its width in inches, or 0 if it was left out.
 
         Args:
             left: of the text's left end, centre or right end, depending on `align`.
             middle: of its height.
-            text: in any script.
+            text: to write.
             size: in points.
             colour: #rrggbb.
             bold: whether letters are heavier.
             align: which part of the text is at `left`.
             room: width to shorten it to; where hardly a letter fits, it is left out.
             clear: whether to draw a white box behind it.
-
-        Returns:
-            The width in inches; 0 if it was left out.
         """
         pixels = round(size * DPI / _POINTS_PER_INCH)
         mask = text_mask(text, pixels, bold=bold)

@@ -1,9 +1,8 @@
 """RGB frames -> an .mp4, complete or not there at all.
 
 With ffmpeg, H.264 and sound; it is found on PATH or in the package imageio-ffmpeg. Without it, what
-OpenCV's wheels can write: MPEG-4 Part 2 (mp4v), which plays in VLC, mpv, QuickTime and Windows'
-players, though not in browsers. VP9 plays in browsers but not in QuickTime, and takes 5 to 10 times
-as long. An OpenCV that was built with an H.264 encoder uses it.
+OpenCV can write: H.264, or MPEG-4 Part 2 (mp4v), which browsers do not play. VP9 plays there, but
+not in QuickTime, and takes 5 to 10 times as long.
 """
 
 import shutil
@@ -37,7 +36,7 @@ class Sound:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SoundSource:
     """A file whose sound is written beside the frames, or a piece of it."""
 
@@ -57,19 +56,15 @@ class SoundSource:
 @cache
 def find_ffmpeg() -> str | None:
     """Return the path of an ffmpeg that writes H.264, or None."""
-    for path in (shutil.which("ffmpeg"), _packaged_ffmpeg()):
+    paths = [shutil.which("ffmpeg")]
+    with suppress(ImportError, RuntimeError):  # not installed; no program for this system
+        import imageio_ffmpeg
+
+        paths.append(str(imageio_ffmpeg.get_ffmpeg_exe()))
+    for path in paths:
         if path is not None and _ENCODER in _run([path, "-hide_banner", "-encoders"]).stdout:
             return path
     return None
-
-
-def _packaged_ffmpeg() -> str | None:
-    try:
-        import imageio_ffmpeg
-
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError):  # not installed; no program for this system
-        return None
 
 
 def sound_of(video: Path) -> Sound:
@@ -79,13 +74,11 @@ def sound_of(video: Path) -> Sound:
         install = "this needs ffmpeg on PATH, or: pip install 'activity-cli[video]'"
         return Sound(is_kept=False, note=f"Sound, if there is any, is not kept: {install}")
     # Half a second is decoded, because a header may promise a sound track that is not there.
-    source = [*(ffmpeg, "-hide_banner", "-nostdin"), *SoundSource(video=video).arguments()]
+    source = [*(ffmpeg, "-hide_banner", "-nostdin"), *SoundSource(video).arguments()]
     test = _run([*source, "-map", "0:a:0", "-t", "0.5", "-f", "null", "-"])
-    if test.returncode == 0:
-        return Sound(is_kept=True)
-    if " Audio: " in test.stderr:
-        return Sound(is_kept=False, note="Sound is not kept: ffmpeg cannot decode it.")
-    return Sound(is_kept=False)
+    is_lost = test.returncode != 0 and " Audio: " in test.stderr
+    note = "Sound is not kept: ffmpeg cannot decode it." if is_lost else ""
+    return Sound(is_kept=test.returncode == 0, note=note)
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -163,22 +156,20 @@ class _FfmpegSink:
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
         # A session of its own: Ctrl-C reaches this process only, which then ends ffmpeg.
         self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._messages,
-            start_new_session=True,
+            command, stdin=subprocess.PIPE, stderr=self._messages, start_new_session=True
         )
+        assert self._process.stdin is not None
+        self._input = self._process.stdin
 
     def write(self, frame: Frame) -> None:
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(np.ascontiguousarray(frame).data)
+            self._input.write(np.ascontiguousarray(frame).data)
         except OSError:  # ffmpeg ended early and printed why
             self.finish()
 
     def finish(self) -> None:
-        self._close_input()
+        with suppress(OSError):
+            self._input.close()
         with self._messages as messages:
             if self._process.wait() != 0:
                 messages.seek(0)
@@ -188,14 +179,10 @@ class _FfmpegSink:
 
     def abort(self) -> None:
         self._process.kill()
-        self._close_input()
+        with suppress(OSError):
+            self._input.close()
         self._process.wait()
         self._messages.close()
-
-    def _close_input(self) -> None:
-        with suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
 
 
 class _OpenCVSink:
@@ -224,16 +211,12 @@ class _OpenCVSink:
 
     def finish(self) -> None:
         self._writer.release()
-        try:  # OpenCV does not report a full disk
+        num_written = 0
+        with suppress(VideoError):  # OpenCV does not report a full disk
             num_written = len(read_packet_times(self._file).seconds)
-        except VideoError:
-            num_written = 0
         if num_written != self._num_frames:
-            raise OutputError(
-                f"Cannot write {self._name}: only {num_written} of {self._num_frames} frames were "
-                "written.",
-                hint=_HINT,
-            )
+            missing = f"only {num_written} of {self._num_frames} frames were written."
+            raise OutputError(f"Cannot write {self._name}: {missing}", hint=_HINT)
         self._file.replace(self._target)
 
     def abort(self) -> None:

@@ -93,12 +93,9 @@ def line_along(heights: NDArray[np.floating], height: int, thickness: float) -> 
 
 @lru_cache(maxsize=128)
 def text_mask(text: str, size: int, *, bold: bool = False) -> Mask:
-    """Return one line of text, cut to its width; all lines of a size have the same height.
+    """Return one line of text, cut to its width; size is of the font in pixels.
 
-    Args:
-        text: in any script; characters that no font has become a question mark or a box.
-        size: of the font, in pixels.
-        bold: whether the letters are heavier.
+    All lines of a size have the same height. Characters that no font has become "?" or a box.
     """
     text = printable(text)
     mask = _with_opencv(text, size, bold) if hasattr(cv2, "FontFace") else with_pillow(text, size)
@@ -138,9 +135,8 @@ def with_pillow(text: str, size: int) -> Mask:
 
 def _with_opencv(text: str, size: int, bold: bool) -> Mask:
     font: Any = cv2.FontFace("sans")
-    weight = _BOLD if bold else _REGULAR
-    height, baseline = round(_LINE_HEIGHT * size), round(_BASELINE * size)
     # Not measured before: getTextSize cuts at the picture's width. No letter is wider than 2 sizes.
-    canvas = np.zeros((height, size * (2 * len(text) + 1)), np.uint8)
-    cv2.putText(canvas, text, (0, baseline), (255,), font, size, weight)
+    canvas = np.zeros((round(_LINE_HEIGHT * size), size * (2 * len(text) + 1)), np.uint8)
+    weight, start = _BOLD if bold else _REGULAR, (0, round(_BASELINE * size))
+    cv2.putText(canvas, text, start, (255,), font, size, weight)
     return cast(Mask, canvas)

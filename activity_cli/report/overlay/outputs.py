@@ -62,16 +62,7 @@ class VisualOptions:
 
 
 class VisualWriter:
-    """Makes the files, video by video.
-
-    Args:
-        options: the files to make.
-        videos: all of them, to make names unique.
-        model: the model's name, for titles.
-
-    Raises:
-        OutputError: there is one name for several videos.
-    """
+    """Makes the files, video by video. `videos` are all of them, to make names unique."""
 
     def __init__(self, options: VisualOptions, videos: Sequence[Path], *, model: str) -> None:
         options.check(videos)
@@ -108,30 +99,17 @@ class VisualWriter:
                 )
                 on_note(f"Storyboard: {path}")
             if path := self._videos.get(result.path):
-                rendered = save_overlay(
+                sound = save_overlay(
                     video, timeline, segments, path, overwrite=overwrite, on_progress=on_progress
                 )
-                on_note(f"Video: {path}{_in_parentheses(rendered.sound.note)}")
+                on_note(f"Video: {path}" + f" ({sound.note})" * bool(sound.note))
             if path := self._clips_dirs.get(result.path):
-                cut = cut_segments(
+                pieces, sound = cut_segments(
                     video, segments, path, overwrite=overwrite, on_progress=on_progress
                 )
-                on_note(f"{len(cut.paths)} pieces: {path}{_in_parentheses(cut.sound.note)}")
+                on_note(f"{len(pieces)} pieces: {path}" + f" ({sound.note})" * bool(sound.note))
         except VideoError as error:  # it had frames before, so it was deleted or changed
             on_note(f"No pictures of {result.path}: {error}")
-
-
-def _in_parentheses(note: str) -> str:
-    return f" ({note})" if note else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CutPieces:
-    """The files that segments were written to."""
-
-    paths: tuple[Path, ...]
-    """One file per segment with frames, in their order."""
-    sound: Sound
 
 
 @dataclass(slots=True)
@@ -157,12 +135,12 @@ def cut_segments(
     *,
     overwrite: bool = False,
     on_progress: OnProgress = no_progress,
-) -> CutPieces:
+) -> tuple[list[Path], Sound]:
     """Cut segments of a video into files, `NAME_0012.40-0018.20_LABEL.mp4`, times in seconds.
 
     A piece holds the frames from the first at or after the segment's start to the last before its
-    end. A segment in which no new frame appears gives no file. Progress is the stage "cut", in
-    segments.
+    end. A segment in which no new frame appears gives no file. Returns the files, and whether their
+    sound is kept. Progress is the stage "cut", in segments.
 
     Raises:
         VideoError: no frame can be decoded.
@@ -171,18 +149,16 @@ def cut_segments(
     with VideoReader(video) as reader:
         rate, sound = read_frame_rate(reader.info), sound_of(video)
         new_folder(folder, overwrite=overwrite)
-        names = piece_names(video, segments)
         pieces = [
             _Piece(segment, folder / name, Pacer(rate))
-            for segment, name in zip(segments, names, strict=True)
+            for segment, name in zip(segments, piece_names(video, segments), strict=True)
         ]
         on_progress("cut", 0, len(pieces))
         with ExitStack() as all_files:
             for piece in pieces:  # an error leaves no incomplete file
                 all_files.push(piece.closing)
             _write_pieces(reader, pieces, rate, video if sound.is_kept else None, on_progress)
-    written = tuple(piece.path for piece in pieces if piece.write is not None)
-    return CutPieces(paths=written, sound=sound)
+    return [piece.path for piece in pieces if piece.write is not None], sound
 
 
 def piece_names(video: Path, segments: Sequence[Segment]) -> list[str]:
@@ -207,16 +183,14 @@ def _write_pieces(
     on_progress: OnProgress,
 ) -> None:
     pending = sorted(pieces, key=lambda piece: piece.segment.start_seconds)
-
-    def is_wanted(seconds: float) -> bool:
-        return any(piece.holds(seconds) for piece in pending)
-
-    for start, until, frame in shown_frames(reader, is_wanted):
+    for start, until, frame in shown_frames(reader, lambda t: any(p.holds(t) for p in pending)):
         for piece in [p for p in pending if p.holds(start)]:
+            end = piece.segment.end_seconds
             if piece.write is None:
-                _open(piece, start, rate, sound_from)
-            assert piece.write is not None
-            for _ in piece.pacer.ticks(start, min(until, piece.segment.end_seconds)):
+                sound = SoundSource(sound_from, start, end - start) if sound_from else None
+                file = new_video(piece.path, fps=rate.fps, sound=sound)
+                piece.write = piece.closing.enter_context(file)
+            for _ in piece.pacer.ticks(start, min(until, end)):
                 piece.write(frame)
         over = [p for p in pending if p.segment.end_seconds - TIE_SECONDS <= until]
         for piece in over:
@@ -228,14 +202,6 @@ def _write_pieces(
             break
     for piece in pending:  # the video ended before the segment
         piece.closing.close()
-
-
-def _open(piece: _Piece, start: float, rate: FrameRate, sound_from: Path | None) -> None:
-    sound = None
-    if sound_from is not None:
-        duration = piece.segment.end_seconds - start
-        sound = SoundSource(video=sound_from, start_seconds=start, duration_seconds=duration)
-    piece.write = piece.closing.enter_context(new_video(piece.path, fps=rate.fps, sound=sound))
 
 
 def _safe(name: str) -> str:

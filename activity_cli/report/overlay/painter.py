@@ -26,6 +26,7 @@ _INK, _TRACK, _MUTED = "#0b0f17", "#ffffff", "#cbd5e1"
 _OPACITY = 0.76
 _MAX_STRIP = 0.45  # of the frame's height; above, nothing is drawn
 _SAMPLES_PER_COLUMN = 8
+_MAX_LABELS = 12
 _MIN_NAME = 3.5  # font sizes: names that must be shortened below this are left out
 
 
@@ -37,8 +38,8 @@ class FramePainter:
     """Width and height of the frames in pixels."""
     start_seconds: float
     end_seconds: float
-    curves: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.floating]]]
-    """Labels, and functions from times (N,) to heights (N,), 0 to 1."""
+    curves: Callable[[NDArray[np.float64]], Mapping[str, NDArray[np.floating]]]
+    """From times (N,) to heights (N,), 0 to 1, of each label."""
     colours: Mapping[str, str]
     """#rrggbb of each label."""
     segments: Sequence[Segment] | None = None
@@ -59,15 +60,7 @@ class FramePainter:
     def paint(
         self, frame: Frame, seconds: float, *, label: str, score: float, is_guess: bool = False
     ) -> None:
-        """Draw in place.
-
-        Args:
-            frame: RGB.
-            seconds: its time.
-            label: for the panel.
-            score: of the label.
-            is_guess: whether no segment was found here; the label is grey then.
-        """
+        """Draw into an RGB frame in place; a label is grey if it is a guess outside segments."""
         if self._strip.size[0] > _MAX_STRIP * self._height:
             return  # the frame is too low for letters
         strip_top = self._height - self._strip.size[0]
@@ -121,8 +114,8 @@ class FramePainter:
         shares = (np.arange(self._inner * _SAMPLES_PER_COLUMN) + 0.5) / _SAMPLES_PER_COLUMN
         length = self.end_seconds - self.start_seconds
         seconds = self.start_seconds + shares / self._inner * length
-        for label, curve in self.curves.items():
-            values = curve(seconds).reshape(self._inner, _SAMPLES_PER_COLUMN).mean(axis=1) * height
+        for label, heights in self.curves(seconds).items():
+            values = heights.reshape(self._inner, _SAMPLES_PER_COLUMN).mean(axis=1) * height
             colour, y = self.colours[label], self._curves_top
             layer.fill(area_below(values, height), colour, x=pad, y=y, opacity=0.22)
             layer.fill(line_along(values, height, max(1.5, small / 9)), colour, x=pad, y=y)
@@ -185,37 +178,27 @@ def scores_at(timeline: Timeline, seconds: NDArray[np.float64]) -> NDArray[np.fl
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def score_curve(
-    timeline: Timeline, label: str
-) -> Callable[[NDArray[np.float64]], NDArray[np.float32]]:
-    """Return a function from times (N,) to scores (N,) of a label."""
-    number = timeline.labels.index(label)
-    return lambda seconds: scores_at(timeline, seconds)[:, number]
-
-
 def segment_at(segments: Sequence[Segment], seconds: float) -> Segment | None:
     """Return the segment at a time, if any; its end is not part of it."""
-    for segment in segments:
-        if segment.start_seconds <= seconds < segment.end_seconds:
-            return segment
-    return None
+    return next((s for s in segments if s.start_seconds <= seconds < s.end_seconds), None)
 
 
-def leading_labels(timeline: Timeline, segments: Sequence[Segment], most: int) -> list[str]:
+def leading_labels(
+    timeline: Timeline, segments: Sequence[Segment], most: int = _MAX_LABELS
+) -> list[str]:
     """Return the most relevant labels: those found, then those with high scores."""
-    found = {segment.label for segment in segments}
-    highest = timeline.scores.max(axis=0)
-    order = sorted(
-        range(len(timeline.labels)),
-        key=lambda index: (timeline.labels[index] not in found, -float(highest[index]), index),
-    )
-    shown = sorted(order[:most])  # in the model's order, as everywhere
-    return [timeline.labels[index] for index in shown]
+    is_found = np.isin(timeline.labels, [segment.label for segment in segments])
+    order = np.lexsort([-timeline.scores.max(axis=0), ~is_found])
+    # In the model's order, as everywhere.
+    return [timeline.labels[number] for number in sorted(order[:most].tolist())]
 
 
-def clock_decimals(end_seconds: float) -> int:
-    """Return how many decimals of a second tell moments of a video apart."""
-    return 2 if end_seconds < 10 else 1
+def leading_scores(
+    timeline: Timeline, segments: Sequence[Segment], seconds: NDArray[np.float64]
+) -> dict[str, NDArray[np.float32]]:
+    """Return the scores (N,) of these labels at times (N,)."""
+    scores = dict(zip(timeline.labels, scores_at(timeline, seconds).T, strict=True))
+    return {label: scores[label] for label in leading_labels(timeline, segments)}
 
 
 def clock(seconds: float, *, decimals: int = 0) -> str:

@@ -1,7 +1,6 @@
 """A video and its timeline -> one picture: scores over time, and thumbnails.
 
-From the top: title, thumbnails, a plot of the scores, the band of segments, the time axis. More
-than eight thumbnails are placed alternately above and below the plot, each near its time.
+More than eight thumbnails are placed alternately above and below the plot, each near its time.
 """
 
 from collections.abc import Sequence
@@ -9,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from activity_cli.report.figures import UNKNOWN_COLOUR, text_colour_on, timeline_colours
-from activity_cli.report.figures.sheet import GREY, LINES, Sheet
+from activity_cli.report.figures import UNKNOWN_COLOUR, text_colour_on, tidy, timeline_colours
+from activity_cli.report.figures.sheet import GREY, Sheet
 from activity_cli.report.overlay.painter import (
     clock,
-    clock_decimals,
     leading_labels,
-    scores_at,
+    leading_scores,
     segment_at,
 )
 from activity_cli.report.overlay.thumbnails import choose_moments, read_thumbnails
@@ -33,7 +31,6 @@ _CAPTION, _GAP, _CONNECTOR = 0.36, 0.12, 0.4
 _MAX_HEIGHT = 2.1  # of a thumbnail
 
 _MAX_IN_ROW = 8
-_MAX_CURVES = 12
 _MANY_WINDOWS = 300  # from here on curves are thinner
 _THUMBNAIL_PIXELS = 400
 _TICK_STEPS = (
@@ -80,7 +77,7 @@ class _Board:
     ) -> None:
         self._timeline, self._segments = timeline, segments
         self._colours = timeline_colours(timeline.labels, [s.label for s in segments])
-        self._decimals = clock_decimals(timeline.end_seconds)
+        self._decimals = 2 if timeline.end_seconds < 10 else 1
         self._num_rows = 1 if count <= _MAX_IN_ROW else 2
         columns = -(-count // self._num_rows)
         width = (_INNER - _GAP * (columns - 1)) / columns
@@ -131,18 +128,16 @@ class _Board:
         """Draw the scores of the most relevant labels over time."""
         axes = self.sheet.axes(_LEFT, self._plot_top, _INNER, _PLOT)
         seconds = np.linspace(0, self._timeline.end_seconds, 2000)
-        scores = scores_at(self._timeline, seconds)
         thick = 1.6 if len(self._timeline.starts_seconds) < _MANY_WINDOWS else 0.9
-        for label in leading_labels(self._timeline, self._segments, _MAX_CURVES):
-            values, colour = scores[:, self._timeline.labels.index(label)], self._colours[label]
+        for label, values in leading_scores(self._timeline, self._segments, seconds).items():
+            colour = self._colours[label]
             axes.fill_between(seconds, values, color=colour, alpha=0.12, linewidth=0)
             axes.plot(seconds, values, color=colour, linewidth=thick)
         axes.set(xlim=(0, self._timeline.end_seconds), ylim=(0, 1.03), xticks=[])
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], color=GREY, fontsize=8.5)
         axes.set_ylabel("score", color=GREY, fontsize=9)
         axes.tick_params(length=0)
-        axes.grid(axis="y", color=LINES, linewidth=0.8)
-        axes.set_axisbelow(True)
+        tidy(axes)
         axes.spines[:].set_visible(False)
 
     def draw_band(self) -> None:
@@ -164,9 +159,10 @@ class _Board:
                     align="center",
                     room=width - 0.05,
                 )
-        step = tick_step(self._timeline.end_seconds)
+        end = self._timeline.end_seconds
+        step = next((step for step in _TICK_STEPS if end / step <= 12), end / 10)
         decimals = 0 if step >= 1 else self._decimals
-        for seconds in np.arange(0, self._timeline.end_seconds + 1e-9, step).tolist():
+        for seconds in np.arange(0, end + 1e-9, step).tolist():
             x, text = self._x_at(seconds), clock(seconds, decimals=decimals)
             self.sheet.line([(x, self._axis_top), (x, self._axis_top + 0.05)], GREY)
             middle = self._axis_top + 0.15
@@ -175,7 +171,7 @@ class _Board:
     def _draw_legend(self, left: float) -> None:
         """Draw colours and labels from the right; those that do not fit are left out."""
         found = {segment.label for segment in self._segments}
-        shown = found.union(leading_labels(self._timeline, self._segments, _MAX_CURVES))
+        shown = found.union(leading_labels(self._timeline, self._segments))
         right = _LEFT + _INNER
         for label in reversed([label for label in self._colours if label in shown]):
             room = right - left - 0.2
@@ -192,8 +188,3 @@ class _Board:
         """Return colour and label of the segment at a time."""
         segment = segment_at(self._segments, seconds)
         return (self._colours[segment.label], segment.label) if segment else (UNKNOWN_COLOUR, "")
-
-
-def tick_step(end_seconds: float) -> float:
-    """Return a round time between two ticks of an axis, for at most 13 ticks."""
-    return next((step for step in _TICK_STEPS if end_seconds / step <= 12), end_seconds / 10)

@@ -1,6 +1,6 @@
 """A video -> a few small pictures of it, by seeking where that is faster than decoding all."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -28,7 +28,8 @@ def choose_moments(segments: Sequence[Segment], end_seconds: float) -> list[floa
     if not segments:
         return _spread(0.0, end_seconds, _MIN_THUMBNAILS)
     parts = np.array_split(np.arange(len(segments)), min(len(segments), MOST_THUMBNAILS))
-    chosen = [max((segments[index] for index in part), key=_weight) for part in parts]
+    weights = [(s.end_seconds - s.start_seconds) * s.mean_score for s in segments]
+    chosen = [segments[max(part.tolist(), key=weights.__getitem__)] for part in parts]
     per_segment = -(-_MIN_THUMBNAILS // len(chosen))
     return sorted(
         moment
@@ -53,11 +54,8 @@ def read_thumbnails(video: Path, moments: Sequence[float], *, height: int) -> li
         found = np.searchsorted(seconds, np.asarray(moments) + 1e-6, side="right") - 1
         return cast(list[int], np.maximum(found, 0).tolist())
 
-    def wanted(seconds: Seconds) -> Collection[int]:
-        return frozenset(indices(seconds))
-
     with VideoReader(video) as reader:
-        plan = plan_seeks(reader.info, wanted)
+        plan = plan_seeks(reader.info, lambda seconds: frozenset(indices(seconds)))
         if plan is not None and (decoded := decode_by_seeking(reader, plan, shrink)):
             return [decoded.frames[index] for index in indices(plan.seconds)]
     return _frames_at(video, moments, height)
@@ -73,10 +71,8 @@ def read_jpegs(
     """
     frames = read_thumbnails(video, moments, height=height)
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    files = []
-    for frame in frames:
-        _, file = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
-        files.append(cast(NDArray[np.uint8], file))
+    pictures = (cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames)
+    files = [cast(NDArray[np.uint8], cv2.imencode(".jpg", bgr, quality)[1]) for bgr in pictures]
     return files, (frames[0].shape[1], frames[0].shape[0])
 
 
@@ -100,10 +96,6 @@ def _frames_at(video: Path, moments: Sequence[float], height: int) -> list[Frame
 def _spread(start: float, end: float, count: int) -> list[float]:
     """Return times in the middles of equal parts."""
     return [start + (index + 0.5) * (end - start) / count for index in range(count)]
-
-
-def _weight(segment: Segment) -> float:
-    return (segment.end_seconds - segment.start_seconds) * segment.mean_score
 
 
 def _shrink(frame: Frame, height: int) -> Frame:

@@ -1,11 +1,11 @@
 """A video and its timeline -> the video with label, score and timeline drawn in.
 
-Frames pass through one at a time, so memory does not grow with the video. The picture is upright
-and has the frame rate of the video. Where that varies, the frame on screen at each tick of the
-typical rate is written, so that the duration is kept.
+The picture is upright and has the frame rate of the video. Where that varies, the frame on screen
+at each tick of the typical rate is written, so that the duration is kept.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,7 @@ from activity_cli.report.figures import timeline_colours
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
 from activity_cli.report.overlay.painter import (
     FramePainter,
-    leading_labels,
-    score_curve,
+    leading_scores,
     scores_at,
     segment_at,
 )
@@ -37,20 +36,10 @@ from activity_cli.video.reader import (
 # enlarged by a whole number, as long as the longer side stays below Full HD.
 _MIN_SIDE = 240
 _MAX_ENLARGED_SIDE = 1920
-_MAX_CURVES = 12
 
 TIE_SECONDS = 0.001
 """Times that differ by less are equal, as in sampling: a segment may end at 2.4000000001."""
 _MAX_FPS = 240.0  # above, gaps between times are noise, not a frame rate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedVideo:
-    """A video that was written."""
-
-    path: Path
-    num_frames: int
-    sound: Sound
 
 
 Paint = Callable[[Frame, float], Frame]
@@ -67,14 +56,14 @@ def render_video(
     is_piece: bool = False,
     overwrite: bool = False,
     on_progress: OnProgress = no_progress,
-) -> RenderedVideo:
-    """Write a video, or a piece of it from start to end, with drawings in every frame.
+) -> Sound:
+    """Write a video with drawings in every frame; return whether its sound is kept.
 
     Args:
         video: the video.
         output: the .mp4 to write.
         make_painter: called with the size (width, height) of the frames.
-        start_seconds: of the piece.
+        start_seconds: of the piece to write.
         end_seconds: of the piece, or the length of the video as far as known.
         is_piece: write only the piece, not all frames.
         overwrite: replace an existing file; never the video itself.
@@ -90,11 +79,7 @@ def render_video(
     with VideoReader(video) as reader:
         rate, sound = read_frame_rate(reader.info), sound_of(video)
         total, num_frames = round(length * rate.fps), 0
-        source = SoundSource(
-            video=video,
-            start_seconds=start_seconds,
-            duration_seconds=length if is_piece else None,
-        )
+        source = SoundSource(video, start_seconds, length if is_piece else None)
         pacer, paint, size = Pacer(rate), None, (0, 0)
         with new_video(output, fps=rate.fps, sound=source if sound.is_kept else None) as write:
             for shown, until, frame in shown_frames(reader, lambda t: piece[0] <= t < piece[1]):
@@ -109,7 +94,7 @@ def render_video(
                     break
             if paint is None and is_piece:
                 raise VideoError(f"{video} has no frame in the clip any more.")
-    return RenderedVideo(path=output, num_frames=num_frames, sound=sound)
+    return sound
 
 
 def save_overlay(
@@ -120,7 +105,7 @@ def save_overlay(
     *,
     overwrite: bool = False,
     on_progress: OnProgress = no_progress,
-) -> RenderedVideo:
+) -> Sound:
     """Write a video with label, score bar and timeline drawn into every frame.
 
     Between segments the label with the highest score is shown in grey, with a question mark.
@@ -144,10 +129,7 @@ def overlay_painter(
         size=size,
         start_seconds=0.0,
         end_seconds=timeline.end_seconds,
-        curves={
-            label: score_curve(timeline, label)
-            for label in leading_labels(timeline, segments, _MAX_CURVES)
-        },
+        curves=partial(leading_scores, timeline, segments),
         colours=timeline_colours(timeline.labels, [s.label for s in segments]),
         segments=segments,
     )
@@ -166,11 +148,7 @@ def overlay_painter(
 
 
 def check_output(output: Path, suffix: str, video: Path, *, overwrite: bool) -> None:
-    """Refuse a file of another kind, one that exists, and the video itself.
-
-    Raises:
-        OutputError: as described.
-    """
+    """Raise OutputError for a file of another kind, one that exists, or the video itself."""
     if output.suffix.lower() != suffix:
         raise OutputError(f"{output} does not end in {suffix}.", hint=f"Name it NAME{suffix}.")
     try:
@@ -200,7 +178,7 @@ def _copy_enlarged(frame: Frame, size: tuple[int, int]) -> Frame:
     return cast(Frame, np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class FrameRate:
     """How often a video shows a new frame."""
 
@@ -211,23 +189,20 @@ class FrameRate:
 
 def read_frame_rate(info: VideoInfo) -> FrameRate:
     """Return a video's frame rate from the times of its packets, without decoding."""
-    header = FrameRate(fps=1 / frame_interval_seconds(info), is_constant=True)
-    if not info.has_stored_times:
-        return header
-    try:
-        seconds = read_packet_times(info.path).seconds
-    except VideoError:
-        return header
+    in_header, seconds = 1 / frame_interval_seconds(info), np.zeros(0)
+    if info.has_stored_times:
+        with suppress(VideoError):
+            seconds = read_packet_times(info.path).seconds
     gaps = np.diff(seconds)
     gaps = gaps[gaps > 0]
     if not gaps.size:
-        return header
+        return FrameRate(in_header, is_constant=True)
     mean = float(len(seconds) - 1) / float(seconds[-1] - seconds[0])
-    for fps in (header.fps, mean):  # the header's is rounder, where it is right
+    for fps in (in_header, mean):  # the header's is rounder, where it is right
         late = seconds - seconds[0] - np.arange(len(seconds)) / fps
         if np.abs(late).max() < 0.5 / fps and fps <= _MAX_FPS:
-            return FrameRate(fps=fps, is_constant=True)
-    return FrameRate(fps=min(1 / float(np.median(gaps)), _MAX_FPS), is_constant=False)
+            return FrameRate(fps, is_constant=True)
+    return FrameRate(min(1 / float(np.median(gaps)), _MAX_FPS), is_constant=False)
 
 
 def shown_frames(
@@ -235,9 +210,7 @@ def shown_frames(
 ) -> Iterator[tuple[float, float, Frame]]:
     """Yield for each frame: shown from, shown until, picture as (H, W, 3) RGB.
 
-    Args:
-        reader: the video, from where it is.
-        is_wanted: tells by the time from which a frame is shown whether to yield it.
+    `is_wanted` tells by the time from which a frame is shown whether to yield it.
 
     Raises:
         VideoError: a frame cannot be converted.
@@ -264,10 +237,8 @@ class Pacer:
         """Return the times at which to show a frame, in seconds; none if it is too short."""
         if self._rate.is_constant:
             return [start]
-        if self._start is None:
-            self._start = start
-        fps = self._rate.fps
-        stop = round((until - self._start) * fps)
-        ticks = [self._start + index / fps for index in range(self._num_ticks, stop)]
+        first = self._start = start if self._start is None else self._start
+        stop = round((until - first) * self._rate.fps)
+        ticks = range(self._num_ticks, stop)
         self._num_ticks = max(stop, self._num_ticks)
-        return ticks
+        return [first + index / self._rate.fps for index in ticks]

@@ -80,28 +80,23 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
 def show_explanation(explanation: Explanation) -> RenderableType:
     """Show the summary, a line per frame, and how reliable these are."""
     e, importance = explanation, explanation.importance
-    has_lstm = e.lstm is not None
     attention = importance.attention if importance.attention_matters else None
-    table = new_table("time", "evidence", "", *e.heat, *(["LSTM"] if has_lstm else []), "occlusion")
+    figures = dict(zip(e.heat, importance.contributions, strict=True))
+    if e.lstm is not None:
+        figures["LSTM"] = importance.temporal.sum(axis=0)
+    figures["occlusion"] = importance.occlusion
+    columns = {name: [f"{value:+.2f}" for value in values] for name, values in figures.items()}
     if attention is not None:
-        table.add_column("attention")
+        columns["attention"] = [f"{value:.2f}" for value in attention]
+    table = new_table("time", "evidence", "", *columns)
     for column in (table.columns[0], *table.columns[2:]):
         column.justify = "right"
     largest = max(float(np.abs(importance.per_frame).max()), 1e-9)
     for number, total in enumerate(importance.per_frame.tolist()):
         style = "cyan" if total >= 0 else "red"
-        figures = [f"{value:+.2f}" for value in importance.contributions[:, number]]
-        if has_lstm:
-            figures.append(f"{importance.temporal[:, number].sum():+.2f}")
-        figures.append(f"{importance.occlusion[number]:+.2f}")
-        if attention is not None:
-            figures.append(f"{attention[number]:.2f}")
-        table.add_row(
-            f"{e.seconds[number]:.2f} s",
-            Text(bar(abs(total) / largest, _BAR_CELLS), style),
-            Text(f"{total:+.2f}", style),
-            *figures,
-        )
+        share = Text(bar(abs(total) / largest, _BAR_CELLS), style)
+        time, values = f"{e.seconds[number]:.2f} s", (each[number] for each in columns.values())
+        table.add_row(time, share, Text(f"{total:+.2f}", style), *values)
     notes = [describe_agreement(importance), describe_attention(importance)]
     if e.lstm_unused:
         notes.append(f"The LSTM is not used: {e.lstm_unused}.")

@@ -1,7 +1,6 @@
 """Segments -> a coloured bar with time marks, and a table, for the terminal.
 
-Each label has a colour and a letter. Without colours (NO_COLOR, a pipe) the bar is filled with the
-letters, so that nothing is lost.
+Without colours (NO_COLOR, a pipe) the bar is filled with the letters of the labels.
 """
 
 from collections.abc import Sequence
@@ -31,11 +30,12 @@ _COLUMNS_PER_TICK = 10
 
 
 class _Badge(NamedTuple):
-    """Letter and colour of a label, and the style of the letter on the colour."""
-
     letter: str
     colour: str
-    style: str
+
+    def text(self) -> Text:
+        """Return the letter on the colour."""
+        return Text(f" {self.letter} ", f"bold {text_colour_on(self.colour)} on {self.colour}")
 
 
 def show_timeline(timeline: Timeline, segments: Sequence[Segment]) -> RenderableType:
@@ -128,14 +128,11 @@ def _badges_of(labels: Sequence[str], segments: Sequence[Segment]) -> dict[str, 
     shown = list(dict.fromkeys(segment.label for segment in segments))
     colours = timeline_colours(labels, shown)
     badges: dict[str, _Badge] = {}
-    taken: set[str] = set()
     for label in shown:
         own = [letter for letter in label.upper() if letter in ascii_uppercase + digits]
+        taken = {badge.letter for badge in badges.values()}
         free = (c for c in [*own, *ascii_letters.swapcase(), *digits] if c not in taken)
-        letter = next(free, "#")
-        taken.add(letter)
-        style = f"bold {text_colour_on(colours[label])} on {colours[label]}"
-        badges[label] = _Badge(letter, colours[label], style)
+        badges[label] = _Badge(next(free, "#"), colours[label])
     return badges
 
 
@@ -146,8 +143,8 @@ def _legend(
     parts = []
     for label, badge in badges.items():
         seconds = sum(s.end_seconds - s.start_seconds for s in segments if s.label == label)
-        letter = (f" {badge.letter} ", badge.style)
-        parts.append(Text.assemble(letter, f" {_printable(label)} ", (clock(seconds), "dim")))
+        name, length = f" {_printable(label)} ", (clock(seconds), "dim")
+        parts.append(Text.assemble(badge.text(), name, length))
     span = timeline.end_seconds - float(timeline.starts_seconds[0])
     rest = span - sum(s.end_seconds - s.start_seconds for s in segments)
     if rest > 0.05 or not segments:
@@ -160,13 +157,12 @@ def _segment_table(segments: Sequence[Segment], badges: dict[str, _Badge]) -> Re
     for column in table.columns[3:5]:
         column.justify, column.no_wrap, column.overflow = "left", False, "fold"
     for segment in segments:
-        badge = badges[segment.label]
         length = segment.end_seconds - segment.start_seconds
         table.add_row(
             clock(segment.start_seconds),
             clock(segment.end_seconds),
             Text(clock(length), "dim"),
-            Text(f" {badge.letter} ", badge.style),
+            badges[segment.label].text(),
             Text(_printable(segment.label), "bold"),
             f"{segment.mean_score:.1%}",
             Text(f"{segment.peak_score:.1%}", "dim"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SHOWN_SETTINGS = 6
 _NUMBERS = slice(1, None)
+_ROUNDED = ("log_loss", "accuracy")
 
 
 def write_trials(path: "Path", trials: Sequence["Trial"]) -> None:
@@ -39,7 +40,7 @@ def write_trials(path: "Path", trials: Sequence["Trial"]) -> None:
 def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
     """Return the content of metrics.json, which `--json` prints."""
     result = run.result
-    nested_folds = run.nested.folds if run.nested else ()
+    nested = run.nested.searches.values() if run.nested else ()
     return {
         "best": _trial_metrics(result.best),
         "default": _trial_metrics(result.default),
@@ -53,7 +54,7 @@ def tuning_metrics(run: "TuningRun", *, command: str) -> dict[str, Any]:
         "seconds": {
             "searching": round(run.seconds, 2),
             "search": _seconds(result),
-            "all_trials": _seconds(result, *(fold.search for fold in nested_folds)),
+            "all_trials": _seconds(result, *nested),
         },
         "folder": str(run.folder),
         "command": command,
@@ -124,13 +125,13 @@ def _show_nested(metrics: Mapping[str, Any]) -> RenderableType:
         table.add_row(name, accuracy, f"{low:.1%} to {high:.1%}", f"{scores['log_loss']:.3f}")
     low, high = (100 * bound for bound in nested["interval"])
     verdict = "" if low > 0 or high < 0 else ", not significant"
-    text = (
+    return Group(
+        table,
         f"Tuning changed the accuracy by {100 * nested['difference']:+.1f} points "
         f"(95% CI {low:+.1f} to {high:+.1f}, bootstrap by {nested['bootstrap_of']}){verdict}. "
         f"{len(nested['folds'])} outer folds by {nested['folds_by']}, one search each. "
-        f"The search's own accuracy, {metrics['best']['accuracy']:.1%}, is optimistic."
+        f"The search's own accuracy, {metrics['best']['accuracy']:.1%}, is optimistic.",
     )
-    return Group(table, Text(text))
 
 
 def _seconds(*searches: "SearchResult") -> float:
@@ -139,11 +140,7 @@ def _seconds(*searches: "SearchResult") -> float:
 
 
 def _trial_metrics(trial: "Trial") -> dict[str, Any]:
-    return {
-        **asdict(trial),
-        "log_loss": round(trial.log_loss, 4),
-        "accuracy": round(trial.accuracy, 4),
-    }
+    return asdict(trial) | {name: round(getattr(trial, name), 4) for name in _ROUNDED}
 
 
 def _nested_metrics(run: "TuningRun") -> dict[str, Any] | None:
@@ -159,17 +156,18 @@ def _nested_metrics(run: "TuningRun") -> dict[str, Any] | None:
         "difference": round(gain.value, 4),
         "interval": [round(gain.low, 4), round(gain.high, 4)],
         "bootstrap_of": "clips" if groups is None else "groups",
-        "folds_by": nested.folds_by,
+        "folds_by": nested.outer.by,
         "folds": [
             {
-                "name": fold.name,
-                "num_clips": len(fold.rows),
-                "accuracy": round(float(tuned[fold.rows].mean()), 4),
-                "default_accuracy": round(float(default[fold.rows].mean()), 4),
-                "num_trials": len(fold.search.trials),
-                "best": _trial_metrics(fold.search.best),
+                "name": name,
+                "num_clips": int(rows.sum()),
+                "accuracy": round(float(tuned[rows].mean()), 4),
+                "default_accuracy": round(float(default[rows].mean()), 4),
+                "num_trials": len(search.trials),
+                "best": _trial_metrics(search.best),
             }
-            for fold in nested.folds
+            for number, (name, search) in enumerate(nested.searches.items())
+            for rows in [nested.outer.index == number]
         ],
     }
 

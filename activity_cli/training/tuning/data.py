@@ -54,10 +54,8 @@ class FeatureStore:
 def plan_readings(num_frames: Sequence[int]) -> dict[int, int]:
     """Map each number of frames to the largest one whose clips contain its frames exactly.
 
-    A clip's frames are on screen at the middles of T equal parts of it. With k * T parts and an
-    odd k, the middle of each of the T parts is the middle of one of its k pieces, so the clip of T
-    frames is every k-th frame of the clip of k * T. With an even k the middles fall in between, and
-    the videos must be read again.
+    A clip's frames are on screen at the middles of T equal parts of it. With an odd k, these are
+    every k-th frame of the clip of k * T frames; with an even k the middles fall in between.
     """
     wanted = sorted(set(num_frames), reverse=True)
     return {
@@ -107,23 +105,16 @@ class TuningData:
     def folds(self, rows: Rows, dealt: Folds, *, name: str) -> list[Fold]:
         """Return the folds of a search among some clips, from the fold of each of them."""
         return [
-            self.fold(
-                fitted=rows[dealt.index != number],
-                held_out=rows[dealt.index == number],
-                name=f"{name}-{number}",
-            )
+            self.fold(fitted=rows[~is_out], held_out=rows[is_out], name=f"{name}-{number}")
             for number in range(len(dealt.names))
+            for is_out in [dealt.index == number]
         ]
 
     def fold(self, *, fitted: Rows, held_out: Rows, name: str) -> Fold:
         """Return one fold, with a validation part where there are enough clips."""
-        groups = self.dataset.groups()
-        parts = inner_split(
-            self.targets[fitted],
-            None if groups is None else groups[fitted],
-            fraction=VAL_FRACTION,
-            seed=self.seed,
-        )
+        groups, targets = self.dataset.groups(), self.targets[fitted]
+        own = None if groups is None else groups[fitted]
+        parts = inner_split(targets, own, fraction=VAL_FRACTION, seed=self.seed)
         train, val = (fitted[part] for part in spare_val(*parts))
         return Fold(name=name, train=train, val=val, held_out=held_out, groups=groups)
 

@@ -2,9 +2,8 @@
 
 Folds are fitted in worker processes, because torch's random generator is one per process.
 
-The statistics and principal components of a fold depend on its training clips and the number of
-frames, but on no setting that is searched. They are computed once per fold, and the encoded clips
-are kept on disk for all workers: with 240 clips they take 3 to 5 s of CPU, a fit without an LSTM
+The encoded clips of a fold depend on no other searched setting than the number of frames. They are
+computed once and kept on disk: with 240 clips this takes 3 to 5 s of CPU, a fit without an LSTM
 0.1 s, one with an LSTM 10 s.
 
 S, T, D, R, C as in `network`.

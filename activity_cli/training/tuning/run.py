@@ -1,15 +1,14 @@
 """A whole tuning: read the clips, search among all of them, and run nested searches if asked.
 
-The best of many trials is partly the luckiest, so its own cross-validated score is optimistic. In
-nested cross-validation each outer fold is held out, a whole search runs on the other clips, its
-best settings are fitted to all of these, and the outer fold is scored once (Varma and Simon, 2006).
-The base settings are scored in the same way, for comparison.
+The score of the best of many trials is optimistic. Nested cross-validation (Varma and Simon, 2006)
+scores each outer fold once, with the best settings of a search among the other clips.
 """
 
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,24 +39,16 @@ _MIN_TRIALS_FOR_IMPORTANCE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OuterFold:
-    """Held-out clips, and the search among all others."""
-
-    name: str
-    rows: Rows
-    search: SearchResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NestedResult:
     """Predictions for all N clips, each by models that were searched and fitted without it."""
 
-    folds: tuple[OuterFold, ...]
+    outer: Folds
+    searches: dict[str, SearchResult]
+    """For each outer fold, the search among the clips of the others."""
     tuned: NDArray[np.float32]
     """(N, C) probabilities with the settings of each fold's search."""
     default: NDArray[np.float32]
     """(N, C) probabilities with the base settings."""
-    folds_by: str
 
 
 def run_nested(
@@ -73,10 +64,10 @@ def run_nested(
     """
     rows = np.arange(len(data.targets))
     tuned = np.zeros((len(rows), len(data.dataset.labels)), np.float32)
-    default, folds = np.zeros_like(tuned), []
+    default, searches = np.zeros_like(tuned), dict[str, SearchResult]()
     for number, name in enumerate(outer.names):
         others, held_out = rows[outer.index != number], rows[outer.index == number]
-        search = search_among(others, name)
+        search = searches[name] = search_among(others, name)
         fold = data.fold(fitted=others, held_out=held_out, name=f"outer-{number}")
         for probabilities, trial, candidate in (
             (tuned, search.best, space.base.at(search.best.point)),
@@ -86,8 +77,7 @@ def run_nested(
             # The temperature was fitted to the search's clips; the outer fold takes no part.
             probabilities[held_out] = tempered(logits, trial.temperature)
         data.store.discard([fold])
-        folds.append(OuterFold(name=name, rows=held_out, search=search))
-    return NestedResult(folds=tuple(folds), tuned=tuned, default=default, folds_by=outer.by)
+    return NestedResult(outer=outer, searches=searches, tuned=tuned, default=default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +148,11 @@ def tune(
     dataset = group_by_name(load_dataset(data), config.audit.groups)
     announce(dataset, data_config, config.space.base.training)
     folds = config.make_folds(dataset)
-    if config.make_outer_folds is not None:
-        _check_inner_folds(dataset, config.make_outer_folds(dataset), config.make_folds)
+    if config.make_outer_folds:
+        outer = config.make_outer_folds(dataset)
+        for number in range(len(outer.names)):  # the clips outside each must have folds again
+            others = tuple(compress(dataset.samples, outer.index != number))
+            config.make_folds(replace(dataset, samples=others))
     identity = _identity(dataset, folds, data_config, config.space)
 
     def audit(labelled: LabelledClips) -> None:
@@ -175,11 +168,14 @@ def tune(
             num_labels=len(dataset.labels),
             num_workers=config.num_workers,
         ) as scorer:
-            searches = _Searches(
-                folder, tuning_data, config, scorer, callbacks or TuningCallbacks()
-            )
-            result = searches.search_all()
-            nested = searches.run_nested()
+            calls = callbacks or TuningCallbacks()
+            searches = _Searches(folder, tuning_data, config, scorer, calls)
+            rows = np.arange(len(tuning_data.targets))
+            result = searches.search(rows, "all", title="Search", on_trials=calls.on_trials)
+            nested = None
+            if config.make_outer_folds:
+                outer = config.make_outer_folds(tuning_data.dataset)
+                nested = run_nested(tuning_data, outer, config.space, scorer, searches.without)
     return TuningRun(
         folder=folder,
         data=tuning_data,
@@ -202,24 +198,13 @@ class _Searches:
     scorer: FoldScorer
     callbacks: TuningCallbacks
 
-    def search_all(self) -> SearchResult:
-        """Search among all clips."""
-        rows = np.arange(len(self.data.targets))
-        return self._search(rows, "all", title="Search", on_trials=self.callbacks.on_trials)
-
-    def run_nested(self) -> NestedResult | None:
-        """Run nested cross-validation, if it is asked for."""
-        if self.config.make_outer_folds is None:
-            return None
-        outer = self.config.make_outer_folds(self.data.dataset)
-        return run_nested(self.data, outer, self.config.space, self.scorer, self._search_without)
-
-    def _search_without(self, rows: Rows, fold: str) -> SearchResult:
+    def without(self, rows: Rows, fold: str) -> SearchResult:
+        """Search among the clips outside an outer fold."""
         # Named by its clips: other outer folds make another study in the same database.
         clips = [_describe(self.data.dataset.samples[row]) for row in rows]
-        return self._search(rows, f"outer-{digest(clips)}", title=f"Without {fold}")
+        return self.search(rows, f"outer-{digest(clips)}", title=f"Without {fold}")
 
-    def _search(
+    def search(
         self,
         rows: Rows,
         name: str,
@@ -227,6 +212,7 @@ class _Searches:
         title: str,
         on_trials: Callable[[tuple[Trial, ...]], None] = lambda _: None,
     ) -> SearchResult:
+        """Search among some clips, in the study with a name; `title` is for progress."""
         config = self.config
 
         def report(trials: tuple[Trial, ...]) -> None:
@@ -262,8 +248,8 @@ class _Searches:
 def importance_of(study: "optuna.Study") -> dict[str, float]:
     """Return the share of each setting in the differences between trials, largest first.
 
-    PED-ANOVA (Watanabe et al., 2023), which also ranks settings that only some trials have. It
-    is a hint, not a measurement: trials are few. Empty where they are too few.
+    PED-ANOVA (Watanabe et al., 2023): also ranks settings that only some trials have. Empty where
+    trials are too few.
     """
     from optuna.importance import get_param_importances
 
@@ -274,21 +260,6 @@ def importance_of(study: "optuna.Study") -> dict[str, float]:
         warnings.simplefilter("ignore")  # that trials are few, which the report says as well
         shares = get_param_importances(study)
     return {str(name): float(share) for name, share in shares.items()}
-
-
-def _check_inner_folds(dataset: Dataset, outer: Folds, make_folds: MakeFolds) -> None:
-    """Check that the clips outside each outer fold can be split into folds again.
-
-    Raises:
-        DataError: they cannot.
-    """
-    for number in range(len(outer.names)):
-        samples = tuple(
-            sample
-            for sample, index in zip(dataset.samples, outer.index, strict=True)
-            if index != number
-        )
-        make_folds(Dataset(root=dataset.root, samples=samples, labels=dataset.labels))
 
 
 def _identity(
@@ -309,6 +280,5 @@ def _identity(
 
 def _describe(sample: Sample) -> list[object]:
     """Return what identifies a clip without reading it; the size reveals a replaced file."""
-    size = sample.path.stat().st_size
-    piece = [sample.start_seconds, sample.end_seconds]
+    size, piece = sample.path.stat().st_size, [sample.start_seconds, sample.end_seconds]
     return [sample.name, size, *piece, sample.label, sample.group]

@@ -1,13 +1,9 @@
 """One Optuna study: propose settings, score them by cross-validation, stop those that fall behind.
 
 The objective is the log-loss of all held-out clips, after temperature scaling fitted to the same
-clips. Accuracy changes in steps of one clip, so on a few hundred clips many trials tie and the
-luckiest wins. The log-loss also measures how close a mistake was, and is stable enough after two
-folds for pruning. Temperature is factored out because every saved model is calibrated anyway: a
-candidate must not win by being less confident.
-
-Each trial has a sampler whose seed follows from the search's seed and the number of finished
-trials, so an interrupted search resumes to the same trials and numbers.
+clips, because every saved model is calibrated. Accuracy changes in steps of one clip, so many
+trials would tie. Each trial has a sampler whose seed follows from the search's seed and the number
+of finished trials, so an interrupted search resumes to the same trials and numbers.
 """
 
 import math
@@ -174,13 +170,10 @@ class Search:
         """
         candidate = self.space.base.at(suggest(trial, self.space))
         logits: list[NDArray[np.float32]] = []
-        targets: list[NDArray[np.int64]] = []
-        score = None
-        fitted = self.scorer.scores(candidate, self.folds)
-        for fold, fold_logits in zip(self.folds, fitted, strict=True):
+        for fold_logits in self.scorer.scores(candidate, self.folds):
             logits.append(fold_logits)
-            targets.append(self.targets[fold.held_out])
-            score = _score_of(logits, targets)
+            rows = np.concatenate([fold.held_out for fold in self.folds[: len(logits)]])
+            score = _score_of(np.concatenate(logits), self.targets[rows])
             self._report(trial, len(logits), score)
             if len(logits) == len(self.folds):
                 break
@@ -188,7 +181,6 @@ class Search:
                 return self._states.FAIL, None
             if self._is_behind(score.log_loss, len(logits)):
                 return self._states.PRUNED, None
-        assert score is not None
         return self._states.COMPLETE, score.log_loss
 
     def _report(self, trial: Any, num_folds: int, score: "_Score") -> None:
@@ -217,17 +209,13 @@ class _Score(NamedTuple):
     temperature: float
 
 
-def _score_of(
-    logits: Sequence[NDArray[np.float32]], targets: Sequence[NDArray[np.int64]]
-) -> _Score:
-    """Pool the held-out clips of folds, (H, C) and (H,) each, fit a temperature and score them."""
-    pooled, true = np.concatenate(logits), np.concatenate(targets)
-    temperature = fit_temperature(pooled, true)
-    probabilities = tempered(pooled, temperature)
-    of_true = probabilities[np.arange(len(true)), true].astype(np.float64)
+def _score_of(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> _Score:
+    """Fit a temperature to held-out clips, (H, C) and (H,), and score them."""
+    temperature = fit_temperature(logits, targets)
+    of_true = tempered(logits, temperature)[np.arange(len(targets)), targets].astype(np.float64)
     return _Score(
         log_loss=float(-np.log(np.clip(of_true, 1e-12, None)).mean()),
-        accuracy=float((pooled.argmax(axis=1) == true).mean()),
+        accuracy=float((logits.argmax(axis=1) == targets).mean()),
         temperature=temperature,
     )
 
@@ -238,9 +226,8 @@ def suggest(trial: Any, space: Space) -> dict[str, Value]:
     for dimension in space.active(point):
         name, values = dimension.name, dimension.values
         if isinstance(values, SearchRange):
-            point[name] = rounded(
-                trial.suggest_float(name, values.low, values.high, log=values.log)
-            )
+            number = trial.suggest_float(name, values.low, values.high, log=values.log)
+            point[name] = rounded(number)
         else:
             point[name] = trial.suggest_categorical(name, values)
     return point

@@ -27,11 +27,6 @@ Point = Mapping[str, Value]
 _PARTS = {"clip": ClipSettings, "network": NetworkSettings, "training": TrainSettings}
 _CONDITIONS = ("streams", "temporal")
 """Settings that decide whether others have an effect. They are chosen first."""
-_STREAM_OF_PENALTY: Mapping[str, Stream] = {
-    "rgb_penalty": "rgb",
-    "motion_penalty": "motion",
-    "flow_penalty": "flow",
-}
 _LSTM_ONLY = frozenset(
     {
         *("pooling", "hidden_size", "projection_size", "layers", "dropout"),
@@ -52,7 +47,9 @@ class Candidate:
 
     def point(self) -> dict[str, Value]:
         """Return the values of all settings that can be searched."""
-        return {dimension.name: dimension.value_in(self) for dimension in DIMENSIONS}
+        values = {d.name: getattr(getattr(self, d.part), d.field) for d in DIMENSIONS}
+        names = (name for name, some in STREAM_CHOICES.items() if some == values["streams"])
+        return values | {"streams": next(names, "all")}
 
     def at(self, point: Point) -> "Candidate":
         """Return these settings with the values of a point.
@@ -61,15 +58,14 @@ class Candidate:
             SettingsError: a value is out of range.
         """
         parts: dict[str, Any] = {part: getattr(self, part) for part in _PARTS}
-        for dimension in DIMENSIONS:
-            if dimension.name in point:
-                value = point[dimension.name]
-                new = streams_of(str(value)) if dimension.name == "streams" else value
-                parts[dimension.part] = replace(parts[dimension.part], **{dimension.field: new})
+        for name, value in point.items():
+            dimension = next(d for d in DIMENSIONS if d.name == name)
+            new = streams_of(value) if name == "streams" else value
+            parts[dimension.part] = replace(parts[dimension.part], **{dimension.field: new})
         return Candidate(**parts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Dimension:
     """A setting that varies."""
 
@@ -79,11 +75,6 @@ class Dimension:
     field: str
     """Field of that part's dataclass."""
     values: tuple[Value, ...] | SearchRange
-
-    def value_in(self, candidate: Candidate) -> Value:
-        """Return the value of this setting in a candidate."""
-        value = getattr(getattr(candidate, self.part), self.field)
-        return _stream_choice(value) if self.name == "streams" else cast(Value, value)
 
     def including(self, value: Value) -> "Dimension":
         """Return the dimension, widened where needed to contain a value.
@@ -105,12 +96,7 @@ class Dimension:
 
 def _read_dimensions() -> tuple[Dimension, ...]:
     found = [
-        Dimension(
-            name=setting.option or field.name,
-            part=part,
-            field=field.name,
-            values=setting.search,
-        )
+        Dimension(setting.option or field.name, part, field.name, setting.search)
         for part, settings in _PARTS.items()
         for field in fields(settings)
         if (setting := field.metadata.get("setting")) and setting.search is not None
@@ -147,18 +133,14 @@ class Space:
             )
         if frames and min(frames) < 1:
             raise SettingsError("Numbers of frames to try must be at least 1.")
-        point = base.point()
-        chosen = [d for d in DIMENSIONS if not names or d.name in names]
-        if frames:
-            values = tuple(sorted(set(frames)))
-            chosen = [replace(d, values=values) if d.name == "frames" else d for d in chosen]
-        dimensions = [d.including(point[d.name]) for d in chosen]
-        return cls(
-            base=base,
-            dimensions=tuple(
-                d for d in dimensions if isinstance(d.values, SearchRange) or len(d.values) > 1
-            ),
-        )
+        dimensions, point = list[Dimension](), base.point()
+        for d in DIMENSIONS:
+            if not names or d.name in names:
+                is_set = frames and d.name == "frames"
+                bounds = replace(d, values=tuple(sorted(set(frames)))) if is_set else d
+                dimensions.append(bounds.including(point[d.name]))
+        varied = (d for d in dimensions if isinstance(d.values, SearchRange) or len(d.values) > 1)
+        return cls(base=base, dimensions=tuple(varied))
 
     def choices(self, name: str) -> tuple[Value, ...]:
         """Return all values that trials may use of a setting with choices."""
@@ -175,7 +157,7 @@ class Space:
     @property
     def streams(self) -> tuple[Stream, ...]:
         """All streams that a trial may use."""
-        used = {s for value in self.choices("streams") for s in streams_of(str(value))}
+        used = {s for value in self.choices("streams") for s in streams_of(value)}
         return tuple(stream for stream in ALL_STREAMS if stream in used)
 
     def active(self, point: Point) -> Iterator[Dimension]:
@@ -185,30 +167,21 @@ class Space:
         """
         base = self.base.point()
         for dimension in self.dimensions:
-            values = {**base, **point}
-            stream = _STREAM_OF_PENALTY.get(dimension.name)
-            if stream is not None and stream not in streams_of(str(values["streams"])):
-                continue
-            if dimension.name in _LSTM_ONLY and values["temporal"] != "lstm":
-                continue
-            yield dimension
+            values, name = {**base, **point}, dimension.name
+            stream = name.removesuffix("_penalty")
+            is_off = name.endswith("_penalty") and stream not in streams_of(values["streams"])
+            if not is_off and (name not in _LSTM_ONLY or values["temporal"] == "lstm"):
+                yield dimension
 
     def default_point(self) -> dict[str, Value]:
         """Return the base settings as a point of this space."""
-        base, point = self.base.point(), dict[str, Value]()
-        for dimension in self.active(point):
-            point[dimension.name] = base[dimension.name]
-        return point
+        base = self.base.point()
+        return {dimension.name: base[dimension.name] for dimension in self.active({})}
 
 
-def streams_of(name: str) -> tuple[Stream, ...]:
+def streams_of(value: Value) -> tuple[Stream, ...]:
     """Return the streams that a value of `--streams` stands for."""
-    return STREAM_CHOICES[cast(StreamChoice, name)]
-
-
-def _stream_choice(streams: tuple[Stream, ...]) -> StreamChoice:
-    """Return the value of `--streams` for some streams; `all` where there is none."""
-    return next((name for name, those in STREAM_CHOICES.items() if those == streams), "all")
+    return STREAM_CHOICES[cast(StreamChoice, value)]
 
 
 def rounded(value: Value) -> Value:
