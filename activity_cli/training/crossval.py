@@ -78,8 +78,7 @@ class CrossValidation:
     calibration: Calibration | None = None
     """Of all folds; None for a baseline without a network."""
     orders: OrderScores | None = None
-    """The same clips by the same networks with frames in other orders, and by simpler baselines;
-    None without an LSTM."""
+    """Scores in other frame orders, and of simpler baselines; None without an LSTM."""
     networks: tuple[FittedNetwork, ...] = ()
     """Of the folds, in their order."""
 
@@ -262,10 +261,7 @@ def majority_baseline(labelled: LabelledClips, folds: Folds) -> CrossValidation:
 def compare_on_hard_pairs(
     rounds: Mapping[str, CrossValidation], targets: NDArray[np.int64], *, num_pairs: int = 3
 ) -> list[PairComparison]:
-    """Compare all heads on the pairs of labels that a single frame separates worst.
-
-    Actions that differ only in the order of time show here.
-    """
+    """Compare all heads on the pairs of labels that a single frame separates worst."""
     frame = rounds["single frame"]
     labels = frame.evaluation.labels
     pairs = combinations(range(len(labels)), 2)

@@ -74,10 +74,9 @@ def _first_clips(dataset: Dataset) -> Dataset:
 def _estimate(plan: Plan, run: TrainingRun, split: Split, *, all_clips: int) -> DryRunReport:
     """Estimate the time of the whole training from the time of its parts."""
     seconds, num_train = run.stage_seconds, len(split.train)
-    epochs = plan.num_epochs(num_train)
+    epochs, batch_size = plan.num_epochs(num_train), len(run.split.train)
     num_networks = 1 if len(split.val) else 1 + INNER_FOLDS
     clips = len(run.data.targets) + len(run.data.left_out)
-    batch_size = len(run.split.train)
     of_batch = sum(epoch.seconds for epoch in run.fitted.history[1:])
     of_epochs = of_batch * math.ceil(num_train / batch_size) * epochs
     stages = {"load CNN": seconds["load CNN"]} if "load CNN" in seconds else {}

@@ -18,7 +18,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from activity_cli.common.cache import FEATURES
-from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features
 from activity_cli.features.labelled import DataConfig, FeatureDataset, scratch_array
@@ -29,6 +28,7 @@ from activity_cli.settings import CnnSettings
 from activity_cli.training.head import (
     FittedNetwork,
     HeadConfig,
+    check_val_rows,
     fit_with_validation,
     label_weights,
     one_thread,
@@ -98,11 +98,7 @@ class CnnTrainer:
             DataError: there are no validation rows.
             TrainingError, CheckpointError, OutputError: as `loop.train`.
         """
-        if not len(val_rows):
-            raise DataError(
-                "No clips are left to choose the best epoch.",
-                hint="Add clips, or raise --val-fraction.",
-            )
+        check_val_rows(val_rows)
         is_small = self._pretrained is None and self._data_config.clip.frame_size <= _SMALL_FRAME
         # Threads gain little on small frames, and cost much where others use the cores.
         with one_thread() if is_small else nullcontext(), seeded(self._config.training.seed):

@@ -123,14 +123,7 @@ def fit_plan(
         dataset = load_grouped(plan.data, plan.audit, plan.background)
         announce(dataset, plan.data_config, plan.head.training)
         # Before minutes of decoding: can the data be split, and is it what was begun?
-        parts = describe_run(
-            dataset,
-            plan.split(dataset),
-            plan.data_config,
-            head=plan.head,
-            cnn=plan.cnn,
-            background=plan.background,
-        )
+        parts = describe_run(dataset, plan.split(dataset), plan)
         if session.folder:
             check_same(session.folder, parts)
         labelled = read_clips_for(dataset, plan.data_config, plan.cnn)

@@ -105,11 +105,22 @@ def fit_with_validation(
     The session's checkpoint is that of the LSTM; the rest is fitted again, to the same numbers.
 
     Raises:
+        DataError: there are no validation rows.
         TrainingError, CheckpointError, OutputError: as `loop.train`.
     """
+    check_val_rows(val_rows)
     with one_thread(), seeded(config.training.seed):
         task = start_task(data, config, train_rows, val_rows)
         return fit_task(task, config.training, session, learns_from_val=learns_from_val)
+
+
+def check_val_rows(val_rows: Rows) -> None:
+    """Raise a DataError where no clips are left to choose the best epoch."""
+    if not len(val_rows):
+        raise DataError(
+            "No clips are left to choose the best epoch.",
+            hint="Add clips, or raise --val-fraction.",
+        )
 
 
 def fit_task(
@@ -218,16 +229,14 @@ def pooled_penalties(
     """
     scale = REFERENCE_NUM_CLIPS / num_clips
     penalties = torch.tensor([scale * getattr(settings, f"{name}_penalty") for name in streams])
-    each = penalties.repeat_interleave(network.mean.shape[1])
-    return each[: network.pooled_head.in_features]
+    return penalties.repeat_interleave(network.mean.shape[1])[: network.pooled_head.in_features]
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread in the block, then with as many as before.
+    """Compute with one thread in the block: small networks gain nothing from more.
 
-    Networks this small gain nothing from more threads, which wait for each other for minutes when
-    another program uses the cores.
+    Where other programs use the cores, threads wait for each other for minutes.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -239,7 +248,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's random generators in the block; afterwards they are as they were before."""
+    """Seed torch's random generators in the block, and restore them afterwards."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
@@ -280,9 +289,8 @@ def _fit_by_folds(
     """Fit to all rows, and for each fold to the others; `fold` is -1 for clips of no fold.
 
     A handful of validation clips cannot tell one epoch from the next, so every clip is evaluated,
-    by the fit that did not see it. The fits have their own weights, optimizers and batches. An
-    epoch trains them one after the other, so that a single epoch is chosen and early stopping
-    ends all of them. The fit to all rows is the result; the scores of the others calibrate it.
+    by the fit that did not see it. Each epoch trains all fits one after the other, so they share
+    the choice of the epoch. The fit to all rows is the result; the others' scores calibrate it.
     """
     numbers = range(int(fold.max()) + 1)
     tasks = [start_task(data, config, rows, rows[:0])]

@@ -14,18 +14,16 @@ from activity_cli.common.settings_file import REMOVED_SETTINGS
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.splits import Split
 from activity_cli.errors import CheckpointError, SettingsError
-from activity_cli.features.labelled import DataConfig
 from activity_cli.settings import (
     FROZEN,
     NO_VIEWS,
     ClipSettings,
-    CnnSettings,
     NetworkSettings,
     TrainSettings,
 )
 
 if TYPE_CHECKING:
-    from activity_cli.training.head import HeadConfig
+    from activity_cli.training.fitting import Plan
 
 CHECKPOINT_FOLDER = "checkpoint"  # of a run folder
 _RUN_FILE = "run.json"
@@ -53,25 +51,18 @@ def require_checkpoint(folder: Path) -> None:
         )
 
 
-def describe_run(
-    dataset: Dataset,
-    split: Split,
-    data_config: DataConfig,
-    *,
-    head: "HeadConfig",
-    cnn: CnnSettings,
-    background: str | None,
-) -> Parts:
+def describe_run(dataset: Dataset, split: Split, plan: "Plan") -> Parts:
     """Return everything that the result of a run depends on, except for how long it trains."""
-    training = {k: v for k, v in head.training.to_json().items() if k not in _MAY_CHANGE}
+    data_config, settings = plan.data_config, plan.head.training.to_json()
+    training = {k: v for k, v in settings.items() if k not in _MAY_CHANGE}
     return {
         "data": {"clips": len(dataset.samples), "digest": _digest(dataset, split)},
         "clip": {**data_config.clip.to_json(), "window_seconds": data_config.window_seconds},
         "augmentation": data_config.augment.to_json(),
         "backbone": data_config.backbone.to_json(),
-        "cnn": {k: v for k, v in cnn.to_json().items() if k not in _MAY_CHANGE},
-        "network": head.network.to_json(),
-        "training": {**training, "background": background},
+        "cnn": {k: v for k, v in plan.cnn.to_json().items() if k not in _MAY_CHANGE},
+        "network": plan.head.network.to_json(),
+        "training": {**training, "background": plan.background},
     }
 
 

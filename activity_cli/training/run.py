@@ -63,12 +63,10 @@ class TrainingRun:
     measured_rows: NDArray[np.int64]
     """(M,) rows of the clips that were measured on."""
     scores: NDArray[np.float32]
-    """(M, C) by the saved model in the engine that predicts; of inner folds, by the networks that
-    were not fitted to the clips."""
+    """(M, C) by the saved model; of inner folds, by the networks not fitted to the clips."""
     evaluation: Evaluation
     orders: OrderScores | None
-    """The same clips with their frames in other orders, and by simpler baselines; None without an
-    LSTM."""
+    """Scores in other frame orders, and of simpler baselines; None without an LSTM."""
     leakage: Leakage | None
     """Clips that are in several parts; None if that was not checked."""
     stage_seconds: Mapping[str, float]
@@ -84,8 +82,7 @@ def run_folder(
 ) -> Iterator[Path]:
     """Make a new folder for a run, `parent/name` or `parent/name-2` and so on, or take an old one.
 
-    It is made before the work, so that a place that cannot be written is found out early, and
-    removed if it is still empty in the end.
+    It is made before the work, to find out early if it can be, and removed if it stays empty.
 
     Raises:
         SettingsError: the name cannot be that of a folder.
@@ -105,9 +102,7 @@ def run_folder(
 
 
 def save_run(fit: FitResult, folder: Path) -> TrainingRun:
-    """Calibrate, save, and measure the saved model the way it will be used.
-
-    A model that an earlier part of the same run left in the folder is replaced.
+    """Calibrate, save (an earlier model of the run is replaced), and measure the saved model.
 
     Raises:
         OutputError: the model folder or the cache cannot be written.
@@ -191,8 +186,7 @@ def _save_model(
 def save_ensemble(run: "CrossvalRun", folder: Path, *, name: str, head: HeadConfig) -> Model:
     """Save the networks of a cross-validation's folds as one model: the mean of their logits.
 
-    Each clip has a member that did not see it. The scores of these members measure and calibrate
-    the model. Logits are averaged, not scores, so that one temperature divides their mean.
+    Logits, so that one temperature divides their mean. The out-of-fold scores calibrate the model.
 
     Raises:
         SettingsError: the folds' CNNs differ.

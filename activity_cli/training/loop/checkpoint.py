@@ -13,6 +13,7 @@ one epoch is complete. Nothing is pickled.
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -77,13 +78,13 @@ def save_checkpoint(
                 "notes": trainer.notes,
             }
         )
-    state = {
-        "format": _FORMAT,
-        "history": [asdict(epoch) for epoch in checkpoint.history],
-        "best_epoch": checkpoint.best.epoch,
-        "trainers": states,
-    }
     if context.is_main:
+        state = {
+            "format": _FORMAT,
+            "history": [asdict(epoch) for epoch in checkpoint.history],
+            "best_epoch": checkpoint.best.epoch,
+            "trainers": states,
+        }
         copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
         write_bytes_atomically(path, save(copies, {"state": json.dumps(state)}))
 
@@ -91,9 +92,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, trainers: Sequence[Trainer], context: DistributedContext
 ) -> Checkpoint | None:
-    """Restore trainers from a checkpoint; None where there is no file.
-
-    All processes take part; only the main one needs access to the file.
+    """Restore trainers from a checkpoint that the main process reads; None without a file.
 
     Raises:
         CheckpointError: the file is damaged, or of another network or version.
@@ -132,13 +131,12 @@ def _restore(
     best_weights = []
     for trainer, prefix, own in zip(trainers, _prefixes(trainers), state["trainers"], strict=True):
         trainer.task.module.load_state_dict(_part(tensors, f"{prefix}module"))
-        of_parameters: dict[int, dict[str, Tensor]] = {}
+        of_parameters: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
         for name, value in _part(tensors, f"{prefix}optimizer").items():
             index, _, what = name.partition("/")
-            of_parameters.setdefault(int(index), {})[what] = value
-        trainer.optimizer.load_state_dict(
-            {"state": of_parameters, "param_groups": own["parameter_groups"]}
-        )
+            of_parameters[int(index)][what] = value
+        groups = own["parameter_groups"]
+        trainer.optimizer.load_state_dict({"state": dict(of_parameters), "param_groups": groups})
         trainer.schedule.load_state_dict(own["schedule"])
         trainer.halved, trainer.notes = own["halved"], list(own["notes"])
         trainer.epoch = history[-1].epoch

@@ -68,11 +68,6 @@ class DistributedContext:
             with _translate_errors():
                 parameter.grad.copy_(reduce(parameter.grad.to(self.device), reduction="sum"))
 
-    def seed_per_rank(self, seed: int) -> None:
-        """Seed torch so that each process drops out other units."""
-        if not self.is_main:
-            torch.manual_seed(seed + self.rank)
-
     @contextmanager
     def main_first(self) -> Iterator[None]:
         """Run the block in the main process, then in the others."""

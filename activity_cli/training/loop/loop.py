@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from activity_cli.settings import TrainSettings
@@ -85,7 +86,8 @@ def train(
     file = session.folder / f"{name}.safetensors" if session.folder else None
     checkpoint = load_checkpoint(file, trainers, session.context) if file else None
     if checkpoint is None:
-        session.context.seed_per_rank(settings.seed)
+        if not session.context.is_main:  # each process drops out other units
+            torch.manual_seed(settings.seed + session.context.rank)
         started = time.perf_counter()
         first = _evaluate(trainers, evaluate, started)
         checkpoint = Checkpoint(history=[first], best=first, best_weights=_weights_of(trainers))
@@ -118,11 +120,7 @@ def train(
 def _evaluate(
     trainers: Sequence[Trainer], evaluate: Callable[[], EpochMetrics], started: float
 ) -> EpochMetrics:
-    """Return the row of the epoch that ended, as the main process computed it.
-
-    Raises:
-        TrainingError: a loss is NaN, or memory ran out.
-    """
+    """Return the metrics of the epoch that ended, as the main process computed them."""
     first = trainers[0]
     for trainer in trainers:
         trainer.task.module.eval()
@@ -132,12 +130,8 @@ def _evaluate(
         if is_out_of_memory(error):
             raise out_of_memory_error(first.epoch) from error
         raise
-    epoch = replace(
-        metrics,
-        epoch=first.epoch,
-        learning_rate=first.learning_rate,
-        seconds=time.perf_counter() - started,
-    )
+    seconds, rate = time.perf_counter() - started, first.learning_rate
+    epoch = replace(metrics, epoch=first.epoch, learning_rate=rate, seconds=seconds)
     epoch = first.context.broadcast(epoch)
     total = epoch.train_loss + epoch.val_loss
     if not math.isfinite(total):
@@ -150,8 +144,7 @@ def _ending(
 ) -> Ending | None:
     """Return why the training ends here, or None; the same in every process.
 
-    At least one epoch is trained however short the time, so that a training that is resumed again
-    and again comes to its end.
+    At least one epoch is trained, so that a training that is resumed again and again ends.
     """
     last = checkpoint.history[-1].epoch
     if last >= settings.most_epochs:

@@ -76,8 +76,7 @@ class EpochMetrics:
 class TrainingTask(Protocol):
     """What is trained: a module, its training clips and its loss.
 
-    All randomness (dropout, choice of views) must come from torch's global generator. A checkpoint
-    stores the generator's state, so that a resumed training ends with the same numbers.
+    All randomness must come from torch's global generator, whose state is in the checkpoint.
     """
 
     @property
@@ -96,10 +95,7 @@ class TrainingTask(Protocol):
         """Return the parameters to train."""
 
     def batch_loss(self, rows: Tensor) -> Tensor:
-        """Return the mean loss of training clips (B,), weighted by `loss.clip_weights`.
-
-        The loop may pass parts of a batch: where memory is short, and in each of several processes.
-        """
+        """Return the mean loss of training clips (B,), weighted by `loss.clip_weights`."""
 
 
 _CPU_ALLOCATOR = "DefaultCPUAllocator"  # torch reports this one in a plain RuntimeError
@@ -210,10 +206,9 @@ class Trainer:
 def make_schedule(
     optimizer: torch.optim.Optimizer, settings: TrainSettings, num_steps: int
 ) -> LambdaLR:
-    """Make the learning rate schedule, which advances with every step.
+    """Make the learning rate schedule by step: constant, or a warm-up, then a cosine to 0.
 
-    Cosine: a linear warm-up, then a cosine to 0 (Loshchilov and Hutter, 2017). The learning rate
-    of every parameter group is its peak.
+    Loshchilov and Hutter, 2017. The learning rate of every parameter group is its peak.
     """
     total = settings.most_epochs * num_steps
 
