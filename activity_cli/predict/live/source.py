@@ -89,10 +89,9 @@ def _without_password(address: str) -> str:
         parts = urlsplit(address)
     except ValueError:  # no valid address: hide all that may be a user and a password
         return re.sub(r"//[^/]*@", "//", address)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at or ":" not in user:
-        return address
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    user, _, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{name}:***@{host}")) if colon else address
 
 
 _MAX_LAG_SECONDS = 1.0  # a recording that lags further behind its own pace does not catch up
@@ -126,9 +125,7 @@ OnOpen = Callable[[tuple[int, int], float], None]
 def read_live(request: LiveRequest, on_open: OnOpen) -> Generator[LiveFrame, None, None]:
     """Yield BGR frames until the source ends, which a camera never does.
 
-    Raises:
-        VideoError: the source cannot be opened, or is lost.
-        NoVideoError: it can never be watched.
+    Raises a VideoError if the source is lost, a NoVideoError if it can never be watched.
     """
     read = _read_file if request.source.kind == "file" else _read_stream
     yield from read(request, on_open)
@@ -136,11 +133,8 @@ def read_live(request: LiveRequest, on_open: OnOpen) -> Generator[LiveFrame, Non
 
 def _read_file(request: LiveRequest, on_open: OnOpen) -> Iterator[LiveFrame]:
     settings = request.settings
-    with VideoReader(
-        str(request.source.address),
-        num_threads=settings.decoder_threads,
-        wait_seconds=settings.idle_seconds,
-    ) as reader:
+    path, threads = str(request.source.address), settings.decoder_threads
+    with VideoReader(path, num_threads=threads, wait_seconds=settings.idle_seconds) as reader:
         info = reader.info
         if info.fps_from_header > 1000:  # the clock of a raw stream, such as .mjpeg
             raise NoVideoError(

@@ -37,11 +37,8 @@ class LiveTimestep:
 class TimestepSampler:
     """Samples timesteps every `step_seconds` from frames. Holds only the last few frames.
 
-    Args:
-        clip: Tells the streams, and how far apart the frames of a motion image are.
-        step_seconds: Time between two timesteps.
-        tie_seconds: Times that differ by less count as equal.
-        max_per_frame: Most timesteps that one frame completes; a long pause drops older ones.
+    Times that differ by less than `tie_seconds` count as equal. A frame completes at most
+    `max_per_frame` timesteps; a long pause drops older ones.
     """
 
     def __init__(
@@ -52,9 +49,7 @@ class TimestepSampler:
         tie_seconds: float = TIE_SECONDS,
         max_per_frame: int,
     ) -> None:
-        self._clip = clip
-        self._step = step_seconds
-        self._tie = tie_seconds
+        self._clip, self._step, self._tie = clip, step_seconds, tie_seconds
         self._max_per_frame = max_per_frame
         self._first_seconds: float | None = None
         self._next_index = 0

@@ -101,9 +101,7 @@ _UNREACHABLE = "Check that it is on and can be reached."
 class Watch:
     """A model that watches a live source until `stop` is set or the source ends.
 
-    Raises:
-        DataError: there is no such source.
-        SettingsError: an alert is for a label that the model does not have.
+    Raises a DataError or SettingsError if there is no such source, or no such label for an alert.
     """
 
     def __init__(
@@ -120,13 +118,14 @@ class Watch:
         self._source = source
         self._model = model
         self._settings = settings
+        step, as_streams = settings.windows.step_seconds, model.scan.as_streams
         self._request = LiveRequest(
-            source=source,
-            settings=settings.source,
-            clip=model.description.clip,
-            step_seconds=settings.windows.step_seconds,
-            as_streams=model.scan.as_streams,
-            picture_width=settings.picture_width,
+            source,
+            settings.source,
+            model.description.clip,
+            step,
+            as_streams,
+            settings.picture_width,
         )
         self._stop = stop or threading.Event()
         self._shedder = LoadShedder(settings.windows)
@@ -138,11 +137,7 @@ class Watch:
         self._has_opened = False
 
     def run(self) -> Iterator[Message]:
-        """Yield messages as they come, until the watch ends.
-
-        Raises:
-            ActivityError: the source cannot be watched, or is given up.
-        """
+        """Yield messages as they come; raise an ActivityError if the source is given up."""
         self._shedder.measured(self._model.warm_up(), self._settings.windows.num_frames)
         self._started = self._last_news = time.monotonic()
         num_failures = 0
@@ -269,11 +264,8 @@ class Watch:
         limit = self._settings.source.max_reconnects
         if limit is None or num_failures <= limit:
             return None
-        attempts = count_of(num_failures, "attempt")
-        return ActivityError(
-            f"{self._source.name}: given up after {attempts}: {error.message}",
-            hint=error.hint or _UNREACHABLE,
-        )
+        text = f"given up after {count_of(num_failures, 'attempt')}: {error.message}"
+        return ActivityError(f"{self._source.name}: {text}", hint=error.hint or _UNREACHABLE)
 
 
 def backoff_seconds(num_failures: int) -> float:
