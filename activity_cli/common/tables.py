@@ -79,7 +79,13 @@ def read_table(path: Path, *, required: Sequence[str], errors: str = "strict") -
     text = read_text(path, errors=errors)
     if not text.strip():
         raise DataError(f"{path} is empty.", hint=f"Its first line must be {','.join(required)}")
-    lines = _read_rows(path, text, _separator(path, text, required))
+    # The separator is the one that gives the required columns, else the most columns.
+    header = next(line for line in text.splitlines() if line.strip())
+    found = {
+        s: [c for _, fields in _read_rows(path, header, s) for c in fields] for s in SEPARATORS
+    }
+    best = max(SEPARATORS, key=lambda s: (set(required) <= set(found[s]), len(found[s])))
+    lines = _read_rows(path, text, best)
     _, columns = lines[0]
     _check_columns(path, columns, required)
     rows: list[Row] = []
@@ -111,15 +117,6 @@ def _read_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[st
             hint='Quote a whole value or nothing of it, and write a quote inside as "".',
         ) from error
     return rows
-
-
-def _separator(path: Path, text: str, required: Sequence[str]) -> str:
-    """Return the separator that gives the required columns, else the most columns."""
-    header = next(line for line in text.splitlines() if line.strip())
-    columns = {
-        s: [c for _, fields in _read_rows(path, header, s) for c in fields] for s in SEPARATORS
-    }
-    return max(SEPARATORS, key=lambda s: (set(required) <= set(columns[s]), len(columns[s])))
 
 
 def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:

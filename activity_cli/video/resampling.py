@@ -96,7 +96,11 @@ class Resampler:
                 roles[role].append(self.kept[index])
             count += 1
             self._next += 1
-            self._forget()
+            # Drop the frames that no later timestep can need.
+            oldest = self._next_seconds() - self._reach_back_seconds()
+            keep_from = bisect_right(self._times, oldest) - 3
+            for index in [index for index in self.kept if 1 < index < keep_from]:
+                del self.kept[index]
         frames, is_last = stack_roles(roles, self._settings), count < max_timesteps
         end, first = self._end_seconds(), self._times[0]
         status, reason = Status.OK, ""
@@ -157,13 +161,6 @@ class Resampler:
         near = np.array(self._times[low : at + 2])
         earlier, later = partner_indices(near, np.array([at - low]), step)
         return low + int(earlier[0]), low + int(later[0])
-
-    def _forget(self) -> None:
-        """Drop frames that no later timestep can need."""
-        oldest = self._next_seconds() - self._reach_back_seconds()
-        keep_from = bisect_right(self._times, oldest) - 3
-        for index in [index for index in self.kept if 1 < index < keep_from]:
-            del self.kept[index]
 
     def _reach_back_seconds(self) -> float:
         return self._settings.motion_step_seconds + 2 * frame_interval_seconds(self.info)

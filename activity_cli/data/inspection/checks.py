@@ -55,13 +55,10 @@ class FileCheck:
     path: Path
     status: Status
     reason: str = ""
-    damage: tuple[str, ...] = ()
-    """Descriptions of what is broken."""
-    notes: tuple[str, ...] = ()
-    """Descriptions of what is unusual, but not damage."""
+    damage: tuple[str, ...] = ()  # what is broken
+    notes: tuple[str, ...] = ()  # what is unusual, but not damage
     codec: str = ""
-    width: int | None = None
-    """In pixels, upright."""
+    width: int | None = None  # in pixels, upright
     height: int | None = None
     rotation_degrees: int | None = None
     fps_from_header: float | None = None
