@@ -15,7 +15,7 @@ from activity_cli.common.files import (
 )
 from activity_cli.common.optional_dependencies import import_nncf, require_onnx
 from activity_cli.errors import ExportError, ModelError
-from activity_cli.export.parity import Case, Parity, compare, make_cases, read_clips
+from activity_cli.export.parity import Parity, ParityInputs, compare, make_inputs, read_clips
 from activity_cli.export.quantize import pick_images
 from activity_cli.export.readme import write_readme
 from activity_cli.model.folder import Model
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.json"
 _TORCH_FORMATS = ("torchscript", "torch-export")
+_SUMMARY = (
+    "largest_difference",
+    "mean_difference",
+    "num_clips",
+    "num_same_label",
+    "failure",
+)
+"""Properties of a `Parity` that the report has beside its fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +94,11 @@ class ExportReport:
         return {
             "folder": str(self.folder),
             "model": self.model,
-            "precision": self.config.precision,
-            "dynamic": self.config.dynamic,
-            "split": self.config.split,
+            **{name: getattr(self.config, name) for name in ("precision", "dynamic", "split")},
             "num_clips": self.num_clips,
             "verified_on": self.verified_on,
             "exports": [
-                {
-                    **asdict(parity),
-                    "largest_difference": parity.largest_difference,
-                    "mean_difference": parity.mean_difference,
-                    "num_clips": parity.num_clips,
-                    "num_same_label": parity.num_same_label,
-                    "failure": parity.failure,
-                }
+                asdict(parity) | {name: getattr(parity, name) for name in _SUMMARY}
                 for parity in self.parities
             ],
         }
@@ -135,22 +134,19 @@ def export_model(
 
     Args:
         model: to export.
-        output: folder for the exports; new or empty, unless `overwrite`.
+        output: new or empty, unless `overwrite` replaces the folders of these formats.
         config: formats, precision and shape.
         verify: clips to compare with torch on.
         calibrate: clips to calibrate int8 with; those of `verify` if None.
         verified_on: describes the clips of `verify`, for the report.
-        overwrite: replace what is in the folders of these formats.
+        overwrite: see `output`.
         on_progress: called with the number of formats that are done.
         on_prepare: called with what is going on.
 
     Raises:
-        ExportError: a format does not have that precision.
         ParityError: an export is beyond tolerance. Nothing was written.
-        MissingExtraError: packages for a format or precision are not installed.
-        DataError: none of the given clips can be decoded.
-        OutputError: the folder cannot be used.
-        BackboneError, ModelError: the weights are missing, changed or damaged.
+        ActivityError: as `ExportConfig.check`, or no clip can be decoded, the folder cannot be
+            used, or the weights are missing, changed or damaged.
     """
     config.check()
     from activity_cli.export.formats import Converter
@@ -166,12 +162,12 @@ def export_model(
             images = pick_images([images for stacks in streams for images in stacks])
         on_prepare(f"Scoring {len(clips)} clips in torch, to compare with")
         network = build_network(model)
-        cases = make_cases(clips, network, clip, dynamic=config.dynamic)
+        inputs = make_inputs(clips, network, clip, dynamic=config.dynamic)
         converter = Converter(network, model, config, calibration=images)
         parities = []
         for number, one in enumerate(config.formats):
             on_progress("export", number, len(config.formats))
-            parities.append(_export_format(converter, one, staging / one, cases))
+            parities.append(_export_format(converter, one, staging / one, inputs))
         on_progress("export", len(config.formats), len(config.formats))
         report = ExportReport(
             folder=output,
@@ -188,7 +184,7 @@ def export_model(
 
 
 def _export_format(
-    converter: "Converter", format: Format, folder: Path, cases: Sequence[Case]
+    converter: "Converter", format: Format, folder: Path, inputs: Sequence[ParityInputs]
 ) -> Parity:
     """Write one format, read it back, compare it with torch and write its README."""
     try:
@@ -198,7 +194,8 @@ def _export_format(
         raise output_error(folder, error) from error
     try:
         exported = read_exported(folder)
-        parity = compare(cases, open_exported(exported), exported, files=list(folder.iterdir()))
+        num_bytes = sum(file.stat().st_size for file in folder.iterdir())
+        parity = compare(inputs, open_exported(exported), exported, num_bytes=num_bytes)
     except ModelError as error:
         raise ExportError(
             f"The file for {format} was written, but cannot be read back. Nothing was kept.",

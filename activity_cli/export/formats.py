@@ -1,5 +1,7 @@
 """A model in torch -> the files of one format, each with its metadata inside."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +27,6 @@ from activity_cli.types import Images
 if TYPE_CHECKING:
     from activity_cli.export.exporting import ExportConfig
 
-_QUANTIZED_STEPS: tuple[Part, ...] = ("pictures", "cnn", "classifier")
-"""The graphs that a quantized whole is joined from, in order."""
 _MAX_HALF = 65504.0
 """The largest number in float16."""
 _MIN_HALVED = 256
@@ -45,11 +45,12 @@ class Converter:
         calibration: Images | None,
     ) -> None:
         """Prepare to write; `calibration` holds the images for int8."""
-        self._network = network
         self._model = model
         self._config = config
         self._calibration = calibration
-        self._graphs: dict[Part, Graph] = {}
+        self._graph: Callable[[Part], Graph] = cache(
+            lambda part: graph_of(network, part, model, dynamic=config.dynamic)
+        )
 
     def write(self, format: Format, folder: Path) -> dict[Part, Path]:
         """Write a format's files into a folder; their names are those of the model and the part.
@@ -64,17 +65,27 @@ class Converter:
             if self._config.split
             else {"whole": folder / f"{name}{suffix}"}
         )
+        half = self._config.precision == "fp16"
         for part, file in files.items():
             texts = metadata_texts(self.metadata(part, format))
             match format:
                 case "torchscript":
-                    _write_torchscript(self._graph(part), file, texts)
+                    with quiet_jit():
+                        torch.jit.save(
+                            self._graph(part).script, file, _extra_files=_as_files(texts)
+                        )
                 case "torch-export":
-                    _write_torch_export(self._graph(part), file, texts)
+                    program = self._graph(part).program
+                    program.example_inputs = None  # megabytes of zeros
+                    torch.export.save(program, file, extra_files=_as_files(texts))
                 case "onnx":
-                    _write_onnx(self._onnx_model(part), file, texts, half=self._half)
+                    model = self._converted(part, onnx_model, quantize_onnx, join_onnx)
+                    _write_onnx(model, file, texts, half=half)
                 case "openvino":
-                    _write_openvino(self._openvino_model(part), file, texts, half=self._half)
+                    model = self._converted(part, openvino_model, quantize_openvino, join_openvino)
+                    for key, text in texts.items():
+                        model.set_rt_info(text, [DOCUMENT_KEY, key])
+                    import_openvino().save_model(model, file, compress_to_fp16=half)
         return files
 
     def metadata(self, part: Part, format: Format) -> GraphMetadata:
@@ -88,39 +99,20 @@ class Converter:
             weights_sha256=self._model.weights_sha256,
         )
 
-    @property
-    def _half(self) -> bool:
-        return self._config.precision == "fp16"
-
-    def _onnx_model(self, part: Part) -> Any:
-        if self._calibration is None or part in {"classifier", "pictures"}:
-            return _onnx_model(self._graph(part))
-        if part == "whole":
-            return join_onnx(*(self._onnx_model(step) for step in _QUANTIZED_STEPS))
-        return quantize_onnx(_onnx_model(self._graph(part)), self._calibration)
-
-    def _openvino_model(self, part: Part) -> Any:
-        if self._calibration is None or part in {"classifier", "pictures"}:
-            return openvino_model(self._graph(part))
-        if part == "whole":
-            return join_openvino(*(self._openvino_model(step) for step in _QUANTIZED_STEPS))
-        return quantize_openvino(openvino_model(self._graph(part)), self._calibration)
-
-    def _graph(self, part: Part) -> Graph:
-        if part not in self._graphs:
-            dynamic = self._config.dynamic
-            self._graphs[part] = graph_of(self._network, part, self._model, dynamic=dynamic)
-        return self._graphs[part]
-
-
-def _write_torchscript(graph: Graph, path: Path, texts: dict[str, str]) -> None:
-    with quiet_jit():
-        torch.jit.save(graph.script, path, _extra_files=_as_files(texts))
-
-
-def _write_torch_export(graph: Graph, path: Path, texts: dict[str, str]) -> None:
-    graph.program.example_inputs = None  # megabytes of zeros
-    torch.export.save(graph.program, path, extra_files=_as_files(texts))
+    def _converted(
+        self,
+        part: Part,
+        convert: Callable[[Graph], Any],
+        quantize: Callable[[Any, Images], Any],
+        join: Callable[..., Any],
+    ) -> Any:
+        """Convert a graph; for int8, quantize the CNN, joined with the others if one is whole."""
+        if self._calibration is None or part == "classifier":
+            return convert(self._graph(part))
+        cnn = quantize(convert(self._graph("cnn")), self._calibration)
+        if part == "cnn":
+            return cnn
+        return join(convert(self._graph("pictures")), cnn, convert(self._graph("classifier")))
 
 
 def _as_files(texts: dict[str, str]) -> dict[str, Any]:
@@ -129,7 +121,7 @@ def _as_files(texts: dict[str, str]) -> dict[str, Any]:
     return {names.get(key, f"{key}.txt"): text for key, text in texts.items()}
 
 
-def _onnx_model(graph: Graph) -> Any:
+def onnx_model(graph: Graph) -> Any:
     """Convert a graph to onnx.ModelProto, with the names and free sizes of its signature."""
     specs = (*graph.signature.inputs, graph.signature.output)
     return to_onnx(
@@ -183,11 +175,3 @@ def openvino_model(graph: Graph) -> Any:
         port.get_node().set_friendly_name(spec.name)
     model.outputs[0].get_tensor().set_names({graph.signature.output.name})
     return model
-
-
-def _write_openvino(model: Any, path: Path, texts: dict[str, str], *, half: bool) -> None:
-    """Write an openvino.Model as .xml and .bin, the texts under rt_info/activity."""
-    ov = import_openvino()
-    for key, text in texts.items():
-        model.set_rt_info(text, [DOCUMENT_KEY, key])
-    ov.save_model(model, path, compress_to_fp16=half)

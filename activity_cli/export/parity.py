@@ -1,6 +1,5 @@
-"""The parity gate: every export has to compute the same scores as torch on the same clips.
+"""The parity gate: every export has to compute the scores of the model in torch fp32.
 
-The reference is the model as one torch module in fp32. `predict` runs an export with the same code.
 B clips, T frames per clip, C labels.
 """
 
@@ -30,33 +29,27 @@ Batch = Mapping[FrameRole, NDArray[np.uint8]]
 MOST_CLIPS = 16
 """Clips that are compared. At 32 images each they take some seconds of CNN per format."""
 
-LARGEST_DIFFERENCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2}
-"""Tolerance of a single score. int8 has none: it moved the scores of 300 real clips by up to 0.05,
-those of single frames by up to 0.07."""
-INT8_MEAN_DIFFERENCE = 2e-2
-"""Tolerance of int8 scores on average; measured on the same clips: 0.008."""
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 2e-2}
+"""Of a single score; of the mean in int8, which moved the scores of 300 real clips by up to 0.05,
+those of single frames by up to 0.07, and all by 0.008 on average."""
 INT8_UNDECIDED = 0.15
 """In int8 a label may change where torch's two best scores are closer than this (twice 0.07, since
 both move). On the same clips 1 of 300 labels changed, where they were 0.02 apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class ParityInputs:
     """Clips that are scored in one call, and their scores in torch."""
 
     batch: Batch
+    shape: tuple[int, int]
+    """(B, T)."""
     scores: NDArray[np.float32]
     """(B, C) in torch."""
     seconds: float
     """Time that torch took."""
     is_timed: bool
     """Whether it is one clip of the model's own length, as in `predict`."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(B, T)."""
-        num_clips, num_frames = next(iter(self.batch.values())).shape[:2]
-        return num_clips, num_frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +92,6 @@ class Parity:
         return sum(row.num_same_label for row in self.rows)
 
     @property
-    def num_wrong_label(self) -> int:
-        """Number of clips with a label that the gate refuses."""
-        return sum(row.num_wrong_label for row in self.rows)
-
-    @property
     def largest_difference(self) -> float:
         """Largest difference of a score of any clip."""
         return max(row.largest_difference for row in self.rows)
@@ -116,17 +104,14 @@ class Parity:
     @property
     def failure(self) -> str:
         """Describe what is beyond tolerance; empty if nothing is."""
+        what, found = "a score differs by {}", self.largest_difference
         if self.precision == "int8":
             what, found = "scores differ by {} on average", self.mean_difference
-            allowed = INT8_MEAN_DIFFERENCE
-        else:
-            what, found = "a score differs by {}", self.largest_difference
-            allowed = LARGEST_DIFFERENCE[self.precision]
+        allowed = TOLERANCE[self.precision]
         if not found <= allowed:  # in place of "found > allowed", which is False for NaN
             return f"{what.format(f'{found:.1e}')}, allowed are {allowed:g}"
-        if self.num_wrong_label:
-            return f"{self.num_wrong_label} of {self.num_clips} clips get another label"
-        return ""
+        wrong = sum(row.num_wrong_label for row in self.rows)
+        return f"{wrong} of {self.num_clips} clips get another label" if wrong else ""
 
 
 def read_clips(
@@ -153,95 +138,86 @@ def read_clips(
     return clips
 
 
-def make_cases(
+def make_inputs(
     clips: Sequence[ClipFrames], network: "ClipNetwork", clip: ClipSettings, *, dynamic: bool
-) -> list[Case]:
+) -> list[ParityInputs]:
     """Score clips in torch: each by itself and, if sizes are free, at other lengths and batches.
 
-    The other cases are small, so that they fit into memory: a CNN's first layers are large.
+    The other shapes are small, so that they fit into memory: a CNN's first layers are large.
     """
+    import torch
+
     length = clip.num_frames
     shapes = [(1, length)] * len(clips)
     if dynamic:
         shapes += [(1, 1), (1, 2 * length), (2, max(1, length // 2)), (5, 1)]
-    roles = frame_roles(clip)
-    cases = []
+    inputs = []
     for number, (batch_size, num_frames) in enumerate(shapes):
         picked = [clips[(number + i) % len(clips)] for i in range(batch_size)]
         # Longer ones show each frame twice, shorter ones leave frames out.
         frames = (np.arange(num_frames) * length + length // 2) // num_frames
         batch: Batch = {
-            role: np.stack([one.images[role][frames] for one in picked]) for role in roles
+            role: np.stack([one.images[role][frames] for one in picked])
+            for role in frame_roles(clip)
         }
         started = time.perf_counter()
-        scores = _score_in_torch(network, [batch[role] for role in roles])
-        cases.append(
-            Case(
+        with torch.inference_mode():
+            scores = network(*map(torch.from_numpy, batch.values())).numpy()
+        inputs.append(
+            ParityInputs(
                 batch=batch,
+                shape=(batch_size, num_frames),
                 scores=scores,
                 seconds=time.perf_counter() - started,
                 is_timed=number < len(clips),
             )
         )
-    return cases
+    return inputs
 
 
 def compare(
-    cases: Sequence[Case],
-    runner: ExportedRunner,
-    model: ExportedModel,
-    *,
-    files: Iterable[Path],
+    inputs: Sequence[ParityInputs], runner: ExportedRunner, model: ExportedModel, *, num_bytes: int
 ) -> Parity:
-    """Run an export, which consists of `files`, on all cases and compare its scores."""
-    runner.score(cases[0].batch)  # warms up
+    """Run an export, whose files have `num_bytes`, on all inputs and compare its scores."""
+    runner.score(inputs[0].batch)  # warms up
     seconds = []
-    found: dict[tuple[int, int], list[tuple[Case, NDArray[np.float32]]]] = {}
-    for case in cases:
+    pairs: dict[tuple[int, int], list[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
+    for one in inputs:
         started = time.perf_counter()
-        scores = runner.score(case.batch)
-        if case.is_timed:
+        scores = runner.score(one.batch)
+        if one.is_timed:
             seconds.append(time.perf_counter() - started)
-        found.setdefault(case.shape, []).append((case, scores))
-    rows = tuple(_compare_scores(shape, pairs, model.precision) for shape, pairs in found.items())
+        pairs.setdefault(one.shape, []).append((scores, one.scores))
     return Parity(
         format=model.format,
         precision=model.precision,
-        rows=rows,
-        megabytes=sum(file.stat().st_size for file in files) / 1e6,
+        rows=tuple(
+            _compare_scores(*shape, found, model.precision) for shape, found in pairs.items()
+        ),
+        megabytes=num_bytes / 1e6,
         milliseconds=1000 * statistics.median(seconds),
-        torch_milliseconds=1000 * statistics.median(c.seconds for c in cases if c.is_timed),
+        torch_milliseconds=1000 * statistics.median(one.seconds for one in inputs if one.is_timed),
     )
 
 
 def _compare_scores(
-    shape: tuple[int, int],
-    pairs: Sequence[tuple[Case, NDArray[np.float32]]],
+    batch_size: int,
+    num_frames: int,
+    pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
     precision: Precision,
 ) -> ParityRow:
-    """Compare the scores of the clips of one shape."""
-    expected = np.concatenate([case.scores for case, _ in pairs])  # (clips, C)
-    scores = np.concatenate([scores for _, scores in pairs])
+    """Compare the scores of the clips of one shape; the pairs are export and torch."""
+    scores, expected = map(np.concatenate, zip(*pairs, strict=True))  # (clips, C)
     differences = np.abs(scores - expected)
     same = scores.argmax(axis=1) == expected.argmax(axis=1)
     best_two = np.sort(expected, axis=1)[:, -2:]
-    undecided = (best_two[:, 1] - best_two[:, 0] < INT8_UNDECIDED) & (precision == "int8")
+    undecided = (np.ptp(best_two, axis=1) < INT8_UNDECIDED) & (precision == "int8")
     return ParityRow(
-        batch_size=shape[0],
-        num_frames=shape[1],
+        batch_size=batch_size,
+        num_frames=num_frames,
         num_clips=len(expected),
         largest_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
         num_same_label=int(same.sum()),
         num_wrong_label=int((~same & ~undecided).sum()),
     )
-
-
-def _score_in_torch(
-    network: "ClipNetwork", images: Sequence[NDArray[np.uint8]]
-) -> NDArray[np.float32]:
-    import torch
-
-    with torch.inference_mode():
-        scores: NDArray[np.float32] = network(*map(torch.from_numpy, images)).numpy()
-    return scores

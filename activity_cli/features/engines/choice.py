@@ -4,12 +4,13 @@ Light to import: each engine is imported when a network is loaded into it.
 """
 
 import ctypes
+import importlib
 import importlib.util
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from activity_cli.errors import SettingsError
 
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
     from torch import nn
 
     from activity_cli.features.backbones import Backbone
-    from activity_cli.features.engines.protocol import Classifier, Extractor, OnPrepare
+    from activity_cli.features.engines.protocol import (
+        Classifier,
+        Extractor,
+        NetworkCache,
+        OnPrepare,
+    )
 
 EngineName = Literal["openvino", "onnx", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 _CUDA_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
-_CUDA_LIBRARIES = ("libc10_cuda.so", "c10_cuda.dll")  # a torch that was built for CUDA has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,25 +104,11 @@ def load_extractor(
         SettingsError: the engine does not compute in that precision here.
         MissingExtraError: the engine is not installed.
     """
-    from activity_cli.features.engines.protocol import NetworkCache
-
-    side, precision = frame_size or backbone.frame_size, engine.precision
-    cache = NetworkCache(cache_dir, on_prepare)
-    match engine.name:
-        case "openvino":
-            from activity_cli.features.engines import openvino
-
-            return openvino.load_extractor(backbone, cache, precision=precision, frame_size=side)
-        case "onnx":
-            from activity_cli.features.engines import onnx
-
-            return onnx.load_extractor(backbone, cache, precision=precision, frame_size=side)
-        case "torch":
-            from activity_cli.features.engines import torch
-
-            return torch.load_extractor(
-                backbone, device=engine.device, precision=precision, frame_size=side
-            )
+    runtime, cache = _runtime(engine, cache_dir, on_prepare)
+    extractor: Extractor = runtime.load_extractor(
+        backbone, engine, cache, frame_size=frame_size or backbone.frame_size
+    )
+    return extractor
 
 
 def load_classifier(
@@ -143,22 +134,21 @@ def load_classifier(
     Raises:
         MissingExtraError: the engine is not installed.
     """
+    runtime, cache = _runtime(engine, cache_dir, on_prepare)
+    classifier: Classifier = runtime.load_classifier(
+        build, engine, cache, key=key, example_shape=example_shape
+    )
+    return classifier
+
+
+def _runtime(
+    engine: Engine, cache_dir: Path, on_prepare: "OnPrepare"
+) -> "tuple[Any, NetworkCache]":
+    """Import the module of an engine, and open its cache of converted networks."""
     from activity_cli.features.engines.protocol import NetworkCache
 
-    cache = NetworkCache(cache_dir, on_prepare)
-    match engine.name:
-        case "openvino":
-            from activity_cli.features.engines import openvino
-
-            return openvino.load_classifier(build, cache, key=key, example_shape=example_shape)
-        case "onnx":
-            from activity_cli.features.engines import onnx
-
-            return onnx.load_classifier(build, cache, key=key, example_shape=example_shape)
-        case "torch":
-            from activity_cli.features.engines import torch
-
-            return torch.TorchClassifier(build(), device=engine.device)
+    module = importlib.import_module(f"activity_cli.features.engines.{engine.name}")
+    return module, NetworkCache(cache_dir, on_prepare)
 
 
 def find_gpu() -> str | None:
@@ -169,16 +159,14 @@ def find_gpu() -> str | None:
 def _has(kind: str) -> bool:
     """Tell whether torch can use a GPU; torch, slow to import, is asked only if one is likely."""
     if kind == "mps":
-        if platform.system() != "Darwin" or platform.machine() != "arm64":
-            return False
-        import torch
-
-        return torch.backends.mps.is_available()
-    if not (_has_cuda_driver() and _has_cuda_torch()):
+        likely = platform.system() == "Darwin" and platform.machine() == "arm64"
+    else:
+        likely = _has_cuda_driver() and _has_cuda_torch()
+    if not likely:
         return False
     import torch
 
-    return torch.cuda.is_available()
+    return torch.backends.mps.is_available() if kind == "mps" else torch.cuda.is_available()
 
 
 def _has_cuda_driver() -> bool:
@@ -195,8 +183,8 @@ def _has_cuda_driver() -> bool:
 
 
 def _has_cuda_torch() -> bool:
+    """Tell whether torch was built for CUDA: it has libc10_cuda.so or c10_cuda.dll then."""
     package = importlib.util.find_spec("torch")
     if package is None or package.origin is None:
         return False
-    libraries = Path(package.origin).parent / "lib"
-    return any((libraries / name).exists() for name in _CUDA_LIBRARIES)
+    return any(Path(package.origin).with_name("lib").glob("*c10_cuda.*"))

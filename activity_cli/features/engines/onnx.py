@@ -10,7 +10,7 @@ from activity_cli.common.optional_dependencies import import_onnxruntime, requir
 from activity_cli.common.processes import num_threads as default_threads
 from activity_cli.errors import SettingsError
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.engines.choice import Precision
+from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.protocol import NetworkCache, check_frames
 from activity_cli.types import Images
 
@@ -63,33 +63,35 @@ class OnnxClassifier:
 
 
 def load_extractor(
-    backbone: Backbone, cache: NetworkCache, *, precision: Precision, frame_size: int
+    backbone: Backbone, engine: Engine, cache: NetworkCache, *, frame_size: int
 ) -> OnnxExtractor:
     """Load a CNN for frames of one size; see `choice.load_extractor`."""
-    if precision not in {"auto", "fp32"}:
+    if engine.precision not in {"auto", "fp32"}:
         raise SettingsError(
-            f"The onnx engine does not compute in {precision}.", hint="Use fp32, or openvino."
+            f"The onnx engine does not compute in {engine.precision}.",
+            hint="Use fp32, or openvino.",
         )
 
-    def convert() -> bytes:
+    def build() -> "nn.Module":
         from activity_cli.features.cnn import build_cnn
 
         cache.on_prepare(f"Preparing {backbone.name} for ONNX Runtime, once")
-        example = np.zeros((2, frame_size, frame_size, backbone.channels), np.uint8)
-        return _convert(
-            build_cnn(backbone),
-            example,
-            names=("frames", "features"),
-            free=({0: "N"}, {0: "N"}),
-        )
+        return build_cnn(backbone)
 
-    name = f"{backbone.name} {backbone.weights_sha256} {frame_size}"
-    session = _prepare(convert, name, cache)
+    session = _prepare(
+        build,
+        cache,
+        key=f"{backbone.name} {backbone.weights_sha256} {frame_size}",
+        example=np.zeros((2, frame_size, frame_size, backbone.channels), np.uint8),
+        names=("frames", "features"),
+        free=({0: "N"}, {0: "N"}),
+    )
     return OnnxExtractor(session, backbone=backbone, frame_size=frame_size)
 
 
 def load_classifier(
     build: "Callable[[], nn.Module]",
+    engine: Engine,  # noqa: ARG001  # every engine gets it
     cache: NetworkCache,
     *,
     key: str,
@@ -97,48 +99,45 @@ def load_classifier(
 ) -> OnnxClassifier:
     """Load a sequence classifier; see `choice.load_classifier`."""
 
-    def convert() -> bytes:
+    def build_announced() -> "nn.Module":
         cache.on_prepare("Preparing the classifier for ONNX Runtime, once")
-        _, streams, length, size = example_shape
+        return build().eval()
+
+    _, streams, length, size = example_shape
+    session = _prepare(
+        build_announced,
+        cache,
+        key=f"classifier {key}",
         # torch.export takes a dimension of 1 as fixed.
-        example = np.zeros((2, streams, max(2, length), size), np.float32)
-        return _convert(
-            build().eval(),
-            example,
-            names=("features", "scores"),
-            free=({0: "B", 2: "T"}, {0: "B"}),
-        )
-
-    return OnnxClassifier(_prepare(convert, f"classifier {key}", cache))
+        example=np.zeros((2, streams, max(2, length), size), np.float32),
+        names=("features", "scores"),
+        free=({0: "B", 2: "T"}, {0: "B"}),
+    )
+    return OnnxClassifier(session)
 
 
-def _convert(
-    module: "nn.Module",
-    example: NDArray[Any],
+def _prepare(
+    build: "Callable[[], nn.Module]",
+    cache: NetworkCache,
     *,
+    key: str,
+    example: NDArray[Any],
     names: Sequence[str],
     free: Sequence[Mapping[int, str]],
-) -> bytes:
-    """Convert a torch module of one input to ONNX; see `conversion.to_onnx`."""
-    require_onnx()
-    import torch
-
-    from activity_cli.features import conversion
-
-    program = conversion.export_program(
-        module, [torch.from_numpy(example)], (conversion.free_sizes(free[0]),)
-    )
-    converted: bytes = conversion.to_onnx(program, names=names, free=free).SerializeToString()
-    return converted
-
-
-def _prepare(convert: Callable[[], bytes], key: str, cache: NetworkCache) -> Any:
-    """Open a network from the cache, or convert it."""
+) -> Any:
+    """Open a network of one input from the cache, or convert it; see `conversion.to_onnx`."""
     name = f"{cache.name(_FORMAT, key, onnxruntime.__version__)}.onnx"
     network = cache.files.read(name)
     if network is None:
-        network = convert()
-        cache.files.write(name, network)
+        require_onnx()
+        import torch
+
+        from activity_cli.features.conversion import export_program, free_sizes, to_onnx
+
+        inputs, shapes = [torch.from_numpy(example)], (free_sizes(free[0]),)
+        program = export_program(build(), inputs, shapes)
+        converted: bytes = to_onnx(program, names=names, free=free).SerializeToString()
+        cache.files.write(name, network := converted)
     return open_session(network)
 
 

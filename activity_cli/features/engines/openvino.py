@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from activity_cli.common.optional_dependencies import import_openvino, openvino_core
 from activity_cli.errors import SettingsError
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.engines.choice import Precision
+from activity_cli.features.engines.choice import Engine, Precision
 from activity_cli.features.engines.protocol import NetworkCache, check_frames
 from activity_cli.types import Images
 
@@ -79,58 +79,58 @@ class OpenVinoClassifier:
 
 
 def load_extractor(
-    backbone: Backbone, cache: NetworkCache, *, precision: Precision, frame_size: int
+    backbone: Backbone, engine: Engine, cache: NetworkCache, *, frame_size: int
 ) -> OpenVinoExtractor:
     """Load a CNN for frames of one size; see `choice.load_extractor`.
 
     The precision `auto` is bf16 on CPUs with AMX, else fp32.
     """
-    core = openvino_core()
-    chosen = _choose_precision(core, precision)
+    precision = _choose_precision(openvino_core(), engine.precision)
+    side, channels = backbone.frame_size, backbone.channels
 
-    def convert() -> Any:
+    def build() -> "nn.Module":
         from activity_cli.features.cnn import build_cnn
 
         cache.on_prepare(f"Preparing {backbone.name} for OpenVINO, once")
-        side, channels = backbone.frame_size, backbone.channels
-        example = np.zeros((_BATCH, side, side, channels), np.uint8)
-        return _convert(build_cnn(backbone), example, (-1, -1, -1, channels))
+        return build_cnn(backbone)
 
     compiled = _compile(
-        core,
-        convert,
+        build,
+        cache,
         key=f"{backbone.name} {backbone.weights_sha256}",
-        cache=cache,
-        shape=(_BATCH, frame_size, frame_size, backbone.channels),
+        example=np.zeros((_BATCH, side, side, channels), np.uint8),
+        free_shape=(-1, -1, -1, channels),
+        shape=(_BATCH, frame_size, frame_size, channels),
         properties={
-            "INFERENCE_PRECISION_HINT": _HINTS[chosen],
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "PERFORMANCE_HINT": "THROUGHPUT",
         },
     )
-    return OpenVinoExtractor(compiled, backbone=backbone, precision=chosen)
+    return OpenVinoExtractor(compiled, backbone=backbone, precision=precision)
 
 
 def load_classifier(
     build: "Callable[[], nn.Module]",
+    engine: Engine,  # noqa: ARG001  # every engine gets it
     cache: NetworkCache,
     *,
     key: str,
     example_shape: tuple[int, int, int, int],
 ) -> OpenVinoClassifier:
     """Load a sequence classifier; see `choice.load_classifier`."""
-    _, streams, _, features = example_shape
-    shape = (-1, streams, -1, features)
 
-    def convert() -> Any:
+    def build_announced() -> "nn.Module":
         cache.on_prepare("Preparing the classifier for OpenVINO, once")
-        return _convert(build().eval(), np.zeros(example_shape, np.float32), shape)
+        return build().eval()
 
+    _, streams, _, features = example_shape
     compiled = _compile(
-        openvino_core(),
-        convert,
+        build_announced,
+        cache,
         key=f"classifier {key}",
-        cache=cache,
-        shape=shape,
+        example=np.zeros(example_shape, np.float32),
+        free_shape=(-1, streams, -1, features),
+        shape=(-1, streams, -1, features),
         properties={"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"},
     )
     return OpenVinoClassifier(compiled)
@@ -152,37 +152,22 @@ def _has_bf16_tiles() -> bool:
         return False
 
 
-def _convert(module: "nn.Module", example: NDArray[Any], shape: Sequence[int]) -> Any:
-    """Convert a torch module with one input of this shape, -1 for sizes that stay free."""
-    import torch
-
-    from activity_cli.features.conversion import quiet_jit
-
-    with quiet_jit():
-        return ov.convert_model(
-            module, example_input=torch.from_numpy(example), input=[tuple(shape)]
-        )
-
-
 def _compile(
-    core: Any,
-    convert: Callable[[], Any],
+    build: "Callable[[], nn.Module]",
+    cache: NetworkCache,
     *,
     key: str,
-    cache: NetworkCache,
+    example: NDArray[Any],
+    free_shape: Sequence[int],
     shape: Sequence[int],
     properties: dict[str, str],
 ) -> Any:
-    """Compile a network for the CPU, or load what the cache has of it.
+    """Compile a network of one input for the CPU, or load what the cache has of it.
 
-    Args:
-        core: OpenVINO's.
-        convert: makes the network from torch.
-        key: identifies the network and its weights. Versions are added here.
-        cache: of prepared networks.
-        shape: of the network's only input, -1 for sizes that stay free.
-        properties: OpenVINO's, to compile with.
+    It is converted for inputs of `free_shape` and compiled for `shape`; -1 is a size that stays
+    free. `key` identifies the network and its weights; versions are added here.
     """
+    core = openvino_core()
     network_key = cache.name(_FORMAT, key, ov.__version__)
     cpu = core.get_property("CPU", "FULL_DEVICE_NAME")
     compiled_key = cache.name(network_key, cpu, str(shape), str(sorted(properties.items())))
@@ -193,21 +178,23 @@ def _compile(
         except RuntimeError:  # made by an OpenVINO or for a CPU that the key does not tell apart
             pass
     packed = cache.files.read(f"{network_key}.ir")
-    if packed is not None:
-        network = _unpack(core, packed)
+    if packed is not None:  # see `_pack`
+        weights_at = 8 + int.from_bytes(packed[:8], "little")
+        network = core.read_model(packed[8:weights_at], packed[weights_at:])
     else:
-        network = convert()
+        import torch
+
+        from activity_cli.features.conversion import quiet_jit
+
+        with quiet_jit():
+            network = ov.convert_model(
+                build(), example_input=torch.from_numpy(example), input=[tuple(free_shape)]
+            )
         cache.files.write(f"{network_key}.ir", _pack(network))
     network.reshape(list(shape))
     compiled = core.compile_model(network, "CPU", properties)
     cache.files.write(f"{compiled_key}.blob", compiled.export_model().getvalue())
     return compiled
-
-
-def _unpack(core: Any, packed: bytes) -> Any:
-    """Read what `_pack` wrote."""
-    xml_size = int.from_bytes(packed[:8], "little")
-    return core.read_model(packed[8 : 8 + xml_size], packed[8 + xml_size :])
 
 
 def _pack(network: Any) -> bytes:

@@ -1,6 +1,6 @@
 """The engine for GPUs, and the reference on CPUs: the network as it was trained."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,8 @@ from activity_cli.common.processes import thread_limit
 from activity_cli.errors import SettingsError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cnn import build_cnn
-from activity_cli.features.engines.choice import Precision
-from activity_cli.features.engines.protocol import check_frames
+from activity_cli.features.engines.choice import Engine, Precision
+from activity_cli.features.engines.protocol import NetworkCache, check_frames
 from activity_cli.types import Images
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -109,21 +109,27 @@ def torch_threads(num_threads: int | None) -> Iterator[None]:
 
 
 def load_extractor(
-    backbone: Backbone, *, device: str, precision: Precision, frame_size: int
+    backbone: Backbone,
+    engine: Engine,
+    cache: NetworkCache,  # noqa: ARG001  # every engine gets it
+    *,
+    frame_size: int,
 ) -> TorchExtractor:
-    """Load a CNN; see `choice.load_extractor`. The precision `auto` is fp16 on GPUs, else fp32.
-
-    Raises:
-        BackboneError: the weights are missing, changed or damaged.
-        SettingsError: the device does not compute in that precision.
-    """
+    """Load a CNN; see `choice.load_extractor`. The precision `auto` is fp16 on GPUs, else fp32."""
     return TorchExtractor(
         build_cnn(backbone),
         backbone=backbone,
         frame_size=frame_size,
-        device=device,
-        precision=_choose_precision(device, precision),
+        device=engine.device,
+        precision=_choose_precision(engine.device, engine.precision),
     )
+
+
+def load_classifier(
+    build: Callable[[], nn.Module], engine: Engine, *_: object, **__: object
+) -> TorchClassifier:
+    """Load a sequence classifier; see `choice.load_classifier`."""
+    return TorchClassifier(build(), device=engine.device)
 
 
 def _choose_precision(device: str, precision: Precision) -> str:
