@@ -1,14 +1,12 @@
-"""The catalogue of CNNs (backbones): which there are, and where their weights lie.
+"""The catalogue of CNNs (backbones): the bundled one, those of torchvision, and trained ones.
 
-EfficientNet-Lite0 is bundled, others come from torchvision; training may fine-tune one or train a
-small one from scratch. Light to import: torch and torchvision load when a function needs them.
-`cnn` builds the networks.
+Light to import: torch and torchvision load when a function needs them.
 """
 
 import difflib
 import pickle
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +17,6 @@ from activity_cli.common.optional_dependencies import import_torchvision
 from activity_cli.errors import BackboneError, SettingsError
 from activity_cli.settings import DEFAULT_BACKBONE, ClipSettings, CnnMode, CnnSettings
 
-_LITE0_FEATURE_SIZE = 1280
-_LITE0_FRAME_SIZE = 224
 _IMAGENET_CLASSES = 1000
 _MIN_FRAME_SIZE = 32  # of pretrained CNNs, which halve a frame five times
 SCRATCH_BACKBONE = "convnet"
@@ -66,10 +62,7 @@ class Backbone:
         return next(size for size in count(1) if self.grid_side(size) > 0)
 
     def grid_side(self, frame_size: int) -> int:
-        """Return the side of the maps after all blocks of a CNN trained from scratch, in cells.
-
-        Every block convolves, then pools 2 x 2 cells.
-        """
+        """Return the side of the maps after all blocks, which convolve and pool 2 x 2 cells."""
         side = frame_size
         for _ in self.conv_channels:
             padded = side + 2 * self.conv_padding
@@ -82,9 +75,9 @@ class Backbone:
             case "frozen":
                 return f"{self.name}, pretrained on ImageNet and unchanged"
             case "finetune":
-                stages = f"the last {self.trained_stages} of its {self.num_stages} stages"
-                if self.trained_stages == self.num_stages:
-                    stages = f"all of its {self.num_stages} stages"
+                whole = self.trained_stages == self.num_stages
+                which = "all" if whole else f"the last {self.trained_stages}"
+                stages = f"{which} of its {self.num_stages} stages"
                 return f"{self.name}, pretrained on ImageNet, {stages} fine-tuned"
             case "scratch":
                 blocks = ", ".join(map(str, self.conv_channels))
@@ -115,24 +108,15 @@ class Backbone:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that `from_json` reads.
-
-        Fields with their default are left out, so that older models keep their fingerprints.
-        """
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "file"}
-        required = {f.name for f in fields(self) if f.default is MISSING}
-        return {k: v for k, v in values.items() if k in required or v != _DEFAULTS[k]}
+        """Return plain values without defaults, so that older models keep their fingerprints."""
+        values = ((f, getattr(self, f.name)) for f in fields(self) if f.name != "file")
+        return {f.name: value for f, value in values if value != f.default}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild what `to_json` wrote."""
-        plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
+        plain: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
-
-
-_DEFAULTS = {field.name: field.default for field in fields(Backbone)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +143,8 @@ def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
         return Backbone(
             name=name,
             weights_sha256=sha256_of(_lite0_file()),
-            feature_size=_LITE0_FEATURE_SIZE,
-            frame_size=_LITE0_FRAME_SIZE,
+            feature_size=1280,
+            frame_size=224,
         )
     weights = _torchvision_weights(name)
     file = _fetch(name, weights)
@@ -239,20 +223,17 @@ def list_backbones() -> list[BackboneListing]:
         imagenet_top1=75.1,  # README of efficientnet/lite in tensorflow/tpu, fp32
         is_local=True,
     )
-    models = import_torchvision().models
-    listings = [lite0]
-    for name in _torchvision_names():
-        weights = models.get_model_weights(name).DEFAULT
-        listings.append(
-            BackboneListing(
-                name=name,
-                num_parameters=weights.meta["num_params"],
-                file_mb=weights.meta["_file_size"] * 2**20 / 1e6,  # torchvision counts MiB
-                imagenet_top1=weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
-                is_local=_torchvision_file(weights).exists(),
-            )
+    weights = {name: _torchvision_weights(name) for name in _torchvision_names()}
+    return [lite0] + [
+        BackboneListing(
+            name=name,
+            num_parameters=one.meta["num_params"],
+            file_mb=one.meta["_file_size"] * 2**20 / 1e6,  # torchvision counts MiB
+            imagenet_top1=one.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+            is_local=_torchvision_file(one).exists(),
         )
-    return listings
+        for name, one in weights.items()
+    ]
 
 
 def _read_feature_size(name: str, file: Path) -> int:
@@ -284,8 +265,7 @@ def _torchvision_names() -> list[str]:
 
 def _torchvision_weights(name: str) -> Any:
     """Return torchvision's entry (WeightsEnum) for the best weights of a CNN."""
-    names = _torchvision_names()
-    if name not in names:
+    if name not in (names := _torchvision_names()):
         close = difflib.get_close_matches(name, [DEFAULT_BACKBONE, *names])
         meant = f" Did you mean {' or '.join(close)}?" if close else ""
         raise BackboneError(

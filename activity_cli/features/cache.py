@@ -1,8 +1,7 @@
 """CNN features on disk, one small file per clip and view.
 
-A clip's features depend on the bytes of its file, on how the clip is sampled and on the CNN and
-engine that read it. The keys are made of exactly these, so a changed video or setting never gets
-stale features. Any number of processes may share a cache; a damaged entry counts as absent.
+A key is made of all that features depend on: the bytes of the file, the sampling, the CNN and the
+engine. Any number of processes may share a cache; a damaged entry counts as absent.
 """
 
 import hashlib

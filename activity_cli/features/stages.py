@@ -1,11 +1,10 @@
 """Split a CNN for fine-tuning: frozen front stages, whose outputs are cached, and trained ones.
 
-N is frames. A stage is a layer, block or group of blocks in the order of the network's authors:
-each of EfficientNet's and MobileNet's blocks, each of ResNet's four layers. Norms and pooling
-belong to the stage before them.
+A stage is a layer, block or group of blocks in the order of the network's authors: each block of
+EfficientNet, each of ResNet's four layers. Norms and pooling belong to the stage before them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
@@ -31,24 +30,22 @@ class CutNetwork:
 
 
 def cut(cnn: FrameFeatures, num_trained: int) -> CutNetwork:
-    """Split a CNN in front of its last stages.
+    """Split a CNN in eval mode, in which it stays, in front of its last `num_trained` stages.
 
-    Args:
-        cnn: in eval mode, in which it stays: batch norm keeps its statistics.
-        num_trained: number of trained stages; 0, or more than it has, trains all of them.
+    0, or more than it has, trains all of them.
     """
     stages = list(_stages(cnn.network))
-    if num_trained == 0 or num_trained >= len(stages):
-        weights = tuple(_weights(cnn.network, names) for names in stages)
-        return CutNetwork(front=nn.Identity(), back=cnn, stages=weights, num_stages=len(stages))
-    trained = stages[-num_trained:]
-    front, back = _cut_graph(cnn.network, first_trained={n for names in trained for n in names})
-    return CutNetwork(
-        front=_Front(cnn, front),
-        back=back,
-        stages=tuple(_weights(cnn.network, names) for names in trained),
-        num_stages=len(stages),
+    trained = stages[-num_trained:]  # all of them for 0
+    front: nn.Module = nn.Identity()
+    back: nn.Module = cnn
+    if len(trained) < len(stages):
+        split, back = _cut_graph(cnn.network, {n for names in trained for n in names})
+        front = _Front(cnn, split)
+    weights = tuple(
+        tuple(w for name in names for w in cnn.network.get_submodule(name).parameters())
+        for names in trained
     )
+    return CutNetwork(front=front, back=back, stages=weights, num_stages=len(stages))
 
 
 class _Front(nn.Module):
@@ -64,38 +61,28 @@ class _Front(nn.Module):
 
 def _stages(network: nn.Module) -> Iterator[list[str]]:
     """Yield the module names of each stage, in the order of the network."""
+    rows: dict[str, nn.Module] = {}
+    for name, module in network.named_children():
+        if name in _ROWS_OF_STAGES:
+            rows |= {f"{name}.{part}": child for part, child in module.named_children()}
+        else:
+            rows[name] = module
     stage: list[str] = []
-    for name, module in _rows(network):
-        if not any(True for _ in module.parameters()):
+    for name, module in rows.items():
+        if next(module.parameters(), None) is None:
             continue
-        if _convolves(module) and stage:
+        convolves = any(isinstance(layer, nn.Conv2d | nn.Linear) for layer in module.modules())
+        if convolves and stage:
             yield stage
             stage = []
         stage.append(name)
     yield stage
 
 
-def _rows(network: nn.Module) -> Iterable[tuple[str, nn.Module]]:
-    for name, module in network.named_children():
-        if name in _ROWS_OF_STAGES:
-            yield from ((f"{name}.{part}", child) for part, child in module.named_children())
-        else:
-            yield name, module
-
-
-def _convolves(module: nn.Module) -> bool:
-    return any(isinstance(layer, nn.Conv2d | nn.Linear) for layer in module.modules())
-
-
-def _weights(network: nn.Module, names: Iterable[str]) -> tuple[nn.Parameter, ...]:
-    return tuple(w for name in names for w in network.get_submodule(name).parameters())
-
-
-def _cut_graph(network: nn.Module, first_trained: set[str]) -> tuple[nn.Module, nn.Module]:
-    """Split a graph in two at the last value through which everything passes before the stages."""
-    graph = fx.Tracer().trace(network)
-    nodes = list(graph.nodes)
-    first = next(i for i, node in enumerate(nodes) if _is_in(node, first_trained))
+def _cut_graph(network: nn.Module, trained: set[str]) -> tuple[nn.Module, nn.Module]:
+    """Split a graph in two at the last value through which everything passes before `trained`."""
+    nodes = list(fx.Tracer().trace(network).nodes)
+    first = next(i for i, node in enumerate(nodes) if trained & _modules_around(node))
     position = {node: i for i, node in enumerate(nodes)}
     # Where only one value is alive, only that value passes from front to back.
     at = next(i for i in range(first - 1, -1, -1) if _is_neck(nodes, i, position))
@@ -118,7 +105,6 @@ def _is_neck(nodes: list[fx.Node], at: int, position: dict[fx.Node, int]) -> boo
     )
 
 
-def _is_in(node: fx.Node, modules: set[str]) -> bool:
-    """Tell whether a node belongs to one of these modules, given by their names."""
-    inside = [str(name) for name, _ in node.meta.get("nn_module_stack", {}).values()]
-    return any(name in modules for name in inside)
+def _modules_around(node: fx.Node) -> set[str]:
+    """Return the names of the modules that a node belongs to."""
+    return {str(name) for name, _ in node.meta.get("nn_module_stack", {}).values()}
