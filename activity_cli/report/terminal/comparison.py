@@ -125,9 +125,9 @@ def comparison_rows(
     runs: Sequence[Run], pairs: Sequence[Pair], settings: Mapping[str, Sequence[Any]]
 ) -> list[dict[str, Any]]:
     """Return a flat row per run, with its difference to the first and the settings that differ."""
-    by_second = {id(pair.second): pair for pair in pairs}
     rows = []
-    for number, run in enumerate(runs):
+    for number, (run, pair) in enumerate(zip(runs, [None, *pairs], strict=True)):
+        result = pair.result if pair else None
         row = {
             "run": run.name,
             "measured_on": run.measured_on,
@@ -138,10 +138,6 @@ def comparison_rows(
             "ms_per_clip": None if run.ms_per_clip is None else round(run.ms_per_clip, 2),
             "training_seconds": run.training_seconds,
             "created": run.created.isoformat(timespec="seconds"),
-        }
-        pair = by_second.get(id(run))
-        result = pair.result if pair else None
-        row |= {
             "shared_clips": pair.num_shared if pair else None,
             "only_first_right": result.only_first if result else None,
             "only_this_right": result.only_second if result else None,
