@@ -7,8 +7,7 @@
     README.md             the model card
     confusion.png         confusion matrix of the clips it was measured on
 
-A CNN that training did not change is not in it: it is found by name and checked by hash. Commands
-take a model by its folder, by the run folder around it, or by a shipped model's name.
+A CNN that training did not change is found by name and checked by hash.
 """
 
 import hashlib

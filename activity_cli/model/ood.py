@@ -1,9 +1,7 @@
 """Out-of-distribution (OOD) score: how unlike the training clips a clip is. numpy alone.
 
-The score is the residual to the principal subspace (Wang et al., "ViM: Out-of-Distribution with
-Virtual-logit Matching", 2022): a clip's mean features are standardised, projected on the main
-directions of the training clips, and the size of what is left is the score. Class scores cannot
-tell it, since they only compare the labels with each other.
+The score is the residual of a clip's standardised mean features to the main directions of the
+training clips (Wang et al., "ViM: Out-of-Distribution with Virtual-logit Matching", 2022).
 
 N clips, S streams, T frames, D CNN features; K = S * D, R directions.
 """

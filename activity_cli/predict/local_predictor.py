@@ -245,13 +245,7 @@ def export_scan(runner: ExportedRunner, description: ModelDescription) -> Scan:
         each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]
         return np.concatenate([runner.score(images) for images in each])
 
-    return Scan(
-        see=see,
-        score=score,
-        as_streams=False,
-        see_stage="decode",
-        score_stage="network",
-    )
+    return Scan(see=see, score=score, as_streams=False, see_stage="decode", score_stage="network")
 
 
 def load_scorer(model: Model) -> "ClipScorer":

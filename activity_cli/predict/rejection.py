@@ -32,11 +32,7 @@ def is_event(label: str, description: ModelDescription) -> bool:
 def read_rule(
     text: str, description: ModelDescription, *, gives_ood_score: bool
 ) -> RejectRule | None:
-    """Return the rule that `--reject` asks for: `off`, `auto` (the model's), or a lowest score.
-
-    Raises:
-        SettingsError: it is none of these, the model has no rule, or cannot apply it.
-    """
+    """Return the rule for `off`, `auto` (the model's) or a lowest score; or a SettingsError."""
     match text.strip().lower():
         case "off":
             return None

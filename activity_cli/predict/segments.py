@@ -5,8 +5,7 @@
 W windows, N cells, C labels; times are seconds from the start of the file. The labels of all cells
 are decided at once (Viterbi, 1967): those whose scores, less a price for every change of label, add
 up to most. Where scores may be rejected, "unknown" competes as one more label, whose score is the
-threshold at all times. Mean and peak of a segment are those of its cells' scores, which are
-averages of the windows that overlap: what a plot of `cell_scores` shows.
+threshold at all times.
 """
 
 from collections.abc import Iterator

@@ -50,23 +50,15 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
 
     Any number of threads may call at once. The first worker is started at once, the others when
     calls need them; one that crashed or took too long is replaced. Workers end with this process,
-    however it ends, and do not receive Ctrl-C.
-
-    Args:
-        num_workers: how many calls run at a time.
-        timeout_seconds: longest time of a call, from when a worker begins with it; None: no limit.
-        imports: modules that workers import as they start, so that no call waits for that.
+    however it ends, and do not receive Ctrl-C. As they start, they import the modules `imports`, so
+    that no call waits for that. `timeout_seconds` counts from when a worker begins with a call.
 
     Raises:
         ActivityError: the system starts no more processes.
     """
 
     def __init__(
-        self,
-        num_workers: int,
-        *,
-        timeout_seconds: float | None = None,
-        imports: Sequence[str] = (),
+        self, num_workers: int, *, timeout_seconds: float | None = None, imports: Sequence[str] = ()
     ) -> None:
         if num_workers < 1:
             raise SettingsError(f"num_workers must be at least 1, got {num_workers}")
@@ -88,10 +80,8 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
 
         Raises:
             Exception: what the function raises, with its traceback in the worker as a note.
-            WorkerCrashError: the worker ended during the call.
-            WorkerTimeoutError: it took too long.
-            ActivityError: no worker can be started.
-            PoolClosedError: the pool is closed, or was while this call waited.
+            WorkerCrashError, WorkerTimeoutError: the worker ended or took too long.
+            ActivityError, PoolClosedError: no worker can be started, or the pool is closed.
         """
         return self.call_within(self._timeout_seconds, function, *args, **kwargs)
 

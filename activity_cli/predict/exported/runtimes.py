@@ -25,8 +25,7 @@ def open_graph(
     """Load a graph, whose inputs are in the order of the names, into its runtime.
 
     Raises:
-        ModelError: the file is damaged.
-        MissingExtraError: the runtime is not installed.
+        ModelError, MissingExtraError: the file is damaged; the runtime is not installed.
     """
     match format:
         case "onnx":
@@ -42,8 +41,7 @@ def read_document(file: Path, format: Format) -> str | None:
     """Read the metadata document in a file; None where it has none. torch is not needed.
 
     Raises:
-        ModelError: the file is damaged, not of this format, or incomplete.
-        MissingExtraError: ONNX Runtime is needed and not installed.
+        ModelError, MissingExtraError: the file is damaged; ONNX Runtime is not installed.
     """
     match format:
         case "onnx":

@@ -124,18 +124,14 @@ def _csv_line(values: Sequence[object]) -> bytes:
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a group of rows at a time, so that memory stays flat."""
     pyarrow, parquet = import_parquet()
-    schema = pyarrow.schema([(name, _parquet_type(pyarrow, name)) for name in columns])
+    numbers = [name for name in columns if name in _NUMBERS or name.startswith("score")]
+    types = dict.fromkeys(columns, pyarrow.string()) | dict.fromkeys(numbers, pyarrow.float64())
+    types |= {name: pyarrow.int64() for name in columns if name in _INTEGERS}
+    schema = pyarrow.schema(types)
     with parquet.ParquetWriter(path, schema) as file:
         valid = ({name: _valid_text(row[name]) for name in columns} for row in rows)
         while group := list(islice(valid, _ROWS_PER_GROUP)):
             file.write_table(pyarrow.Table.from_pylist(group, schema=schema))
-
-
-def _parquet_type(pyarrow: Any, column: str) -> Any:
-    if column in _INTEGERS:
-        return pyarrow.int64()
-    is_number = column in _NUMBERS or column.startswith("score")
-    return pyarrow.float64() if is_number else pyarrow.string()
 
 
 def _valid_text(value: Any) -> Any:

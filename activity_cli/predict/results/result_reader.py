@@ -46,8 +46,7 @@ class StoredResults:
         """Yield all rows, in order; those without a journal have no state.
 
         Raises:
-            DataError: a row is incomplete, or not a result row.
-            OutputError: the journal is damaged.
+            DataError, OutputError: a row is not a whole result row; the journal is damaged.
         """
         if self.provenance is None:
             for line, row in islice(_read(self.path), 1, None):
@@ -63,8 +62,7 @@ def open_stored(path: Path) -> StoredResults:
     """Open a result file: .csv, .jsonl or .parquet.
 
     Raises:
-        DataError: it cannot be read, or is not a result file.
-        OutputError: its journal is damaged.
+        DataError, OutputError: it cannot be read or is not a result file; its journal is damaged.
         MissingExtraError: .parquet needs a package that is not installed.
     """
     if path.suffix.lower() not in _READERS:
