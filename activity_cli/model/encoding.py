@@ -3,6 +3,7 @@
 N is all clips, K augmented views of each, B clips in a batch; S, T, D, R as in `network`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ def measure_features(features: Features, rows: Rows, num_components: int) -> Fea
     most = min(num_components, size, max(1, 2 * len(rows) // 3))
     few: list[torch.Tensor] = []  # all deviations, where they are fewer than the features
     covariance = torch.zeros(num_streams, size, size)
-    for batch in np.split(rows, range(ENCODING_BATCH, len(rows), ENCODING_BATCH)):
+    for batch in batches_of(rows, ENCODING_BATCH):
         clips = torch.from_numpy(features[batch].astype(np.float32))  # (B, S, T, D)
         total += clips.sum(dim=(0, 2), dtype=torch.float64)
         squares += clips.double().square().sum(dim=(0, 2))
@@ -82,7 +83,7 @@ def encode_rows(network: SequenceClassifier, features: Features, rows: Rows) -> 
     return Encoded.joined(
         [
             network.encode(torch.from_numpy(features[batch].astype(np.float32)))
-            for batch in np.split(rows, range(ENCODING_BATCH, len(rows), ENCODING_BATCH))
+            for batch in batches_of(rows, ENCODING_BATCH)
         ]
     )
 
@@ -144,3 +145,9 @@ def encode_views(
         ]
     index = ViewIndex(len(train_rows), len(train_rows) + len(val_rows), num_views)
     return Encoded.joined(parts), index
+
+
+def batches_of(rows: Rows, size: int) -> Iterator[Rows]:
+    """Split rows into batches of at most `size`."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
