@@ -1,10 +1,8 @@
-"""Grad-CAM through the classifier and the CNN: where in the pictures the evidence lies.
+"""Grad-CAM (Selvaraju et al., 2017) through the classifier and the CNN.
 
-N is frames, D CNN features, K channels; h and w the cells of the CNN's last feature maps.
-
-Selvaraju et al., "Grad-CAM" (2017), in the element-wise form of Draelos and Carin, "HiResCAM"
-(2020): each cell's activation times its own gradient. Behind global average pooling, as in most
-CNNs, both are the same; behind layers that treat positions differently only this form is exact.
+In the element-wise form of HiResCAM (Draelos and Carin, 2020), which is exact for every CNN: each
+cell's activation times its own gradient. N is frames, D CNN features, K channels; h and w the cells
+of the CNN's last feature maps.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -115,15 +115,10 @@ def describe_attention(importance: Importance) -> str:
         return ""
     if not importance.attention_matters:
         return f"LSTM share of the evidence: {importance.lstm_share:.1%}; attention matters little."
+    result = f"rank correlation {correlation:.2f}"
     if correlation >= AGREES:
-        return (
-            "Attention is high on the frames with a large LSTM contribution "
-            f"(rank correlation {correlation:.2f})."
-        )
-    return (
-        f"Attention and contribution differ (rank correlation {correlation:.2f}): the LSTM state "
-        "carries earlier frames."
-    )
+        return f"Attention is high on the frames with a large LSTM contribution ({result})."
+    return f"Attention and contribution differ ({result}): the LSTM state carries earlier frames."
 
 
 def _when(explanation: Explanation) -> str:

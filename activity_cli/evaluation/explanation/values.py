@@ -1,11 +1,8 @@
 """An explanation as data. Light to import: no torch.
 
 T is frames per clip, S streams, H LSTM units per direction, C labels; h and w the cells of the
-CNN's last feature maps.
-
-The *evidence* for a label is its logit minus the mean of the other labels' logits, divided by the
-model's temperature. With two labels it is the log-odds of the score. A constant added to all
-logits changes no score; evidence does not depend on it.
+CNN's last feature maps. The *evidence* for a label is its logit minus the mean of the other
+labels' logits, divided by the model's temperature; with two labels, the log-odds of the score.
 """
 
 from collections.abc import Mapping

@@ -86,21 +86,13 @@ def tidy(axes: "Axes") -> None:
 
 
 def save_figure(figure: "Figure", path: Path, *, trim: bool = True) -> None:
-    """Write a figure as PNG, without its empty margins if `trim`.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write a figure as PNG, without its empty margins if `trim`, or raise OutputError."""
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight" if trim else None)
 
 
 def plot_tuning(study: "optuna.Study", importance: Mapping[str, float], folder: Path) -> None:
-    """Write history.png, settings.png and, unless importance is empty, importance.png.
-
-    Raises:
-        OutputError: a picture cannot be written.
-    """
+    """Write history.png, settings.png and, unless importance is empty, importance.png."""
     import matplotlib as mpl
     from matplotlib import pyplot
 

@@ -58,12 +58,7 @@ _HEAT = "Heat maps (Grad-CAM) show the regions that contribute, on one scale for
 
 
 def write_explanation(explanation: Explanation, folder: Path) -> None:
-    """Write explanation.png and explanation.json.
-
-    Raises:
-        VideoError: the video's frames cannot be read again.
-        OutputError: the files cannot be written.
-    """
+    """Write explanation.png and explanation.json, or raise VideoError or OutputError."""
     chosen = explanation.most_important(_COLUMNS)
     moments = explanation.seconds[chosen].tolist()
     pictures = read_thumbnails(explanation.video, moments, height=_PICTURE_PIXELS)

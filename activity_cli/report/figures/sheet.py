@@ -1,7 +1,6 @@
 """A white picture with positions in inches from the left upper corner.
 
-Text, boxes, lines and pictures are drawn into pixels, text in any script. Axes belong to a
-transparent matplotlib figure, which is blended over them at the end.
+All but axes is drawn into pixels. Axes belong to a transparent figure, blended over them at last.
 """
 
 from pathlib import Path
@@ -76,16 +75,9 @@ class Sheet:
     ) -> float:
         """Write text in any script; return its width in inches, or 0 if it was left out.
 
-        Args:
-            left: of the text's left end, centre or right end, depending on `align`.
-            middle: of its height.
-            text: to write.
-            size: in points.
-            colour: #rrggbb.
-            bold: whether letters are heavier.
-            align: which part of the text is at `left`.
-            room: width to shorten it to; where hardly a letter fits, it is left out.
-            clear: whether to draw a white box behind it.
+        Left is its left end, centre or right end, by `align`; middle is of its height; size is in
+        points. It is shortened to `room`, and left out where hardly a letter fits. `clear` draws a
+        white box behind it.
         """
         pixels = round(size * DPI / _POINTS_PER_INCH)
         mask = text_mask(text, pixels, bold=bold)
@@ -104,11 +96,7 @@ class Sheet:
         return float(width / DPI)
 
     def save(self, path: Path, *, height: float | None = None) -> None:
-        """Write the picture as PNG, cut to a height if one is given.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Write the picture as PNG, cut to a height if one is given, or raise OutputError."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         self._figure.set_dpi(DPI)

@@ -23,7 +23,6 @@ from activity_cli.errors import OutputError, VideoError
 from activity_cli.video.capture import Frame, quiet_opencv
 from activity_cli.video.reader import read_packet_times
 
-_OPENCV_CODECS = ("avc1", "mp4v")  # the better first
 _ENCODER = "libx264"
 _HINT = "Choose another place, or free space there."
 
@@ -192,9 +191,8 @@ class _OpenCVSink:
         self._target, self._name = target, name
         self._file = target.with_suffix(".mp4")  # OpenCV takes the container from the suffix
         self._num_frames = 0
-        for codec in _OPENCV_CODECS:
-            fourcc = cv2.VideoWriter.fourcc(*codec)
-            path = str(self._file.absolute())
+        for codec in ("avc1", "mp4v"):  # the better first
+            fourcc, path = cv2.VideoWriter.fourcc(*codec), str(self._file.absolute())
             with quiet_opencv():  # it prints a message for each codec that it lacks
                 self._writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, fourcc, fps, size)
             if self._writer.isOpened():

@@ -15,10 +15,9 @@ _KEYS_THAT_CLOSE = (ord("q"), 27)  # 27: Escape
 
 @contextmanager
 def open_window(title: str, *, wanted: bool) -> Iterator[Callable[[Message], bool]]:
-    """Yield a function that shows a message; it returns False once the user closed the window.
+    """Yield a function that shows a message and returns False once the user closed the window.
 
-    Raises:
-        SettingsError: a window is wanted, but there is no display or this OpenCV has no windows.
+    Raise SettingsError if a window is wanted, but there is no display or OpenCV has no windows.
     """
     if not wanted:
         yield lambda _: True

@@ -1,7 +1,6 @@
 """Files made of each video: overlay video, storyboard, segments as files.
 
-Segments are decoded and encoded again, so that a piece starts and ends where its segment does, not
-at the next key frame. The video is decoded once, up to the end of the last segment.
+Segments are encoded again, so that they are exact and do not start at a key frame.
 """
 
 import re
@@ -47,11 +46,7 @@ class VisualOptions:
         return any((self.save_video, self.storyboard, self.clips_dir))
 
     def check(self, videos: Sequence[Path]) -> None:
-        """Check before any work that each video's files have a name of their own.
-
-        Raises:
-            OutputError: there is one name for several videos.
-        """
+        """Raise OutputError if there is one name for several videos."""
         for path in (self.save_video, self.storyboard):
             if path is not None and len(videos) > 1 and NAME not in path.name:
                 example = f"{NAME}{path.suffix}"
@@ -83,11 +78,7 @@ class VisualWriter:
         on_progress: OnProgress = no_progress,
         on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Make the files of a video that has scores, and note the path of each.
-
-        Raises:
-            OutputError: a file exists or cannot be written.
-        """
+        """Make the files of a video that has scores and note their paths, or raise OutputError."""
         if result.timeline is None:
             return
         video, overwrite = Path(result.path), self._overwrite

@@ -65,7 +65,12 @@ class FramePainter:
             return  # the frame is too low for letters
         strip_top = self._height - self._strip.size[0]
         self._strip.blend_over(frame, x=0, y=strip_top)
-        self._paint_clock(frame, seconds, strip_top)
+        times = f"{clock(seconds, decimals=1)} / {clock(self.end_seconds, decimals=1)}"
+        text = f"{times}  ·  {self.caption}" if self.caption else times
+        mask = fit_text(text, self._small, self._inner)
+        layer = Layer(*mask.shape)
+        layer.fill(mask, "#ffffff")
+        layer.blend_over(frame, x=self._pad, y=strip_top + self._pad // 2)
         self._paint_play_head(frame, seconds, strip_top)
         key = (label, round(score, 2), is_guess)
         if self._panel is None or self._panel[0] != key:
@@ -140,15 +145,6 @@ class FramePainter:
             name = fit_text(segment.label, self._small, room, bold=True)
         top = self._band_top + (band - name.shape[0]) // 2
         layer.fill(name, text_colour_on(colour), x=left + (width - name.shape[1]) // 2, y=top)
-
-    def _paint_clock(self, frame: Frame, seconds: float, strip_top: int) -> None:
-        text = f"{clock(seconds, decimals=1)} / {clock(self.end_seconds, decimals=1)}"
-        if self.caption:
-            text += f"  ·  {self.caption}"
-        mask = fit_text(text, self._small, self._inner)
-        layer = Layer(*mask.shape)
-        layer.fill(mask, "#ffffff")
-        layer.blend_over(frame, x=self._pad, y=strip_top + self._pad // 2)
 
     def _paint_play_head(self, frame: Frame, seconds: float, strip_top: int) -> None:
         """Draw a white line through curves and band, with a dark rim and a knob on top."""

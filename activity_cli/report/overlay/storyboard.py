@@ -48,9 +48,7 @@ def save_storyboard(
     model: str = "",
     overwrite: bool = False,
 ) -> Path:
-    """Write a picture of what happens in a video, and when; return its path.
-
-    Where the video can be sought in, only the shown frames are decoded.
+    """Write a .png of what happens in a video, and when; return its path.
 
     Raises:
         VideoError: no frame can be decoded.

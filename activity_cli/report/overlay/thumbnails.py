@@ -39,12 +39,9 @@ def choose_moments(segments: Sequence[Segment], end_seconds: float) -> list[floa
 
 
 def read_thumbnails(video: Path, moments: Sequence[float], *, height: int) -> list[Frame]:
-    """Return the frame on screen at each of some times, in order, as (height, W, 3) RGB.
+    """Return the frame on screen at each time, as (height, W, 3) RGB, or raise VideoError.
 
     Times beyond the end give the last frame.
-
-    Raises:
-        VideoError: no frame can be decoded.
     """
 
     def shrink(bgr: Frame) -> Frame:
@@ -64,11 +61,7 @@ def read_thumbnails(video: Path, moments: Sequence[float], *, height: int) -> li
 def read_jpegs(
     video: Path, moments: Sequence[float], *, height: int
 ) -> tuple[list[NDArray[np.uint8]], tuple[int, int]]:
-    """Return thumbnails as JPEG files, and their (width, height).
-
-    Raises:
-        VideoError: no frame can be decoded.
-    """
+    """Return thumbnails as JPEG files, and their (width, height), or raise VideoError."""
     frames = read_thumbnails(video, moments, height=height)
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     pictures = (cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames)

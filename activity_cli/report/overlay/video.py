@@ -61,12 +61,12 @@ def render_video(
 
     Args:
         video: the video.
-        output: the .mp4 to write.
+        output: the .mp4 to write; never the video itself.
         make_painter: called with the size (width, height) of the frames.
         start_seconds: of the piece to write.
         end_seconds: of the piece, or the length of the video as far as known.
         is_piece: write only the piece, not all frames.
-        overwrite: replace an existing file; never the video itself.
+        overwrite: replace an existing file.
         on_progress: called with stage "overlay" and frames.
 
     Raises:
@@ -211,9 +211,6 @@ def shown_frames(
     """Yield for each frame: shown from, shown until, picture as (H, W, 3) RGB.
 
     `is_wanted` tells by the time from which a frame is shown whether to yield it.
-
-    Raises:
-        VideoError: a frame cannot be converted.
     """
     start = reader.grab()
     while start is not None:

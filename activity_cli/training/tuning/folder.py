@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,9 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     import optuna
 
-SEARCH_FILE = "search.json"
-STUDY_FILE = "study.db"
-BEST_FILE = "best.toml"
-TRIALS_FILE = "trials.csv"
-_WORK = ".work"
-_LOCK = ".lock"
+SEARCH_FILE, STUDY_FILE = "search.json", "study.db"
+BEST_FILE, TRIALS_FILE = "best.toml", "trials.csv"
+_WORK, _LOCK = ".work", ".lock"
 _DATABASE_TIMEOUT_SECONDS = 60.0
 _HINT = "Choose another folder with --output, or add --overwrite to start again."
 
@@ -68,9 +66,8 @@ def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
     now = json.loads(json.dumps(identity))
     for what in now:
         if before.get(what) != now[what]:
-            raise OutputError(
-                f"The search in {folder} has another {what}, so it cannot resume.", hint=_HINT
-            )
+            text = f"The search in {folder} has another {what}, so it cannot resume."
+            raise OutputError(text, hint=_HINT)
 
 
 @contextmanager
@@ -103,11 +100,9 @@ def open_study(folder: Path, name: str) -> "optuna.Study":
     path = folder / STUDY_FILE
     try:
         # As a connection, not as a URL: a folder may have ? and % in its name.
+        connect = partial(sqlite3.connect, path, timeout=_DATABASE_TIMEOUT_SECONDS)
         storage = library.storages.RDBStorage(
-            "sqlite:///study.db",
-            engine_kwargs={
-                "creator": lambda: sqlite3.connect(path, timeout=_DATABASE_TIMEOUT_SECONDS)
-            },
+            "sqlite:///study.db", engine_kwargs={"creator": connect}
         )
         study: optuna.Study = library.create_study(
             storage=storage, study_name=name, direction="minimize", load_if_exists=True

@@ -1,12 +1,8 @@
 """One fold of one candidate: fit the head to features from disk, score the held-out clips.
 
-Folds are fitted in worker processes, because torch's random generator is one per process.
-
-The encoded clips of a fold depend on no other searched setting than the number of frames. They are
-computed once and kept on disk: with 240 clips this takes 3 to 5 s of CPU, a fit without an LSTM
-0.1 s, one with an LSTM 10 s.
-
-S, T, D, R, C as in `network`.
+Folds run in worker processes, because torch's random generator is one per process. The encoded
+clips of a fold depend only on the number of frames, so they are computed once and kept on disk:
+with 240 clips that takes 3 to 5 s of CPU, a fit 0.1 s, one with an LSTM 10 s. Axes as in `network`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,10 +57,9 @@ class FoldScorer:
         self._threads.shutdown(cancel_futures=True)
 
     def scores(self, candidate: Candidate, folds: Sequence[Fold]) -> Iterator[NDArray[np.float32]]:
-        """Return the logits (H, C) of each fold's held-out clips, in the order of the folds.
+        """Yield the logits (H, C) of each fold's held-out clips, in the order of the folds.
 
-        Later folds start early. A caller that stops early wastes them, but gets the same numbers
-        with any number of workers.
+        Later folds start early, so the numbers are the same with any number of workers.
 
         Raises:
             ActivityError: a worker crashed, or cannot write to the store.

@@ -111,12 +111,11 @@ class Search:
         Raises:
             TrainingError: the base settings cannot be fitted.
         """
-        trials, is_out_of_time = self.trials(), False
-        on_trials(trials)
+        on_trials(trials := self.trials())
+        is_out_of_time = False
         while len(trials) < num_trials and not is_out_of_time:
             is_out_of_time = not self._run_trial(trials)
-            trials = self.trials()
-            on_trials(trials)
+            on_trials(trials := self.trials())
         return SearchResult(trials=trials, study=self.study, is_out_of_time=is_out_of_time)
 
     def trials(self) -> tuple[Trial, ...]:
@@ -164,11 +163,8 @@ class Search:
         return self.study.ask()
 
     def _score(self, trial: Any, *, has_whole: bool) -> tuple[Any, float | None]:
-        """Run fold after fold; return the state and, for a whole trial, its value.
-
-        The state is FAIL when the time is up.
-        """
-        candidate = self.space.base.at(suggest(trial, self.space))
+        """Run fold after fold; return the state (FAIL: out of time), and a whole trial's value."""
+        candidate = self.space.base.at(_suggest(trial, self.space))
         logits: list[NDArray[np.float32]] = []
         for fold_logits in self.scorer.scores(candidate, self.folds):
             logits.append(fold_logits)
@@ -220,7 +216,7 @@ def _score_of(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> _Score
     )
 
 
-def suggest(trial: Any, space: Space) -> dict[str, Value]:
+def _suggest(trial: Any, space: Space) -> dict[str, Value]:
     """Let an Optuna trial choose a value for each setting that has an effect."""
     point: dict[str, Value] = {}
     for dimension in space.active(point):

@@ -52,11 +52,7 @@ class Candidate:
         return values | {"streams": next(names, "all")}
 
     def at(self, point: Point) -> "Candidate":
-        """Return these settings with the values of a point.
-
-        Raises:
-            SettingsError: a value is out of range.
-        """
+        """Return these settings with the values of a point, or raise SettingsError."""
         parts: dict[str, Any] = {part: getattr(self, part) for part in _PARTS}
         for name, value in point.items():
             dimension = next(d for d in DIMENSIONS if d.name == name)
@@ -77,11 +73,7 @@ class Dimension:
     values: tuple[Value, ...] | SearchRange
 
     def including(self, value: Value) -> "Dimension":
-        """Return the dimension, widened where needed to contain a value.
-
-        Raises:
-            SettingsError: the range is logarithmic and the value is not positive.
-        """
+        """Return the dimension, widened where needed to contain a value, or raise SettingsError."""
         if isinstance(self.values, SearchRange):
             number, bounds = float(value), self.values
             if bounds.log and number <= 0:
@@ -94,17 +86,13 @@ class Dimension:
         return replace(self, values=tuple(dict.fromkeys((*self.values, value))))
 
 
-def _read_dimensions() -> tuple[Dimension, ...]:
-    found = [
-        Dimension(setting.option or field.name, part, field.name, setting.search)
-        for part, settings in _PARTS.items()
-        for field in fields(settings)
-        if (setting := field.metadata.get("setting")) and setting.search is not None
-    ]
-    return tuple(sorted(found, key=lambda dimension: dimension.name not in _CONDITIONS))
-
-
-DIMENSIONS = _read_dimensions()
+_FOUND = (
+    Dimension(setting.option or field.name, part, field.name, setting.search)
+    for part, settings in _PARTS.items()
+    for field in fields(settings)
+    if (setting := field.metadata.get("setting")) and setting.search is not None
+)
+DIMENSIONS = tuple(sorted(_FOUND, key=lambda dimension: dimension.name not in _CONDITIONS))
 """All settings that can be searched."""
 SEARCHABLE = tuple(dimension.name for dimension in DIMENSIONS)
 
@@ -144,10 +132,8 @@ class Space:
 
     def choices(self, name: str) -> tuple[Value, ...]:
         """Return all values that trials may use of a setting with choices."""
-        for dimension in self.dimensions:
-            if dimension.name == name and not isinstance(dimension.values, SearchRange):
-                return dimension.values
-        return (self.base.point()[name],)
+        found = (cast(tuple[Value, ...], d.values) for d in self.dimensions if d.name == name)
+        return next(found, (self.base.point()[name],))
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -161,10 +147,7 @@ class Space:
         return tuple(stream for stream in ALL_STREAMS if stream in used)
 
     def active(self, point: Point) -> Iterator[Dimension]:
-        """Yield the dimensions that have an effect, in order.
-
-        The point may grow meanwhile: `streams` and `temporal` come first and decide about others.
-        """
+        """Yield the dimensions with an effect, in order; the point may grow meanwhile."""
         base = self.base.point()
         for dimension in self.dimensions:
             values, name = {**base, **point}, dimension.name
