@@ -57,11 +57,7 @@ def read_frames(dataset: Dataset, config: DataConfig) -> LabelledClips:
 def extract_from_frames(
     labelled: LabelledClips, extractor: Extractor, backbone: Backbone, config: DataConfig
 ) -> LabelledClips:
-    """Compute the features of clips that hold frames, in the engine that predicts.
-
-    Raises:
-        OutputError: the cache folder cannot be written.
-    """
+    """Compute the features of clips that hold frames, in the engine that predicts."""
     started = time.perf_counter()
     frames = labelled.features.values
     num_clips, num_streams, num_frames, *shape = frames.shape
@@ -135,11 +131,7 @@ def _read_views(
     reader: ClipReader,
     num_threads: int = 1,
 ) -> list[tuple[View, Clip]]:
-    """Decode a clip and its augmented views, the unchanged clip first.
-
-    Raises:
-        VideoError: it cannot be decoded.
-    """
+    """Decode a clip and its augmented views, the unchanged clip first, or raise a VideoError."""
     views = training_views(augment)(clip_identity(request) if request.path.is_file() else "")
     clips = reader.call(
         read_clips,

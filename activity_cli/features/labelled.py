@@ -271,11 +271,7 @@ def gather_features(
     augment: AugmentSettings = NO_VIEWS,
     on_progress: OnProgress = no_progress,
 ) -> FeatureTable:
-    """Gather the features of all requests and their augmented views, for training.
-
-    Raises:
-        OutputError: the cache folder cannot be written.
-    """
+    """Gather the features of all requests and their views, or raise an OutputError of the cache."""
     shape = (len(settings.streams), settings.num_frames, extractor.feature_size)
     plain = scratch_array((len(requests), *shape), np.float16, cache.folder)
     views = scratch_array((len(requests), augment.num_views, *shape), np.float16, cache.folder)
@@ -308,11 +304,7 @@ def gather_features(
 
 
 def scratch_array(shape: Sequence[int], dtype: type[np.generic], folder: Path) -> NDArray[Any]:
-    """Map an array from a nameless file in the folder, which is freed when the program ends.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
+    """Map an array from a nameless file, freed when the program ends, or raise an OutputError."""
     if 0 in shape:  # which cannot be mapped
         return np.empty(shape, dtype)
     with temporary_file(folder) as file:

@@ -179,7 +179,7 @@ def make_fit_function(
 
     def fit_fold(train_rows: Rows, val_rows: Rows) -> tuple[FittedNetwork, FeatureDataset]:
         if trainer is None:
-            return fit_head(data, head, train_rows=train_rows, val_rows=val_rows), data
+            return fit_head(data, head, train_rows, val_rows), data
         found = trainer.fit(train_rows, val_rows, Session(on_epoch=report))
         return found.fitted, trainer.features(found)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from activity_cli.features.backbones import Backbone
 from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features
 from activity_cli.features.labelled import DataConfig, FeatureDataset, scratch_array
 from activity_cli.features.stages import CutNetwork, cut
-from activity_cli.model.encoding import Features, Rows, batches_of
+from activity_cli.model.encoding import Rows, batches_of
 from activity_cli.model.network import FeatureStatistics, SequenceClassifier
 from activity_cli.settings import CnnSettings
 from activity_cli.training.head import (
@@ -50,6 +51,7 @@ _NO_IMPROVEMENT = (
     "Fine-tuning did not improve the validation loss: the model uses the unchanged CNN."
 )
 _SMALL_FRAME = 64
+_Start = tuple[FrameFeatures, Backbone, JointTask]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +113,8 @@ class CnnTrainer:
             )
             result = train([task], task.evaluate, settings, session, name="cnn")
             if self._pretrained is not None and result.best_epoch == 0:
-                fitted = fit_with_validation(
-                    self._pretrained, self._config, train_rows=train_rows, val_rows=val_rows
-                )
+                data = self._pretrained
+                fitted = fit_with_validation(data, self._config, train_rows, val_rows)
                 notes = (*result.notes, _NO_IMPROVEMENT)
                 fitted = replace(
                     fitted, history=result.history, best_epoch=0, ending=result.ending, notes=notes
@@ -132,17 +133,13 @@ class CnnTrainer:
         network, inputs = found.network.eval(), self._inputs.values
         device = next(network.cnn.parameters()).device
         shape = (*inputs.shape[:3], found.backbone.feature_size)
-        features: Features = scratch_array(
-            shape, np.float16, self._data_config.cache_dir / FEATURES
-        )
+        features = scratch_array(shape, np.float16, self._data_config.cache_dir / FEATURES)
         for rows in batches_of(np.arange(len(features)), CLIPS_AT_ONCE):
             images = torch.from_numpy(inputs[rows]).to(device)
             features[rows] = network.features(images).cpu().numpy()
         return replace(self._inputs, values=features, views=None)
 
-    def _from_scratch(
-        self, train_rows: Rows, val_rows: Rows
-    ) -> tuple[FrameFeatures, Backbone, JointTask]:
+    def _from_scratch(self, train_rows: Rows, val_rows: Rows) -> _Start:
         cnn = scratch_features(self._backbone)
         size, streams = self._backbone.feature_size, len(self._inputs.streams)
         # There are no features yet whose statistics could be measured.
@@ -158,33 +155,24 @@ class CnnTrainer:
         stages = (tuple(cnn.parameters()),)
         return cnn, self._backbone, self._task(network, stages, None, train_rows, val_rows)
 
-    def _from_pretrained(
-        self, train_rows: Rows, val_rows: Rows
-    ) -> tuple[FrameFeatures, Backbone, JointTask]:
+    def _from_pretrained(self, train_rows: Rows, val_rows: Rows) -> _Start:
         """Fit the classifier to the pretrained CNN, which is where the training starts."""
         assert self._pretrained is not None
         fitted = fit_with_validation(
-            self._pretrained,
-            self._config,
-            train_rows=train_rows,
-            val_rows=val_rows,
-            learns_from_val=False,
+            self._pretrained, self._config, train_rows, val_rows, learns_from_val=False
         )
         cnn = build_cnn(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
         cnn.requires_grad_(False)
-        for stage in parts.stages:
-            for weight in stage:
-                weight.requires_grad_(True)
+        for weight in chain.from_iterable(parts.stages):
+            weight.requires_grad_(True)
         penalties = pooled_penalties(
             fitted.network, self._inputs.streams, self._config.training, num_clips=len(train_rows)
         )
         network = JointNetwork(parts.back, fitted.network, keeps_statistics=True)
+        trained, total = len(parts.stages), parts.num_stages
         backbone = replace(
-            self._backbone,
-            mode="finetune",
-            trained_stages=len(parts.stages),
-            num_stages=parts.num_stages,
+            self._backbone, mode="finetune", trained_stages=trained, num_stages=total
         )
         task = self._task(
             network.to(self._device), parts.stages, penalties.to(self._device), train_rows, val_rows

@@ -66,12 +66,8 @@ class Plan:
         Raises:
             DataError, SettingsError: the data cannot be split like that.
         """
-        split = split_train_val_test(
-            dataset,
-            val_fraction=self.val_fraction,
-            test_fraction=self.test_fraction,
-            seed=self.head.training.seed,
-        )
+        shares = {"val_fraction": self.val_fraction, "test_fraction": self.test_fraction}
+        split = split_train_val_test(dataset, **shares, seed=self.head.training.seed)
         if self.cnn.mode != "frozen":
             return split
         train, val = spare_val(split.train, split.val)
@@ -145,25 +141,21 @@ def fit_split(
     """Fit to clips that were read and split."""
     on_progress, num_epochs = plan.data_config.on_progress, plan.num_epochs(len(split.train))
 
+    before = session.on_epoch
+
     def on_epoch(epoch: EpochMetrics) -> None:
-        session.on_epoch(epoch)
+        before(epoch)
         on_progress("epochs", epoch.epoch, num_epochs)
 
-    session_with_progress = replace(session, on_epoch=on_epoch)
+    session = replace(session, on_epoch=on_epoch)
     started = time.perf_counter()
     if plan.cnn.mode == "frozen":
-        fitted = fit_head(
-            labelled.features,
-            plan.head,
-            train_rows=split.train,
-            val_rows=split.val,
-            session=session_with_progress,
-        )
+        fitted = fit_head(labelled.features, plan.head, split.train, split.val, session)
         seconds, cnn = time.perf_counter() - started, None
     else:
         trainer = CnnTrainer(labelled.features, plan.data_config, plan.head, plan.cnn)
         started = time.perf_counter()
-        found = trainer.fit(split.train, split.val, session_with_progress)
+        found = trainer.fit(split.train, split.val, session)
         fitted, seconds = found.fitted, time.perf_counter() - started
         labelled, cnn = _extract_again(found, labelled, plan.data_config)
         stages = {**labelled.stage_seconds, "first stages": trainer.seconds}

@@ -60,8 +60,7 @@ class FittedNetwork(TrainResult):
 
     network: SequenceClassifier
     val_scores: NDArray[np.float32]
-    """(V, C) of the validation rows, before the pooled head was fitted to them too: to calibrate
-    on. With inner folds those of `inner.rows`, each by the network that was not fitted to it."""
+    """(V, C) of the validation rows or `inner.rows`, by networks that were not fitted to them."""
     inner: InnerFolds | None = None
     """None where a validation part chose the epoch."""
 
@@ -86,10 +85,10 @@ class FittedNetwork(TrainResult):
 def fit_with_validation(
     data: FeatureDataset,
     config: HeadConfig,
-    *,
     train_rows: Rows,
     val_rows: Rows,
     session: Session = NO_SESSION,
+    *,
     learns_from_val: bool = True,
 ) -> FittedNetwork:
     """Fit a network to the training rows, keep the weights that are best on the validation rows.
@@ -161,10 +160,7 @@ def encoded_task(
     *,
     settings: TrainSettings,
 ) -> HeadTask:
-    """Fit the pooled linear head to the training clips among encoded ones.
-
-    `targets` (N,) are the labels of training, then validation clips.
-    """
+    """Fit the pooled linear head; `targets` (N,) are those of training, then validation clips."""
     labels, train = torch.from_numpy(targets), index.train
     weights = label_weights(targets[: index.num_train], network.pooled_head.out_features, settings)
     penalties = pooled_penalties(network, streams, settings, num_clips=index.num_train)
@@ -187,10 +183,7 @@ def fit_pooled_head(
     weights: Tensor | None,
     penalties: Tensor,
 ) -> None:
-    """Fit the pooled linear head to clips (B,): penalised logistic regression.
-
-    It has a single optimum. `weights` (C,) are those of the labels in the loss.
-    """
+    """Fit the pooled linear head to clips (B,): penalised logistic regression."""
     optimizer = torch.optim.LBFGS(
         network.pooled_head.parameters(), max_iter=_LBFGS_STEPS, line_search_fn="strong_wolfe"
     )
@@ -257,7 +250,6 @@ def seeded(seed: int) -> Iterator[None]:
 def fit_head(
     data: FeatureDataset,
     config: HeadConfig,
-    *,
     train_rows: Rows,
     val_rows: Rows,
     session: Session = NO_SESSION,
@@ -269,9 +261,7 @@ def fit_head(
         TrainingError, CheckpointError, OutputError: as `loop.train`.
     """
     if len(val_rows):
-        return fit_with_validation(
-            data, config, train_rows=train_rows, val_rows=val_rows, session=session
-        )
+        return fit_with_validation(data, config, train_rows, val_rows, session)
     groups = None if data.groups is None else data.groups[train_rows]
     fold = choosing_folds(data.targets[train_rows], groups, seed=config.training.seed)
     if not (fold >= 0).any():
@@ -298,9 +288,6 @@ def _fit_by_folds(
     result = fit_temporal_heads(tasks, config.training, session)
     logits = torch.cat([task.logits(task.val_rows) for task in tasks[1:]])
     held_out = np.concatenate([np.flatnonzero(fold == n) for n in numbers])
-    inner = InnerFolds(
-        rows=rows[held_out],
-        index=fold[held_out],
-        networks=tuple(task.network.eval() for task in tasks[1:]),
-    )
+    networks = tuple(task.network.eval() for task in tasks[1:])
+    inner = InnerFolds(rows=rows[held_out], index=fold[held_out], networks=networks)
     return FittedNetwork.of(tasks[0].network, result, logits, inner)

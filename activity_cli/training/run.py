@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.files import numbered_folder
 from activity_cli.data.leakage import Leakage
-from activity_cli.data.splits import Split
+from activity_cli.data.splits import PARTS, Split
 from activity_cli.errors import SettingsError
 from activity_cli.features.engines.choice import Engine, load_classifier
 from activity_cli.features.labelled import LabelledClips
@@ -37,13 +37,11 @@ from activity_cli.model.metrics import Evaluation, evaluate_scores
 from activity_cli.model.network import load_scorer
 from activity_cli.model.ood import OodDetector, fit_ood_detector
 from activity_cli.settings import NetworkSettings, TrainSettings
+from activity_cli.training.crossval import CrossvalRun
 from activity_cli.training.fitting import FitResult
 from activity_cli.training.head import FittedNetwork, HeadConfig
 from activity_cli.training.loop.distributed import SINGLE_PROCESS, DistributedContext
 from activity_cli.training.scoring import score_ablations
-
-if TYPE_CHECKING:
-    from activity_cli.training.crossval import CrossvalRun
 
 _SCORING_BATCH = 256
 
@@ -161,14 +159,13 @@ def _save_model(
     calibration: Calibration,
     ood_detector: OodDetector,
 ) -> Model:
-    split = fit.split
-    parts = {"train": split.train, "val": split.val, "test": split.test}
+    sizes = {part: len(getattr(fit.split, part)) for part in PARTS}
     description = describe(
         fit.data,
         name=folder.name,
         network=fit.plan.head.network,
         data={
-            "split": {name: len(rows) for name, rows in parts.items()} | {"by": split.by},
+            "split": {**sizes, "by": fit.split.by},
             "leakage": fit.leakage.lines() if fit.leakage else [],
         },
         training={**settings.to_json(), "best_epoch": fit.fitted.best_epoch},
@@ -183,7 +180,7 @@ def _save_model(
     )
 
 
-def save_ensemble(run: "CrossvalRun", folder: Path, *, name: str, head: HeadConfig) -> Model:
+def save_ensemble(run: CrossvalRun, folder: Path, *, name: str, head: HeadConfig) -> Model:
     """Save the networks of a cross-validation's folds as one model: the mean of their logits.
 
     Logits, so that one temperature divides their mean. The out-of-fold scores calibrate the model.
@@ -204,10 +201,7 @@ def save_ensemble(run: "CrossvalRun", folder: Path, *, name: str, head: HeadConf
         name=name,
         network=head.network,
         data={"folds": {"clips": sizes, "by": run.folds.by}},
-        training={
-            **head.training.to_json(),
-            "best_epoch": [fold.best_epoch for fold in result.folds],
-        },
+        training={**head.training.to_json(), "best_epoch": [f.best_epoch for f in result.folds]},
     )
     description = replace(
         description,
@@ -301,11 +295,9 @@ def _score_baselines(
     parts = [(fitted.network, learned, rows)]
     if fitted.inner and measured_on == "inner-fold":
         parts = list(fitted.inner.parts(learned))
-    return join_orders(
-        [
-            score_ablations(
-                network, fit.data.features, learned=others, rows=held_out, settings=settings
-            )
-            for network, others, held_out in parts
-        ]
-    )
+    data = fit.data.features
+    orders = [
+        score_ablations(network, data, learned=others, rows=held_out, settings=settings)
+        for network, others, held_out in parts
+    ]
+    return join_orders(orders)

@@ -21,7 +21,6 @@ from activity_cli.training.loop.trainer import (
     Trainer,
     TrainingTask,
     is_out_of_memory,
-    not_finite_error,
     out_of_memory_error,
 )
 
@@ -133,9 +132,7 @@ def _evaluate(
     seconds, rate = time.perf_counter() - started, first.learning_rate
     epoch = replace(metrics, epoch=first.epoch, learning_rate=rate, seconds=seconds)
     epoch = first.context.broadcast(epoch)
-    total = epoch.train_loss + epoch.val_loss
-    if not math.isfinite(total):
-        raise not_finite_error("loss", first.epoch, total, first.settings)
+    first.check_finite(epoch.train_loss + epoch.val_loss, "loss")
     return epoch
 
 

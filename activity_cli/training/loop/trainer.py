@@ -162,7 +162,7 @@ class Trainer:
         parameters = list(self.task.module.parameters())
         self.context.all_reduce_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
-        self._check_finite(norm, "gradient")
+        self.check_finite(float(norm), "gradient")
         self.optimizer.step()
         self.schedule.step()
 
@@ -194,13 +194,25 @@ class Trainer:
             if not len(part):  # the share of a process may be empty
                 continue
             loss = self.task.batch_loss(part)
-            self._check_finite(loss, "loss")
+            self.check_finite(float(loss.detach()), "loss")
             share = float(self._clip_weights[part].sum()) / total_weight
             (loss * share).backward()  # type: ignore[no-untyped-call]
 
-    def _check_finite(self, value: Tensor, what: str) -> None:
-        if not math.isfinite(number := float(value.detach())):
-            raise not_finite_error(what, self.epoch, number, self.settings)
+    def check_finite(self, value: float, what: str) -> None:
+        """Raise a TrainingError with advice where a loss or gradient is NaN or infinite."""
+        if math.isfinite(value):
+            return
+        if self.epoch == 0:
+            raise TrainingError(
+                f"The {what} is {value} before the first step.",
+                hint="The CNN's features are not finite: try --precision fp32, or another "
+                "--backbone.",
+            )
+        raise TrainingError(
+            f"The {what} became {value} in epoch {self.epoch}.",
+            hint=f"Lower --learning-rate (now {self.settings.learning_rate:g}) "
+            f"or --gradient-clip (now {self.settings.gradient_clip:g}).",
+        )
 
 
 def make_schedule(
@@ -233,18 +245,4 @@ def out_of_memory_error(epoch: int) -> TrainingError:
     return TrainingError(
         f"Memory ran out in epoch {epoch}.",
         hint="Lower --batch-size (--accumulate keeps the effective batch size), or --frames.",
-    )
-
-
-def not_finite_error(what: str, epoch: int, value: float, settings: TrainSettings) -> TrainingError:
-    """Return the error for a loss or gradient that is NaN or infinite, with what to try."""
-    if epoch == 0:
-        return TrainingError(
-            f"The {what} is {value} before the first step.",
-            hint="The CNN's features are not finite: try --precision fp32, or another --backbone.",
-        )
-    return TrainingError(
-        f"The {what} became {value} in epoch {epoch}.",
-        hint=f"Lower --learning-rate (now {settings.learning_rate:g}) "
-        f"or --gradient-clip (now {settings.gradient_clip:g}).",
     )
