@@ -126,8 +126,9 @@ def predict(
         num_kept = results.num_kept if results else 0
         printer = _Printer(report, schema, as_json=json, has_rows=results is not None)
         if len(paths) > 1:
-            report.note(console.describe_plan(len(paths), num_kept))
             printer.num_left = len(paths) - num_kept
+            kept = f", {num_kept} scored before: {printer.num_left}" if num_kept else ""
+            report.note(f"{len(paths)} files{kept} to score.")
         visual_writer = VisualWriter(visuals, paths, model=model.name)
         for result in score_files(
             predictor,
@@ -154,9 +155,8 @@ def predict(
             num_kept=num_kept,
             num_kept_without_score=failed_before,
         )
-        is_default = own.model == DEFAULT_MODEL
-        console.messages_console().print(console.show_model(model, is_default=is_default))
-        console.messages_console().print(summary)
+        scored_by = console.show_model(model, is_default=own.model == DEFAULT_MODEL)
+        console.messages_console().print(scored_by, summary, sep="\n")
     if stop.is_set():
         raise KeyboardInterrupt
     if printer.tally.num_without_score or failed_before:
@@ -181,7 +181,6 @@ class _Printer:
     def add(self, result: "FileResult") -> None:
         """Count, print or keep a result."""
         from activity_cli.predict.results.segment_files import segment_values, video_segments
-        from activity_cli.report.terminal.console import describe_failures
 
         self.tally.add(result)
         if self._as_json:
@@ -192,18 +191,20 @@ class _Printer:
         if not self._has_rows and (video := video_segments(result)):
             self.segmented.append(video)
         if self.num_left:
-            self._report.detail(describe_failures(self.tally))
+            failed = self.tally.num_without_score
+            self._report.detail(f"{failed} without a score" if failed else "")
             self._report("predict", self.tally.num_files, self.num_left)
 
 
 def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":
     """Return what shows the progress of a long video: a bar, or text beside the batch's bar."""
-    from activity_cli.report.terminal.console import describe_long_video
+    from activity_cli.report.terminal import printable
 
     def on_seconds(path: Path, done: float, total: float) -> None:
         if is_alone:
             report("video", round(done), round(total))
         else:
-            report.detail(describe_long_video(path, done, total))
+            share = f"{done / total:.0%}" if total else f"{done:.0f} s"
+            report.detail(f"{printable(path.name)}: {share}")
 
     return on_seconds

@@ -8,6 +8,12 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
+def and_more(words: Sequence[str], most: int, noun: str = "") -> str:
+    """Join at most so many words: `a, b and 3 more`, or `a, b and 3 more labels`."""
+    more = f" and {len(words) - most} more {noun}".rstrip() if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
 def describe_parts(num_train: int, num_val: int, num_test: int) -> str:
     """Describe a split and what chose the best epoch."""
     chosen = f"on {num_val} validation clips" if num_val else "by cross-validation on these"

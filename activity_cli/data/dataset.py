@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common import and_more
 from activity_cli.errors import DataError, SettingsError, VideoError
 from activity_cli.settings import TrainSettings
 
@@ -200,12 +201,9 @@ def balance_warnings(dataset: Dataset, settings: TrainSettings) -> list[str]:
             f"Uneven: {commonest} has {counts[commonest]} clips, {rarest} {counts[rarest]}. "
             f"{remedy} Prefer F1 to accuracy."
         )
-    few = {label: count for label, count in counts.items() if count < FEW}
-    if few:
-        shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:5])
-        more = f" and {len(few) - 5} more labels" * (len(few) > 5)
+    if few := [f"{label} {count}" for label, count in counts.items() if count < FEW]:
         lines.append(
-            f"Few clips: {shown}{more}. Metrics for labels with fewer than {FEW} clips are "
+            f"Few clips: {and_more(few, 5, 'labels')}. Metrics for labels with fewer than {FEW} clips are "
             "unreliable: add clips, and use `activity crossval`, which tests on every clip."
         )
     return lines

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from activity_cli.common import count_of
+from activity_cli.common import and_more, count_of
 from activity_cli.data.dataset import FEW, UNEVEN, Sample, sample_groups
 from activity_cli.data.leakage import Leakage, same_content
 from activity_cli.evaluation import Predictions, SplitInfo
@@ -163,8 +163,7 @@ def _label_counts(evaluation: Evaluation) -> list[Check]:
         text = f"Every label has {counts[rarest]} clips" if same else text
         checks = [Check("fine", _BALANCE, f"{text}.")]
     if few := [f"{label} {count}" for label, count in counts.items() if count < FEW]:
-        shown, more = ", ".join(few[:5]), f" and {len(few) - 5} more" * (len(few) > 5)
-        text = f"Metrics for labels with fewer than {FEW} clips are unreliable: {shown}{more}."
+        text = f"Metrics for labels with fewer than {FEW} clips are unreliable: {and_more(few, 5)}."
         checks.append(Check("warning", _FEW_CLIPS, text))
     return checks
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common import count_of, describe_parts, join_words
+from activity_cli.common import and_more, count_of, describe_parts, join_words
 from activity_cli.common.processes import available_cpus
 from activity_cli.data.dataset import Dataset, Sample, sample_groups
 from activity_cli.evaluation import ClipPrediction, Predictions, SplitInfo
@@ -218,12 +218,11 @@ def _data_metadata(
 ) -> Metadata:
     """Describe labelled clips."""
     counts = Counter(sample.label for sample in samples)
-    shown = ", ".join(f"{label} {counts[label]}" for label in labels[:_MAX_LABELS])
-    more = f" and {len(labels) - _MAX_LABELS} more labels" * (len(labels) > _MAX_LABELS)
+    shown = and_more([f"{label} {counts[label]}" for label in labels], _MAX_LABELS, "labels")
     seconds = np.array(durations)
     median, total = np.median(seconds), f"total {seconds.sum() / 60:.1f} min"
     return {
-        "Clips": f"{len(samples)}: {shown}{more}",
+        "Clips": f"{len(samples)}: {shown}",
         "Length": f"{min(seconds):.1f} to {max(seconds):.1f} s, median {median:.1f} s, {total}",
         "Groups": str(groups.max() + 1) if groups is not None else "none",
     }

@@ -4,21 +4,16 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from activity_cli.common import and_more, count_of
 from activity_cli.common.files import is_file
 from activity_cli.predict.results.journal import journal_path
-from activity_cli.report.terminal import (
-    SCORE_STYLE,
-    bar,
-    common_folder,
-    new_table,
-    printable,
-)
+from activity_cli.report.terminal import SCORE_STYLE, bar, common_folder, new_table, printable
 from activity_cli.report.terminal.timeline import show_timeline
 from activity_cli.types import FileResult, Status
 
@@ -47,23 +42,25 @@ def show_predictions(results: Sequence[FileResult], *, top_k: int) -> Renderable
     """Show one video in detail, with its timeline if it is long, or many with a line each."""
     if len(results) > 1:
         return show_results(results)
-    result = results[0]
-    shown = show_result(result, top_k=top_k)
-    if result.timeline is None or len(result.timeline.starts_seconds) == 1:
+    shown, timeline = show_result(results[0], top_k=top_k), results[0].timeline
+    if timeline is None or len(timeline.starts_seconds) == 1:
         return shown
-    return Group(shown, Text(), show_timeline(result.timeline, result.segments))
+    return Group(shown, Text(), show_timeline(timeline, results[0].segments))
 
 
 def show_result(result: FileResult, *, top_k: int) -> RenderableType:
     """Show one video: its best labels with bars."""
+    path = (printable(result.path), "bold")
     if result.prediction is None:
-        return _status_line(result)
+        return Text.assemble(path, "  ", (result.status.value, "red"), f"  {result.reason}")
     facts = f"{result.duration_seconds or 0:.1f} s, {result.num_frames} frames"
-    title = Text.assemble((printable(result.path), "bold"), ("  " + facts, "dim"))
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(style=SCORE_STYLE, no_wrap=True)
-    table.add_column(justify="right")
+    title = Text.assemble(path, ("  " + facts, "dim"))
+    table = Table.grid(
+        Column(no_wrap=True),
+        Column(style=SCORE_STYLE, no_wrap=True),
+        Column(justify="right"),
+        padding=(0, 2),
+    )
     for rank, (label, score) in enumerate(result.prediction.top(top_k)):
         style = "bold" if rank == 0 else "dim"
         table.add_row(Text("  " + label, style), bar(score), Text(f"{score:.1%}", style))
@@ -106,24 +103,6 @@ def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
     )
 
 
-def describe_plan(num_files: int, num_kept: int) -> str:
-    """Return how many files a batch will score."""
-    if not num_kept:
-        return f"{num_files} files to score."
-    return f"{num_files} files, {num_kept} scored before: {num_files - num_kept} to score."
-
-
-def describe_failures(tally: "Tally") -> str:
-    """Return the failures so far for the progress display, or nothing."""
-    return f"{tally.num_without_score} without a score" if tally.num_without_score else ""
-
-
-def describe_long_video(path: Path, done_seconds: float, total_seconds: float) -> str:
-    """Return the progress of a long video within a batch."""
-    share = f"{done_seconds / total_seconds:.0%}" if total_seconds else f"{done_seconds:.0f} s"
-    return f"{printable(path.name)}: {share}"
-
-
 def show_plan(paths: Sequence[Path], output: Path | None) -> RenderableType:
     """Show what `--dry-run` found: number, size and types of the files, and the first few."""
     sizes = [path.stat().st_size if is_file(path) else 0 for path in paths]
@@ -154,8 +133,8 @@ def show_tally(
         lines.append(f"{num_kept} scored before{failed if num_kept_without_score else ''}.")
     num_scored = tally.num_files - tally.num_without_score
     if tally.num_files > 1:
-        counts = ", ".join(f"{count} {status}" for status, count in tally.by_status.items())
         unknown = f" {tally.num_unknown} unknown." if tally.num_unknown else ""
+        counts = _describe_counts(tally.by_status)
         lines.append(f"{tally.num_files} files: {counts}.{unknown}")
     if output is not None:
         lines += [f"No score: {r.path}: {r.reason}" for r in tally.first_failures]
@@ -163,9 +142,7 @@ def show_tally(
             lines.append(f"... and {more} more without a score.")
         lines.append(f"Results: {output}")
     if segment_files:
-        names = ", ".join(map(str, segment_files[:3]))
-        others = f" and {len(segment_files) - 3} more" * (len(segment_files) > 3)
-        lines.append(f"Segments: {names}{others}")
+        lines.append(f"Segments: {and_more(list(map(str, segment_files)), 3)}")
     per_clip = " · ".join(
         f"{_STAGES[stage]} {1000 * total / num_scored:.0f} ms"
         for stage, total in tally.stage_seconds.items()
@@ -178,24 +155,21 @@ def show_tally(
 
 def show_merged(merged: "MergeReport", output: Path) -> Text:
     """Show the summary of a merge: files, rows, duplicates, statuses, and what is missing."""
-    files = f"{merged.num_files} file{'s' * (merged.num_files != 1)}"
+    files = count_of(merged.num_files, "file")
     lines = [f"{merged.num_rows} rows of {files} in {printable(str(output))}."]
     if merged.by_status:
-        counts = ", ".join(f"{count} {status}" for status, count in merged.by_status.items())
-        lines.append(f"{counts}.")
+        lines.append(f"{_describe_counts(merged.by_status)}.")
     if merged.num_same or merged.num_settled:
         lines.append(
             f"Duplicate rows removed: {merged.num_same} identical, "
             f"{merged.num_settled} without a score or older."
         )
     if merged.missing_shards:
-        lines.append(
-            f"Missing shards: {', '.join(merged.missing_shards)}. Run predict to add them."
-        )
+        shards = ", ".join(merged.missing_shards)
+        lines.append(f"Missing shards: {shards}. Run predict to add them.")
     if merged.without_journal:
-        names = ", ".join(map(printable, merged.without_journal[:3]))
-        more = f" and {len(merged.without_journal) - 3} more" * (len(merged.without_journal) > 3)
-        lines.append(f"No journal beside {names}{more}: predict cannot resume the merged file.")
+        names = and_more(list(map(printable, merged.without_journal)), 3)
+        lines.append(f"No journal beside {names}: predict cannot resume the merged file.")
     return Text("\n".join(lines), "dim")
 
 
@@ -207,17 +181,12 @@ def show_models(
     for model in models:
         labels = Text(", ".join(model.labels))
         shipped.add_row(Text(model.name), labels, str(model.clip.num_frames), model.backbone.name)
-    cnns = new_table("backbone", "parameters", "file", "ImageNet top-1", "weights")
-    for column in cnns.columns[1:4]:
-        column.justify = "right"
+    titles = ("backbone", "parameters", "file", "ImageNet top-1", "weights")
+    cnns = new_table(*titles, right=slice(1, 4))
     for cnn in backbones:
-        here = (
-            Text("on this machine", "green")
-            if cnn.is_local
-            else Text("downloaded on first use", "dim")
-        )
+        here = ("on this machine", "green") if cnn.is_local else ("downloaded on first use", "dim")
         size = f"{cnn.num_parameters / 1e6:.1f} M", f"{cnn.file_mb:.0f} MB"
-        cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", here)
+        cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", Text(*here))
     return Group(shipped, Text(), cnns)
 
 
@@ -227,11 +196,8 @@ def show_cache(folder: Path, sizes: Mapping[str, int], *, cleared: bool) -> Rend
     for part, what in (("features", "features of clips"), ("engines", "prepared networks")):
         megabytes = f"{sizes[f'{part}_bytes'] / 1e6:.1f} MB"
         table.add_row(what, Text(megabytes, justify="right"), f"{sizes[f'{part}_files']} files")
-    verb = "Cleared" if cleared else "Cache"
-    return Group(Text(f"{verb}: {folder}", "bold"), table)
+    return Group(Text(f"{'Cleared' if cleared else 'Cache'}: {folder}", "bold"), table)
 
 
-def _status_line(result: FileResult) -> Text:
-    return Text.assemble(
-        (printable(result.path), "bold"), "  ", (result.status.value, "red"), f"  {result.reason}"
-    )
+def _describe_counts(by_status: Mapping[Any, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in by_status.items())
