@@ -203,7 +203,7 @@ def balance_warnings(dataset: Dataset, settings: TrainSettings) -> list[str]:
         )
     if few := [f"{label} {count}" for label, count in counts.items() if count < FEW]:
         lines.append(
-            f"Few clips: {and_more(few, 5, 'labels')}. Metrics for labels with fewer than {FEW} clips are "
-            "unreliable: add clips, and use `activity crossval`, which tests on every clip."
+            f"Few clips: {and_more(few, 5, 'labels')}. Metrics for labels with fewer than "
+            f"{FEW} clips are unreliable: add clips, and use `activity crossval`, which tests on every clip."
         )
     return lines
