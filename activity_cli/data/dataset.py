@@ -204,6 +204,7 @@ def balance_warnings(dataset: Dataset, settings: TrainSettings) -> list[str]:
     if few := [f"{label} {count}" for label, count in counts.items() if count < FEW]:
         lines.append(
             f"Few clips: {and_more(few, 5, 'labels')}. Metrics for labels with fewer than "
-            f"{FEW} clips are unreliable: add clips, and use `activity crossval`, which tests on every clip."
+            f"{FEW} clips are unreliable: add clips, and use `activity crossval`, which tests on "
+            "every clip."
         )
     return lines

@@ -21,15 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {
-    "card": "#010101",
-    "dim": "#020202",
-    "edge": "#030303",
-    "model": "#040404",
-    "right": "#050505",
-    "wrong": "#060606",
-}
-"""Placeholders that `_svg` replaces by the CSS variables of these names."""
+# Placeholders that `_svg` replaces by the CSS variables of these names.
+_NAMES = ("card", "dim", "edge", "model", "right", "wrong")
+_COLOURS = {name: f"#{number:02}{number:02}{number:02}" for number, name in enumerate(_NAMES, 1)}
 _POINTS_PER_INCH = 72
 _SIZE = (440, 300)
 _TIMELINE_SIZE = (440, 84)
@@ -39,21 +33,16 @@ _NUM_BARS = 20
 def reliability(
     scores: NDArray[np.floating[Any]], correct: NDArray[np.bool_], error: float
 ) -> Markup:
-    """Draw the reliability diagram: accuracy by the score of the predicted label.
+    """Draw accuracy by the score of the predicted label, of scores (N, C) and `correct` (N,).
 
-    Args:
-        scores: (N, C).
-        correct: (N,)
-        error: expected calibration error, for screen readers.
+    Screen readers read the expected calibration error.
     """
     best, lowest = scores.max(axis=1).astype(np.float64), _lowest_score(scores.shape[1])
     bins = np.minimum((best * NUM_BINS).astype(np.int64), NUM_BINS - 1)
-    filled = [bins == number for number in np.unique(bins)]
-    means = np.array([best[inside].mean() for inside in filled])
-    shares = np.array([correct[inside].mean() for inside in filled])
-    counts = np.array([inside.sum() for inside in filled])
-    bounds = [wilson_interval(share * n, n) for share, n in zip(shares, counts, strict=True)]
-    low, high = np.array(bounds).T
+    _, bins, counts = np.unique(bins, return_inverse=True, return_counts=True)  # without empty ones
+    means, hits = np.bincount(bins, best) / counts, np.bincount(bins, correct)
+    shares = hits / counts
+    low, high = np.array([wilson_interval(*pair) for pair in zip(hits, counts, strict=True)]).T
     figure = _new_figure(_SIZE)
     axes = figure.subplots()
     axes.plot([lowest, 1], [lowest, 1], color=_COLOURS["dim"], linewidth=1.2, dashes=(4, 4))
@@ -85,13 +74,10 @@ def score_histogram(scores: NDArray[np.floating[Any]], correct: NDArray[np.bool_
     best = np.clip(scores.max(axis=1).astype(np.float64), lowest, 1)
     figure = _new_figure(_SIZE)
     axes = figure.subplots()
-    for name, colour, chosen, sign in (
-        ("correct", "right", correct, 1),
-        ("wrong", "wrong", ~correct, -1),
-    ):
+    width, middles = 0.9 * (edges[1] - edges[0]), (edges[:-1] + edges[1:]) / 2
+    bars = (("correct", "right", correct, 1), ("wrong", "wrong", ~correct, -1))
+    for name, colour, chosen, sign in bars:
         counts, _ = np.histogram(best[chosen], edges)
-        width = 0.9 * (edges[1] - edges[0])
-        middles = (edges[:-1] + edges[1:]) / 2
         axes.bar(middles, sign * counts, width, color=_COLOURS[colour], label=name)
     axes.axhline(0, color=_COLOURS["dim"], linewidth=1)
     axes.set(xlabel="score of the predicted label", ylabel="clips", xlim=(lowest, 1))
@@ -107,13 +93,9 @@ def score_histogram(scores: NDArray[np.floating[Any]], correct: NDArray[np.bool_
 def score_timeline(
     lines: Sequence[tuple[str, Sequence[float]]], *, start: float, end: float, label: str
 ) -> Markup:
-    """Draw scores over the parts of a clip.
+    """Draw lines, a colour and (W,) scores each, over the parts of a clip from start to end.
 
-    Args:
-        lines: name of the colour and (W,) scores of each line.
-        start: of the clip in its video, in seconds.
-        end: of the clip.
-        label: for screen readers.
+    Times are in seconds; screen readers read the label.
     """
     figure = _new_figure(_TIMELINE_SIZE)
     figure.set_layout_engine("none")

@@ -62,10 +62,11 @@ def _confusion(evaluation: Evaluation) -> Table:
     table = new_table("true \\ predicted", *labels, right=slice(1, None))
     for i, label in enumerate(evaluation.labels):
         total = max(int(evaluation.confusion[i].sum()), 1)
-        cells = [
-            Text(str(count) if count else "·", _shade(count / total, correct=i == j))
-            for j, count in enumerate(evaluation.confusion[i].tolist())
-        ]
+        cells = []
+        for j, count in enumerate(evaluation.confusion[i].tolist()):
+            colour = "green" if i == j else "red"
+            style = f"bold {colour}" if count > 2 / 3 * total else colour
+            cells.append(Text(str(count), style) if count else Text("·", "dim"))
         table.add_row(Text(label), *cells)
     return table
 
@@ -155,16 +156,14 @@ def show_crossval(
 
 def show_measurement(content: "ReportData", folder: Path | None) -> RenderableType:
     """Show an evaluation."""
-    parts: list[RenderableType] = [
+    return Group(
         Text(f"{content.title}. {content.subtitle}\n", "dim"),
         show_evaluation(content.predictions.evaluation),
         *_notes(content),
         *_left_out(content.predictions),
         _show_findings(content.findings),
-    ]
-    if folder is not None:
-        parts.append(Text(f"Report: {folder / REPORT_FILE}"))
-    return Group(*parts)
+        *([Text(f"Report: {folder / REPORT_FILE}")] if folder else []),
+    )
 
 
 def _show_findings(findings: "Findings", *, announced: Collection[str] = ()) -> Text:
@@ -185,19 +184,17 @@ def _show_calibration(calibration: Calibration | None) -> Text:
     """Show the calibration error, and what `--reject auto` does."""
     if calibration is None:
         return Text()
-    lines = [
+    clips = f"{calibration.num_clips} {calibration.fitted_on}"
+    rejects = f"no thresholds, because {clips} are too few (19 needed)"
+    if calibration.rule is not None:
+        lost = calibration.known_lost or 0
+        rejects = f"rejects {calibration.rule}; rejects {lost:.1%} of known clips"
+    return Text(
         f"\nCalibration error {calibration.ece_before:.1%} -> {calibration.ece_after:.1%} "
-        f"with temperature {calibration.temperature:.2f} ({calibration.measured_on})."
-    ]
-    if calibration.rule is None:
-        clips = f"{calibration.num_clips} {calibration.fitted_on}"
-        lines.append(f"--reject auto: no thresholds, because {clips} are too few (19 needed).")
-    else:
-        lines.append(
-            f"--reject auto: rejects {calibration.rule}; "
-            f"rejects {calibration.known_lost or 0:.1%} of known clips."
-        )
-    return Text("\n".join(lines), "dim")
+        f"with temperature {calibration.temperature:.2f} ({calibration.measured_on}).\n"
+        f"--reject auto: {rejects}.",
+        "dim",
+    )
 
 
 def _stages(stage_seconds: Mapping[str, float]) -> str:
@@ -231,27 +228,19 @@ def _notes(content: "ReportData") -> list[RenderableType]:
 
 def _left_out(predictions: "Predictions") -> list[RenderableType]:
     """Show the clips that could not be decoded."""
-    left_out, count = predictions.left_out, len(predictions.left_out)
-    if not left_out:
+    if not (count := len(predictions.left_out)):
         return []
+    shown = predictions.left_out[:_MAX_LEFT_OUT]
     lines = [f"{count_of(count, 'clip')} could not be decoded and took no part:"]
-    lines += [f"  {s.name}: {status}, {why}" for s, status, why in left_out[:_MAX_LEFT_OUT]]
-    if count > _MAX_LEFT_OUT:
-        lines.append(f"  and {count - _MAX_LEFT_OUT} more in the CSV files")
+    lines += [f"  {sample.name}: {status}, {why}" for sample, status, why in shown]
+    lines += [f"  and {count - len(shown)} more in the CSV files"] * (count > len(shown))
     return [Text("\n".join(lines), "yellow")]
 
 
 def _next_command(folder: Path) -> Text:
-    return Text.assemble(
-        "Next:  ", (f"activity predict VIDEO --model {quote(str(folder))}", "bold")
-    )
+    command = f"activity predict VIDEO --model {quote(str(folder))}"
+    return Text.assemble("Next:  ", (command, "bold"))
 
 
 def _range(low: float, high: float) -> str:
     return f"{100 * low:.1f} to {high:.1%}"
-
-
-def _shade(share: float, *, correct: bool) -> str:
-    if share == 0:
-        return "dim"
-    return f"{'bold ' * (share > 2 / 3)}{'green' if correct else 'red'}"
