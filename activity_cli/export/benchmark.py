@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,26 +24,22 @@ from activity_cli.model.folder import load_model
 from activity_cli.predict.exported import is_exported
 from activity_cli.types import OnProgress, no_progress
 
-_REFERENCE = Engine(name="torch", device="cpu", precision="fp32")
-_CANDIDATES = (
-    _REFERENCE,
+_ON_CPU = (
+    _REFERENCE := Engine(name="torch", device="cpu", precision="fp32"),
     Engine(name="torch", device="cpu", precision="bf16"),
     Engine(name="onnx", device="cpu", precision="fp32"),
     Engine(name="openvino", device="cpu", precision="fp32"),
     Engine(name="openvino", device="cpu", precision="fp16"),
     Engine(name="openvino", device="cpu", precision="bf16"),
+    Engine(name="openvino", device="cpu", precision="int8"),
 )
-_INT8 = Engine(name="openvino", device="cpu", precision="int8")
 _INT8_VERIFY_CLIPS = 4
 """Clips that the parity gate compares; the benchmark compares all of them anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkRow:
-    """Figures of one engine in one precision.
-
-    Times hold for this machine and moment: compare rows of one run.
-    """
+    """Figures of one engine in one precision. Compare rows of one run only."""
 
     engine: str
     device: str
@@ -83,11 +79,7 @@ def run_benchmark(
 
     A precision that the machine does not have, or only emulates, gives a row with a `failure`.
 
-    Args:
-        model: a shipped model's name or a folder.
-        clips: videos to score, and to calibrate int8 on.
-        precisions: those to measure. torch in fp32, the reference, is measured in any case.
-        on_progress: called after each setup.
+    The clips also calibrate int8. torch in fp32, the reference, is measured in any case.
 
     Raises:
         ModelError: there is no such model.
@@ -99,7 +91,11 @@ def run_benchmark(
             hint="Give the model that it was exported from.",
         )
     load_model(model)
-    setups = [one for one in _setups() if one is _REFERENCE or one.precision in precisions]
+    setups = list(_ON_CPU)
+    if (gpu := find_gpu()) is not None:
+        setups.append(Engine(name="torch", device=gpu, precision="fp32"))
+        setups.append(Engine(name="torch", device=gpu, precision="fp16"))
+    setups = [one for one in setups if one is _REFERENCE or one.precision in precisions]
     rows = []
     reference = None
     on_progress("benchmark", 0, len(setups))
@@ -112,19 +108,16 @@ def run_benchmark(
             else:
                 scores = np.array(measured.pop("scores"))
                 reference = scores if reference is None else reference
-                rows.append(_row(engine, **measured, **_compare(scores, reference)))
+                same = scores.argmax(axis=1) == reference.argmax(axis=1)
+                difference = float(np.abs(scores - reference).max())
+                agreement = float(same.mean())
+                rows.append(
+                    _row(engine, **measured, max_difference=difference, label_agreement=agreement)
+                )
             on_progress("benchmark", number + 1, len(setups))
     if reference is None:
         raise DataError(f"Nothing could be measured: {rows[0].failure}")
     return rows
-
-
-def _setups() -> Iterator[Engine]:
-    yield from _CANDIDATES
-    yield _INT8
-    if (gpu := find_gpu()) is not None:
-        yield Engine(name="torch", device=gpu, precision="fp32")
-        yield Engine(name="torch", device=gpu, precision="fp16")
 
 
 def _row(engine: Engine, **figures: Any) -> BenchmarkRow:
@@ -154,11 +147,7 @@ def _measure(model: str, engine: Engine, clips: Sequence[Path], work: Path) -> d
 
 
 def _run_worker(task: Task) -> dict[str, Any]:
-    """Run a task in a process of its own.
-
-    Raises:
-        ActivityError: it failed; the message is that of the process.
-    """
+    """Run a task in a process of its own; an ActivityError with its message if it fails."""
     command = [sys.executable, "-m", "activity_cli.export.benchmark_worker"]
     done = subprocess.run(
         command, input=json.dumps(asdict(task)), capture_output=True, text=True, check=False
@@ -168,10 +157,3 @@ def _run_worker(task: Task) -> dict[str, Any]:
         raise ActivityError(last_words[-1])
     result: dict[str, Any] = json.loads(done.stdout)
     return result
-
-
-def _compare(scores: Any, reference: Any) -> dict[str, float]:
-    return {
-        "max_difference": float(np.abs(scores - reference).max()),
-        "label_agreement": float((scores.argmax(axis=1) == reference.argmax(axis=1)).mean()),
-    }

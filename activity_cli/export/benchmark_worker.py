@@ -4,8 +4,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +61,10 @@ def main() -> int:
 
 def _score(task: Task, engine: Engine | None) -> dict[str, Any]:
     """Score all clips, and measure the time per clip with decoding and computing overlapped."""
-    config = PredictConfig(cache_dir=Path(task.cache_dir), use_cache=False)
+    where: Any = {}
     if engine is not None:
-        config = replace(
-            config, engine=engine.name, device=engine.device, precision=engine.precision
-        )
+        where = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
+    config = PredictConfig(cache_dir=Path(task.cache_dir), use_cache=False, **where)
     predictor = load_predictor(task.model, config)
     requests = [ClipRequest(path=Path(clip)) for clip in task.clips]
     if task.measure:
@@ -111,14 +109,13 @@ def _frames_per_second(task: Task, engine: Engine | None) -> float:
             return len(extractor.extract(pictures))
 
     run()
-    return max(_rate(run) for _ in range(_ROUNDS))
-
-
-def _rate(run: Callable[[], int]) -> float:
-    started, frames = time.perf_counter(), 0
-    while (seconds := time.perf_counter() - started) < _SECONDS_PER_ROUND:
-        frames += run()
-    return frames / seconds
+    rates = []
+    for _ in range(_ROUNDS):
+        started, done = time.perf_counter(), 0
+        while (seconds := time.perf_counter() - started) < _SECONDS_PER_ROUND:
+            done += run()
+        rates.append(done / seconds)
+    return max(rates)
 
 
 def _network_bytes(task: Task, engine: Engine | None) -> int:

@@ -24,20 +24,17 @@ class PictureMaker(nn.Module):
 
     def __init__(self, clip: ClipSettings) -> None:
         super().__init__()
-        self.streams = clip.streams
-        self.roles = frame_roles(clip)
-        self.motion_gain = clip.motion_gain
+        self.clip = clip
 
     def forward(self, *images: Tensor) -> Tensor:
-        """Map uint8 (B, T, H, W, channels) per role to (B, S, T, H, W, channels).
-
-        The roles come in the order of `frame_roles`.
-        """
-        by_role = dict(zip(self.roles, images, strict=True))
-        streams = [by_role["frames"]] if "rgb" in self.streams else []
-        if "motion" in self.streams:
-            streams.append(motion_image(by_role["later"], by_role["earlier"], self.motion_gain))
-        if "flow" in self.streams:
+        """Map (B, T, H, W, channels) uint8 per role, in order, to (B, S, T, H, W, channels)."""
+        by_role = dict(zip(frame_roles(self.clip), images, strict=True))
+        streams = [by_role["frames"]] if "rgb" in self.clip.streams else []
+        if "motion" in self.clip.streams:  # rounds half to even, as `video.motion.motion_image`
+            difference = by_role["later"].float() - by_role["earlier"].float()
+            image = (self.clip.motion_gain * difference + 128).round().clamp(0, 255)
+            streams.append(image.to(torch.uint8))
+        if "flow" in self.clip.streams:
             streams.append(by_role["flow"])
         return torch.stack(streams, dim=1)
 
@@ -58,12 +55,6 @@ class ClipNetwork(nn.Module):
         sequence = features.view(*pictures.shape[:3], features.shape[-1])
         scores: Tensor = self.scorer(sequence)
         return scores
-
-
-def motion_image(later: Tensor, earlier: Tensor, gain: float) -> Tensor:
-    """Compute what `clips.motion_image` does, which rounds half to even like torch: uint8."""
-    difference = later.float() - earlier.float()
-    return (gain * difference + 128).round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,11 +33,9 @@ _FULL_PRECISION_CONVOLUTIONS = 3
 
 
 def quantize_openvino(cnn: Any, images: Images) -> Any:
-    """Quantize a CNN given as openvino.Model.
+    """Quantize an openvino.Model of images (N, H, W, channels) uint8, N free or fixed.
 
-    Args:
-        cnn: with one input, images (N, H, W, channels) uint8, N free or fixed.
-        images: to calibrate with.
+    `images` calibrate it.
     """
     shape = cnn.input(0).get_partial_shape()
     cnn.reshape([1, *images.shape[1:]])  # a fixed size computes faster, and single images do
@@ -121,31 +119,24 @@ def _fit_to_onnx_runtime(model: Any) -> None:
 
 
 def join_openvino(pictures: Any, cnn: Any, classifier: Any) -> Any:
-    """Join three openvino.Models to one.
-
-    Args:
-        pictures: maps frames to pictures (B, S, T, H, W, channels).
-        cnn: maps images (N, H, W, channels) to features (N, D).
-        classifier: maps features (B, S, T, D) to scores (B, C).
-    """
+    """Join the openvino.Models of three parts to one; their shapes are those of `signature_of`."""
     ov = import_openvino()
     ops = ov.opset13
     source = pictures.get_results()[0].input_value(0)
     picture = [cnn.input(0).get_partial_shape()[axis].get_length() for axis in (1, 2, 3)]
     size = cnn.output(0).get_partial_shape()[1].get_length()
-    flat = ops.reshape(source, [-1, *picture], special_zero=False)
-    _connect(flat, cnn)
+
+    def connect(node: Any, network: Any) -> None:
+        """Replace the only input of a network by a node."""
+        for reader in network.get_parameters()[0].output(0).get_target_inputs():
+            reader.replace_source_output(node.output(0))
+
+    connect(ops.reshape(source, [-1, *picture], special_zero=False), cnn)
     leading = ops.gather(ops.shape_of(source), [0, 1, 2], 0)
     shape = ops.concat([leading, [size]], 0)
     features = cnn.get_results()[0].input_value(0)
-    _connect(ops.reshape(features, shape, special_zero=False), classifier)
+    connect(ops.reshape(features, shape, special_zero=False), classifier)
     return ov.Model(classifier.get_results(), pictures.get_parameters(), "model")
-
-
-def _connect(node: Any, network: Any) -> None:
-    """Replace the only input of a network by a node."""
-    for reader in network.get_parameters()[0].output(0).get_target_inputs():
-        reader.replace_source_output(node.output(0))
 
 
 def join_onnx(pictures: Any, cnn: Any, classifier: Any) -> Any:
@@ -161,19 +152,16 @@ def join_onnx(pictures: Any, cnn: Any, classifier: Any) -> Any:
     size = second.output[0].type.tensor_type.shape.dim[1].dim_value
     constants = {"image": [-1, *picture], "axes": [0, 1, 2], "size": [size]}
     images = first.output[0].name
+    node, features = helper.make_node, second.output[0].name
     glue = [
-        [helper.make_node("Reshape", [images, "join/image"], [second.input[0].name])],
-        [
-            helper.make_node("Shape", [images], ["join/sizes"]),
-            helper.make_node("Gather", ["join/sizes", "join/axes"], ["join/leading"]),
-            helper.make_node("Concat", ["join/leading", "join/size"], ["join/shape"], axis=0),
-            helper.make_node(
-                "Reshape", [second.output[0].name, "join/shape"], [third.input[0].name]
-            ),
-        ],
+        node("Shape", [images], ["join/sizes"]),
+        node("Gather", ["join/sizes", "join/axes"], ["join/leading"]),
+        node("Concat", ["join/leading", "join/size"], ["join/shape"], axis=0),
+        node("Reshape", [features, "join/shape"], [third.input[0].name]),
     ]
+    flat = node("Reshape", [images, "join/image"], [second.input[0].name])
     graph = helper.make_graph(
-        [*first.node, *glue[0], *second.node, *glue[1], *third.node],
+        [*first.node, flat, *second.node, *glue, *third.node],
         "model",
         first.input,
         third.output,
@@ -187,17 +175,12 @@ def join_onnx(pictures: Any, cnn: Any, classifier: Any) -> Any:
     )
     joined = helper.make_model(graph, opset_imports=classifier.opset_import)
     joined.ir_version = classifier.ir_version
-    _rename(joined.graph, "pictures/", "classifier/")
-    return joined
-
-
-def _rename(graph: Any, *prefixes: str) -> None:
-    """Remove the prefixes from the names of inputs and outputs."""
+    # Inputs and outputs have the names of before, without the prefix.
     names = {}
-    for value, prefix in zip((graph.input, graph.output), prefixes, strict=True):
-        for one in value:
-            names[one.name] = one.name.removeprefix(prefix)
-            one.name = names[one.name]
-    for node in graph.node:
-        for ends in (node.input, node.output):
+    for value in (*joined.graph.input, *joined.graph.output):
+        names[value.name] = value.name.partition("/")[2]
+        value.name = names[value.name]
+    for part in joined.graph.node:
+        for ends in (part.input, part.output):
             ends[:] = [names.get(name, name) for name in ends]
+    return joined

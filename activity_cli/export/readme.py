@@ -1,12 +1,12 @@
-"""What an export says about itself: metadata inside each file, and the README beside it.
+"""The description of an export: metadata inside each file, and the README beside it.
 
-The metadata has one JSON document, `activity`, which activity reads back
-(`predict.exported.metadata`), and a few plain keys for other tools: labels, preprocessing, input
-and output. The README describes the same and has an example that needs the runtime alone.
+The metadata has one JSON document, `activity` (see `predict.exported.metadata`), and plain keys for
+other tools. The README describes the same and has an example that needs the runtime alone.
 """
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata as packages
 from pathlib import Path
 
@@ -40,15 +40,16 @@ def metadata_texts(metadata: GraphMetadata) -> dict[str, str]:
     """Return all keys and values as text: the document, then what other tools read."""
     description = metadata.description
     signature = signature_of(metadata.part, description, dynamic=metadata.dynamic)
+    versions = {"activity-cli": __version__, "opencv-python": opencv_version()}
+    for name in _TOOLS:
+        with suppress(packages.PackageNotFoundError):  # an extra
+            versions[name] = packages.version(name)
     document = {
         "export_version": EXPORT_VERSION,
-        "part": metadata.part,
-        "format": metadata.format,
-        "precision": metadata.precision,
-        "dynamic": metadata.dynamic,
+        **{k: getattr(metadata, k) for k in ("part", "format", "precision", "dynamic")},
         "model": description.to_json(),
         "weights_sha256": metadata.weights_sha256,
-        "versions": _installed_versions(),
+        "versions": versions,
     }
     return {
         DOCUMENT_KEY: json.dumps(document),
@@ -97,17 +98,6 @@ def describe_preprocessing(description: ModelDescription) -> str:
     return " ".join(lines)
 
 
-def _installed_versions() -> Mapping[str, str]:
-    """Return the versions of the installed tools that write the file."""
-    versions = {"activity-cli": __version__, "opencv-python": opencv_version()}
-    for name in _TOOLS:
-        try:
-            versions[name] = packages.version(name)
-        except packages.PackageNotFoundError:  # an extra
-            continue
-    return versions
-
-
 def write_readme(metadata: GraphMetadata, files: Mapping[Part, str], parity: Parity) -> str:
     """Return the README as Markdown; `files` are the names of the graphs' files beside it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -120,6 +110,16 @@ def write_readme(metadata: GraphMetadata, files: Mapping[Part, str], parity: Par
         keep_trailing_newline=True,
     )
     description, format, clip = metadata.description, metadata.format, metadata.description.clip
+
+    def call(part: Part, inputs: Mapping[str, str]) -> str:
+        if format in {"torchscript", "torch-export"}:
+            values = ", ".join(f"torch.from_numpy({value})" for value in inputs.values())
+            return f"{part}({values}).numpy()"
+        names = ", ".join(f'"{name}": {value}' for name, value in inputs.items())
+        return (
+            f"{part}.run(None, {{{names}}})[0]" if format == "onnx" else f"{part}({{{names}}})[0]"
+        )
+
     stacks = {
         "frames": "frames[chosen]",
         "earlier": "stabilized" if clip.stabilize else "frames[earlier]",
@@ -139,7 +139,7 @@ def write_readme(metadata: GraphMetadata, files: Mapping[Part, str], parity: Par
         inputs={role: f"{stacks[role]}[None]" for role in frame_roles(clip)},
         streams=[streams[stream] for stream in clip.streams],
         feature_shape=f"1, {num_streams}, {num_frames}, {feature_size}",
-        call=lambda part, inputs: _call(format, part, inputs),
+        call=call,
     )
     return environment.get_template("readme.md.j2").render(
         **common,
@@ -155,29 +155,17 @@ def write_readme(metadata: GraphMetadata, files: Mapping[Part, str], parity: Par
     )
 
 
-def _call(format: Format, part: Part, inputs: Mapping[str, str]) -> str:
-    names = ", ".join(f'"{name}": {value}' for name, value in inputs.items())
-    match format:
-        case "onnx":
-            return f"{part}.run(None, {{{names}}})[0]"
-        case "openvino":
-            return f"{part}({{{names}}})[0]"
-        case "torchscript" | "torch-export":
-            values = ", ".join(f"torch.from_numpy({value})" for value in inputs.values())
-            return f"{part}({values}).numpy()"
-
-
 def _describe_split(clip: ClipSettings) -> str:
     """Describe what has to be computed between the two graphs of a split export."""
-    lines = [
-        "The CNN turns each image into features; the classifier takes those of a clip, ordered "
-        f"clip, stream ({', '.join(clip.streams)}), frame."
-    ]
-    if "motion" in clip.streams:
-        lines.append(
-            f"The motion stream's images are {clip.motion_gain:g} * (later - earlier) + 128, "
-            "rounded and clipped to uint8."
-        )
-    if "flow" in clip.streams:
-        lines.append("The flow stream's images are `flow` as it is.")
-    return " ".join(lines)
+    streams = {
+        "motion": f"The motion stream's images are {clip.motion_gain:g} * (later - earlier) + 128, "
+        "rounded and clipped to uint8.",
+        "flow": "The flow stream's images are `flow` as it is.",
+    }
+    return " ".join(
+        [
+            "The CNN turns each image into features; the classifier takes those of a clip, ordered "
+            f"clip, stream ({', '.join(clip.streams)}), frame.",
+            *(text for stream, text in streams.items() if stream in clip.streams),
+        ]
+    )

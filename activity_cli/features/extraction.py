@@ -49,11 +49,7 @@ class ClipRequest:
 
 
 def clip_identity(request: ClipRequest) -> str:
-    """Return what `extract_features` passes to `views_of` for a clip.
-
-    Raises:
-        VideoError: the file cannot be read.
-    """
+    """Return what `extract_features` passes to `views_of`; a VideoError if it cannot be read."""
     if (fingerprint := file_fingerprint(request.path)) is None:
         raise VideoError("is no file")
     return content_identity(request.path, request.piece, fingerprint)
@@ -136,7 +132,7 @@ def extract_features(
         requests,
         prepare=preparer.prepare,
         compute=lambda batch: _run_cnn(batch, settings, extractor),
-        size_of=lambda prepared: prepared.num_images,
+        size_of=lambda prepared: sum(map(len, prepared.images)),
         batch_size=extractor.batch_size,
         num_workers=pool.decoders.num_workers,
         stop=stop,
@@ -177,11 +173,6 @@ class _Prepared:
         clips = [view.clip for view in self.views.values() if view.clip]
         return [images for clip in clips for images in clip.images.values()]
 
-    @property
-    def num_images(self) -> int:
-        """Number of these images."""
-        return sum(len(images) for images in self.images)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Preparer:
@@ -220,14 +211,13 @@ class _Preparer:
 
     def _look_up(self, view: View, identity: str) -> _PreparedView:
         """Return what the cache has of a view."""
-        if self.cache is None or not identity:
-            return _PreparedView(key="", is_new=True)
         key = self.key(identity, view)
-        entry = self.cache.load(key)
+        entry = self.cache.load(key) if self.cache and identity else None
         if entry is None:
             return _PreparedView(key=key, is_new=True)
         streams, decoded = entry
-        self._check_length(decoded)
+        if self.max_seconds is not None and decoded.duration_seconds > self.max_seconds:
+            raise LongVideoError(decoded.duration_seconds)
         is_new = not streams.keys() >= set(self.settings.streams)
         return _PreparedView(key=key, streams=streams, decoded=decoded, is_new=is_new)
 
@@ -255,11 +245,6 @@ class _Preparer:
             for (view, found), clip in zip(new.items(), clips, strict=True)
         }
 
-    def _check_length(self, decoded: Decoded) -> None:
-        """Refuse a cached clip that is longer than this run takes as one clip."""
-        if self.max_seconds is not None and decoded.duration_seconds > self.max_seconds:
-            raise LongVideoError(decoded.duration_seconds)
-
 
 def _run_cnn(
     batch: Sequence[_Prepared], settings: ClipSettings, extractor: Extractor
@@ -283,7 +268,7 @@ def _run_cnn(
         replace(
             item,
             views={view: seen(prepared) for view, prepared in item.views.items()},
-            cnn_seconds=seconds_per_image * item.num_images,
+            cnn_seconds=seconds_per_image * sum(map(len, item.images)),
         )
         for item in batch
     ]
