@@ -103,12 +103,10 @@ def _effect_of_shuffling(shuffled: Baseline) -> str:
     if lost.low == lost.high == 0:
         return "Shuffling the frames has no effect: the model does not use their order."
     interval = f"(95% CI {signed_points(-lost.high)} to {signed_points(-lost.low)})"
-    if lost.low > 0:
-        return (
-            f"Shuffling the frames costs {100 * lost.value:.1f} points {interval}: "
-            "the model uses their order."
-        )
-    return f"Shuffling the frames has no significant effect {interval}."
+    if lost.low <= 0:
+        return f"Shuffling the frames has no significant effect {interval}."
+    points = f"{100 * lost.value:.1f} points"
+    return f"Shuffling the frames costs {points} {interval}: the model uses their order."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,9 +46,7 @@ def evaluate_model(
     rejects: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> Measurement:
-    """Score labelled clips and compare the scores with the labels.
-
-    `rejects`: the predictor rejects clips as unknown, so rejection is measured.
+    """Score labelled clips and compare the scores with the labels; `rejects`: measure rejection.
 
     Raises:
         DataError: the model has no such label, or no clip can be decoded.

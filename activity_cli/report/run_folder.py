@@ -134,10 +134,8 @@ def write_evaluation(
 ) -> None:
     """Write metrics.json, predictions.csv and confusion.png of an evaluation or cross-validation.
 
-    A cross-validation also has `settings` as TOML and the name of the fold of each clip.
-
-    Raises:
-        OutputError: a file cannot be written.
+    A cross-validation also has `settings` as TOML and the name of the fold of each clip. May raise
+    an OutputError.
     """
     write_json(folder / METRICS_FILE, metrics)
     if settings:
@@ -208,16 +206,10 @@ def write_model_card(
     data_notes: str = "",
     limits: str = _LIMITS,
 ) -> str:
-    """Return the card as Markdown.
+    """Return the card as Markdown; `command` trains the model again.
 
-    Args:
-        description: of the model.
-        command: that trains the model again.
-        evaluation: on held-out clips; `results` replaces it.
-        measured_on: which clips these were.
-        results: as Markdown.
-        data_notes: source and licence of the data.
-        limits: of the model.
+    Results are those of an evaluation on held-out clips (`measured_on` says which), or Markdown.
+    `data_notes` are source and licence of the data.
     """
     from jinja2 import Environment
 

@@ -40,11 +40,7 @@ class Strip:
 
 
 def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECODERS) -> None:
-    """Write the report; the clips that it shows are decoded once more.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write the report, or raise an OutputError; clips that it shows are decoded once more."""
     predictions = data.predictions
     second, best = np.sort(predictions.scores, axis=1)[:, -2:].T
     most_certain = np.argsort(-best, kind="stable")
@@ -64,19 +60,16 @@ def render_report(
     predictions = data.predictions
     correct, error = predictions.is_correct, predictions.evaluation.calibration_error
     gains = [baseline.gain for baseline in data.findings.baselines.baselines]
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            data=data,
-            reliability=reliability(predictions.scores, correct, error),
-            histogram=score_histogram(predictions.scores, correct),
-            errors=[_card(predictions, position, strips[position]) for position in errors],
-            uncertain=[_card(predictions, position, strips[position]) for position in uncertain],
-            titles=TITLES,
-            widest=max(abs(bound) for gain in gains for bound in (gain.low, gain.high)) or 1.0,
-            wilson=wilson_estimate,
-        )
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        data=data,
+        reliability=reliability(predictions.scores, correct, error),
+        histogram=score_histogram(predictions.scores, correct),
+        errors=[_card(predictions, position, strips[position]) for position in errors],
+        uncertain=[_card(predictions, position, strips[position]) for position in uncertain],
+        titles=TITLES,
+        widest=max(abs(bound) for gain in gains for bound in (gain.low, gain.high)) or 1.0,
+        wilson=wilson_estimate,
     )
 
 
