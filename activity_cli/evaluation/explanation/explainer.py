@@ -1,6 +1,6 @@
 """A video and a model -> an explanation. Imports torch when it is called."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,22 +89,17 @@ def explain_video(
             )
         except VideoError as error:
             raise VideoError(f"{request.path}: {error.message}", hint=error.hint) from error
-    for note in _notes(model, clip):
-        on_note(note)
-    cnn, scorer = build_cnn(model.description.backbone), load_scorer(model)
-    return explain_clip(model, request, clip, cnn=cnn, scorer=scorer, label=label)
-
-
-def _notes(model: Model, clip: Clip) -> Iterator[str]:
     if clip.decoded.reason:
-        yield f"{clip.decoded.status}: {clip.decoded.reason}"
+        on_note(f"{clip.decoded.status}: {clip.decoded.reason}")
     description, seconds = model.description, clip.decoded.duration_seconds
     windows = choose_windows(description.clip.num_frames, description.data.get("clip_seconds"))
     if seconds > windows.max_clip_seconds:
-        yield (
+        on_note(
             f"{seconds:.1f} s are explained as one clip, but the model was trained on clips of "
             f"about {windows.window_seconds:.1f} s. Choose a piece with --start and --end."
         )
+    cnn, scorer = build_cnn(model.description.backbone), load_scorer(model)
+    return explain_clip(model, request, clip, cnn=cnn, scorer=scorer, label=label)
 
 
 def explain_clip(

@@ -108,7 +108,9 @@ class _Board:
             column, row = divmod(index, self._num_rows)
             left = _LEFT + column * self._step + (self._indent if row else 0.0)
             top = self._second_row_top if row else _TITLE
-            colour, label = self._label_at(moment)
+            segment = segment_at(self._segments, moment)
+            label = segment.label if segment else ""
+            colour = self._colours[label] if segment else UNKNOWN_COLOUR
             centre, at = left + self._width / 2, self._x_at(moment)
             if row:
                 ends = [(at, self._axis_top), (at, self._axis_top + _AXIS), (centre, top)]
@@ -181,8 +183,3 @@ class _Board:
 
     def _x_at(self, seconds: float) -> float:
         return _LEFT + _INNER * min(max(seconds / self._timeline.end_seconds, 0.0), 1.0)
-
-    def _label_at(self, seconds: float) -> tuple[str, str]:
-        """Return colour and label of the segment at a time."""
-        segment = segment_at(self._segments, seconds)
-        return (self._colours[segment.label], segment.label) if segment else (UNKNOWN_COLOUR, "")

@@ -87,7 +87,8 @@ def render_video(
                     size = enlarged_size(frame)
                     paint = make_painter(size)
                 for seconds in pacer.ticks(shown, until):
-                    write(paint(_copy_enlarged(frame, size), seconds))
+                    copy = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
+                    write(paint(cast(Frame, copy), seconds))
                     num_frames += 1
                 on_progress("overlay", num_frames, max(total, num_frames))
                 if until >= piece[1]:
@@ -169,13 +170,6 @@ def enlarged_size(frame: Frame) -> tuple[int, int]:
     height, width = frame.shape[:2]
     factor = min(-(-_MIN_SIDE // min(height, width)), _MAX_ENLARGED_SIDE // max(height, width))
     return max(factor, 1) * width, max(factor, 1) * height
-
-
-def _copy_enlarged(frame: Frame, size: tuple[int, int]) -> Frame:
-    """Return a copy in a size (width, height)."""
-    if size == (frame.shape[1], frame.shape[0]):
-        return frame.copy()
-    return cast(Frame, np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8))
 
 
 @dataclass(frozen=True, slots=True)

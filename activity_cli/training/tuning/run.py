@@ -222,6 +222,10 @@ class _Searches:
             done = min(len(trials), config.num_trials)
             self.callbacks.on_progress(title, done, config.num_trials)
 
+        deadline, outer = None, config.make_outer_folds
+        if config.max_seconds is not None:  # each search gets its share of the time
+            num_searches = 1 + (len(outer(self.data.dataset).names) if outer else 0)
+            deadline = time.monotonic() + config.max_seconds / num_searches
         folds = self.data.folds(rows, config.make_folds(self.data.subset(rows)), name=name)
         search = Search(
             study=open_study(self.folder, name),
@@ -230,19 +234,11 @@ class _Searches:
             targets=self.data.targets,
             scorer=self.scorer,
             seed=config.space.base.training.seed,
-            deadline=self._deadline(),
+            deadline=deadline,
         )
         result = search.run(config.num_trials, report)
         self.data.store.discard(folds)
         return result
-
-    def _deadline(self) -> float | None:
-        """Return when the search that starts now has used its share of the time."""
-        if self.config.max_seconds is None:
-            return None
-        outer = self.config.make_outer_folds
-        num_searches = 1 + (len(outer(self.data.dataset).names) if outer else 0)
-        return time.monotonic() + self.config.max_seconds / num_searches
 
 
 def importance_of(study: "optuna.Study") -> dict[str, float]:
