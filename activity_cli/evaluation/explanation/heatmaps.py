@@ -8,7 +8,7 @@ of the CNN's last feature maps.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,13 +91,11 @@ def heat_of(activations: Activations, terms: Iterable[EvidenceTerm]) -> Floats:
             evidence, (activations.features, *activations.maps), retain_graph=True
         )
         of_baseline = torch.split((of_features * baseline).sum(dim=1), sizes)  # (n,) each
-        for batch, (maps, gradient, base) in enumerate(
-            zip(activations.maps, of_maps, of_baseline, strict=True)
-        ):
+        each = zip(cells, activations.maps, of_maps, of_baseline, strict=True)
+        for total, maps, gradient, base in each:
             heat = (maps.detach() * gradient).sum(dim=1)  # (n, h, w)
-            cells[batch] += heat - (base / heat[0].numel()).view(-1, 1, 1)
-    heat_map: Floats = torch.cat(cells).numpy()
-    return heat_map
+            total.add_(heat - (base / heat[0].numel()).view(-1, 1, 1))
+    return cast(Floats, torch.cat(cells).numpy())
 
 
 def evidence_terms(

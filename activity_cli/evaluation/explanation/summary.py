@@ -1,6 +1,6 @@
 """An explanation in sentences."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -64,8 +64,7 @@ def span_seconds(explanation: Explanation, span: Span) -> tuple[float, float]:
 def share_by_stream(importance: Importance) -> Floats:
     """Return (S,) the share of each stream in the evidence for the label."""
     positive = np.maximum(importance.contributions, 0).sum(axis=1)
-    shares: Floats = positive / max(float(positive.sum()), 1e-12)
-    return shares
+    return cast(Floats, positive / max(float(positive.sum()), 1e-12))
 
 
 def where(heat: Floats, importance: Importance) -> str:

@@ -7,8 +7,9 @@ labels' logits, divided by the model's temperature; with two labels, the log-odd
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +53,7 @@ class Importance:
     @property
     def per_frame(self) -> Floats:
         """(T,) sum over both parts and all streams."""
-        total: Floats = self.contributions.sum(axis=0)
-        return total
+        return cast(Floats, self.contributions.sum(axis=0))
 
     @property
     def lstm_share(self) -> float:
@@ -175,12 +175,12 @@ class Explanation:
         """
         ranked = np.argsort(-self.importance.per_frame, kind="stable").tolist()
         chosen: list[int] = []
-        for min_distance in (2, 1):
-            for frame in ranked:
-                is_apart = all(abs(frame - other) >= min_distance for other in chosen)
-                is_new = self.seconds[frame] not in self.seconds[chosen]
-                if len(chosen) < count and is_apart and is_new:
-                    chosen.append(frame)
+        for min_distance, frame in product((2, 1), ranked):
+            is_apart = all(abs(frame - other) >= min_distance for other in chosen)
+            if is_apart and self.seconds[frame] not in self.seconds[chosen]:
+                chosen.append(frame)
+            if len(chosen) == count:
+                break
         return sorted(chosen)
 
 
@@ -195,6 +195,4 @@ def rank_correlation(first: Floats, second: Floats) -> float | None:
 def _ranks(values: Floats) -> NDArray[np.float64]:
     """Return the rank of each value; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    shared: NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]
-    return shared
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

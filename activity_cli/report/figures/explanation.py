@@ -132,9 +132,9 @@ class _Board:
         if (span := find_span(importance)) and span.is_short:
             axes.axvspan(*span_seconds(e, span), color=_SPAN, zorder=0)
         above = below = np.zeros(len(e.seconds), np.float32)
+        width = 0.8 * self._step
         for stream, values in zip(e.heat, importance.contributions, strict=True):
             base, (name, colour) = np.where(values >= 0, above, below), _STREAMS[stream]
-            width = 0.8 * self._step
             axes.bar(self._middles, values, width, bottom=base, color=colour, label=name)
             above, below = above + np.maximum(values, 0), below + np.minimum(values, 0)
         axes.axhline(0, color=GREY, linewidth=0.8)
@@ -246,7 +246,7 @@ def save_heat_video(
     return render_video(
         explanation.video,
         output,
-        partial(heat_painter, explanation),
+        partial(_heat_painter, explanation),
         start_seconds=explanation.start_seconds,
         end_seconds=explanation.end_seconds,
         is_piece=True,
@@ -255,9 +255,7 @@ def save_heat_video(
     )
 
 
-def heat_painter(explanation: Explanation, size: tuple[int, int]) -> Paint:
-    """Return what draws heat maps into frames of (width, height) pixels."""
-    e = explanation
+def _heat_painter(e: Explanation, size: tuple[int, int]) -> Paint:
     total = np.maximum(np.sum(list(e.heat.values()), axis=0), 0)  # (T, h, w)
     heat = np.asarray(total / max(float(total.max()), 1e-9), np.float32)
     evidence = np.maximum(e.importance.per_frame, 0)

@@ -10,12 +10,7 @@ import numpy as np
 
 from activity_cli.report.figures import UNKNOWN_COLOUR, text_colour_on, tidy, timeline_colours
 from activity_cli.report.figures.sheet import GREY, Sheet
-from activity_cli.report.overlay.painter import (
-    clock,
-    leading_labels,
-    leading_scores,
-    segment_at,
-)
+from activity_cli.report.overlay.painter import clock, leading_labels, leading_scores, segment_at
 from activity_cli.report.overlay.thumbnails import choose_moments, read_thumbnails
 from activity_cli.report.overlay.video import check_output
 from activity_cli.types import Segment, Timeline

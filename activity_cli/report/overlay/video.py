@@ -17,12 +17,7 @@ import numpy as np
 from activity_cli.errors import OutputError, VideoError
 from activity_cli.report.figures import timeline_colours
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
-from activity_cli.report.overlay.painter import (
-    FramePainter,
-    leading_scores,
-    scores_at,
-    segment_at,
-)
+from activity_cli.report.overlay.painter import FramePainter, leading_scores, scores_at, segment_at
 from activity_cli.types import OnProgress, Segment, Timeline, no_progress
 from activity_cli.video.capture import Frame
 from activity_cli.video.reader import (

@@ -38,12 +38,7 @@ class FoldScorer:
     """Scores folds in worker processes. A context manager; closing ends the workers."""
 
     def __init__(
-        self,
-        store: FeatureStore,
-        targets: NDArray[np.int64],
-        *,
-        num_labels: int,
-        num_workers: int,
+        self, store: FeatureStore, targets: NDArray[np.int64], *, num_labels: int, num_workers: int
     ) -> None:
         self._store, self._targets, self._num_labels = store, targets, num_labels
         self._pool = WorkerPool(num_workers, imports=["activity_cli.training.tuning.folds"])

@@ -100,9 +100,7 @@ class Search:
         return list(self.study.get_trials(deepcopy=False, states=states))
 
     def run(
-        self,
-        num_trials: int,
-        on_trials: Callable[[tuple[Trial, ...]], None] = lambda _: None,
+        self, num_trials: int, on_trials: Callable[[tuple[Trial, ...]], None] = lambda _: None
     ) -> SearchResult:
         """Run until so many trials are finished, counting earlier calls, or the time is up.
 
