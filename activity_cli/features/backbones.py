@@ -90,11 +90,7 @@ class Backbone:
                 )
 
     def check_frames(self, clip: ClipSettings) -> None:
-        """Check that it can process the frames of such clips.
-
-        Raises:
-            SettingsError: the frames are too small or have another number of channels.
-        """
+        """Raise a SettingsError for frames that are too small or have other channels."""
         if clip.channels != self.channels:
             raise SettingsError(
                 f"{self.name} reads frames of {self.channels} channels, not {clip.channels}.",
@@ -134,11 +130,7 @@ class BackboneListing:
 
 
 def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
-    """Find a CNN by name; weights of torchvision are downloaded on first use.
-
-    Raises:
-        BackboneError: there is no such CNN, or its weights cannot be fetched or read.
-    """
+    """Find a CNN by name, or raise a BackboneError; torchvision's are downloaded on first use."""
     if name == DEFAULT_BACKBONE:
         return Backbone(
             name=name,
@@ -157,11 +149,7 @@ def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:
 
 
 def scratch_backbone(clip: ClipSettings, cnn: CnnSettings) -> Backbone:
-    """Describe a small CNN for such clips, which has no weights yet.
-
-    Raises:
-        SettingsError: the frames are too small for that many blocks.
-    """
+    """Describe a small CNN without weights; a SettingsError if frames are too small for it."""
     backbone = Backbone(
         name=SCRATCH_BACKBONE,
         weights_sha256="",

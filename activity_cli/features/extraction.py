@@ -150,7 +150,7 @@ class _PreparedView:
     streams: StreamFeatures = field(default_factory=dict)
     decoded: Decoded | None = None
     clip: Clip | None = None
-    is_new: bool = False
+    is_new: bool = True
     """Whether the cache lacks some of its streams."""
 
 
@@ -214,7 +214,7 @@ class _Preparer:
         key = self.key(identity, view)
         entry = self.cache.load(key) if self.cache and identity else None
         if entry is None:
-            return _PreparedView(key=key, is_new=True)
+            return _PreparedView(key=key)
         streams, decoded = entry
         if self.max_seconds is not None and decoded.duration_seconds > self.max_seconds:
             raise LongVideoError(decoded.duration_seconds)

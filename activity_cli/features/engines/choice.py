@@ -50,10 +50,7 @@ def choose_engine(
 ) -> Engine:
     """Choose an engine: torch on CUDA or Apple's GPU if there is one, else OpenVINO.
 
-    Args:
-        engine: openvino and onnx compute on the CPU, torch on every device.
-        device: auto, cpu, cuda, cuda:N or mps.
-        precision: of the CNN.
+    `device` is auto, cpu, cuda, cuda:N or mps, `precision` that of the CNN.
 
     Raises:
         SettingsError: this combination does not exist, or there is no such device.

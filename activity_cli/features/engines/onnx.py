@@ -144,12 +144,10 @@ def _prepare(
 def open_session(
     network: bytes | str, *, num_threads: int | None = None, optimise: bool = True
 ) -> Any:
-    """Open an onnxruntime.InferenceSession on the CPU.
+    """Open a session on the CPU for an ONNX file, given by its content or name.
 
-    Args:
-        network: content or name of an ONNX file.
-        num_threads: None is the limit that was set, or one per core.
-        optimise: False to read the metadata only.
+    Without `num_threads` the limit holds that was set, or one per core. `optimise` is False to read
+    the metadata only.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors, which are raised as exceptions as well

@@ -31,11 +31,7 @@ class Extractor(Protocol):
     """Number of frames per call that keeps the device busy; any number is allowed."""
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from any number N of frames (N, H, W, channels) uint8.
-
-        Raises:
-            ValueError: the frames are not of the size that the extractor was loaded for.
-        """
+        """Compute (N, D) from any number of frames (N, H, W, channels) uint8 of the right size."""
         ...
 
 
@@ -49,10 +45,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NetworkCache:
-    """Networks that were converted for an engine, under `cache_dir/engines`.
-
-    Nothing in it is needed: a file that is missing or damaged is made again.
-    """
+    """Converted networks under `cache_dir/engines`; missing or damaged ones are made again."""
 
     cache_dir: Path
     on_prepare: OnPrepare
@@ -70,11 +63,7 @@ class NetworkCache:
 
 
 def check_frames(frames: Images, frame_shape: Sequence[int]) -> None:
-    """Check that frames are (N, *frame_shape) uint8.
-
-    Raises:
-        ValueError: they are not.
-    """
+    """Raise a ValueError unless frames are (N, *frame_shape) uint8."""
     if frames.shape[1:] != tuple(frame_shape) or frames.dtype != np.uint8:
         expected = ", ".join(map(str, frame_shape))
         raise ValueError(f"frames must be (N, {expected}) uint8, got {frames.shape} {frames.dtype}")

@@ -18,11 +18,9 @@ from activity_cli.features.engines.protocol import NetworkCache, check_frames
 from activity_cli.types import Images
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_CPU_BATCH = 16
 _BYTES_PER_PIXEL = 1280
 """Memory that a CNN needs per pixel of a frame: 64 MiB at 224 x 224, measured with VGG, which
 needs most."""
-_GPU_BATCHES = (8, 256)  # larger batches are not faster
 
 
 class TorchExtractor:
@@ -135,7 +133,9 @@ def load_classifier(
 def _choose_precision(device: str, precision: Precision) -> str:
     kind = torch.device(device).type
     if precision == "bf16":
-        if kind == "cpu" and not _cpu_has_bf16():
+        # avx512_bf16 or amx_bf16 on x86, bf16 on ARM
+        has_bf16 = any("bf16" in name and has for name, has in torch.cpu.get_capabilities().items())
+        if kind == "cpu" and not has_bf16:
             # Measured with AVX2 alone: 32 s for a frame that takes below 1 s in fp32.
             raise SettingsError(
                 "This CPU has no bf16 instructions; torch would emulate them, very slowly.",
@@ -151,19 +151,10 @@ def _choose_precision(device: str, precision: Precision) -> str:
     return precision
 
 
-def _cpu_has_bf16() -> bool:
-    """Tell whether the CPU has bf16 instructions: avx512_bf16 or amx_bf16 on x86, bf16 on ARM."""
-    capabilities = torch.cpu.get_capabilities()
-    return any("bf16" in name and bool(has) for name, has in capabilities.items())
-
-
 def _choose_batch_size(device: torch.device, frame_size: int) -> int:
-    """Return the power of two of frames that fit into half of the free memory of a GPU."""
-    if device.type == "cpu":
-        return _CPU_BATCH
-    smallest, largest = _GPU_BATCHES
-    if device.type != "cuda":  # memory shared with the CPU: how much is free is unknown
-        return 4 * smallest
+    """Return the power of two of frames, 8 to 256, that fit into half of a GPU's free memory."""
+    if device.type != "cuda":  # Apple's memory is shared: how much is free is unknown
+        return 16 if device.type == "cpu" else 32
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    frames: Any = free_bytes // 2 // (_BYTES_PER_PIXEL * frame_size**2)
-    return max(smallest, min(largest, 1 << max(0, int(frames).bit_length() - 1)))
+    frames = max(8, min(256, free_bytes // 2 // (_BYTES_PER_PIXEL * frame_size**2)))
+    return 1 << (int(frames).bit_length() - 1)
