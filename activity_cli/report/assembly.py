@@ -15,7 +15,6 @@ from activity_cli.common.processes import available_cpus
 from activity_cli.data.dataset import Dataset, Sample, sample_groups
 from activity_cli.evaluation import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
-from activity_cli.evaluation.intervals import Groups
 from activity_cli.evaluation.quality_checks import Findings, compute_findings
 from activity_cli.model.folder import ModelDescription, installed_versions
 from activity_cli.model.frame_order_ablation import OrderScores
@@ -63,9 +62,8 @@ class ReportData:
 def crossval_report(run: "CrossvalRun", *, command: str, settings: Mapping[str, Any]) -> ReportData:
     """Assemble the report of a cross-validation."""
     data, result = run.data, run.result
-    predictions = _predictions(
-        data, np.arange(len(data.targets)), result.scores, result.evaluation, result.orders
-    )
+    rows = np.arange(len(data.targets))
+    predictions = _predictions(data, rows, result.scores, result.evaluation, result.orders)
     baselines = BaselineScores(
         majority=run.majority.scores.argmax(axis=1),
         has_lstm=result.orders is not None,
@@ -137,7 +135,7 @@ def measurement_report(
     samples = [clip.sample for clip in predictions.clips]
     durations = [clip.duration_seconds for clip in predictions.clips]
     metadata = {
-        **_data_metadata(samples, durations, labels, sample_groups(samples)),
+        **_data_metadata(samples, durations, labels),
         **_model_metadata(description),
     }
     if measurement.rejected is not None:
@@ -203,7 +201,7 @@ def _labelled_metadata(data: "LabelledClips") -> dict[str, str]:
     # A CNN that is trained differs from fold to fold.
     cnn = "trained with the classifier" if data.features.holds_frames else data.backbone.name
     return {
-        **_data_metadata(dataset.samples, durations, dataset.labels, dataset.groups()),
+        **_data_metadata(dataset.samples, durations, dataset.labels),
         "Input": _input(data.clip),
         "CNN": cnn,
         "Engine": data.engine,
@@ -211,12 +209,10 @@ def _labelled_metadata(data: "LabelledClips") -> dict[str, str]:
 
 
 def _data_metadata(
-    samples: Sequence[Sample],
-    durations: Sequence[float],
-    labels: Sequence[str],
-    groups: Groups | None,
+    samples: Sequence[Sample], durations: Sequence[float], labels: Sequence[str]
 ) -> Metadata:
     """Describe labelled clips."""
+    groups = sample_groups(samples)
     counts = Counter(sample.label for sample in samples)
     shown = and_more([f"{label} {counts[label]}" for label in labels], _MAX_LABELS, "labels")
     seconds = np.array(durations)
@@ -246,10 +242,10 @@ def _speed_of_run(data: "LabelledClips", stage_seconds: Mapping[str, float]) -> 
     """Return the time of whole stages, then per clip."""
     stages = {**data.stage_seconds, **stage_seconds}
     whole = {stage: f"{seconds:.1f} s" for stage, seconds in stages.items()}
-    return {**whole, **_speed_of_clips([clip.stage_seconds for clip in data.clips])}
+    return whole | _speed_of_clips([clip.stage_seconds for clip in data.clips])
 
 
-def _speed_of_clips(stage_seconds: Sequence[Mapping[str, float]]) -> Metadata:
+def _speed_of_clips(stage_seconds: Sequence[Mapping[str, float]]) -> dict[str, str]:
     """Return the mean time per clip and stage on this machine, without cached clips."""
     fresh = [seconds for seconds in stage_seconds if seconds.get("cnn", 1.0) > 0]
     found = {}
