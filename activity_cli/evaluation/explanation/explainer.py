@@ -35,7 +35,7 @@ _NO_LSTM = {
 
 
 def check_request(request: ClipRequest, name: str, *, label: str | None) -> Model:
-    """Load a model, and check that it can explain this label of this video.
+    """Load a model that can explain this label of this video.
 
     Raises:
         ModelError: there is no such model, or it is an exported model.

@@ -23,11 +23,9 @@ _MAX_IN_ROW = 24
 
 
 def save_preview(data: Path, data_config: DataConfig, output: Path) -> int:
-    """Write a .png of the network's input in a training on labelled clips; return their number.
+    """Write a new .png of the network's input in a training on labelled clips; return their number.
 
-    Raises:
-        DataError: the data cannot be used.
-        OutputError: no .png, the file exists, or it cannot be written.
+    Raise DataError if the data cannot be used, OutputError if the file cannot be written.
     """
     if output.suffix.lower() != ".png":
         raise OutputError(f"{output} does not end in .png.", hint="Name it preview.png.")

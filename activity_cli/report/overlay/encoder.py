@@ -96,10 +96,7 @@ def new_video(
     """Write a video; it appears under its name when the block ends well, or not at all.
 
     Yields a function that adds a frame, (H, W, 3) RGB. The first frame sets the size, made even by
-    repeating an edge. Sound is kept if ffmpeg is installed.
-
-    Raises:
-        OutputError: it cannot be written, or has no frame.
+    repeating an edge. Raises OutputError if it cannot be written, or has no frame.
     """
     sink: _FfmpegSink | _OpenCVSink | None = None
 

@@ -88,12 +88,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def open_study(folder: Path, name: str) -> "optuna.Study":
-    """Open a study of the folder's database, new or to be resumed.
-
-    Raises:
-        OutputError: the database is damaged or cannot be written.
-        MissingExtraError: Optuna is not installed.
-    """
+    """Open a study, new or to be resumed, or raise OutputError if the database is damaged."""
     library = import_optuna()
     from sqlalchemy.exc import SQLAlchemyError
 
