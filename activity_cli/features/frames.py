@@ -4,9 +4,9 @@ N clips, K augmented views, S streams, T frames per clip, H = W pixels, D CNN fe
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 
@@ -38,12 +38,7 @@ from activity_cli.video.pipeline import pipelined_map
 
 
 def read_frames(dataset: Dataset, config: DataConfig) -> LabelledClips:
-    """Decode all clips of a data set into a file of the cache folder, which nobody else sees.
-
-    Raises:
-        DataError: a label has no clip that decodes, or a piece is beyond the end of its video.
-        OutputError: the cache folder cannot be written.
-    """
+    """Decode all clips into a nameless file in the cache folder; errors as `read_labelled`."""
     started = time.perf_counter()
     augment = settle_flip(config.augment, dataset.labels, config.on_prepare)
     with DecoderPool(config.decoders) as pool:
@@ -60,15 +55,14 @@ def extract_from_frames(
     """Compute the features of clips that hold frames, in the engine that predicts."""
     started = time.perf_counter()
     frames = labelled.features.values
-    num_clips, num_streams, num_frames, *shape = frames.shape
-    size = extractor.feature_size
-    shape_of_values = (num_clips, num_streams, num_frames, size)
-    values = scratch_array(shape_of_values, np.float16, config.cache_dir / FEATURES)
+    num_clips, num_streams, num_frames, *picture = frames.shape
+    shape = (num_clips, num_streams, num_frames, extractor.feature_size)
+    values = scratch_array(shape, np.float16, config.cache_dir / FEATURES)
     at_once = max(1, extractor.batch_size // (num_streams * num_frames))
     for start in range(0, num_clips, at_once):
-        images = frames[start : start + at_once].reshape(-1, *shape)
-        rows = extractor.extract(images).astype(np.float16)  # (N, D)
-        values[start : start + at_once] = rows.reshape(-1, num_streams, num_frames, size)
+        images = frames[start : start + at_once].reshape(-1, *picture)
+        features = extractor.extract(images).astype(np.float16)  # (N, D)
+        values[start : start + at_once] = features.reshape(-1, *shape[1:])
         config.on_progress("see", min(start + at_once, num_clips), num_clips)
     seconds = {**labelled.stage_seconds, "features": time.perf_counter() - started}
     return replace(
@@ -178,8 +172,15 @@ def read_preview(dataset: Dataset, data_config: DataConfig) -> tuple[PreviewClip
         for done, label in enumerate(labels):
             data_config.on_progress("preview", done, len(labels))
             samples = [sample for sample in dataset.samples if sample.label == label]
-            clips = _decodable(_spread(samples, per_label), data_config, augment, pool.reader())
-            found += islice(clips, per_label)
+            reader = pool.reader()
+            clips: list[PreviewClip] = []
+            for sample in _spread(samples, per_label):
+                if len(clips) == per_label:
+                    break
+                with suppress(VideoError):
+                    views = _read_views(clip_request(sample), data_config.clip, augment, reader)
+                    clips.append(PreviewClip(sample=sample, views=tuple(views)))
+            found += clips
         data_config.on_progress("preview", len(labels), len(labels))
     if not found:
         raise DataError(
@@ -193,14 +194,3 @@ def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     """Return all samples: first `count` evenly spaced ones, then the others."""
     first = [len(samples) * number // count for number in range(min(count, len(samples)))]
     return [samples[index] for index in dict.fromkeys([*first, *range(len(samples))])]
-
-
-def _decodable(
-    samples: Sequence[Sample], data_config: DataConfig, augment: AugmentSettings, reader: ClipReader
-) -> Iterator[PreviewClip]:
-    for sample in samples:
-        try:
-            views = _read_views(clip_request(sample), data_config.clip, augment, reader)
-        except VideoError:
-            continue
-        yield PreviewClip(sample=sample, views=tuple(views))

@@ -20,7 +20,7 @@ from activity_cli.data.dataset import (
 from activity_cli.data.leakage import Leakage, find_leakage
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.cache import FeatureCache, feature_cache
+from activity_cli.features.cache import feature_cache
 from activity_cli.features.engines.choice import Engine, choose_engine, load_extractor
 from activity_cli.features.engines.protocol import Extractor
 from activity_cli.features.extraction import (
@@ -150,16 +150,8 @@ def read_labelled(dataset: Dataset, config: DataConfig) -> LabelledClips:
         )
         prepared = time.perf_counter()
         dataset = prepare_pieces(dataset, pool, window_seconds=config.window_seconds)
-        table = gather_features(
-            [clip_request(sample) for sample in dataset.samples],
-            config.clip,
-            extractor=extractor,
-            backbone=config.backbone,
-            pool=pool,
-            cache=feature_cache(config.cache_dir),
-            augment=augment,
-            on_progress=config.on_progress,
-        )
+        requests = [clip_request(sample) for sample in dataset.samples]
+        table = gather_features(requests, config, extractor, pool, augment)
     seconds = {"load CNN": prepared - started, "features": time.perf_counter() - prepared}
     return join_labels(
         dataset, table, config, augment, engine=extractor.identity, stage_seconds=seconds
@@ -262,31 +254,28 @@ class FeatureTable:
 
 def gather_features(
     requests: Sequence[ClipRequest],
-    settings: ClipSettings,
-    *,
+    config: DataConfig,
     extractor: Extractor,
-    backbone: Backbone,
     pool: DecoderPool,
-    cache: FeatureCache,
     augment: AugmentSettings = NO_VIEWS,
-    on_progress: OnProgress = no_progress,
 ) -> FeatureTable:
     """Gather the features of all requests and their views, or raise an OutputError of the cache."""
-    shape = (len(settings.streams), settings.num_frames, extractor.feature_size)
+    cache, clip_settings = feature_cache(config.cache_dir), config.clip
+    shape = (len(clip_settings.streams), clip_settings.num_frames, extractor.feature_size)
     plain = scratch_array((len(requests), *shape), np.float16, cache.folder)
     views = scratch_array((len(requests), augment.num_views, *shape), np.float16, cache.folder)
     rows: list[int] = []
     extracted: list[ExtractedClip] = []
     clips = extract_features(
         requests,
-        settings,
+        clip_settings,
         extractor=extractor,
-        backbone=backbone,
+        backbone=config.backbone,
         cache=cache,
         pool=pool,
         views_of=training_views(augment),
     )
-    on_progress("features", 0, len(requests))
+    config.on_progress("features", 0, len(requests))
     for index, clip in enumerate(clips):
         if clip.values is not None:
             plain[len(rows)] = clip.values
@@ -294,7 +283,7 @@ def gather_features(
                 views[len(rows), number] = values
             rows.append(index)
         extracted.append(replace(clip, values=None, more_values=()))
-        on_progress("features", index + 1, len(requests))
+        config.on_progress("features", index + 1, len(requests))
     return FeatureTable(
         values=plain[: len(rows)],
         views=views[: len(rows)],

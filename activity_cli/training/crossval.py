@@ -44,16 +44,12 @@ from activity_cli.training.loop.trainer import EpochMetrics
 from activity_cli.training.scoring import score_ablations, score_rows
 from activity_cli.types import OnProgress, no_progress
 
+# Names of the heads in comparisons, simplest first.
 _HEADS: Mapping[Temporal, str] = {"frame": "single frame", "mean": "mean-pool", "lstm": "lstm"}
-"""Names of the heads in comparisons, simplest first."""
-
 VAL_FRACTION = 0.15  # of the training folds: chooses the best epoch
 
 FitFunction = Callable[[Rows, Rows], tuple[FittedNetwork, FeatureDataset]]
-"""Fit to some rows and choose the epoch by others, or by inner folds if there are no others.
-
-Returns the network and the features of all clips, by the CNN as it is after training.
-"""
+"""(training rows, validation rows) -> the network, and the features that it reads of all clips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,12 +94,7 @@ class CnnTrainer:
         self.seconds = time.perf_counter() - started  # for the stages in front
 
     def fit(self, train_rows: Rows, val_rows: Rows, session: Session = NO_SESSION) -> FittedCnn:
-        """Train on some rows, keep the weights that are best on others.
-
-        Raises:
-            DataError: there are no validation rows.
-            TrainingError, CheckpointError, OutputError: as `loop.train`.
-        """
+        """Train on some rows, keep the weights best on others; errors as `fit_with_validation`."""
         check_val_rows(val_rows)
         is_small = self._pretrained is None and self._data_config.clip.frame_size <= _SMALL_FRAME
         # Threads gain little on small frames, and cost much where others use the cores.

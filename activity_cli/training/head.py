@@ -38,7 +38,7 @@ class HeadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerFolds:
-    """The folds that chose the epoch where no validation part was kept; see `fit_head`."""
+    """The folds that chose the epoch where no validation part was kept."""
 
     rows: Rows
     """(V,) clips that were held out once, fold by fold; those of `val_scores`."""
@@ -93,15 +93,10 @@ def fit_with_validation(
 ) -> FittedNetwork:
     """Fit a network to the training rows, keep the weights that are best on the validation rows.
 
-    First the pooled linear head is fitted, then the LSTM is trained on top of it, with early
-    stopping. In the end the pooled head, which needs no early stopping, is fitted to both parts
-    (with `learns_from_val`).
-
-    With augmented views the pooled head is fitted to all K + 1 views of a clip, equally weighted,
-    and every epoch shows the LSTM a random one. Statistics and principal components are those of
-    the unchanged clips, as in validation and prediction.
-
-    The session's checkpoint is that of the LSTM; the rest is fitted again, to the same numbers.
+    First the pooled linear head is fitted to all views, then the LSTM is trained on top of it, on
+    a random view of each clip per epoch, with early stopping. In the end (with `learns_from_val`)
+    the pooled head, which needs no early stopping, is fitted to both parts. The checkpoint is that
+    of the LSTM; a resumed training fits the rest again, to the same numbers.
 
     Raises:
         DataError: there are no validation rows.
@@ -256,9 +251,7 @@ def fit_head(
 ) -> FittedNetwork:
     """Fit a network to the training rows; without validation rows, inner folds choose the epoch.
 
-    Raises:
-        DataError: no clip can be spared to choose the epoch.
-        TrainingError, CheckpointError, OutputError: as `loop.train`.
+    Raises a DataError where no clip can be spared for that, and the errors of `loop.train`.
     """
     if len(val_rows):
         return fit_with_validation(data, config, train_rows, val_rows, session)

@@ -1,7 +1,4 @@
-"""What a run was begun with. A run that is resumed must have the same settings and data.
-
-`checkpoint/run.json` in the run folder holds it, beside the checkpoint of the training.
-"""
+"""`checkpoint/run.json`: the settings and data of a run, which must be the same to resume it."""
 
 import hashlib
 import json
@@ -12,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 from activity_cli.common.files import write_json
 from activity_cli.common.settings_file import REMOVED_SETTINGS
 from activity_cli.data.dataset import Dataset
-from activity_cli.data.splits import Split
+from activity_cli.data.splits import PARTS, Split
 from activity_cli.errors import CheckpointError, SettingsError
-from activity_cli.settings import (
-    FROZEN,
-    NO_VIEWS,
-    ClipSettings,
-    NetworkSettings,
-    TrainSettings,
-)
+from activity_cli.settings import FROZEN, NO_VIEWS, ClipSettings, NetworkSettings, TrainSettings
 
 if TYPE_CHECKING:
     from activity_cli.training.fitting import Plan
@@ -105,16 +96,15 @@ def check_same(checkpoint: Path, parts: Parts) -> None:
 def _difference(
     run: Path, part: str, name: str, before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> SettingsError:
-    then_and_now = [
-        ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        for value in (before.get(name), now[name])
-    ]
-    message = f"{run} was begun with {part} {name} {', not '.join(then_and_now)}."
     if part == "data":
         difference = f"{before.get('clips')} clips then, {now['clips']} now"
         if before.get("clips") == now["clips"]:
             difference = "other files, labels or parts"
         message = f"The data is not what {run} was begun with: {difference}."
+    else:
+        both = (before.get(name), now[name])
+        texts = [", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in both]
+        message = f"{run} was begun with {part} {name} {texts[0]}, not {texts[1]}."
     return SettingsError(
         message, hint="Resume with the same settings and data, or train again without --resume."
     )
@@ -122,8 +112,7 @@ def _difference(
 
 def _digest(dataset: Dataset, split: Split) -> str:
     """Return the digest of every clip's name, size, piece, label, group and part."""
-    parts = {"train": split.train, "val": split.val, "test": split.test}
-    part_of = {int(row): part for part, rows in parts.items() for row in rows}
+    part_of = {int(row): part for part in PARTS for row in getattr(split, part)}
     rows = []
     for row, s in enumerate(dataset.samples):
         size = s.path.stat().st_size if s.path.is_file() else None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from activity_cli.features.backbones import Backbone, find_backbone
-from activity_cli.features.cache import FeatureCache
+from activity_cli.features.cache import feature_cache
 from activity_cli.features.engines.choice import Engine, load_extractor
 from activity_cli.features.engines.protocol import Extractor
 from activity_cli.features.extraction import (
@@ -17,7 +17,7 @@ from activity_cli.features.extraction import (
     clip_identity,
     extract_features,
 )
-from activity_cli.features.labelled import FeatureTable, gather_features
+from activity_cli.features.labelled import DataConfig, FeatureTable, gather_features
 from activity_cli.settings import ALL_STREAMS, AugmentSettings, ClipSettings
 from activity_cli.types import Status
 from activity_cli.video.augmentation import training_views
@@ -53,7 +53,7 @@ class Reader:
     ) -> None:
         self.clip, self.backbone, self.extractor = clip, backbone, extractor
         self.pool = pool
-        self.cache = FeatureCache(clip.parent / "features")
+        self.cache = feature_cache(clip.parent)
 
     def read(
         self, settings: ClipSettings = SETTINGS, *, start: float | None = None, cached: bool = True
@@ -69,15 +69,9 @@ class Reader:
         return clip
 
     def table(self, augment: AugmentSettings) -> FeatureTable:
-        return gather_features(
-            [ClipRequest(path=self.clip)],
-            SETTINGS,
-            extractor=self.extractor,
-            backbone=self.backbone,
-            pool=self.pool,
-            cache=self.cache,
-            augment=augment,
-        )
+        config = DataConfig(backbone=self.backbone, clip=SETTINGS, cache_dir=self.clip.parent)
+        requests = [ClipRequest(path=self.clip)]
+        return gather_features(requests, config, self.extractor, self.pool, augment)
 
     def entries(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in self.cache.folder.rglob("*.features")}
@@ -184,14 +178,9 @@ def test_every_request_is_accounted_for_in_order(
     (folder / "text.mp4").write_text("no video")
     names = ["gone.mp4", "clip.mp4", "text.mp4", "clip.mp4"]
 
-    table = gather_features(
-        [ClipRequest(path=folder / name) for name in names],
-        SETTINGS,
-        extractor=extractor,
-        backbone=backbone,
-        pool=reader.pool,
-        cache=reader.cache,
-    )
+    config = DataConfig(backbone=backbone, clip=SETTINGS, cache_dir=folder)
+    requests = [ClipRequest(path=folder / name) for name in names]
+    table = gather_features(requests, config, extractor, reader.pool)
 
     assert [clip.request.path.name for clip in table.extracted] == names
     assert [str(clip.status) for clip in table.extracted] == ["missing", "ok", "unreadable", "ok"]

@@ -1,14 +1,12 @@
 """A training on disk: its metrics (history.csv, TensorBoard) and its state.
 
-The state is one safetensors file whose header holds the rest as JSON.
+The state is one safetensors file, replaced after every epoch; its header holds the rest as JSON.
 
     module/NAME, best/NAME     weights of the last epoch and of the best one
     optimizer/INDEX/NAME       state of the optimizer for each parameter
     random/cpu, random/cuda    (P, ...) state of the random generators of P processes
 
 With several trainers the first two lines have the number of the trainer in front: `0/module/NAME`.
-The file is replaced as a whole after every epoch, so whenever the program is killed the state of
-one epoch is complete. Nothing is pickled.
 """
 
 import json

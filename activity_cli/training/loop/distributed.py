@@ -94,11 +94,7 @@ def _translate_errors() -> Iterator[None]:
 
 @contextmanager
 def init_distributed() -> Iterator[DistributedContext]:
-    """Join the processes that a launcher started; without a launcher there is only this one.
-
-    Raises:
-        MissingExtraError: accelerate is not installed.
-    """
+    """Join the processes that a launcher started, with accelerate; without one yield only this."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield SINGLE_PROCESS
         return

@@ -129,7 +129,8 @@ def _evaluate(
         if is_out_of_memory(error):
             raise out_of_memory_error(first.epoch) from error
         raise
-    seconds, rate = time.perf_counter() - started, first.learning_rate
+    seconds = time.perf_counter() - started
+    rate = first.optimizer.param_groups[0]["lr"] if first.epoch else 0.0
     epoch = replace(metrics, epoch=first.epoch, learning_rate=rate, seconds=seconds)
     epoch = first.context.broadcast(epoch)
     first.check_finite(epoch.train_loss + epoch.val_loss, "loss")

@@ -59,10 +59,7 @@ class EpochMetrics:
 
     @classmethod
     def of(cls, logits: Tensor, targets: Tensor, num_train: int) -> "EpochMetrics":
-        """Compute the metrics of (N, C) logits and (N,) labels, those of training clips first.
-
-        The loss is plain cross-entropy, whatever the training minimises.
-        """
+        """Compute metrics, with plain cross-entropy, of (N, C) logits, training clips first."""
         correct = (logits.argmax(dim=1) == targets).float()
         losses = F.cross_entropy(logits, targets, reduction="none")
         return cls(
@@ -127,8 +124,7 @@ class Trainer:
         )
         self.schedule = make_schedule(self.optimizer, settings, num_steps)
         self.epoch = 0
-        self.halved = False
-        """Whether memory ran out once, so that half as many clips are computed at once."""
+        self.halved = False  # whether memory ran out once: half as many clips at once from then on
         self.notes: list[str] = []
 
     @property
@@ -136,12 +132,6 @@ class Trainer:
         """How many clips go through the network together."""
         share = math.ceil(self.settings.batch_size / self.context.size)
         return max(1, share // 2) if self.halved else share
-
-    @property
-    def learning_rate(self) -> float:
-        """Learning rate of the first parameter group; 0 before the first step."""
-        rate: float = self.optimizer.param_groups[0]["lr"]
-        return rate if self.epoch else 0.0
 
     def run_epoch(self) -> None:
         """Take a step for every batch of the shuffled training clips.
