@@ -45,11 +45,7 @@ class ActionModel(AbstractContextManager["ActionModel"]):
         return result
 
     def predict_many(self, paths: Iterable[str | PathLike[str]]) -> Iterator["FileResult"]:
-        """Yield one result per path, in order, in flat memory; several videos are decoded at once.
-
-        Args:
-            paths: read as they are needed.
-        """
+        """Yield one result per path, in order, in flat memory; several are decoded at once."""
         from activity_cli.features.extraction import ClipRequest
 
         return self._predictor.predict(ClipRequest(path=Path(path)) for path in paths)

@@ -48,12 +48,9 @@ class Setting:
     below: float | None = None
     choices: Mapping[str, Any] | None = None
     """Values of the option, and the field's value that each stands for."""
-    derived: str = ""
-    """What a default of None amounts to, for the help text."""
-    search: tuple[Any, ...] | SearchRange | None = None
-    """Values that `activity tune` tries."""
-    formerly: str = ""
-    """Name in files, which earlier versions wrote as well."""
+    derived: str = ""  # what a default of None amounts to, for the help text
+    search: tuple[Any, ...] | SearchRange | None = None  # values that `activity tune` tries
+    formerly: str = ""  # name in files, which earlier versions wrote as well
     metavar: str | None = None
     envvar: str | None = None
     """Environment variable that sets it. Such an option is not part of settings files."""
@@ -71,12 +68,7 @@ class Setting:
 
 
 def setting(default: Any, **details: Any) -> Any:
-    """Return a dataclass field that is also an option.
-
-    Args:
-        default: of the field.
-        **details: fields of `Setting`.
-    """
+    """Return a dataclass field that is also an option."""
     return field(default=default, metadata={"setting": Setting(**details)})
 
 
@@ -129,18 +121,14 @@ def _names_in_files(cls: type[Settings]) -> dict[str, str]:
 class Option:
     """A setting as the command line and settings files show it."""
 
-    name: str
-    """As in Python; flags have dashes, and none at the end (`for_` is `--for`)."""
+    name: str  # as in Python; flags have dashes, and none at the end (`for_` is `--for`)
     kind: Any
     """bool, int, float, str, Path, a Literal of strings, a list of these, or one of them | None."""
     default: Any = None
-    text: str = ""
-    """Help, one sentence."""
-    table: str = ""
-    """Table of the settings file that holds it."""
+    text: str = ""  # help, one sentence
+    table: str = ""  # table of the settings file that holds it
     setting: Setting = field(default_factory=Setting)
-    is_numbers: bool = False
-    """Whether its text is a list of numbers, such as 16,32,64."""
+    is_numbers: bool = False  # whether its text is a list of numbers, such as 16,32,64
 
     @property
     def flag(self) -> str:

@@ -62,8 +62,7 @@ class Status(StrEnum):
     """Outcome of a file, for every file that was asked for."""
 
     OK = "ok"
-    SHORT = "short"
-    """Fewer frames than the model samples; frames were repeated. Scored."""
+    SHORT = "short"  # fewer frames than the model samples; frames were repeated. Scored.
     TRUNCATED = "truncated"
     """The file ends earlier than its header promises. Scored on what could be decoded."""
     UNREADABLE = "unreadable"
@@ -82,15 +81,12 @@ class Status(StrEnum):
 class Decoded:
     """Properties of a decoded clip."""
 
-    seconds: NDArray[np.float64]
-    """(T,) time of each sampled frame, from the start of the file."""
+    seconds: NDArray[np.float64]  # (T,) time of each sampled frame, from the start of the file
     num_frames: int
     """Decoded frames in the clip's span, sampled or not. The header's count may differ."""
-    duration_seconds: float
-    """Length of the clip's span, from decoded timestamps."""
+    duration_seconds: float  # length of the clip's span, from decoded timestamps
     status: Status = Status.OK
-    reason: str = ""
-    """Why the status is not ok, in one line."""
+    reason: str = ""  # why the status is not ok, in one line
 
     def __post_init__(self) -> None:
         _check(self.seconds.ndim == 1, f"seconds must be (T,), got {self.seconds.shape}")
@@ -119,8 +115,7 @@ class ClipFrames:
 class Clip:
     """A video sampled to T frames, as images for the CNN."""
 
-    images: Mapping[Stream, Images]
-    """(T, H, W, channels) uint8 per stream."""
+    images: Mapping[Stream, Images]  # (T, H, W, channels) uint8 per stream
     decoded: Decoded
 
     def __post_init__(self) -> None:
@@ -132,8 +127,7 @@ class Prediction:
     """Scores of all labels, which sum to 1."""
 
     labels: tuple[str, ...]
-    scores: NDArray[np.float32]
-    """(C,)"""
+    scores: NDArray[np.float32]  # (C,)
 
     def __post_init__(self) -> None:
         right = self.scores.shape == (len(self.labels),)
@@ -161,8 +155,7 @@ class FileState:
 
     num_bytes: int | None
     mtime_ns: int | None
-    sha256: str | None = None
-    """Of the content, if requested."""
+    sha256: str | None = None  # of the content, if requested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,14 +163,11 @@ class Timeline:
     """Scores of the W sliding windows of a video."""
 
     labels: tuple[str, ...]
-    starts_seconds: NDArray[np.float64]
-    """(W,) increasing, from the start of the file."""
+    starts_seconds: NDArray[np.float64]  # (W,) increasing, from the start of the file
     window_seconds: float
     """Length of a window. One that reaches beyond the end of the video ends there."""
-    end_seconds: float
-    """Where the video ends."""
-    scores: NDArray[np.float32]
-    """(W, C), each row sums to 1."""
+    end_seconds: float  # where the video ends
+    scores: NDArray[np.float32]  # (W, C), each row sums to 1
     ood_score: NDArray[np.float32] | None = None
     """(W,) OOD score of each window, about 1 for training clips; None: not known."""
 
@@ -199,10 +189,8 @@ class Segment:
     start_seconds: float
     end_seconds: float
     label: str
-    mean_score: float
-    """Mean of the label's score over the segment."""
-    peak_score: float
-    """The label's highest score in the segment."""
+    mean_score: float  # mean of the label's score over the segment
+    peak_score: float  # the label's highest score in the segment
 
     def __post_init__(self) -> None:
         right = 0 <= self.start_seconds < self.end_seconds
@@ -222,16 +210,12 @@ class FileResult:
     model: str = ""
     timeline: Timeline | None = None
     """Scores of its windows, of which the prediction is the mean; a clip is a single window."""
-    segments: tuple[Segment, ...] = ()
-    """Actions in order, without overlap."""
+    segments: tuple[Segment, ...] = ()  # actions in order, without overlap
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Time per stage: decode, cnn, lstm; for exported models decode, network."""
-    state: FileState | None = None
-    """Of the file when it was read, if that was checked."""
-    ood_score: float | None = None
-    """OOD score, about 1 for training clips; None: not known."""
-    rejected: str = ""
-    """Reason for the label `unknown`, in one line; empty for other labels."""
+    state: FileState | None = None  # of the file when it was read, if that was checked
+    ood_score: float | None = None  # OOD score, about 1 for training clips; None: not known
+    rejected: str = ""  # reason for the label `unknown`, in one line; empty for other labels
 
     def __post_init__(self) -> None:
         _check(
@@ -251,13 +235,10 @@ class FileResult:
 class VideoSegments:
     """The segments of a video, with its length and frame rate."""
 
-    path: str
-    """A file, or an address with `://`."""
+    path: str  # a file, or an address with `://`
     duration_seconds: float
-    fps: float
-    """Frames per second, on average."""
-    segments: tuple[Segment, ...]
-    """In order, without overlap; may be empty."""
+    fps: float  # frames per second, on average
+    segments: tuple[Segment, ...]  # in order, without overlap; may be empty
 
 
 def _check_images(images: Mapping[Any, Images], num_frames: int) -> None:

@@ -135,11 +135,7 @@ class MachineOptions(EngineOptions):
         return replace(super().predict_config(on_prepare), decoders=self.decoders())
 
     def decoders(self, *, num_cores: int | None = None) -> "Decoders":
-        """Return how videos are decoded.
-
-        Args:
-            num_cores: cores that decoding may use, where that is not the whole machine.
-        """
+        """Return how videos are decoded."""
         from activity_cli.video.decoder_pool import Decoders
 
         num_workers = self.workers or num_cores

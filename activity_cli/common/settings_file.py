@@ -44,10 +44,6 @@ _KINDS = {
 def read_settings(path: Path, keys: Sequence[Option]) -> dict[str, Any]:
     """Return the values of a settings file by the names of their keys.
 
-    Args:
-        path: the file, or a run folder that holds one.
-        keys: all keys that it may have.
-
     Raises:
         SettingsError: it is not TOML, or a key or a value in it is wrong.
     """
@@ -77,13 +73,7 @@ def read_settings(path: Path, keys: Sequence[Option]) -> dict[str, Any]:
 
 
 def write_settings(keys: Sequence[Option], values: Mapping[str, Any], *, header: str = "") -> str:
-    """Return the text of a settings file, with the help of each key above it.
-
-    Args:
-        keys: in order, those of a table together.
-        values: by name of the key; None or a missing one becomes a comment.
-        header: lines for the top, which become comments.
-    """
+    """Return the text of a settings file, with the help of each key above it."""
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     for table, members in groupby(keys, key=lambda key: key.table):
         lines += ["", f"[{table}]"]

@@ -49,11 +49,9 @@ class Sample:
 class Dataset:
     """Samples of a folder or a CSV, in a fixed order."""
 
-    root: Path
-    """The folder that names are relative to."""
+    root: Path  # the folder that names are relative to
     samples: tuple[Sample, ...]
-    labels: tuple[str, ...]
-    """All labels, sorted: the order of the model's outputs."""
+    labels: tuple[str, ...]  # all labels, sorted: the order of the model's outputs
 
     def counts(self) -> dict[str, int]:
         """Return the number of samples per label, in the order of `labels`."""

@@ -37,8 +37,7 @@ class Outcome:
 
     true_label: str
     is_correct: bool
-    group: str
-    """As in the data; the path of the video for a clip without one."""
+    group: str  # as in the data; the path of the video for a clip without one
     fold: str
 
 
@@ -46,21 +45,15 @@ class Outcome:
 class Run:
     """What was read from the folder of a run."""
 
-    name: str
-    """The folder as the user typed it."""
-    measured_on: str
-    """Which clips were measured, such as `test clips` or `5 folds by groups`."""
+    name: str  # the folder as the user typed it
+    measured_on: str  # which clips were measured, such as `test clips` or `5 folds by groups`
     metrics: Mapping[str, Any]
     outcomes: Mapping[Clip, Outcome]
-    settings: Mapping[str, Mapping[str, Any]]
-    """By table and key; empty where the folder has none."""
+    settings: Mapping[str, Mapping[str, Any]]  # by table and key; empty where the folder has none
     created: datetime
-    model: Path | None = None
-    """Folder of the model, if the run has one."""
-    num_parameters: int | None = None
-    """Of what was trained; a frozen CNN does not count."""
-    size_bytes: int | None = None
-    """Of the model folder, without pictures and without a frozen CNN."""
+    model: Path | None = None  # folder of the model, if the run has one
+    num_parameters: int | None = None  # of what was trained; a frozen CNN does not count
+    size_bytes: int | None = None  # of the model folder, without pictures and without a frozen CNN
     ms_per_clip: float | None = None
 
     @property
@@ -74,15 +67,12 @@ class Run:
 class PairedResult:
     """The paired comparison of two runs on the same clips."""
 
-    only_first: int
-    """Clips that only the first run predicts correctly."""
+    only_first: int  # clips that only the first run predicts correctly
     only_second: int
     difference: Estimate
     """Accuracy of the second run minus that of the first, with its interval by group."""
-    p_value: float
-    """Of the exact paired test by group, see `paired_p_value`."""
-    num_groups: int | None
-    """None where clips are independent."""
+    p_value: float  # of the exact paired test by group, see `paired_p_value`
+    num_groups: int | None  # None where clips are independent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +81,10 @@ class Pair:
 
     first: Run
     second: Run
-    num_shared: int
-    """Clips that both have measured."""
-    result: PairedResult | None
-    """None where the clips or their true labels differ."""
-    same_labels: bool
-    """Whether the shared clips have the same true labels in both."""
-    same_folds: bool
-    """Whether the two runs divided the clips into the same folds."""
+    num_shared: int  # clips that both have measured
+    result: PairedResult | None  # None where the clips or their true labels differ
+    same_labels: bool  # whether the shared clips have the same true labels in both
+    same_folds: bool  # whether the two runs divided the clips into the same folds
 
 
 def read_run(folder: Path) -> Run:

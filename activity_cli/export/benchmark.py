@@ -44,22 +44,16 @@ class BenchmarkRow:
     engine: str
     device: str
     precision: str
-    failure: str = ""
-    """Why it was not measured; the figures are None then."""
-    frames_per_second: float | None = None
-    """Speed of the CNN alone, on pictures in memory."""
+    failure: str = ""  # why it was not measured; the figures are None then
+    frames_per_second: float | None = None  # speed of the CNN alone, on pictures in memory
     ms_per_clip: float | None = None
     """Time of the whole: decoding, CNN and classifier, overlapped as in `predict`."""
     cold_start_seconds: float | None = None
     """Time from the start of a new process to its first result, networks prepared."""
-    size_mb: float | None = None
-    """Size of the network's files in megabytes (10^6 bytes)."""
-    peak_mib: float | None = None
-    """Peak memory of the process."""
-    max_difference: float | None = None
-    """Largest difference of a score from torch in fp32."""
-    label_agreement: float | None = None
-    """Share of clips with the same label as torch in fp32."""
+    size_mb: float | None = None  # size of the network's files in megabytes (10^6 bytes)
+    peak_mib: float | None = None  # peak memory of the process
+    max_difference: float | None = None  # largest difference of a score from torch in fp32
+    label_agreement: float | None = None  # share of clips with the same label as torch in fp32
 
     @property
     def name(self) -> str:

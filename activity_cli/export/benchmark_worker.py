@@ -36,8 +36,7 @@ class Task:
     """Fields of an `Engine`; None for an export, which has its own runtime."""
     cache_dir: str
     clips: list[str]
-    measure: bool
-    """False to score the clips and no more."""
+    measure: bool  # False to score the clips and no more
 
 
 def main() -> int:

@@ -48,8 +48,7 @@ class ExportConfig:
     """How weights are stored. int8 also computes the CNN in 8-bit integers."""
     dynamic: bool = True
     """Whether an export takes any number of clips and frames, or 1 clip of T frames."""
-    split: bool = False
-    """Whether the CNN and the classifier become two graphs."""
+    split: bool = False  # whether the CNN and the classifier become two graphs
 
     def check(self) -> None:
         """Check what can be checked before minutes of work.
@@ -77,12 +76,9 @@ class ExportReport:
     folder: Path
     model: str
     config: ExportConfig
-    num_clips: int
-    """Number of clips that the exports were compared on."""
-    verified_on: str
-    """Where these clips came from."""
-    parities: tuple[Parity, ...]
-    """One per format."""
+    num_clips: int  # number of clips that the exports were compared on
+    verified_on: str  # where these clips came from
+    parities: tuple[Parity, ...]  # one per format
 
     @property
     def failures(self) -> dict[Format, str]:
@@ -145,8 +141,6 @@ def export_model(
 
     Raises:
         ParityError: an export is beyond tolerance. Nothing was written.
-        ActivityError: as `ExportConfig.check`, or no clip can be decoded, the folder cannot be
-            used, or the weights are missing, changed or damaged.
     """
     config.check()
     from activity_cli.export.formats import Converter

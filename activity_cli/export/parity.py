@@ -42,14 +42,10 @@ class ParityInputs:
     """Clips that are scored in one call, and their scores in torch."""
 
     batch: Batch
-    shape: tuple[int, int]
-    """(B, T)."""
-    scores: NDArray[np.float32]
-    """(B, C) in torch."""
-    seconds: float
-    """Time that torch took."""
-    is_timed: bool
-    """Whether it is one clip of the model's own length, as in `predict`."""
+    shape: tuple[int, int]  # (B, T)
+    scores: NDArray[np.float32]  # (B, C) in torch
+    seconds: float  # time that torch took
+    is_timed: bool  # whether it is one clip of the model's own length, as in `predict`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +55,7 @@ class ParityRow:
     batch_size: int
     num_frames: int
     num_clips: int
-    largest_difference: float
-    """Largest difference of a score."""
+    largest_difference: float  # largest difference of a score
     mean_difference: float
     num_same_label: int
     num_wrong_label: int
@@ -74,12 +69,9 @@ class Parity:
     format: Format
     precision: Precision
     rows: tuple[ParityRow, ...]
-    megabytes: float
-    """Size of its files, in 10^6 bytes."""
-    milliseconds: float
-    """Per clip of the model's own length, median, without decoding."""
-    torch_milliseconds: float
-    """The same in torch, for comparison."""
+    megabytes: float  # size of its files, in 10^6 bytes
+    milliseconds: float  # per clip of the model's own length, median, without decoding
+    torch_milliseconds: float  # the same in torch, for comparison
 
     @property
     def num_clips(self) -> int:

@@ -31,26 +31,19 @@ class Backbone:
     """A CNN with certain weights: two of the same name differ when their weights do."""
 
     name: str
-    weights_sha256: str
-    """Digest of the weights file."""
-    feature_size: int
-    """D, the number of features per frame."""
-    frame_size: int
-    """Side of the square frames that it was trained on, in pixels."""
+    weights_sha256: str  # digest of the weights file
+    feature_size: int  # D, the number of features per frame
+    frame_size: int  # side of the square frames that it was trained on, in pixels
     mode: CnnMode = "frozen"
     """What training did to it: nothing, fine-tuning, or training from scratch."""
-    channels: int = 3
-    """Channels of a frame: 3 for RGB, 1 for grey."""
+    channels: int = 3  # channels of a frame: 3 for RGB, 1 for grey
     conv_channels: tuple[int, ...] = ()
     """Filters of each block, of one that was trained from scratch."""
-    conv_kernel: int = 3
-    """Side of its convolution kernels, in pixels."""
+    conv_kernel: int = 3  # side of its convolution kernels, in pixels
     conv_stride: int = 1
     conv_padding: int = 1
-    trained_stages: int = 0
-    """Number of last stages that were fine-tuned."""
-    num_stages: int = 0
-    """Number of all stages, if some were fine-tuned."""
+    trained_stages: int = 0  # number of last stages that were fine-tuned
+    num_stages: int = 0  # number of all stages, if some were fine-tuned
     file: Path | None = field(default=None, compare=False)
     """Its weights file, if training changed the weights. Not saved."""
 
@@ -121,12 +114,9 @@ class BackboneListing:
 
     name: str
     num_parameters: int
-    file_mb: float
-    """Size of the weights file in megabytes (10^6 bytes)."""
-    imagenet_top1: float
-    """Accuracy on ImageNet in percent, as published with the weights."""
-    is_local: bool
-    """Whether the weights are on this machine already."""
+    file_mb: float  # size of the weights file in megabytes (10^6 bytes)
+    imagenet_top1: float  # accuracy on ImageNet in percent, as published with the weights
+    is_local: bool  # whether the weights are on this machine already
 
 
 def find_backbone(name: str = DEFAULT_BACKBONE) -> Backbone:

@@ -70,8 +70,7 @@ class ExtractedClip:
     decoded: Decoded | None = None
     values: NDArray[Any] | None = None
     """(S, T, D) of the first view. float16 is finer than the CNN's own rounding in bf16."""
-    more_values: Sequence[NDArray[Any]] = ()
-    """(S, T, D) of each further view."""
+    more_values: Sequence[NDArray[Any]] = ()  # (S, T, D) of each further view
     error: VideoError | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Time spent per stage: decode, cnn."""
@@ -150,8 +149,7 @@ class _PreparedView:
     streams: StreamFeatures = field(default_factory=dict)
     decoded: Decoded | None = None
     clip: Clip | None = None
-    is_new: bool = True
-    """Whether the cache lacks some of its streams."""
+    is_new: bool = True  # whether the cache lacks some of its streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,8 +150,7 @@ class PreviewClip:
     """A clip, and what the network sees of it."""
 
     sample: Sample
-    views: tuple[tuple[View, Clip], ...]
-    """The plain one first."""
+    views: tuple[tuple[View, Clip], ...]  # the plain one first
 
 
 def read_preview(dataset: Dataset, data_config: DataConfig) -> tuple[PreviewClip, ...]:

@@ -53,8 +53,7 @@ class DataConfig:
     decoders: Decoders = AUTO_DECODERS
     window_seconds: float | None = None
     """Longer pieces are cut into windows of this length; None takes each as one clip."""
-    augment: AugmentSettings = NO_VIEWS
-    """Number and kind of the augmented views of each clip."""
+    augment: AugmentSettings = NO_VIEWS  # number and kind of the augmented views of each clip
     on_progress: OnProgress = no_progress
     on_prepare: Callable[[str], None] = lambda _: None
     on_warning: Callable[[str], None] = lambda _: None
@@ -71,8 +70,7 @@ class FeatureDataset:
 
     values: NDArray[Any]
     """(N, S, T, *A), often mapped from disk: float16 features and activations, uint8 frames."""
-    targets: NDArray[np.int64]
-    """(N,) position of each clip's label in `labels`."""
+    targets: NDArray[np.int64]  # (N,) position of each clip's label in `labels`
     labels: tuple[str, ...]
     streams: tuple[Stream, ...]
     groups: NDArray[np.int64] | None = None
@@ -103,19 +101,15 @@ class FeatureDataset:
 class LabelledClips:
     """All clips that could be decoded, and how they were read."""
 
-    dataset: Dataset
-    """The samples in the order of the rows."""
+    dataset: Dataset  # the samples in the order of the rows
     features: FeatureDataset
-    augment: AugmentSettings
-    """How the views were drawn."""
-    clips: tuple[ExtractedClip, ...]
-    """Result of decoding for each row, without its features."""
+    augment: AugmentSettings  # how the views were drawn
+    clips: tuple[ExtractedClip, ...]  # result of decoding for each row, without its features
     left_out: tuple[tuple[Sample, ExtractedClip], ...]
     """Samples without a single decoded frame, and why."""
     clip: ClipSettings
     backbone: Backbone
-    engine: str
-    """What computed the features, or what trains the CNN."""
+    engine: str  # what computed the features, or what trains the CNN
     stage_seconds: Mapping[str, float]
 
     @property
@@ -242,10 +236,8 @@ def audit_parts(
 class FeatureTable:
     """Features or frames of many clips, in files that are mapped, not read, into memory."""
 
-    values: NDArray[Any]
-    """(N, S, T, *A)"""
-    views: NDArray[Any]
-    """(N, K, S, T, *A) of the K augmented views of each clip."""
+    values: NDArray[Any]  # (N, S, T, *A)
+    views: NDArray[Any]  # (N, K, S, T, *A) of the K augmented views of each clip
     rows: NDArray[np.int64]
     """(N,) index of the request of each row; a request without frames has no row."""
     extracted: Sequence[ExtractedClip]

@@ -21,12 +21,10 @@ class CutNetwork:
 
     front: nn.Module
     """uint8 frames (N, H, W, channels) -> activations (N, ...), or the frames as they are."""
-    back: nn.Module
-    """Outputs of `front` -> features (N, D)."""
+    back: nn.Module  # outputs of `front` -> features (N, D)
     stages: tuple[tuple[nn.Parameter, ...], ...]
     """Weights of each trained stage, from front to back."""
-    num_stages: int
-    """Number of all stages of the CNN."""
+    num_stages: int  # number of all stages of the CNN
 
 
 def cut(cnn: FrameFeatures, num_trained: int) -> CutNetwork:

@@ -27,10 +27,8 @@ _MAX_TEMPERATURE = 10.0
 class RejectRule:
     """Thresholds: a clip beyond one of them is reported as unknown."""
 
-    min_score: float | None = None
-    """Lowest best score that is accepted."""
-    max_ood_score: float | None = None
-    """Highest out-of-distribution score that is accepted."""
+    min_score: float | None = None  # lowest best score that is accepted
+    max_ood_score: float | None = None  # highest out-of-distribution score that is accepted
 
     def rejects(self, scores: Scores, ood_score: Scores | None) -> NDArray[np.bool_]:
         """Return (N,) which clips, or windows, are rejected, by (N, C) scores and (N,) OOD scores.
@@ -70,14 +68,10 @@ class Calibration:
 
     temperature: float = 1.0
     """Divides the logits. Above 1 the scores were overconfident, below 1 underconfident."""
-    fitted_on: str
-    """Clips that temperature and rule were fitted on."""
-    num_clips: int
-    """Number of these clips."""
-    measured_on: str
-    """Clips that the figures below were measured on."""
-    ece_before: float
-    """Expected calibration error without the temperature."""
+    fitted_on: str  # clips that temperature and rule were fitted on
+    num_clips: int  # number of these clips
+    measured_on: str  # clips that the figures below were measured on
+    ece_before: float  # expected calibration error without the temperature
     ece_after: float
     rule: RejectRule | None = None
     """For `--reject auto`; None if there were too few clips to choose one."""

@@ -98,8 +98,7 @@ class ViewIndex:
 
     num_train: int
     num_clips: int
-    num_views: int = 0
-    """K"""
+    num_views: int = 0  # K
 
     @property
     def train(self) -> torch.Tensor:

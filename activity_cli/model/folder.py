@@ -69,20 +69,16 @@ class ModelDescription:
     clip: ClipSettings
     network: NetworkSettings
     backbone: Backbone
-    engine: str
-    """Identity of the engine that computed the training features, such as openvino-bf16."""
+    engine: str  # identity of the engine that computed the training features, such as openvino-bf16
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     """Training data: source, licence, clips per label."""
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    calibration: Calibration | None = None
-    """None for models of the first versions."""
-    background: str | None = None
-    """The label that means that there is no event."""
-    num_members: int = 1
-    """Networks whose logits are averaged; 1 is a model of one network."""
+    calibration: Calibration | None = None  # None for models of the first versions
+    background: str | None = None  # the label that means that there is no event
+    num_members: int = 1  # networks whose logits are averaged; 1 is a model of one network
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) < 2:
@@ -152,8 +148,7 @@ class Model:
     folder: Path
     description: ModelDescription
     weights_sha256: str
-    ood_sha256: str | None = None
-    """None for a model without an out-of-distribution detector."""
+    ood_sha256: str | None = None  # None for a model without an out-of-distribution detector
 
     @property
     def identity(self) -> str:

@@ -31,12 +31,9 @@ Classify = Callable[[Features], Scores]
 class OrderScores:
     """Scores of N clips whose frames were reordered or left out."""
 
-    reversed: Scores
-    """(N, C), last frame first."""
-    shuffled: Scores
-    """(N, K, C), in K orders that the clip's number fixes."""
-    parts: Scores
-    """(N, W, C) of overlapping parts of each clip, each scored alone."""
+    reversed: Scores  # (N, C), last frame first
+    shuffled: Scores  # (N, K, C), in K orders that the clip's number fixes
+    parts: Scores  # (N, W, C) of overlapping parts of each clip, each scored alone
     pooled: Scores | None = None
     """(N, C) by the pooled linear head alone, without the LSTM; None where it was not measured."""
     frame: Scores | None = None

@@ -36,10 +36,8 @@ _ATTENTION_SIZE = 32
 class FeatureStatistics:
     """Statistics of the training clips' features, measured before any weight is trained."""
 
-    mean: Tensor
-    """(S, D) of each feature."""
-    scale: Tensor
-    """(S, D) spread of each feature, never 0."""
+    mean: Tensor  # (S, D) of each feature
+    scale: Tensor  # (S, D) spread of each feature, never 0
     components: Tensor
     """(S, D, R) principal directions of the deviations from a clip's mean, in unit spread."""
 
@@ -48,10 +46,8 @@ class FeatureStatistics:
 class Encoded:
     """Features as the trained part of the network reads them; fixed by `FeatureStatistics`."""
 
-    pooled: Tensor
-    """(B, S, D) mean over time, standardised."""
-    centred: Tensor
-    """(B, S, T, R) principal components of the deviations from the mean over time."""
+    pooled: Tensor  # (B, S, D) mean over time, standardised
+    centred: Tensor  # (B, S, T, R) principal components of the deviations from the mean over time
 
     def rows(self, index: Tensor) -> "Encoded":
         """Return the clips at these positions."""

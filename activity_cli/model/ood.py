@@ -25,10 +25,8 @@ _BATCH = 64
 class OodDetector:
     """Statistics of the training clips' features."""
 
-    mean: NDArray[np.float32]
-    """(K,) mean of the clips' mean features."""
-    scale: NDArray[np.float32]
-    """(K,) their spread, never 0."""
+    mean: NDArray[np.float32]  # (K,) mean of the clips' mean features
+    scale: NDArray[np.float32]  # (K,) their spread, never 0
     directions: NDArray[np.float16]
     """(K, R) orthonormal principal directions of standardised features."""
 

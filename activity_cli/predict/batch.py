@@ -38,11 +38,9 @@ class FailureLimit:
     """How many files without a score stop a batch."""
 
     most: float
-    is_share: bool
-    """Whether `most` is a percentage."""
+    is_share: bool  # whether `most` is a percentage
 
-    _FEWEST_FILES: ClassVar[int] = 20
-    """A percentage of fewer files means nothing."""
+    _FEWEST_FILES: ClassVar[int] = 20  # a percentage of fewer files means nothing
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -113,8 +111,7 @@ class Tally:
     stage_seconds: Counter[str] = field(default_factory=Counter)
     first_failures: list[FileResult] = field(default_factory=list)
     """The first few files without a score."""
-    num_unknown: int = 0
-    """Files with a score that were rejected as unknown."""
+    num_unknown: int = 0  # files with a score that were rejected as unknown
 
     _MOST_FAILURES: ClassVar[int] = 5
 
@@ -141,10 +138,8 @@ class Tally:
 class ResumePolicy:
     """When a file that has a row is scored again."""
 
-    overwrite: bool = False
-    """Start over and drop the rows that exist."""
-    retry_failed: bool = False
-    """Score files without a score again."""
+    overwrite: bool = False  # start over and drop the rows that exist
+    retry_failed: bool = False  # score files without a score again
     verify_content: bool = False
     """Compare the content of files, not only their size and modification time."""
 

@@ -52,12 +52,9 @@ class Scan:
     """From N timesteps to (S, N, ...), what windows need of each one."""
     score: Callable[[NDArray[Any]], NDArray[np.float32]]
     """From windows (B, S, T, ...) to scores (B, C)."""
-    as_streams: bool
-    """Whether `see` takes the CNN's input, or the frames that it is made of."""
-    see_stage: str
-    """Name of the time that `see` takes, in `stage_seconds`."""
-    score_stage: str
-    """The same for `score`."""
+    as_streams: bool  # whether `see` takes the CNN's input, or the frames that it is made of
+    see_stage: str  # name of the time that `see` takes, in `stage_seconds`
+    score_stage: str  # the same for `score`
     ood_score: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
     """From windows to out-of-distribution scores (B,); None: the model has none."""
 

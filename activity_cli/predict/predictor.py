@@ -48,16 +48,12 @@ class PredictConfig:
 
     cache_dir: Path | None = None
     """Folder of prepared networks and cached features; None is the user's cache folder."""
-    use_cache: bool = True
-    """Whether features are read from the cache and written to it."""
+    use_cache: bool = True  # whether features are read from the cache and written to it
     engine: Literal["auto", "openvino", "onnx", "torch"] = "auto"
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
-    precision: Precision = "auto"
-    """Of the CNN."""
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 or mps
+    precision: Precision = "auto"  # of the CNN
     decoders: Decoders = AUTO_DECODERS
-    windows: WindowConfig | None = None
-    """None scores every video as one clip, however long it is."""
+    windows: WindowConfig | None = None  # None scores every video as one clip, however long it is
     tta: int = 1
     """Views of each clip whose scores are averaged (test-time augmentation); 1 is the plain clip.
     Windows over longer videos are scored without it."""
@@ -86,12 +82,9 @@ class Predictor(Protocol):
     """A model ready to score videos. Made by `load_predictor`."""
 
     description: ModelDescription
-    provenance: Mapping[str, str]
-    """What its results depend on: the model, and what computes it."""
-    gives_ood_score: bool
-    """Whether results have an out-of-distribution score."""
-    segments: SegmentSettings
-    """How scores become segments."""
+    provenance: Mapping[str, str]  # what its results depend on: the model, and what computes it
+    gives_ood_score: bool  # whether results have an out-of-distribution score
+    segments: SegmentSettings  # how scores become segments
 
     def predict(
         self, requests: Iterable[ClipRequest], *, stop: threading.Event | None = None

@@ -37,8 +37,7 @@ class CellScores:
 
     edges_seconds: NDArray[np.float64]
     """(N + 1,) increasing; cell i spans from edge i to edge i + 1."""
-    scores: NDArray[np.float64]
-    """(N, C), each row sums to 1."""
+    scores: NDArray[np.float64]  # (N, C), each row sums to 1
 
     @property
     def lengths_seconds(self) -> NDArray[np.float64]:

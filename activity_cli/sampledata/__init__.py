@@ -36,13 +36,6 @@ def draw_dataset(
     The CSV has columns path, label and group; the group is the person, and each person performs
     every action. The same seed gives the same files; more clips keep those that fewer give.
 
-    Args:
-        output: A folder that does not exist or is empty.
-        clips_per_label: How many clips of each action.
-        seed: 0 or more.
-        labels: Some of `ACTIONS`.
-        on_progress: Is told of every finished clip.
-
     Raises:
         SettingsError: a label is unknown, or a number is out of range.
         OutputError: the folder is not empty or cannot be written.

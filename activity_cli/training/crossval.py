@@ -71,12 +71,10 @@ class CrossValidation:
     """(N, C), each row by the network that did not see the clip, calibrated on the other folds."""
     evaluation: Evaluation
     folds: tuple[FoldResult, ...]
-    calibration: Calibration | None = None
-    """Of all folds; None for a baseline without a network."""
+    calibration: Calibration | None = None  # of all folds; None for a baseline without a network
     orders: OrderScores | None = None
     """Scores in other frame orders, and of simpler baselines; None without an LSTM."""
-    networks: tuple[FittedNetwork, ...] = ()
-    """Of the folds, in their order."""
+    networks: tuple[FittedNetwork, ...] = ()  # of the folds, in their order
 
     @property
     def seconds(self) -> float:
@@ -90,8 +88,7 @@ class PairComparison:
 
     labels: tuple[str, str]
     num_clips: int
-    accuracy: Mapping[str, float]
-    """By head; 0.5 is chance."""
+    accuracy: Mapping[str, float]  # by head; 0.5 is chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,15 +98,11 @@ class CrossvalRun:
     data: LabelledClips
     folds: Folds
     result: CrossValidation
-    majority: CrossValidation
-    """Always the most frequent label of the training folds."""
-    rounds: Mapping[str, CrossValidation]
-    """By head, simplest first; empty without `compare`."""
+    majority: CrossValidation  # always the most frequent label of the training folds
+    rounds: Mapping[str, CrossValidation]  # by head, simplest first; empty without `compare`
     hard_pairs: Sequence[PairComparison]
-    leakage: Leakage
-    """Clips that are in several folds."""
-    background: str | None = None
-    """The label that stands for no event."""
+    leakage: Leakage  # clips that are in several folds
+    background: str | None = None  # the label that stands for no event
 
 
 def run_crossval(
@@ -130,7 +123,6 @@ def run_crossval(
 
     Raises:
         DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
-        BackboneError, OutputError: as `read_labelled`.
     """
     dataset = load_grouped(data, audit, background)
     announce(dataset, data_config, head.training)

@@ -23,12 +23,10 @@ _CLIPS_PER_LABEL = 3
 class DryRunReport:
     """What was tried, and the estimated time of the whole training."""
 
-    clips: int
-    """Number of clips that were read."""
+    clips: int  # number of clips that were read
     all_clips: int
     batch_size: int
-    epochs: int
-    """Maximum number of epochs of the training."""
+    epochs: int  # maximum number of epochs of the training
     stage_seconds: Mapping[str, float]
     """Estimated time of each stage, with an empty cache and all epochs."""
     notes: tuple[str, ...]

@@ -58,10 +58,8 @@ _Start = tuple[FrameFeatures, Backbone, JointTask]
 class FittedCnn:
     """The result of training CNN and classifier together."""
 
-    fitted: FittedNetwork
-    """The classifier. `val_scores` are those of both."""
-    backbone: Backbone
-    """Description of the CNN; its hash is that of the weights it started with."""
+    fitted: FittedNetwork  # the classifier. `val_scores` are those of both.
+    backbone: Backbone  # description of the CNN; its hash is that of the weights it started with
     cnn: FrameFeatures | None = None
     """The whole CNN, in eval mode; None where fine-tuning did not improve it."""
     network: JointNetwork | None = None

@@ -34,19 +34,16 @@ from activity_cli.training.resuming import check_same, describe_run, write_run_f
 class Plan:
     """What is to be trained, on which data."""
 
-    data: Path
-    """Folder or CSV of labelled clips."""
+    data: Path  # folder or CSV of labelled clips
     data_config: DataConfig
     head: HeadConfig
     cnn: CnnSettings = FROZEN
     val_fraction: float = 0.15
     """Share of the clips that chooses the best epoch, unless the clips are few."""
-    test_fraction: float = 0.15
-    """Share of the clips held out to measure on."""
+    test_fraction: float = 0.15  # share of the clips held out to measure on
     background: str | None = None
     """The label that stands for no event: trained like any other, marked in the model."""
-    audit: AuditSettings = DEFAULT_AUDIT
-    """Groups in names, and whether leakage stops the training."""
+    audit: AuditSettings = DEFAULT_AUDIT  # groups in names, and whether leakage stops the training
 
     def settled(self, num_clips: int) -> TrainSettings:
         """Return the settings of the classifier for so many training clips."""
@@ -79,16 +76,12 @@ class FitResult:
     """A fitted network that is not saved yet, and its data."""
 
     plan: Plan
-    data: LabelledClips
-    """With the features of the CNN as it is after training."""
+    data: LabelledClips  # with the features of the CNN as it is after training
     split: Split
     fitted: FittedNetwork
-    seconds: float
-    """For the fit."""
-    leakage: Leakage | None = None
-    """Clips that are in several parts; None if that was not checked."""
-    cnn: bytes | None = None
-    """The CNN's weights file, if they changed."""
+    seconds: float  # for the fit
+    leakage: Leakage | None = None  # clips that are in several parts; None if that was not checked
+    cnn: bytes | None = None  # the CNN's weights file, if they changed
 
 
 def load_grouped(data: Path, audit: AuditSettings, background: str | None) -> Dataset:
@@ -112,7 +105,6 @@ def fit_plan(
         DataError: the data cannot be used, is too small to be split, or leaks and must not.
         SettingsError: the session's folder holds a training with other data or settings.
         CheckpointError: the session's folder holds a training that cannot be resumed.
-        BackboneError, TrainingError, OutputError: as `read_labelled` and `loop.train`.
     """
     # The main process first: errors are reported once, and the others find all features cached.
     with session.context.main_first():

@@ -40,10 +40,8 @@ class HeadConfig:
 class InnerFolds:
     """The folds that chose the epoch where no validation part was kept."""
 
-    rows: Rows
-    """(V,) clips that were held out once, fold by fold; those of `val_scores`."""
-    index: NDArray[np.int64]
-    """(V,) the fold that each was held out in, from 0."""
+    rows: Rows  # (V,) clips that were held out once, fold by fold; those of `val_scores`
+    index: NDArray[np.int64]  # (V,) the fold that each was held out in, from 0
     networks: tuple[SequenceClassifier, ...]
     """For each fold, the one that was fitted to all clips but those of the fold."""
 
@@ -61,8 +59,7 @@ class FittedNetwork(TrainResult):
     network: SequenceClassifier
     val_scores: NDArray[np.float32]
     """(V, C) of the validation rows or `inner.rows`, by networks that were not fitted to them."""
-    inner: InnerFolds | None = None
-    """None where a validation part chose the epoch."""
+    inner: InnerFolds | None = None  # None where a validation part chose the epoch
 
     @classmethod
     def of(
@@ -100,7 +97,6 @@ def fit_with_validation(
 
     Raises:
         DataError: there are no validation rows.
-        TrainingError, CheckpointError, OutputError: as `loop.train`.
     """
     check_val_rows(val_rows)
     with one_thread(), seeded(config.training.seed):

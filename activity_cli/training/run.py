@@ -56,17 +56,14 @@ class TrainingRun:
     split: Split
     settings: TrainSettings
     fitted: FittedNetwork
-    measured_on: str
-    """`test`; without test clips `inner-fold`, or `val`, which overestimates."""
-    measured_rows: NDArray[np.int64]
-    """(M,) rows of the clips that were measured on."""
+    measured_on: str  # `test`; without test clips `inner-fold`, or `val`, which overestimates
+    measured_rows: NDArray[np.int64]  # (M,) rows of the clips that were measured on
     scores: NDArray[np.float32]
     """(M, C) by the saved model; of inner folds, by the networks not fitted to the clips."""
     evaluation: Evaluation
     orders: OrderScores | None
     """Scores in other frame orders, and of simpler baselines; None without an LSTM."""
-    leakage: Leakage | None
-    """Clips that are in several parts; None if that was not checked."""
+    leakage: Leakage | None  # clips that are in several parts; None if that was not checked
     stage_seconds: Mapping[str, float]
 
 

@@ -74,15 +74,13 @@ class JointTask:
     """CNN and classifier as the loop trains them."""
 
     module: JointNetwork
-    data: FeatureDataset
-    """Frames or activations, (N, S, T, *A)."""
+    data: FeatureDataset  # frames or activations, (N, S, T, *A)
     train_rows: Rows
     val_rows: Rows
     loss: ClipLoss
     stages: Sequence[Sequence[nn.Parameter]]
     """The trained parameters of the CNN by stage, the first stage first."""
-    penalties: Tensor | None
-    """(S * D,) L2 penalties of the pooled linear head's weights."""
+    penalties: Tensor | None  # (S * D,) L2 penalties of the pooled linear head's weights
     learning_rate: float
     stage_decay: float
 
@@ -154,14 +152,11 @@ class HeadTask:
     """A classifier whose pooled linear head is fitted; the loop trains its LSTM on top of it."""
 
     network: SequenceClassifier
-    clips: Encoded
-    """N * (K + 1) clips and views, at the positions of `index`."""
+    clips: Encoded  # n * (K + 1) clips and views, at the positions of `index`
     pooled_logits: Tensor
     """(N * (K + 1), C) of the pooled linear head, fixed while the LSTM is trained."""
-    penalties: Tensor
-    """(S * D,) L2 penalties of the pooled linear head's weights."""
-    targets: Tensor
-    """(N,) labels, those of the training clips first."""
+    penalties: Tensor  # (S * D,) L2 penalties of the pooled linear head's weights
+    targets: Tensor  # (N,) labels, those of the training clips first
     index: ViewIndex
     loss: ClipLoss
 

@@ -32,26 +32,16 @@ class Transform:
     """Changes to the pixels of a view, the same in all of its frames. By default none."""
 
     is_flipped: bool = False
-    rotation_degrees: float = 0.0
-    """Anticlockwise, in the square that the CNN sees."""
-    zoom: float = 1.0
-    """2 shows things twice as large."""
-    shift_x: float = 0.0
-    """To the right, as a share of the side."""
-    shift_y: float = 0.0
-    """Down."""
-    brightness: float = 0.0
-    """Added, as a share of white."""
-    contrast: float = 1.0
-    """Factor, around mid-grey."""
-    saturation: float = 1.0
-    """Factor; 0 is grey."""
-    blur: float = 0.0
-    """Sigma in pixels."""
-    noise: float = 0.0
-    """Standard deviation, as a share of white."""
-    seed: int = 0
-    """Of the noise, which differs from frame to frame."""
+    rotation_degrees: float = 0.0  # anticlockwise, in the square that the CNN sees
+    zoom: float = 1.0  # 2 shows things twice as large
+    shift_x: float = 0.0  # to the right, as a share of the side
+    shift_y: float = 0.0  # down
+    brightness: float = 0.0  # added, as a share of white
+    contrast: float = 1.0  # factor, around mid-grey
+    saturation: float = 1.0  # factor; 0 is grey
+    blur: float = 0.0  # sigma in pixels
+    noise: float = 0.0  # standard deviation, as a share of white
+    seed: int = 0  # of the noise, which differs from frame to frame
 
     def describe(self) -> list[str]:
         """Describe each change in a few words."""

@@ -53,10 +53,8 @@ class _Leg:
     """Decode up to frame `stop`, from where the reader is or from a seek."""
 
     stop: int
-    key: int = 0
-    """After a seek, the key frame from which on frames are valid; at most `stop`."""
-    lead: int | None = None
-    """The earlier key frame to seek to; None is no seek."""
+    key: int = 0  # after a seek, the key frame from which on frames are valid; at most `stop`
+    lead: int | None = None  # the earlier key frame to seek to; None is no seek
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +65,7 @@ class SeekPlan:
     is_key: NDArray[np.bool_]  # (N,)
     wanted: frozenset[int]
     legs: tuple[_Leg, ...]
-    reaches_end: bool
-    """Whether N covers all frames of the video."""
+    reaches_end: bool  # whether N covers all frames of the video
 
 
 class _UnprovenError(Exception):

@@ -45,15 +45,11 @@ class VideoInfo:
     """The header of a video. Headers can be wrong: only decoding tells how many frames exist."""
 
     path: Path
-    codec: str
-    """The fourcc, e.g. `h264`."""
-    width: int
-    """In pixels, after rotation."""
+    codec: str  # the fourcc, e.g. `h264`.
+    width: int  # in pixels, after rotation
     height: int
-    fps_from_header: float
-    """0 where the header gives no usable rate."""
-    num_frames_from_header: int | None
-    """None where the header gives no count, or an impossible one."""
+    fps_from_header: float  # 0 where the header gives no usable rate
+    num_frames_from_header: int | None  # None where the header gives no count, or an impossible one
     duration_seconds_from_header: float | None
     has_stored_times: bool  # MP4, MOV, Matroska, WebM; otherwise times may differ after a seek
     rotation_degrees: int

@@ -31,18 +31,14 @@ _DEFAULT_STRIDES = 4  # strides per window
 class Timing:
     """Which times of a clip a view takes. By default those of the plain clip."""
 
-    first: float = 0.0
-    """Where the view starts, as a share of the clip."""
-    last: float = 1.0
-    """Where it ends."""
+    first: float = 0.0  # where the view starts, as a share of the clip
+    last: float = 1.0  # where it ends
     jitter: float = 0.0
     """How far a sample may be from the middle of its part, in parts; up to 0.5 keeps the order."""
     speed: float = 1.0
     """Apparent speed: the two frames of a motion image are so many times farther apart."""
-    is_reversed: bool = False
-    """Whether time runs backwards."""
-    seed: int = 0
-    """Of the jitter."""
+    is_reversed: bool = False  # whether time runs backwards
+    seed: int = 0  # of the jitter
 
 
 PLAIN_TIMING = Timing()
@@ -56,10 +52,8 @@ class Choice:
     earlier: Indices  # (T,) or (0,) without motion
     later: Indices  # as earlier
     needed: frozenset[int]
-    num_frames: int
-    """Of the whole clip, whatever part of it the view takes."""
-    duration_seconds: float
-    """Of the whole clip."""
+    num_frames: int  # of the whole clip, whatever part of it the view takes
+    duration_seconds: float  # of the whole clip
 
 
 def choose_frames(
@@ -188,14 +182,10 @@ def _span_indices(seconds: Seconds, start: float, end: float) -> tuple[int, int]
 class Windows:
     """How windows slide over a video. Made by `choose_windows`."""
 
-    num_frames: int
-    """T."""
-    step_seconds: float
-    """Time between two of a window's frames."""
-    stride_steps: int
-    """Steps from the start of a window to that of the next."""
-    max_clip_seconds: float
-    """Videos up to this length are scored as one clip."""
+    num_frames: int  # T
+    step_seconds: float  # time between two of a window's frames
+    stride_steps: int  # steps from the start of a window to that of the next
+    max_clip_seconds: float  # videos up to this length are scored as one clip
 
     @property
     def window_seconds(self) -> float:

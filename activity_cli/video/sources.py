@@ -35,8 +35,7 @@ class Found:
     """A file of a source."""
 
     path: Path
-    name: str
-    """Its name within the source: relative to the folder, or as the list has it."""
+    name: str  # its name within the source: relative to the folder, or as the list has it
 
 
 def expand_sources(sources: Sequence[str]) -> list[Path]:

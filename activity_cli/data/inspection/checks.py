@@ -62,20 +62,15 @@ class FileCheck:
     height: int | None = None
     rotation_degrees: int | None = None
     fps_from_header: float | None = None
-    fps_measured: float | None = None
-    """None for a single frame."""
-    fps_variation: float | None = None
-    """Share of irregular intervals between frames."""
-    longest_gap_seconds: float | None = None
-    """The longest interval between two frames."""
+    fps_measured: float | None = None  # None for a single frame
+    fps_variation: float | None = None  # share of irregular intervals between frames
+    longest_gap_seconds: float | None = None  # the longest interval between two frames
     duration_seconds: float | None = None
     num_frames: int | None = None
     num_frames_from_header: int | None = None
     num_bytes: int | None = None
-    sha256: str = ""
-    """Of the content, of files that give frames."""
-    fingerprint: int | None = None
-    """Its number in the store."""
+    sha256: str = ""  # of the content, of files that give frames
+    fingerprint: int | None = None  # its number in the store
 
     @property
     def is_sound(self) -> bool:

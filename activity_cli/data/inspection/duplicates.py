@@ -57,12 +57,9 @@ class Copy:
 
     first: int
     second: int
-    similarity: float
-    """Correlation of their movement; of their pictures, where nothing moves."""
-    offset_seconds: float
-    """Where in the first one the second one begins."""
-    overlap_seconds: float
-    """How long both show the same."""
+    similarity: float  # correlation of their movement; of their pictures, where nothing moves
+    offset_seconds: float  # where in the first one the second one begins
+    overlap_seconds: float  # how long both show the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

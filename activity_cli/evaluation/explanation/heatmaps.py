@@ -26,10 +26,8 @@ _POOLING = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool
 class Activations(NamedTuple):
     """Feature maps and features of frames."""
 
-    features: Tensor
-    """(N, D), with a graph that reaches back to the maps."""
-    maps: tuple[Tensor, ...]
-    """(n, K, h, w) of each batch of frames."""
+    features: Tensor  # (N, D), with a graph that reaches back to the maps
+    maps: tuple[Tensor, ...]  # (n, K, h, w) of each batch of frames
 
 
 EvidenceTerm = tuple[Tensor, Tensor]

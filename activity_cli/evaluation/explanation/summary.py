@@ -27,8 +27,7 @@ class Span(NamedTuple):
 
     first: int
     last: int
-    is_short: bool
-    """Whether it is concentrated in time."""
+    is_short: bool  # whether it is concentrated in time
 
 
 def summarise(explanation: Explanation) -> str:

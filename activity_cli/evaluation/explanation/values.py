@@ -36,10 +36,8 @@ class Importance:
     temporal: Floats
     """(S, T) through the LSTM: integrated gradients. The baseline is a clip in which nothing
     changes."""
-    constant: float
-    """What the baselines give."""
-    evidence: float
-    """Sum of the constant and all contributions."""
+    constant: float  # what the baselines give
+    evidence: float  # sum of the constant and all contributions
     occlusion: Floats
     """(T,) decrease of the evidence when a frame is replaced by the mean of the others."""
     attention: Floats | None = None
@@ -85,16 +83,11 @@ class GateTrace:
 
     layer: int
     direction: Direction
-    input: Floats
-    """0 blocks the frame, 1 passes it."""
-    forget: Floats
-    """0 clears the cell, 1 keeps it."""
-    output: Floats
-    """0 hides the cell, 1 passes it on."""
-    cell: Floats
-    """State after the frame."""
-    hidden: Floats
-    """Output after the frame, -1 to 1."""
+    input: Floats  # 0 blocks the frame, 1 passes it
+    forget: Floats  # 0 clears the cell, 1 keeps it
+    output: Floats  # 0 hides the cell, 1 passes it on
+    cell: Floats  # state after the frame
+    hidden: Floats  # output after the frame, -1 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +104,8 @@ class Unit:
 class LstmTrace:
     """What an LSTM did while it read a clip."""
 
-    traces: tuple[GateTrace, ...]
-    """Of every layer and direction, the first layer first."""
-    top_units: tuple[Unit, ...]
-    """Units of the last layer with the largest effect, largest first."""
+    traces: tuple[GateTrace, ...]  # of every layer and direction, the first layer first
+    top_units: tuple[Unit, ...]  # units of the last layer with the largest effect, largest first
 
     def last(self, direction: Direction) -> GateTrace | None:
         """Return the last layer's trace in a direction; None where the LSTM is one-way."""
@@ -128,25 +119,18 @@ class Explanation:
     video: Path
     model: str
     prediction: Prediction
-    label: str
-    """The label that is explained."""
+    label: str  # the label that is explained
     decoded: Decoded
-    start_seconds: float
-    """Where the clip starts in the video."""
+    start_seconds: float  # where the clip starts in the video
     importance: Importance
-    images: Mapping[Stream, Images]
-    """(T, H, W, channels) input of the CNN."""
+    images: Mapping[Stream, Images]  # (T, H, W, channels) input of the CNN
     heat: Mapping[Stream, Floats]
     """(T, h, w) evidence by image region; negative where it is against the label."""
-    stage: str
-    """The part of the CNN whose feature maps these are."""
-    lstm: LstmTrace | None
-    """None where the LSTM has no effect."""
-    lstm_unused: str = ""
-    """Why the LSTM has no effect, in words."""
+    stage: str  # the part of the CNN whose feature maps these are
+    lstm: LstmTrace | None  # None where the LSTM has no effect
+    lstm_unused: str = ""  # why the LSTM has no effect, in words
     has_lstm: bool = True
-    num_members: int = 1
-    """Networks in the ensemble, whose mean is explained."""
+    num_members: int = 1  # networks in the ensemble, whose mean is explained
 
     @property
     def score(self) -> float:

@@ -36,8 +36,7 @@ class Engine:
     """An engine that `choose_engine` found available."""
 
     name: EngineName
-    device: str
-    """cpu, mps, cuda, or one of several: cuda:1."""
+    device: str  # cpu, mps, cuda, or one of several: cuda:1
     precision: Precision = "auto"
     """Precision of the CNN. The engine resolves auto when it is loaded."""
 
@@ -118,15 +117,6 @@ def load_classifier(
     on_prepare: "OnPrepare" = lambda _: None,
 ) -> "Classifier":
     """Load a sequence classifier, always in fp32.
-
-    Args:
-        build: makes the torch module: float32 (B, S, T, D) to probabilities (B, C). An engine
-            that has converted it before does not call it.
-        engine: computes it.
-        key: identifies the module's structure and weights, e.g. the hash of a model folder.
-        cache_dir: folder of the user's cache.
-        example_shape: some (B, S, T, D). It fixes S and D; B and T stay free.
-        on_prepare: called when the classifier is converted.
 
     Raises:
         MissingExtraError: the engine is not installed.

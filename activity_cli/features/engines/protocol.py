@@ -25,10 +25,8 @@ class Extractor(Protocol):
 
     identity: str
     """Runtime and precision, e.g. "openvino-fp32". Features of different identities differ."""
-    feature_size: int
-    """D."""
-    batch_size: int
-    """Number of frames per call that keeps the device busy; any number is allowed."""
+    feature_size: int  # D
+    batch_size: int  # number of frames per call that keeps the device busy; any number is allowed
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
         """Compute (N, D) from any number of frames (N, H, W, channels) uint8 of the right size."""

@@ -32,10 +32,8 @@ class WorkerConfig:
 
     model: str
     predict: PredictConfig = field(default_factory=PredictConfig)
-    num_threads: int = 1
-    """Threads of an engine."""
-    hash_content: bool = False
-    """Whether the state of a file includes a digest of its content."""
+    num_threads: int = 1  # threads of an engine
+    hash_content: bool = False  # whether the state of a file includes a digest of its content
 
     def load(self) -> Predictor:
         """Load the model. Errors are those of `load_predictor`."""

@@ -38,17 +38,13 @@ _PARTNERS: dict[Part, Part] = {"cnn": "classifier", "classifier": "cnn"}
 class ExportedModel:
     """An export that was read and found complete."""
 
-    path: Path
-    """As it was given: a file, or the folder that holds it."""
+    path: Path  # as it was given: a file, or the folder that holds it
     format: Format
     precision: Precision
-    dynamic: bool
-    """Whether the numbers of clips and frames are free; else it is 1 clip of T frames."""
+    dynamic: bool  # whether the numbers of clips and frames are free; else it is 1 clip of T frames
     description: ModelDescription
-    identity: str
-    """Digest of its files."""
-    files: Mapping[Part, Path]
-    """One graph, or the two of a split export."""
+    identity: str  # digest of its files
+    files: Mapping[Part, Path]  # one graph, or the two of a split export
 
 
 class ExportedRunner:

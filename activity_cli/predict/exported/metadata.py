@@ -32,8 +32,7 @@ class TensorSpec:
 
     name: str
     dtype: Literal["uint8", "float32"]
-    axes: tuple[int | str, ...]
-    """Sizes; a word stands for a size that each call may choose."""
+    axes: tuple[int | str, ...]  # sizes; a word stands for a size that each call may choose
 
     @property
     def free_sizes(self) -> dict[int, str]:
@@ -90,8 +89,7 @@ class GraphMetadata:
     precision: Precision
     dynamic: bool
     description: ModelDescription
-    weights_sha256: str
-    """Of the sequence classifier; that of the CNN is in the description."""
+    weights_sha256: str  # of the sequence classifier; that of the CNN is in the description
 
     @classmethod
     def from_document(cls, document: str | None, path: Path) -> Self:

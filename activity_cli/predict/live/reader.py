@@ -48,12 +48,9 @@ class LiveChunk:
     """(N, H, W, channels) uint8 per stream; empty without timesteps, or where frames are wanted."""
     indices: NDArray[np.intp]
     """(N,) indices of the timesteps, increasing. Missing ones were dropped."""
-    seconds: NDArray[np.float64]
-    """(N,) times of the timesteps."""
-    arrived: NDArray[np.float64]
-    """(N,) when their frames arrived, by `time.monotonic()`."""
-    picture: Frame | None = None
-    """The newest picture, RGB, where pictures are wanted."""
+    seconds: NDArray[np.float64]  # (N,) times of the timesteps
+    arrived: NDArray[np.float64]  # (N,) when their frames arrived, by `time.monotonic()`
+    picture: Frame | None = None  # the newest picture, RGB, where pictures are wanted
 
     @property
     def num_timesteps(self) -> int:

@@ -26,8 +26,7 @@ class LiveSource:
     """Where frames come from."""
 
     kind: Literal["camera", "stream", "file"]
-    address: int | str
-    """A camera's number, or the address or path."""
+    address: int | str  # a camera's number, or the address or path
 
     @property
     def name(self) -> str:

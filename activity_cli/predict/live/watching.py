@@ -52,8 +52,7 @@ class LiveModel:
 
     description: ModelDescription
     scan: Scan
-    rule: RejectRule | None = None
-    """When a window is unknown; None: never."""
+    rule: RejectRule | None = None  # when a window is unknown; None: never
 
     @property
     def gives_ood_score(self) -> bool:

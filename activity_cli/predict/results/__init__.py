@@ -34,10 +34,8 @@ _NUMBERS = frozenset(
 class RowSchema:
     """The columns of a result row."""
 
-    top_k: int = 3
-    """Labels in a row, best first; at least 1."""
-    labels: tuple[str, ...] = ()
-    """Labels with a column for their score."""
+    top_k: int = 3  # labels in a row, best first; at least 1
+    labels: tuple[str, ...] = ()  # labels with a column for their score
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -27,8 +27,7 @@ class Entry:
     path: str
     state: FileState
     row: Mapping[str, Any]
-    segments: tuple[Segment, ...] = ()
-    """For the files that `--segments` asks for."""
+    segments: tuple[Segment, ...] = ()  # for the files that `--segments` asks for
 
 
 def look_at(path: Path, *, hash_content: bool = False) -> FileState:

@@ -37,10 +37,8 @@ class MergeReport:
 
     num_files: int
     num_rows: int
-    num_same: int
-    """Rows left out because an equal row exists."""
-    num_settled: int
-    """Rows left out for a better or newer row of the same path."""
+    num_same: int  # rows left out because an equal row exists
+    num_settled: int  # rows left out for a better or newer row of the same path
     missing_shards: tuple[str, ...]
     without_journal: tuple[str, ...]
     """Files without a journal; if there are any, the merged file has none either."""

@@ -37,10 +37,8 @@ class StoredResults:
     """A result file. Made by `open_stored`."""
 
     path: Path
-    columns: tuple[str, ...]
-    """Empty for a .jsonl without a journal and without rows."""
-    provenance: Mapping[str, Any] | None
-    """What the rows depend on; None without a journal."""
+    columns: tuple[str, ...]  # empty for a .jsonl without a journal and without rows
+    provenance: Mapping[str, Any] | None  # what the rows depend on; None without a journal
 
     def entries(self) -> Iterator[Entry]:
         """Yield all rows, in order; those without a journal have no state.

@@ -41,8 +41,7 @@ class SoundSource:
 
     video: Path
     start_seconds: float = 0.0
-    duration_seconds: float | None = None
-    """None is to the end."""
+    duration_seconds: float | None = None  # None is to the end
 
     def arguments(self) -> list[str]:
         """Return ffmpeg's arguments to read it: under any name, and from this disk only."""

@@ -33,12 +33,9 @@ _MAX_NAME_BYTES = 80  # of each of the two names in a file's name; systems allow
 class VisualOptions:
     """Files to make of each video; None makes none."""
 
-    save_video: Path | None = None
-    """An .mp4 with label, scores and timeline drawn in."""
-    storyboard: Path | None = None
-    """A .png with thumbnails and the scores over time."""
-    clips_dir: Path | None = None
-    """Folder for the segments as files."""
+    save_video: Path | None = None  # an .mp4 with label, scores and timeline drawn in
+    storyboard: Path | None = None  # a .png with thumbnails and the scores over time
+    clips_dir: Path | None = None  # folder for the segments as files
     overwrite: bool = False
 
     def __bool__(self) -> bool:

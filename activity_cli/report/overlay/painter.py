@@ -34,18 +34,15 @@ _MIN_NAME = 3.5  # font sizes: names that must be shortened below this are left 
 class FramePainter:
     """Draws a panel, and a strip with curves over time, into the frames of one video."""
 
-    size: tuple[int, int]
-    """Width and height of the frames in pixels."""
+    size: tuple[int, int]  # width and height of the frames in pixels
     start_seconds: float
     end_seconds: float
     curves: Callable[[NDArray[np.float64]], Mapping[str, NDArray[np.floating]]]
     """From times (N,) to heights (N,), 0 to 1, of each label."""
-    colours: Mapping[str, str]
-    """#rrggbb of each label."""
+    colours: Mapping[str, str]  # #rrggbb of each label
     segments: Sequence[Segment] | None = None
     """Drawn as a band below the curves; None draws no band."""
-    caption: str = ""
-    """Written behind the time."""
+    caption: str = ""  # written behind the time
 
     def __post_init__(self) -> None:
         self._width, self._height = self.size

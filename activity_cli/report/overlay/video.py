@@ -54,16 +54,6 @@ def render_video(
 ) -> Sound:
     """Write a video with drawings in every frame; return whether its sound is kept.
 
-    Args:
-        video: the video.
-        output: the .mp4 to write; never the video itself.
-        make_painter: called with the size (width, height) of the frames.
-        start_seconds: of the piece to write.
-        end_seconds: of the piece, or the length of the video as far as known.
-        is_piece: write only the piece, not all frames.
-        overwrite: replace an existing file.
-        on_progress: called with stage "overlay" and frames.
-
     Raises:
         VideoError: no frame can be decoded.
         OutputError: not an .mp4, the file exists, is the video itself, or cannot be written.

@@ -42,10 +42,8 @@ class Checkpoint:
     """The epochs so far and the best weights. The rest of the state is in the trainers."""
 
     history: list[EpochMetrics]
-    best: EpochMetrics
-    """Of the lowest validation loss, the first of equals."""
-    best_weights: list[dict[str, Tensor]]
-    """For each trainer."""
+    best: EpochMetrics  # of the lowest validation loss, the first of equals
+    best_weights: list[dict[str, Tensor]]  # for each trainer
 
 
 def save_checkpoint(

@@ -37,8 +37,7 @@ class Session:
     """Called with messages for the user, in one line each."""
     folder: Path | None = None
     """Where a checkpoint is written after each epoch. A checkpoint in it is resumed."""
-    deadline: float = math.inf
-    """Time of `time.monotonic` after which no further epoch begins."""
+    deadline: float = math.inf  # time of `time.monotonic` after which no further epoch begins
     context: DistributedContext = SINGLE_PROCESS
 
 
@@ -50,11 +49,9 @@ class TrainResult:
     """The epochs of a training. The module holds the weights of the best epoch."""
 
     history: tuple[EpochMetrics, ...]
-    best_epoch: int
-    """Epoch of the lowest validation loss; 0 where no epoch improved on the start."""
+    best_epoch: int  # epoch of the lowest validation loss; 0 where no epoch improved on the start
     ending: Ending
-    notes: tuple[str, ...] = ()
-    """Messages that belong in the report."""
+    notes: tuple[str, ...] = ()  # messages that belong in the report
 
 
 def train(

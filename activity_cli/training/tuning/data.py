@@ -25,8 +25,7 @@ class FeatureStore:
     """Features of all clips in a folder, for every number of frames that a search may use."""
 
     folder: Path
-    streams: tuple[Stream, ...]
-    """Streams in the files."""
+    streams: tuple[Stream, ...]  # streams in the files
     num_read: dict[int, int]
     """Number of frames -> frames per clip in the file that contains it; see `plan_readings`."""
 
@@ -74,29 +73,23 @@ def frames_taken(num_read: int, num_frames: int) -> slice:
 class Fold:
     """Row numbers of the clips that a candidate is fitted to and scored on."""
 
-    name: str
-    """Unique within a tuning; names the fold's files."""
+    name: str  # unique within a tuning; names the fold's files
     train: Rows
     val: Rows
     """Choose the best epoch. Empty where clips are few: inner cross-validation does it then."""
     held_out: Rows
-    groups: Rows | None = None
-    """(N,) group of each clip of the data set, if there are groups."""
+    groups: Rows | None = None  # (N,) group of each clip of the data set, if there are groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningData:
     """All clips that could be decoded."""
 
-    dataset: Dataset
-    """The N clips."""
-    targets: NDArray[np.int64]
-    """(N,) label of each clip."""
+    dataset: Dataset  # the N clips
+    targets: NDArray[np.int64]  # (N,) label of each clip
     store: FeatureStore
-    seed: int
-    """Draws the validation parts."""
-    num_left_out: int = 0
-    """Clips without a decoded frame."""
+    seed: int  # draws the validation parts
+    num_left_out: int = 0  # clips without a decoded frame
 
     def subset(self, rows: Rows) -> Dataset:
         """Return the data set of some of the clips."""

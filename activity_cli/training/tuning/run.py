@@ -45,10 +45,8 @@ class NestedResult:
     outer: Folds
     searches: dict[str, SearchResult]
     """For each outer fold, the search among the clips of the others."""
-    tuned: NDArray[np.float32]
-    """(N, C) probabilities with the settings of each fold's search."""
-    default: NDArray[np.float32]
-    """(N, C) probabilities with the base settings."""
+    tuned: NDArray[np.float32]  # (N, C) probabilities with the settings of each fold's search
+    default: NDArray[np.float32]  # (N, C) probabilities with the base settings
 
 
 def run_nested(
@@ -85,14 +83,11 @@ class TuningConfig:
     """What is searched, for how long, and on which folds trials are scored."""
 
     space: Space
-    make_folds: MakeFolds
-    """Makes the folds of a search, from the clips that take part in it."""
+    make_folds: MakeFolds  # makes the folds of a search, from the clips that take part in it
     make_outer_folds: MakeFolds | None = None
     """Makes the outer folds of nested cross-validation; None skips it."""
-    num_trials: int = 40
-    """Of each search."""
-    max_seconds: float | None = None
-    """For all searches; each gets an equal share."""
+    num_trials: int = 40  # of each search
+    max_seconds: float | None = None  # for all searches; each gets an equal share
     num_workers: int = 1
     audit: AuditSettings = DEFAULT_AUDIT
 
@@ -120,8 +115,7 @@ class TuningRun:
     importance: dict[str, float]
     """Share of each setting in the differences between trials; empty for few trials."""
     nested: NestedResult | None
-    seconds: float
-    """Of the searches, without reading the videos."""
+    seconds: float  # of the searches, without reading the videos
 
 
 def tune(

@@ -37,18 +37,13 @@ _TRIALS_BEFORE_PRUNING = 5
 class Trial:
     """A candidate and its scores."""
 
-    number: int
-    """From 1, in the order in which trials finished."""
-    state: TrialState
-    """`pruned`: stopped after some folds, behind the median of the others."""
+    number: int  # from 1, in the order in which trials finished
+    state: TrialState  # `pruned`: stopped after some folds, behind the median of the others
     point: Point
-    log_loss: float
-    """Of the clips of the folds that were run, after temperature scaling."""
+    log_loss: float  # of the clips of the folds that were run, after temperature scaling
     accuracy: float
-    num_folds: int
-    """Folds that were run."""
-    temperature: float
-    """Fitted to the held-out clips of these folds."""
+    num_folds: int  # folds that were run
+    temperature: float  # fitted to the held-out clips of these folds
     seconds: float
 
 
@@ -83,8 +78,7 @@ class Search:
     study: "optuna.Study"
     space: Space
     folds: Sequence[Fold]
-    targets: NDArray[np.int64]
-    """(N,) of all clips."""
+    targets: NDArray[np.int64]  # (N,) of all clips
     scorer: FoldScorer
     seed: int
     deadline: float | None = None

@@ -66,10 +66,8 @@ class Dimension:
     """A setting that varies."""
 
     name: str
-    part: str
-    """Field of `Candidate`."""
-    field: str
-    """Field of that part's dataclass."""
+    part: str  # field of `Candidate`
+    field: str  # field of that part's dataclass
     values: tuple[Value, ...] | SearchRange
 
     def including(self, value: Value) -> "Dimension":
