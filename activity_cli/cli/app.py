@@ -119,11 +119,6 @@ COMMANDS = {
     },
 }
 """The first sentence of each command's help, which is also that of its function."""
-_MODULES = {
-    **dict.fromkeys(("crossval", "evaluate", "compare", "benchmark"), "measure"),
-    **dict.fromkeys(("sample", "merge", "models", "cache"), "files"),
-}
-"""Modules that do not have the name of their command."""
 
 
 def _write_sections(command: Any, context: Any, formatter: Any) -> None:
@@ -174,7 +169,7 @@ class LazyGroup(TyperGroup):
 
 def load_command(name: str) -> Command:
     """Import the module of a command and return the command."""
-    function = getattr(import_module(f"activity_cli.cli.{_MODULES.get(name, name)}"), name)
+    function = getattr(import_module(f"activity_cli.cli.{name}"), name)
     own = typer.Typer(add_completion=False, **_PLAIN)
     own.command(name, cls=Command, help=_unwrap(function.__doc__))(with_option_groups(function))
     return cast(Command, typer.main.get_command(own))

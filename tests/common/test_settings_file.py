@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from activity_cli.cli.app import app
-from activity_cli.cli.measure import crossval
+from activity_cli.cli.crossval import crossval
 from activity_cli.cli.settings import TABLES, settings_keys
 from activity_cli.cli.train import train
 from activity_cli.common.settings_file import read_settings, write_settings

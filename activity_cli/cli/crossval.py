@@ -1,0 +1,114 @@
+"""`activity crossval`: cross-validation on clips, people or places that were held out."""
+
+import tomllib
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from activity_cli.cli import options
+from activity_cli.cli.options import this_command
+from activity_cli.cli.progress import progress_report
+from activity_cli.cli.settings import (
+    AugmentOptions,
+    ClipOptions,
+    CrossvalOptions,
+    LabelOptions,
+    SettingsFile,
+    settings_text,
+)
+from activity_cli.errors import SettingsError
+from activity_cli.settings import (
+    AuditSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
+
+
+def crossval(
+    context: typer.Context,
+    data: options.Data,
+    *,
+    machine: options.MachineOptions,
+    clip: ClipOptions,
+    augmentation: AugmentOptions,
+    network: NetworkSettings,
+    training: TrainSettings,
+    cnn: CnnSettings,
+    labels: LabelOptions,
+    audit: AuditSettings,
+    folds: CrossvalOptions,
+    settings: SettingsFile = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Save the networks of all folds as one model, too.")
+    ] = False,
+    output: options.ReportFolder = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure by k-fold cross-validation, on clips held out from training.
+
+    Folds are stratified by label. If the data has groups, such as a person, camera or source, no
+    group is in training and held out at the same time.
+
+    Example:  activity crossval clips --folds 5 --compare
+    """
+    del settings  # the options have its values by now
+    from activity_cli.common.files import new_folder
+    from activity_cli.model.folder import MODEL_SUBFOLDER
+    from activity_cli.report.assembly import crossval_report
+    from activity_cli.report.html import write_report
+    from activity_cli.report.run_folder import crossval_metrics, write_card, write_evaluation
+    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_crossval
+    from activity_cli.training.crossval import run_crossval
+    from activity_cli.training.head import HeadConfig
+    from activity_cli.training.run import save_ensemble
+
+    if ensemble and output is None:
+        raise SettingsError(
+            "--ensemble needs a folder for its model.", hint="Add --output runs/NAME."
+        )
+    if ensemble and cnn.mode != "frozen":
+        raise SettingsError(
+            "--ensemble needs the same CNN in every fold, so the CNN cannot be trained.",
+            hint="Use --cnn frozen, or train one model.",
+        )
+    if output is not None:
+        new_folder(output, overwrite=overwrite)
+    head = HeadConfig(network=network, training=training)
+    with progress_report(quiet=quiet) as report:
+        run = run_crossval(
+            data,
+            clip.data_config(machine, report, cnn, augmentation.chosen()),
+            deal=partial(folds.deal, seed=training.seed),
+            head=head,
+            cnn=cnn,
+            compare=folds.compare,
+            background=labels.background_label,
+            audit=audit,
+        )
+    text = settings_text(context)
+    content = crossval_report(run, command=this_command(), settings=tomllib.loads(text))
+    metrics = crossval_metrics(run, content)
+    if output is not None:
+        write_evaluation(
+            output,
+            content,
+            metrics,
+            settings=text,
+            folds=[run.folds.names[index] for index in run.folds.index],
+        )
+        write_report(content, output / REPORT_FILE, decoders=machine.decoders())
+        if ensemble:
+            model = save_ensemble(
+                run,
+                output / MODEL_SUBFOLDER,
+                name=output.resolve().name,
+                head=head,
+            )
+            write_card(model, content, model.description.metrics["measured_on"])
+    options.print_result(
+        metrics, lambda: show_crossval(run, content, output, has_model=ensemble), json=json
+    )

@@ -1,0 +1,64 @@
+"""`activity evaluate`: measure a model on labelled clips."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
+from activity_cli.cli.options import this_command
+from activity_cli.cli.progress import progress_report
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    data: options.Data,
+    *,
+    machine: options.MachineOptions,
+    reject: options.Reject = "off",
+    tta: options.TestTimeAugmentation = 1,
+    output: options.ReportFolder = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure a model on labelled clips.
+
+    Use clips that the model was not trained on; on training clips accuracy is overestimated.
+
+    Example:  activity evaluate runs/gym new_clips --output results
+    """
+    from activity_cli.common.files import new_folder
+    from activity_cli.data.loading import load_dataset
+    from activity_cli.evaluation.measurement import evaluate_model, probe_order
+    from activity_cli.predict.predictor import load_predictor
+    from activity_cli.predict.rejection import with_rejection
+    from activity_cli.report.assembly import measurement_report
+    from activity_cli.report.html import write_report
+    from activity_cli.report.run_folder import measurement_metrics, write_evaluation
+    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_measurement
+
+    dataset = load_dataset(data, min_labels=1)
+    if output is not None:
+        new_folder(output, overwrite=overwrite)
+    with progress_report(quiet=quiet) as report:
+        predictor = load_predictor(model, replace(machine.predict_config(report.note), tta=tta))
+        probe = probe_order(predictor, model)
+        judging = with_rejection(predictor, reject, on_rule=report.note)
+        measurement = evaluate_model(
+            judging, dataset, rejects=judging is not predictor, on_progress=report
+        )
+    content = measurement_report(
+        measurement,
+        dataset,
+        engine=predictor.provenance["engine"],
+        orders=probe.scores() if probe else None,
+        command=this_command(),
+    )
+    metrics = measurement_metrics(measurement, content)
+    if output is not None:
+        write_evaluation(output, content, metrics)
+        write_report(content, output / REPORT_FILE, decoders=machine.decoders())
+    options.print_result(metrics, lambda: show_measurement(content, output), json=json)
+    if measurement.predictions.left_out:
+        raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
