@@ -243,7 +243,7 @@ def test_an_export_is_a_model_for_predict_and_evaluate(
     assert "--overwrite" in again.stderr
     expected = workplace.run("evaluate", model, clips, "--json", "--precision", "fp32").stdout
     assert measured["confusion"] == json.loads(expected)["confusion"]
-    refused = workplace.run("predict", clips, "--model", "out/onnx", "--engine", "torch", code=1)
+    refused = workplace.run("predict", clips, "--model", "out/onnx", "--engine", "torch", code=2)
     assert "Remove --engine" in refused.stderr
     refused = workplace.run("export", "out/onnx", code=1)
     assert "already an exported model" in refused.stderr
@@ -328,7 +328,7 @@ def test_crossval_scores_every_clip_once_and_compares_heads(
     assert metrics["heads"]["majority"]["accuracy"] == pytest.approx(1 / 3, abs=1e-4)
     assert metrics["heads"]["lstm"]["accuracy"] == metrics["accuracy"] > 0.6
     low, high = metrics["confidence_interval"]
-    assert low < metrics["accuracy"] < high
+    assert low < metrics["accuracy"] <= high
     for text in ("mean-pool", "single frame", "95% CI", "macro F1"):
         assert text in done.stdout
     # One person is never on both sides.
@@ -340,7 +340,8 @@ def test_crossval_scores_every_clip_once_and_compares_heads(
 def test_an_interrupted_training_resumes_from_the_cache(shared: Workplace, tmp_path: Path) -> None:
     workplace = Workplace(tmp_path, tmp_path / "cache")
     shutil.copytree(shared.cache / "engines", workplace.cache / "engines")
-    command = ("train", str(shared.folder / "clips"), "--epochs", "1", "--workers", "1")
+    clips = str(shared.folder / "clips")
+    command = ("train", clips, "--epochs", "1", "--frames", "6", "--workers", "1")
     found: dict[Path, int] = {}
 
     for least, stop_with in ((5, signal.SIGINT), (14, signal.SIGKILL)):
