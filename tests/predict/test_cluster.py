@@ -97,6 +97,25 @@ def nodes(workplace: Workplace) -> Iterator[Nodes]:
         yield nodes
 
 
+# Before the tests that start nodes: `auto` would find these.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", "There is no Ray cluster at 127.0.0.1:1"),
+        ("auto", "No Ray cluster is running on this machine"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_an_error_with_what_to_type(
+    workplace: Workplace, address: str, message: str
+) -> None:
+    stderr = workplace.run("clips", "--cluster", address, code=1)
+
+    assert message in stderr
+    assert "ray start --head" in stderr
+    assert "--cluster local" in stderr
+
+
 @pytest.mark.slow
 def test_a_node_that_dies_costs_no_row_and_doubles_none(workplace: Workplace, nodes: Nodes) -> None:
     workplace.run("clips", "--output", "local.csv", "--no-cache", code=3)
@@ -136,24 +155,6 @@ def test_ctrl_c_keeps_rows_and_another_machine_goes_on(workplace: Workplace, nod
     with (workplace.folder / "local.csv").open(errors="surrogateescape", newline="") as file:
         local = {row["path"]: row["score"] for row in csv.DictReader(file)}
     assert {row["path"]: str(row["score"] or "") for row in rows} == local
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("127.0.0.1:1", "There is no Ray cluster at 127.0.0.1:1"),
-        ("auto", "No Ray cluster is running on this machine"),
-    ],
-)
-def test_a_cluster_that_is_not_there_is_an_error_with_what_to_type(
-    workplace: Workplace, address: str, message: str
-) -> None:
-    stderr = workplace.run("clips", "--cluster", address, code=1)
-
-    assert message in stderr
-    assert "ray start --head" in stderr
-    assert "--cluster local" in stderr
 
 
 def requests_of(*names: str) -> list[ClipRequest]:

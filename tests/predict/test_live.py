@@ -443,7 +443,10 @@ def test_a_slow_machine_drops_frames_instead_of_queueing_them(
         while "event" in (line := json.loads(process.stdout.readline())):
             lines.append(line)
         process.send_signal(signal.SIGINT)
-        rest, stderr = process.communicate(timeout=60)
+        rest = process.stdout.read()  # communicate() would lose what readline() has read ahead
+        assert process.stderr
+        stderr = process.stderr.read()
+        process.wait(timeout=60)
 
     assert process.returncode == 0, stderr
     lines += [line, *lines_of(rest)]
