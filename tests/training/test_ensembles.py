@@ -103,7 +103,7 @@ def test_an_ensemble_predicts_exports_and_says_what_it_is(
     metrics = json.loads((run / "metrics.json").read_text())
     card = (run / "model" / "README.md").read_text()
     assert description.metrics["accuracy"] == metrics["accuracy"]
-    assert "by the one member that did not see it" in " ".join(card.split())
+    assert "by the one member that was not trained on it" in " ".join(card.split())
     assert f"There are {NUM_MEMBERS} such networks" in " ".join(card.split())
     assert load_model(run).ood_detector() is not None
     assert json.loads((run / "model" / "model.json").read_text())["format_version"] == 2
@@ -112,7 +112,7 @@ def test_an_ensemble_predicts_exports_and_says_what_it_is(
 def test_members_that_are_missing_are_named_as_damage(tmp_path: Path, kept: Workplace) -> None:
     model = load_model(kept.folder / "runs/three")
     weights = {k: v for k, v in model.weights().items() if not k.startswith("members.1.")}
-    with pytest.raises(ModelError, match="not those of the network"):
+    with pytest.raises(ModelError, match="do not fit the network"):
         load_scorer(save_model(tmp_path / "model", model.description, weights))
 
 
