@@ -104,7 +104,7 @@ def test_an_ensemble_predicts_exports_and_says_what_it_is(
     card = (run / "model" / "README.md").read_text()
     assert description.metrics["accuracy"] == metrics["accuracy"]
     assert "by the one member that was not trained on it" in " ".join(card.split())
-    assert f"There are {NUM_MEMBERS} such networks" in " ".join(card.split())
+    assert f"An ensemble of {NUM_MEMBERS} such networks" in " ".join(card.split())
     assert load_model(run).ood_detector() is not None
     assert json.loads((run / "model" / "model.json").read_text())["format_version"] == 2
 
