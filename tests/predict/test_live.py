@@ -446,7 +446,7 @@ def test_a_slow_machine_drops_frames_instead_of_queueing_them(
         rest = process.stdout.read()  # communicate() would lose what readline() has read ahead
         assert process.stderr
         stderr = process.stderr.read()
-        process.wait(timeout=60)
+        process.communicate(timeout=60)  # closes both
 
     assert process.returncode == 0, stderr
     lines += [line, *lines_of(rest)]
