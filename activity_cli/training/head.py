@@ -4,7 +4,7 @@ B clips of a batch, N of training and validation, V of validation, K views, C la
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Self
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from activity_cli.data.splits import choosing_folds
 from activity_cli.errors import DataError
+from activity_cli.features.engines.torch import torch_threads
 from activity_cli.features.labelled import FeatureDataset
 from activity_cli.model.encoding import Rows, ViewIndex, encode_views, measure_features
 from activity_cli.model.folder import Weights
@@ -216,18 +217,12 @@ def pooled_penalties(
     return penalties.repeat_interleave(network.mean.shape[1])[: network.pooled_head.in_features]
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Compute with one thread in the block: small networks gain nothing from more.
 
     Where other programs use the cores, threads wait for each other for minutes.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return torch_threads(1)
 
 
 @contextmanager
