@@ -97,9 +97,8 @@ def _open_torch(path: Path, input_names: Sequence[str], num_threads: int | None)
     import torch
 
     from activity_cli.features.conversion import quiet_jit
+    from activity_cli.features.engines.torch import torch_threads
 
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
     network: Callable[..., torch.Tensor]
     try:  # `read_document` found no damage
         if path.suffix == ".pt2":
@@ -112,7 +111,7 @@ def _open_torch(path: Path, input_names: Sequence[str], num_threads: int | None)
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in input_names]
-        with torch.inference_mode():
+        with torch.inference_mode(), torch_threads(num_threads):
             return cast(NDArray[np.float32], network(*tensors).numpy())
 
     return run
