@@ -18,8 +18,12 @@ from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from activity_cli.predict.predictor import OnSeconds
-    from activity_cli.predict.results import RowSchema
+    from collections.abc import Iterable, Sequence
+    from threading import Event
+
+    from activity_cli.predict.batch import ResultFile
+    from activity_cli.predict.predictor import OnSeconds, Predictor
+    from activity_cli.report.overlay.outputs import VisualWriter
     from activity_cli.types import FileResult, VideoSegments
 
 
@@ -61,41 +65,17 @@ def predict(
 
     Example:  activity predict footage/ --model runs/gym --output scores.csv
     """
-    from activity_cli.predict.batch import (
-        SHARD,
-        FailureLimit,
-        ResultFile,
-        ResumePolicy,
-        score_files,
-    )
     from activity_cli.predict.rejection import with_rejection
-    from activity_cli.predict.results import RowSchema
-    from activity_cli.predict.results.segment_files import (
-        SegmentOutputs,
-    )
-    from activity_cli.report.overlay.outputs import VisualOptions, VisualWriter
+    from activity_cli.predict.results.segment_files import SegmentOutputs
     from activity_cli.report.terminal import console
-    from activity_cli.video.sources import Shard, find_sources, select
 
     started = time.perf_counter()
-    shard = Shard.parse(batch.shard) if batch.shard else None
-    paths = select(
-        find_sources(sources), patterns=batch.pattern, exclude=batch.exclude, shard=shard
-    )
+    paths = batch.find(sources)
     if batch.dry_run:
         console.results_console().print(console.show_plan(paths, own.output))
         return
-    segment_files = SegmentOutputs(windows.segments, paths, output=own.output, overwrite=overwrite)
-    visuals = VisualOptions(
-        save_video=windows.save_video,
-        storyboard=windows.storyboard,
-        clips_dir=windows.clips_dir,
-        overwrite=overwrite,
-    )
-    visuals.check(paths)
-    policy = ResumePolicy(
-        overwrite=overwrite, retry_failed=batch.retry_failed, verify_content=batch.verify_content
-    )
+    segments = SegmentOutputs(windows.segments, paths, output=own.output, overwrite=overwrite)
+    visuals = windows.visual_writer(paths, overwrite=overwrite)
     with ExitStack() as stack:
         report = stack.enter_context(progress_report(quiet=quiet))
         stop = stack.enter_context(stop_on_signals(signal.SIGINT, note=report.note))
@@ -109,91 +89,136 @@ def predict(
             stack, own.model, config, machine, hash_content=batch.verify_content
         )
         predictor = with_rejection(scoring, reject, on_rule=report.note)
-        model = predictor.description
-        schema = RowSchema(top_k=own.top_k, labels=model.labels if own.all_scores else ())
-        results = None
+        run = _Run(predictor, paths, own, batch, report, as_json=json)
         if own.output:
-            provenance = {**predictor.provenance, **({SHARD: str(shard)} if shard else {})}
-            opened = ResultFile(
-                own.output,
-                paths,
-                schema,
-                provenance=provenance,
-                policy=policy,
-                outputs=segment_files.files,
-            )
-            results = stack.enter_context(opened)
-        num_kept = results.num_kept if results else 0
-        printer = _Printer(report, schema, as_json=json, has_rows=results is not None)
-        if len(paths) > 1:
-            printer.num_left = len(paths) - num_kept
-            kept = f", {num_kept} scored before: {printer.num_left}" if num_kept else ""
-            report.note(f"{len(paths)} files{kept} to score.")
-        visual_writer = VisualWriter(visuals, paths, model=model.name)
-        for result in score_files(
-            predictor,
-            paths,
-            results=results,
-            limit=FailureLimit.parse(batch.max_failures) if batch.max_failures else None,
-            look=not cluster.cluster,
-            before_row=partial(visual_writer.make, on_progress=report, on_note=report.note),
-            stop=stop,
-        ):
-            printer.add(result)
-        written = segment_files.write(
-            results.videos() if results else printer.segmented, model.labels
-        )
-    if printer.shown:
-        console.results_console().print(console.show_predictions(printer.shown, top_k=own.top_k))
-    failed_before = results.num_kept_without_score if results else 0
-    if not quiet:
-        summary = console.show_tally(
-            printer.tally,
-            time.perf_counter() - started,
-            own.output,
-            segment_files=written,
-            num_kept=num_kept,
-            num_kept_without_score=failed_before,
-        )
-        scored_by = console.show_model(model, is_default=own.model == DEFAULT_MODEL)
-        console.messages_console().print(scored_by, summary, sep="\n")
+            stack.enter_context(run.open_results(own.output, segments.files, overwrite=overwrite))
+        run.score(visuals, look=not cluster.cluster, stop=stop)
+        written = segments.write(run.videos(), predictor.description.labels)
+    run.show(written, None if quiet else time.perf_counter() - started)
     if stop.is_set():
         raise KeyboardInterrupt
-    if printer.tally.num_without_score or failed_before:
+    if run.num_without_score:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
 
 
-class _Printer:
-    """Counts results as they come, and prints them as JSON or keeps them for the end."""
+class _Run:
+    """The files of one call: scores them and prints the results, as JSON or all at the end."""
 
     def __init__(
-        self, report: ProgressReport, schema: "RowSchema", *, as_json: bool, has_rows: bool
+        self,
+        predictor: "Predictor",
+        paths: list[Path],
+        own: PredictOptions,
+        batch: BatchOptions,
+        report: ProgressReport,
+        *,
+        as_json: bool,
     ) -> None:
         from activity_cli.predict.batch import Tally
+        from activity_cli.predict.results import RowSchema
 
-        self.tally = Tally()
-        self.shown: list[FileResult] = []
-        self.segmented: list[VideoSegments] = []
-        self._report, self._schema = report, schema
-        self.num_left = 0  # a single file needs no progress
-        self._as_json, self._has_rows = as_json, has_rows
+        self._predictor, self._paths, self._own, self._batch = predictor, paths, own, batch
+        self._report, self._as_json = report, as_json
+        labels = predictor.description.labels
+        self._schema = RowSchema(top_k=own.top_k, labels=labels if own.all_scores else ())
+        self._results: ResultFile | None = None
+        self._tally = Tally()
+        self._shown: list[FileResult] = []
+        self._segmented: list[VideoSegments] = []
 
-    def add(self, result: "FileResult") -> None:
+    def open_results(
+        self, path: Path, outputs: "Sequence[Path]", *, overwrite: bool
+    ) -> "ResultFile":
+        """Begin the file for one row per video, or resume it."""
+        from activity_cli.predict.batch import SHARD, ResultFile, ResumePolicy
+        from activity_cli.video.sources import Shard
+
+        batch = self._batch
+        shard = {SHARD: str(Shard.parse(batch.shard))} if batch.shard else {}
+        policy = ResumePolicy(
+            overwrite=overwrite,
+            retry_failed=batch.retry_failed,
+            verify_content=batch.verify_content,
+        )
+        self._results = ResultFile(
+            path,
+            self._paths,
+            self._schema,
+            provenance={**self._predictor.provenance, **shard},
+            policy=policy,
+            outputs=outputs,
+        )
+        return self._results
+
+    def score(self, visuals: "VisualWriter", *, look: bool, stop: "Event") -> None:
+        """Score the files that have no row yet; make the pictures of each."""
+        from activity_cli.predict.batch import FailureLimit, score_files
+
+        num_files, num_kept = len(self._paths), self._results.num_kept if self._results else 0
+        num_left = num_files - num_kept
+        if num_files > 1:
+            kept = f", {num_kept} scored before: {num_left}" if num_kept else ""
+            self._report.note(f"{num_files} files{kept} to score.")
+        limit = self._batch.max_failures
+        for result in score_files(
+            self._predictor,
+            self._paths,
+            results=self._results,
+            limit=FailureLimit.parse(limit) if limit else None,
+            look=look,
+            before_row=partial(visuals.make, on_progress=self._report, on_note=self._report.note),
+            stop=stop,
+        ):
+            self._add(result)
+            if num_files > 1:  # a single file needs no progress
+                failed = self._tally.num_without_score
+                self._report.detail(f"{failed} without a score" if failed else "")
+                self._report("predict", self._tally.num_files, num_left)
+
+    def _add(self, result: "FileResult") -> None:
         """Count, print or keep a result."""
         from activity_cli.predict.results.segment_files import segment_values, video_segments
 
-        self.tally.add(result)
+        self._tally.add(result)
         if self._as_json:
             segments = [segment_values(segment) for segment in result.segments]
             typer.echo(jsonlib.dumps(self._schema.row(result) | {"segments": segments}))
-        elif not self._has_rows:
-            self.shown.append(result)
-        if not self._has_rows and (video := video_segments(result)):
-            self.segmented.append(video)
-        if self.num_left:
-            failed = self.tally.num_without_score
-            self._report.detail(f"{failed} without a score" if failed else "")
-            self._report("predict", self.tally.num_files, self.num_left)
+        elif not self._results:
+            self._shown.append(result)
+        if not self._results and (video := video_segments(result)):
+            self._segmented.append(video)
+
+    def videos(self) -> "Iterable[VideoSegments]":
+        """Return the segments of the files that have a score."""
+        return self._results.videos() if self._results else self._segmented
+
+    @property
+    def num_without_score(self) -> int:
+        """Number of files without a score, also of earlier runs."""
+        before = self._results.num_kept_without_score if self._results else 0
+        return self._tally.num_without_score + before
+
+    def show(self, segment_files: "Sequence[Path]", seconds: float | None) -> None:
+        """Print the results that are not in a file, and the summary if there are seconds."""
+        from activity_cli.report.terminal import console
+
+        own, results = self._own, self._results
+        if self._shown:
+            shown = console.show_predictions(self._shown, top_k=own.top_k)
+            console.results_console().print(shown)
+        if seconds is None:
+            return
+        summary = console.show_tally(
+            self._tally,
+            seconds,
+            own.output,
+            segment_files=segment_files,
+            num_kept=results.num_kept if results else 0,
+            num_kept_without_score=results.num_kept_without_score if results else 0,
+        )
+        is_default = own.model == DEFAULT_MODEL
+        scored_by = console.show_model(self._predictor.description, is_default=is_default)
+        console.messages_console().print(scored_by, summary, sep="\n")
 
 
 def _watch_seconds(report: ProgressReport, *, is_alone: bool) -> "OnSeconds":

@@ -1,5 +1,6 @@
 """Options of predict: windows over long videos, batches of files, clusters."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from activity_cli.settings import SegmentSettings
 
 if TYPE_CHECKING:
     from activity_cli.predict.predictor import OnSeconds, PredictConfig, Predictor, WindowConfig
+    from activity_cli.report.overlay.outputs import VisualWriter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,18 @@ class WindowOptions(LengthOptions):
             )
         return None
 
+    def visual_writer(self, paths: Sequence[Path], *, overwrite: bool) -> "VisualWriter":
+        """Return what makes pictures and videos of each file; an OutputError if it cannot."""
+        from activity_cli.report.overlay.outputs import VisualWriter
+
+        return VisualWriter(
+            paths,
+            save_video=self.save_video,
+            storyboard=self.storyboard,
+            clips_dir=self.clips_dir,
+            overwrite=overwrite,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
@@ -78,6 +92,14 @@ class BatchOptions:
     """Detect changed files by content instead of size and time."""
     max_failures: str | None = setting(None, metavar="N|P%")
     """Stop if more files than this have no score: 10, or 5%."""
+
+    def find(self, sources: Sequence[str]) -> list[Path]:
+        """Return the files of the sources that are to be scored here."""
+        from activity_cli.video.sources import Shard, find_sources, select
+
+        shard = Shard.parse(self.shard) if self.shard else None
+        found = find_sources(sources)
+        return select(found, patterns=self.pattern, exclude=self.exclude, shard=shard)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,43 +29,36 @@ from activity_cli.video.reader import VideoReader
 _MAX_NAME_BYTES = 80  # of each of the two names in a file's name; systems allow 255 in all
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VisualOptions:
-    """Files to make of each video; None makes none."""
+class VisualWriter:
+    """Makes the files, video by video. `videos` are all of them, to make names unique.
 
-    save_video: Path | None = None  # an .mp4 with label, scores and timeline drawn in
-    storyboard: Path | None = None  # a .png with thumbnails and the scores over time
-    clips_dir: Path | None = None  # folder for the segments as files
-    overwrite: bool = False
+    Raises:
+        OutputError: there is one name for several videos.
+    """
 
-    def __bool__(self) -> bool:
-        """Return whether any file is to be made."""
-        return any((self.save_video, self.storyboard, self.clips_dir))
-
-    def check(self, videos: Sequence[Path]) -> None:
-        """Raise OutputError if there is one name for several videos."""
-        for path in (self.save_video, self.storyboard):
+    def __init__(
+        self,
+        videos: Sequence[Path],
+        *,
+        save_video: Path | None = None,  # an .mp4 with label, scores and timeline drawn in
+        storyboard: Path | None = None,  # a .png with thumbnails and the scores over time
+        clips_dir: Path | None = None,  # folder for the segments as files
+        overwrite: bool = False,
+    ) -> None:
+        for path in (save_video, storyboard):
             if path is not None and len(videos) > 1 and NAME not in path.name:
                 example = f"{NAME}{path.suffix}"
                 raise OutputError(
                     f"{path} is one file, and there are {len(videos)} videos.",
                     hint=f"Put {NAME} into its name for one file per video, as in {example}.",
                 )
-
-
-class VisualWriter:
-    """Makes the files, video by video. `videos` are all of them, to make names unique."""
-
-    def __init__(self, options: VisualOptions, videos: Sequence[Path], *, model: str) -> None:
-        options.check(videos)
-        self._model, self._overwrite = model, options.overwrite
-        clips_dir = options.clips_dir
+        self._overwrite = overwrite
         if clips_dir and len(videos) > 1 and NAME not in clips_dir.name:
             clips_dir = clips_dir / NAME  # a subfolder for each of several videos
         names = [str(video) for video in videos]
         self._videos, self._storyboards, self._clips_dirs = (
             dict(zip(names, path_per_video(path, names), strict=True)) if path else {}
-            for path in (options.save_video, options.storyboard, clips_dir)
+            for path in (save_video, storyboard, clips_dir)
         )
 
     def make(
@@ -83,7 +76,7 @@ class VisualWriter:
         try:
             if path := self._storyboards.get(result.path):
                 save_storyboard(
-                    video, timeline, segments, path, model=self._model, overwrite=overwrite
+                    video, timeline, segments, path, model=result.model, overwrite=overwrite
                 )
                 on_note(f"Storyboard: {path}")
             if path := self._videos.get(result.path):
