@@ -2,7 +2,8 @@
 
 import tomllib
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,12 +19,16 @@ from activity_cli.cli.settings import (
     settings_text,
 )
 from activity_cli.errors import SettingsError
-from activity_cli.settings import (
-    AuditSettings,
-    CnnSettings,
-    NetworkSettings,
-    TrainSettings,
-)
+from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from activity_cli.report.assembly import ReportData
+    from activity_cli.training.crossval import CrossvalRun
+    from activity_cli.training.head import HeadConfig
+
+Ensemble = Annotated[
+    bool, typer.Option("--ensemble", help="Save the networks of all folds as one model, too.")
+]
 
 
 def crossval(
@@ -40,9 +45,7 @@ def crossval(
     audit: AuditSettings,
     folds: CrossvalOptions,
     settings: SettingsFile = None,
-    ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Save the networks of all folds as one model, too.")
-    ] = False,
+    ensemble: Ensemble = False,
     output: options.ReportFolder = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -56,27 +59,14 @@ def crossval(
     Example:  activity crossval clips --folds 5 --compare
     """
     del settings  # the options have its values by now
-    from activity_cli.common.files import new_folder
-    from activity_cli.model.folder import MODEL_SUBFOLDER
     from activity_cli.report.assembly import crossval_report
     from activity_cli.report.html import write_report
-    from activity_cli.report.run_folder import crossval_metrics, write_card, write_evaluation
+    from activity_cli.report.run_folder import crossval_metrics, write_evaluation
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_crossval
     from activity_cli.training.crossval import run_crossval
     from activity_cli.training.head import HeadConfig
-    from activity_cli.training.run import save_ensemble
 
-    if ensemble and output is None:
-        raise SettingsError(
-            "--ensemble needs a folder for its model.", hint="Add --output runs/NAME."
-        )
-    if ensemble and cnn.mode != "frozen":
-        raise SettingsError(
-            "--ensemble needs the same CNN in every fold, so the CNN cannot be trained.",
-            hint="Use --cnn frozen, or train one model.",
-        )
-    if output is not None:
-        new_folder(output, overwrite=overwrite)
+    _prepare(output, cnn, ensemble=ensemble, overwrite=overwrite)
     head = HeadConfig(network=network, training=training)
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
@@ -93,22 +83,40 @@ def crossval(
     content = crossval_report(run, command=this_command(), settings=tomllib.loads(text))
     metrics = crossval_metrics(run, content)
     if output is not None:
-        write_evaluation(
-            output,
-            content,
-            metrics,
-            settings=text,
-            folds=[run.folds.names[index] for index in run.folds.index],
-        )
+        write_evaluation(output, content, metrics, settings=text, folds=run.folds)
         write_report(content, output / REPORT_FILE, decoders=machine.decoders())
         if ensemble:
-            model = save_ensemble(
-                run,
-                output / MODEL_SUBFOLDER,
-                name=output.resolve().name,
-                head=head,
-            )
-            write_card(model, content, model.description.metrics["measured_on"])
+            _save_ensemble(run, head, content, output)
     options.print_result(
         metrics, lambda: show_crossval(run, content, output, has_model=ensemble), json=json
     )
+
+
+def _prepare(output: Path | None, cnn: CnnSettings, *, ensemble: bool, overwrite: bool) -> None:
+    """Make the output folder; a SettingsError if no ensemble can be saved in it."""
+    from activity_cli.common.files import new_folder
+
+    if ensemble and output is None:
+        raise SettingsError(
+            "--ensemble needs a folder for its model.", hint="Add --output runs/NAME."
+        )
+    if ensemble and cnn.mode != "frozen":
+        raise SettingsError(
+            "--ensemble needs the same CNN in every fold, so the CNN cannot be trained.",
+            hint="Use --cnn frozen, or train one model.",
+        )
+    if output is not None:
+        new_folder(output, overwrite=overwrite)
+
+
+def _save_ensemble(
+    run: "CrossvalRun", head: "HeadConfig", content: "ReportData", output: Path
+) -> None:
+    """Save the networks of all folds as one model, with its card."""
+    from activity_cli.model.folder import MODEL_SUBFOLDER
+    from activity_cli.report.run_folder import write_card
+    from activity_cli.training.run import save_ensemble
+
+    name = output.resolve().name
+    model = save_ensemble(run, output / MODEL_SUBFOLDER, name=name, head=head)
+    write_card(model, content, model.description.metrics["measured_on"])

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from activity_cli.cli import options
 from activity_cli.cli.progress import progress_report
+from activity_cli.errors import ExportError
 from activity_cli.setting_fields import setting
+
+if TYPE_CHECKING:
+    from activity_cli.model.folder import Model
 
 
 class Format(StrEnum):
@@ -61,10 +65,7 @@ def export(
 
     Example:  activity export runs/gym --format onnx --format openvino --verify clips
     """
-    from activity_cli.errors import ExportError
     from activity_cli.export.exporting import ExportConfig, ParityError, export_model
-    from activity_cli.model.folder import load_model
-    from activity_cli.predict.exported import is_exported
     from activity_cli.report.terminal.console import messages_console
     from activity_cli.report.terminal.exports import show_export
 
@@ -73,12 +74,7 @@ def export(
             "Files are not stored in bf16.",
             hint="Export fp32 and choose bf16 when it runs: activity predict --precision bf16",
         )
-    if is_exported(Path(model)):
-        raise ExportError(
-            f"{model} is already an exported model.",
-            hint="Give the model that it was exported from, such as runs/NAME.",
-        )
-    chosen = load_model(model)
+    chosen = _load_model(model)
     name = chosen.description.name + ("" if own.precision == "fp32" else f"-{own.precision}")
     config = ExportConfig(
         formats=[one.value for one in dict.fromkeys(own.formats or _default())],
@@ -114,6 +110,19 @@ def export(
     first = done.folder / done.parities[0].format
     note = f"Written to {done.folder}. Try: activity predict VIDEO --model {first}"
     options.print_note(note, quiet=quiet or json)
+
+
+def _load_model(model: str) -> "Model":
+    """Load a model; an ExportError if it is an export already."""
+    from activity_cli.model.folder import load_model
+    from activity_cli.predict.exported import is_exported
+
+    if is_exported(Path(model)):
+        raise ExportError(
+            f"{model} is already an exported model.",
+            hint="Give the model that it was exported from, such as runs/NAME.",
+        )
+    return load_model(model)
 
 
 def _find_clips(source: str | None, folder: Path, *, seed: int) -> list[Path]:

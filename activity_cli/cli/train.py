@@ -4,12 +4,12 @@ import math
 import shlex
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,7 +29,11 @@ from activity_cli.setting_fields import setting
 from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from activity_cli.training.fitting import Plan
     from activity_cli.training.loop.checkpoint import TrainingLog
+    from activity_cli.training.loop.distributed import DistributedContext
 
 
 def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
@@ -40,6 +44,19 @@ def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
         require_checkpoint(folder)
         read_below(context, folder)
     return folder
+
+
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        rich_help_panel="Run",
+        help="Resume this run with its options. --epochs, --patience and --time-limit may be higher"
+        " than before.",
+        callback=_read_run,
+        is_eager=True,
+        metavar="RUN",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +92,7 @@ def train(
     split: SplitOptions,
     run: RunOptions,
     settings: SettingsFile = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            rich_help_panel="Run",
-            help="Resume this run with its options. --epochs, --patience and --time-limit may be"
-            " higher than before.",
-            callback=_read_run,
-            is_eager=True,
-            metavar="RUN",
-        ),
-    ] = None,
+    resume: Resume = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -98,23 +105,10 @@ def train(
     Example:  activity train clips --name gym
     """
     del settings  # the options have its values by now
-    from activity_cli.common.files import write_text_atomically
-    from activity_cli.common.settings_file import SETTINGS_FILE
-    from activity_cli.report.assembly import training_report
-    from activity_cli.report.figures.contact_sheet import save_preview
-    from activity_cli.report.html import write_report
-    from activity_cli.report.run_folder import training_metrics, write_training_run
-    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_dry_run, show_training
-    from activity_cli.training.dry_run import run_dry
-    from activity_cli.training.fitting import Plan, fit_plan
+    from activity_cli.training.fitting import Plan
     from activity_cli.training.head import HeadConfig
-    from activity_cli.training.loop.checkpoint import TrainingLog
     from activity_cli.training.loop.distributed import init_distributed
-    from activity_cli.training.loop.loop import Session
-    from activity_cli.training.resuming import CHECKPOINT_FOLDER
-    from activity_cli.training.run import run_folder, save_run
 
-    name = run.name or data.resolve().stem
     deadline = math.inf if run.time_limit is None else time.monotonic() + 60 * run.time_limit
     with (
         init_distributed() as processes,
@@ -130,41 +124,78 @@ def train(
             background=labels.background_label,
             audit=audit,
         )
-        if preview := run.preview:
-            if processes.is_main:
-                num_clips = save_preview(data, plan.data_config, preview)
-                values = {"preview": str(preview), "clips": num_clips}
-                options.print_result(values, lambda: str(preview), json=json)
-            return
-        if run.dry_run:
-            if processes.is_main:
-                trial = run_dry(plan)
-                options.print_result(trial.to_json(), lambda: show_dry_run(trial), json=json)
-            return
-        with (
-            run_folder(run.output, name, old=resume, context=processes) as folder,
-            TrainingLog(folder, tensorboard=run.tensorboard, quiet=not processes.is_main) as log,
-            _explain_how_to_resume(data, folder, log),
-        ):
-            session = Session(
-                on_epoch=log,
-                on_note=report.note,
-                folder=folder / CHECKPOINT_FOLDER,
-                deadline=deadline,
-                context=processes,
-            )
-            text = settings_text(context)
-            # They are written as training begins, so that it can be resumed.
-            begin = partial(write_text_atomically, folder / SETTINGS_FILE, text)
-            fit = fit_plan(plan, session, on_begin=begin)
-            if not processes.is_main:
-                return
-            trained = save_run(fit, folder)
-            content = training_report(trained, command=this_command(), settings=tomllib.loads(text))
-            metrics = training_metrics(trained, content)
-            write_training_run(trained, content, metrics, text)
-            write_report(content, folder / REPORT_FILE, decoders=machine.decoders())
-    options.print_result(metrics, lambda: show_training(trained, content), json=json)
+        if run.preview or run.dry_run:
+            done = _try_out(plan, run) if processes.is_main else None
+        else:
+            done = _train(plan, run, context, processes, resume=resume, deadline=deadline)
+    if done is not None:
+        options.print_result(*done, json=json)
+
+
+_Result = tuple[dict[str, Any], Callable[[], "RenderableType"]]
+"""Values for `--json`, and what shows them to people."""
+
+
+def _try_out(plan: "Plan", run: RunOptions) -> _Result:
+    """Draw what the network would see, or run one batch through all steps."""
+    from activity_cli.report.figures.contact_sheet import save_preview
+    from activity_cli.report.terminal.evaluation import show_dry_run
+    from activity_cli.training.dry_run import run_dry
+
+    if preview := run.preview:
+        num_clips = save_preview(plan.data, plan.data_config, preview)
+        return {"preview": str(preview), "clips": num_clips}, lambda: str(preview)
+    trial = run_dry(plan)
+    return trial.to_json(), lambda: show_dry_run(trial)
+
+
+def _train(
+    plan: "Plan",
+    run: RunOptions,
+    context: typer.Context,
+    processes: "DistributedContext",
+    *,
+    resume: Path | None,
+    deadline: float,
+) -> _Result | None:
+    """Train, and write the run folder; None in all processes but the main one."""
+    from activity_cli.common.files import write_text_atomically
+    from activity_cli.common.settings_file import SETTINGS_FILE
+    from activity_cli.report.assembly import training_report
+    from activity_cli.report.html import write_report
+    from activity_cli.report.run_folder import training_metrics, write_training_run
+    from activity_cli.report.terminal.evaluation import REPORT_FILE, show_training
+    from activity_cli.training.fitting import fit_plan
+    from activity_cli.training.loop.checkpoint import TrainingLog
+    from activity_cli.training.loop.loop import Session
+    from activity_cli.training.resuming import CHECKPOINT_FOLDER
+    from activity_cli.training.run import run_folder, save_run
+
+    name, config = run.name or plan.data.resolve().stem, plan.data_config
+    with (
+        run_folder(run.output, name, old=resume, context=processes) as folder,
+        TrainingLog(folder, tensorboard=run.tensorboard, quiet=not processes.is_main) as log,
+        _explain_how_to_resume(plan.data, folder, log),
+    ):
+        session = Session(
+            on_epoch=log,
+            on_note=config.on_prepare,
+            folder=folder / CHECKPOINT_FOLDER,
+            deadline=deadline,
+            context=processes,
+        )
+        text = settings_text(context)
+        # They are written as training begins, so that it can be resumed.
+        begin = partial(write_text_atomically, folder / SETTINGS_FILE, text)
+        fit = fit_plan(plan, session, on_begin=begin)
+        if not processes.is_main:
+            return None
+        trained = save_run(fit, folder)
+        content = training_report(trained, command=this_command(), settings=tomllib.loads(text))
+        metrics = training_metrics(trained, content)
+        write_training_run(trained, content, metrics, text)
+        write_report(content, folder / REPORT_FILE, decoders=config.decoders)
+    return metrics, lambda: show_training(trained, content)
 
 
 @contextmanager

@@ -16,8 +16,12 @@ from activity_cli.setting_fields import setting
 from activity_cli.settings import FROZEN, AuditSettings, NetworkSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from activity_cli.training.tuning.run import TuningCallbacks
+    from collections.abc import Callable
+
+    from activity_cli.data.splits import Folds
+    from activity_cli.training.tuning.run import TuningCallbacks, TuningConfig
     from activity_cli.training.tuning.search import Trial
+    from activity_cli.training.tuning.space import Candidate
 
 _HEADER = """\
 The best of {number} trials: log-loss {log_loss:.4f}, accuracy {accuracy:.3f}. Both are optimistic:
@@ -42,6 +46,36 @@ class SearchOptions:
     outer_folds: int | None = setting(None, at_least=2, derived="those of --folds or --fold-column")
     """As --nested, with this number of outer folds."""
 
+    def config(
+        self,
+        base: "Candidate",
+        make_folds: "Callable[..., Folds]",
+        machine: options.MachineOptions,
+        audit: AuditSettings,
+    ) -> "TuningConfig":
+        """Return what is searched around the settings of `base`, and on which folds."""
+        from activity_cli.training.tuning.run import TuningConfig
+        from activity_cli.training.tuning.space import Space
+
+        is_nested = self.nested or self.outer_folds is not None
+        return TuningConfig(
+            space=Space.around(base, names=self.search, frames=self.try_frames),
+            make_folds=make_folds,
+            make_outer_folds=(
+                partial(make_folds, num_folds=self.outer_folds) if is_nested else None
+            ),
+            num_trials=self.trials,
+            max_seconds=None if self.time_limit is None else 60 * self.time_limit,
+            num_workers=machine.decoders().num_workers,
+            audit=audit,
+        )
+
+
+SearchFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the search.", show_default="tuning/ and the data's name"),
+]
+
 
 def tune(
     context: typer.Context,
@@ -55,10 +89,7 @@ def tune(
     folds: FoldOptions,
     search: SearchOptions,
     settings: SettingsFile = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the search.", show_default="tuning/ and the data's name"),
-    ] = None,
+    output: SearchFolder = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -76,9 +107,8 @@ def tune(
     from activity_cli.report.figures import plot_tuning
     from activity_cli.report.terminal.tuning import show_tuning, tuning_metrics
     from activity_cli.training.tuning.folder import BEST_FILE
-    from activity_cli.training.tuning.run import TuningConfig
     from activity_cli.training.tuning.run import tune as run_search
-    from activity_cli.training.tuning.space import Candidate, Space
+    from activity_cli.training.tuning.space import Candidate
 
     if search.outer_folds is not None and folds.fold_column is not None:
         raise SettingsError(
@@ -89,19 +119,7 @@ def tune(
     with progress_report(quiet=quiet) as report:
         data_config = clip.data_config(machine, report, FROZEN)
         base = Candidate(clip=data_config.clip, network=network, training=training)
-        make_folds = partial(folds.deal, seed=training.seed)
-        is_nested = search.nested or search.outer_folds is not None
-        config = TuningConfig(
-            space=Space.around(base, names=search.search, frames=search.try_frames),
-            make_folds=make_folds,
-            make_outer_folds=(
-                partial(make_folds, num_folds=search.outer_folds) if is_nested else None
-            ),
-            num_trials=search.trials,
-            max_seconds=None if search.time_limit is None else 60 * search.time_limit,
-            num_workers=machine.decoders().num_workers,
-            audit=audit,
-        )
+        config = search.config(base, partial(folds.deal, seed=training.seed), machine, audit)
         callbacks = _callbacks(context, folder, report)
         try:
             run = run_search(

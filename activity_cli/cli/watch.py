@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from activity_cli.cli.progress import progress_report, stop_on_signals
 from activity_cli.predict.live.settings import EventSettings, SourceSettings, WatchSettings
 from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from activity_cli.model.folder import ModelDescription
+    from activity_cli.predict.live.watching import LiveModel
 
 _PICTURE_WIDTH = 640
 
@@ -59,36 +63,16 @@ def watch(
     """
     from activity_cli.predict.live.events import EventFound, EventHook, split_command
     from activity_cli.predict.live.source import parse_source
-    from activity_cli.predict.live.watching import Watch, load_live_model
-    from activity_cli.predict.rejection import read_rule
+    from activity_cli.predict.live.watching import Watch
     from activity_cli.report.overlay.live_window import open_window
     from activity_cli.report.terminal.live import LiveView, to_json
-    from activity_cli.video.sampling import choose_windows
 
     what = parse_source(source)
     what.check_exists()
     command = split_command(events.run)
     with stop_on_signals(signal.SIGINT, signal.SIGTERM) as stop:
-        with progress_report(quiet=quiet) as report:
-            loaded = load_live_model(model, engine.predict_config(report.note))
-            rule = read_rule(reject, loaded.description, gives_ood_score=loaded.gives_ood_score)
-            if rule is not None:
-                report.note(f"Rejected as unknown: {rule}.")
-                loaded = replace(loaded, rule=rule)
-        windows = choose_windows(
-            loaded.description.clip.num_frames,
-            loaded.description.data.get("clip_seconds"),
-            window_seconds=lengths.window,
-            stride_seconds=lengths.stride,
-        )
-        settings = WatchSettings(
-            windows=windows,
-            source=reading,
-            events=events,
-            smooth_seconds=windows.stride_seconds if lengths.smooth is None else lengths.smooth,
-            max_delay_seconds=lengths.max_delay,
-            picture_width=_PICTURE_WIDTH if show else 0,
-        )
+        loaded = _load_model(model, engine, reject, quiet=quiet)
+        settings = _watch_settings(loaded.description, reading, events, lengths, show=show)
         watched = Watch(what, loaded, settings, stop=stop)
         view = LiveView(
             what.name, watched.summary, has_alerts=bool(events.alert), as_json=json, quiet=quiet
@@ -105,3 +89,46 @@ def watch(
         except BrokenPipeError:
             # Python would report it once more when it flushes stdout at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _load_model(
+    model: str, engine: options.EngineOptions, reject: str, *, quiet: bool
+) -> "LiveModel":
+    """Load the model, with the rule of --reject."""
+    from activity_cli.predict.live.watching import load_live_model
+    from activity_cli.predict.rejection import read_rule
+
+    with progress_report(quiet=quiet) as report:
+        loaded = load_live_model(model, engine.predict_config(report.note))
+        rule = read_rule(reject, loaded.description, gives_ood_score=loaded.gives_ood_score)
+        if rule is None:
+            return loaded
+        report.note(f"Rejected as unknown: {rule}.")
+        return replace(loaded, rule=rule)
+
+
+def _watch_settings(
+    model: "ModelDescription",
+    reading: SourceSettings,
+    events: EventSettings,
+    lengths: LiveWindowOptions,
+    *,
+    show: bool,
+) -> WatchSettings:
+    """Return the settings of a watch, with the windows that suit the model by default."""
+    from activity_cli.video.sampling import choose_windows
+
+    windows = choose_windows(
+        model.clip.num_frames,
+        model.data.get("clip_seconds"),
+        window_seconds=lengths.window,
+        stride_seconds=lengths.stride,
+    )
+    return WatchSettings(
+        windows=windows,
+        source=reading,
+        events=events,
+        smooth_seconds=windows.stride_seconds if lengths.smooth is None else lengths.smooth,
+        max_delay_seconds=lengths.max_delay,
+        picture_width=_PICTURE_WIDTH if show else 0,
+    )

@@ -11,6 +11,7 @@ from activity_cli.common.files import write_json, write_text_atomically
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import write_table
 from activity_cli.data.dataset import Sample
+from activity_cli.data.splits import Folds
 from activity_cli.evaluation import Predictions
 from activity_cli.evaluation.comparison import METRICS_FILE, PREDICTIONS_FILE, SPLIT_FILE
 from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE, ModelDescription
@@ -130,17 +131,17 @@ def write_evaluation(
     metrics: Mapping[str, Any],
     *,
     settings: str = "",
-    folds: Sequence[str] | None = None,
+    folds: Folds | None = None,
 ) -> None:
     """Write metrics.json, predictions.csv and confusion.png of an evaluation or cross-validation.
 
-    A cross-validation also has `settings` as TOML and the name of the fold of each clip. May raise
-    an OutputError.
+    A cross-validation also has `settings` as TOML, and folds. May raise an OutputError.
     """
     write_json(folder / METRICS_FILE, metrics)
     if settings:
         write_text_atomically(folder / SETTINGS_FILE, settings)
-    write_predictions(folder / PREDICTIONS_FILE, content.predictions, folds)
+    names = [folds.names[index] for index in folds.index] if folds else None
+    write_predictions(folder / PREDICTIONS_FILE, content.predictions, names)
     plot_confusion(content.predictions.evaluation, folder / CONFUSION_FILE, title=content.subtitle)
 
 
