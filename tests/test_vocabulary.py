@@ -27,7 +27,7 @@ REPLACED = {
     r"[Rr]ehears\w*": "dry run",
     r"Budget|Grid|class Memory|Points|read_grid": "load shedding, resampling, timesteps",
     r"Reading(?= |\b\()(?=\()|made_with|GoingOn|RowShape|USUAL_\w+": (
-        "DataConfig, provenance, ResumePolicy, RowSchema, REFERENCE_NUM_CLIPS"
+        "DataConfig, provenance, RowSchema, REFERENCE_NUM_CLIPS"
     ),
     r"no number any more|is no number|says nothing|what is known|as dear as|so dear": (
         "became NaN, was dropped, known classes, costs as much as"

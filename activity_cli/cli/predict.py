@@ -130,23 +130,20 @@ class _Run:
         self, path: Path, outputs: "Sequence[Path]", *, overwrite: bool
     ) -> "ResultFile":
         """Begin the file for one row per video, or resume it."""
-        from activity_cli.predict.batch import SHARD, ResultFile, ResumePolicy
+        from activity_cli.predict.batch import SHARD, ResultFile
         from activity_cli.video.sources import Shard
 
         batch = self._batch
         shard = {SHARD: str(Shard.parse(batch.shard))} if batch.shard else {}
-        policy = ResumePolicy(
-            overwrite=overwrite,
-            retry_failed=batch.retry_failed,
-            verify_content=batch.verify_content,
-        )
         self._results = ResultFile(
             path,
             self._paths,
             self._schema,
             provenance={**self._predictor.provenance, **shard},
-            policy=policy,
             outputs=outputs,
+            overwrite=overwrite,
+            retry_failed=batch.retry_failed,
+            verify_content=batch.verify_content,
         )
         return self._results
 

@@ -7,12 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from activity_cli.common.files import (
-    new_folder,
-    output_error,
-    write_json,
-    write_text_atomically,
-)
+from activity_cli.common.files import new_folder, output_error, write_json, write_text_atomically
 from activity_cli.common.optional_dependencies import import_nncf, require_onnx
 from activity_cli.errors import ExportError, ModelError
 from activity_cli.export.parity import Parity, ParityInputs, compare, make_inputs, read_clips
@@ -29,13 +24,7 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.json"
 _TORCH_FORMATS = ("torchscript", "torch-export")
-_SUMMARY = (
-    "largest_difference",
-    "mean_difference",
-    "num_clips",
-    "num_same_label",
-    "failure",
-)
+_SUMMARY = ("largest_difference", "mean_difference", "num_clips", "num_same_label", "failure")
 """Properties of a `Parity` that the report has beside its fields."""
 
 

@@ -134,21 +134,13 @@ class Tally:
         return sum(n for status, n in self.by_status.items() if not status.has_score)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumePolicy:
-    """When a file that has a row is scored again."""
-
-    overwrite: bool = False  # start over and drop the rows that exist
-    retry_failed: bool = False  # score files without a score again
-    verify_content: bool = False
-    """Compare the content of files, not only their size and modification time."""
-
-
 class ResultFile(AbstractContextManager["ResultFile"]):
     """Rows on disk: a new file, or one that an earlier run of the same command began.
 
     Rows of files other than `asked` are kept as they are. Rows with another `provenance` are never
-    mixed. `outputs` are further files that will be made of the rows.
+    mixed. `outputs` are further files that will be made of the rows. `overwrite` starts over,
+    `retry_failed` scores files without a score again, `verify_content` compares the content of
+    files, not only their size and modification time.
 
     Raises:
         OutputError: the format is not supported; the file exists without a journal, or its rows
@@ -163,16 +155,19 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         schema: RowSchema,
         *,
         provenance: Mapping[str, Any],
-        policy: ResumePolicy,
         outputs: Sequence[Path] = (),
+        overwrite: bool = False,
+        retry_failed: bool = False,
+        verify_content: bool = False,
     ) -> None:
-        self._path, self._schema, self._policy = path, schema, policy
+        self._path, self._schema = path, schema
+        self._retry_failed, self._verify_content = retry_failed, verify_content
         self._suffix = rows_suffix(path)
         self._asked = {str(path): path for path in asked}
         self._journal_path = journal = journal_path(path)
         provenance = {**provenance, "columns": list(schema.columns)}
         names = [str(output) for output in outputs]
-        if policy.overwrite or (not path.exists() and not journal.exists()):
+        if overwrite or (not path.exists() and not journal.exists()):
             write_journal(journal, provenance, (), outputs=names)
         elif journal.exists():
             resume_journal(journal, provenance, outputs=names, keep=self._is_kept)
@@ -210,7 +205,7 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         for name, path in self._asked.items():
             if name not in self._done:
                 if look:
-                    self._begun[name] = look_at(path, hash_content=self._policy.verify_content)
+                    self._begun[name] = look_at(path, hash_content=self._verify_content)
                 yield ClipRequest(path=path)
 
     def write(self, result: FileResult) -> None:
@@ -242,9 +237,9 @@ class ResultFile(AbstractContextManager["ResultFile"]):
         """Return whether a row is kept. A file that is not of this run may have been deleted."""
         if entry.path not in self._asked:
             return True
-        if self._policy.retry_failed and not Status(entry.row["status"]).has_score:
+        if self._retry_failed and not Status(entry.row["status"]).has_score:
             return False
-        now = look_at(self._asked[entry.path], hash_content=self._policy.verify_content)
-        if self._policy.verify_content:
+        now = look_at(self._asked[entry.path], hash_content=self._verify_content)
+        if self._verify_content:
             return now == entry.state
         return (now.num_bytes, now.mtime_ns) == (entry.state.num_bytes, entry.state.mtime_ns)

@@ -134,10 +134,7 @@ def measurement_report(
     predictions = replace(measurement.predictions, orders=orders)
     samples = [clip.sample for clip in predictions.clips]
     durations = [clip.duration_seconds for clip in predictions.clips]
-    metadata = {
-        **_data_metadata(samples, durations, labels),
-        **_model_metadata(description),
-    }
+    metadata = {**_data_metadata(samples, durations, labels), **_model_metadata(description)}
     if measurement.rejected is not None:
         clips = count_of(int(measurement.rejected.sum()), "clip")
         accuracy = measurement.accuracy_of_accepted

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import ActivityError, OutputError, SettingsError
-from activity_cli.predict.batch import FailureLimit, ResultFile, ResumePolicy
+from activity_cli.predict.batch import FailureLimit, ResultFile
 from activity_cli.predict.results import RowSchema
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.types import FileResult, Prediction, Status
@@ -31,11 +31,10 @@ def result_of(path: Path) -> FileResult:
     return FileResult(path=str(path), status=Status.OK, prediction=prediction, num_frames=5)
 
 
-def run(output: Path, files: Sequence[Path], *, stop_after: int = 10**6, **again: bool) -> int:
+def run(output: Path, files: Sequence[Path], *, stop_after: int = 10**6, **again: Any) -> int:
     """One run of a batch; returns how many files it did."""
     done = 0
-    policy = ResumePolicy(**again)
-    with ResultFile(output, files, SHAPE, provenance=MADE_WITH, policy=policy) as results:
+    with ResultFile(output, files, SHAPE, provenance=MADE_WITH, **again) as results:
         for request in results.requests():
             if done == stop_after:
                 break
@@ -133,13 +132,12 @@ def test_other_models_are_never_mixed(files: list[Path], tmp_path: Path) -> None
 
     with (
         pytest.raises(OutputError, match="another model: gym 1234, not gym 5678") as error,
-        ResultFile(output, files, SHAPE, provenance=other, policy=ResumePolicy()),
+        ResultFile(output, files, SHAPE, provenance=other),
     ):
         pass
     assert "--overwrite" in error.value.hint
     assert output.read_bytes() == before
-    over = ResumePolicy(overwrite=True)
-    with ResultFile(output, files, SHAPE, provenance=other, policy=over) as results:
+    with ResultFile(output, files, SHAPE, provenance=other, overwrite=True) as results:
         assert results.num_kept == 0
 
 

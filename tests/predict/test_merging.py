@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from activity_cli.errors import ActivityError, DataError, OutputError
-from activity_cli.predict.batch import ResultFile, ResumePolicy
+from activity_cli.predict.batch import ResultFile
 from activity_cli.predict.results import RowSchema
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.predict.results.merging import merge_results
@@ -53,7 +53,7 @@ def score(
     """A batch that wrote these results."""
     paths = [Path(result.path) for result in results]
     made = {**MADE_WITH, **provenance, **({"shard": shard} if shard else {})}
-    with ResultFile(output, paths, shape, provenance=made, policy=ResumePolicy()) as file:
+    with ResultFile(output, paths, shape, provenance=made) as file:
         by_path = {result.path: result for result in results}
         for request in file.requests():
             file.write(by_path[str(request.path)])
@@ -137,7 +137,7 @@ def test_a_merge_of_some_shards_says_so_and_is_gone_on_from(
     assert not output.exists()
     assert merge_results(shards, output, partial=True).missing_shards == ("2/3",)
 
-    with ResultFile(output, videos, SHAPE, provenance=MADE_WITH, policy=ResumePolicy()) as file:
+    with ResultFile(output, videos, SHAPE, provenance=MADE_WITH) as file:
         left = [request.path for request in file.requests()]
         for path in left:
             file.write(result_of(path))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import OutputError
-from activity_cli.predict.batch import ResultFile, ResumePolicy
+from activity_cli.predict.batch import ResultFile
 from activity_cli.predict.results import RowSchema, write_rows
 from activity_cli.types import FileResult, Prediction, Status
 
@@ -62,8 +62,7 @@ SCHEMA = RowSchema(top_k=2)
 def write(path: Path, *results: FileResult) -> Iterator[FileResult]:
     """A run that writes these results; gives each one once it is written."""
     videos = [Path(result.path) for result in results]
-    policy = ResumePolicy(overwrite=True)
-    with ResultFile(path, videos, SCHEMA, provenance={}, policy=policy) as rows:
+    with ResultFile(path, videos, SCHEMA, provenance={}, overwrite=True) as rows:
         for _, result in zip(rows.requests(), results, strict=True):
             rows.write(result)
             yield result

@@ -85,10 +85,10 @@ def tidy(axes: "Axes") -> None:
     axes.set_axisbelow(True)
 
 
-def save_figure(figure: "Figure", path: Path, *, trim: bool = True) -> None:
-    """Write a figure as PNG, without its empty margins if `trim`, or raise OutputError."""
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, without its empty margins, or raise OutputError."""
     with writing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight" if trim else None)
+        figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
 
 
 def plot_tuning(study: "optuna.Study", importance: Mapping[str, float], folder: Path) -> None:
