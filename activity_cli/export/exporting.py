@@ -16,7 +16,8 @@ from activity_cli.export.readme import write_readme
 from activity_cli.model.folder import Model
 from activity_cli.predict.exported import open_exported, read_exported
 from activity_cli.predict.exported.metadata import Format, Precision
-from activity_cli.types import OnProgress, no_progress
+from activity_cli.settings import ClipSettings
+from activity_cli.types import ClipFrames, Images, OnProgress, no_progress
 from activity_cli.video.clips import make_streams
 
 if TYPE_CHECKING:
@@ -141,8 +142,7 @@ def export_model(
         images = None
         if config.precision == "int8":
             samples = clips if calibrate is None else read_clips(calibrate, clip)
-            streams = [make_streams(one, clip).images.values() for one in samples]
-            images = pick_images([images for stacks in streams for images in stacks])
+            images = _calibration_images(samples, clip)
         on_prepare(f"Scoring {len(clips)} clips in torch, to compare with")
         network = build_network(model)
         inputs = make_inputs(clips, network, clip, dynamic=config.dynamic)
@@ -164,6 +164,12 @@ def export_model(
             raise ParityError(report)
         _keep(staging, output, report)
     return report
+
+
+def _calibration_images(clips: Sequence[ClipFrames], clip: ClipSettings) -> Images:
+    """Return pictures of all streams of the clips, to calibrate int8 with."""
+    streams = [make_streams(one, clip).images.values() for one in clips]
+    return pick_images([images for stacks in streams for images in stacks])
 
 
 def _export_format(

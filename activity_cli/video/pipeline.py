@@ -15,6 +15,11 @@ Request = TypeVar("Request")
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
 
+_Item = tuple[Prepared, Future[Result]]
+_Batch = list[_Item[Prepared, Result]]
+_Ready = queue.Queue[_Item[Prepared, Result] | None]
+"""Values between the stages, each with the promise of its result; None is the end."""
+
 _WINDOW_PER_WORKER = 32
 """Requests per worker that may be begun before the oldest one is finished: a long video delays the
 results behind it, not the work, and a waiting result is small."""
@@ -38,7 +43,7 @@ def pipelined_map(
     by their `size_of` unless one alone is larger. Once `stop` is set, no further request is begun.
     `interrupt` is called when the caller drops the generator, to cut `prepare` short.
     """
-    ready: queue.Queue[tuple[Prepared, Future[Result]] | None] = queue.Queue(maxsize=num_workers)
+    ready: _Ready[Prepared, Result] = queue.Queue(maxsize=num_workers)
     stopped = threading.Event()
     stop = stop or threading.Event()
 
@@ -51,21 +56,13 @@ def pipelined_map(
         except BaseException as error:  # raised again where the result is read
             promise.set_exception(error)
 
-    def consume() -> None:
-        for batch in _batches(ready, size_of, batch_size):
-            try:
-                results = [] if stopped.is_set() else compute([prepared for prepared, _ in batch])
-                for (_, promise), result in zip(batch, results, strict=not stopped.is_set()):
-                    promise.set_result(result)
-            except BaseException as error:  # raised again where the result is read
-                for _, promise in batch:
-                    if not promise.done():
-                        promise.set_exception(error)
-
     waiting = iter(requests)
     promises: deque[Future[Result]] = deque()
     running: set[Future[None]] = set()
-    consumer = threading.Thread(target=consume, name="compute", daemon=True)
+    batches = _batches(ready, size_of, batch_size)
+    consumer = threading.Thread(
+        target=_compute_all, args=(batches, compute, stopped), name="compute", daemon=True
+    )
     consumer.start()
     with ThreadPoolExecutor(num_workers, thread_name_prefix="prepare") as pool:
 
@@ -96,13 +93,28 @@ def pipelined_map(
             consumer.join()
 
 
+def _compute_all(
+    batches: Iterable[_Batch[Prepared, Result]],
+    compute: Callable[[Sequence[Prepared]], Sequence[Result]],
+    stopped: threading.Event,
+) -> None:
+    """Compute batch by batch and set the promises; once `stopped` is set, values are dropped."""
+    for batch in batches:
+        try:
+            results = [] if stopped.is_set() else compute([prepared for prepared, _ in batch])
+            for (_, promise), result in zip(batch, results, strict=not stopped.is_set()):
+                promise.set_result(result)
+        except BaseException as error:  # raised again where the result is read
+            for _, promise in batch:
+                if not promise.done():
+                    promise.set_exception(error)
+
+
 def _batches(
-    ready: "queue.Queue[tuple[Prepared, Future[Result]] | None]",
-    size_of: Callable[[Prepared], int],
-    batch_size: int,
-) -> "Iterator[list[tuple[Prepared, Future[Result]]]]":
+    ready: _Ready[Prepared, Result], size_of: Callable[[Prepared], int], batch_size: int
+) -> Iterator[_Batch[Prepared, Result]]:
     """Group values that are ready into batches; never waits to fill one. None is the end."""
-    carried: tuple[Prepared, Future[Result]] | None = None
+    carried: _Item[Prepared, Result] | None = None
     while (first := carried or ready.get()) is not None:
         batch, carried = [first], None
         room = batch_size - size_of(first[0])

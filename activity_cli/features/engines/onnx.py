@@ -75,10 +75,10 @@ def load_extractor(
     def build() -> "nn.Module":
         from activity_cli.features.cnn import build_cnn
 
-        cache.on_prepare(f"Preparing {backbone.name} for ONNX Runtime, once")
         return build_cnn(backbone)
 
     session = _prepare(
+        backbone.name,
         build,
         cache,
         key=f"{backbone.name} {backbone.weights_sha256} {frame_size}",
@@ -98,14 +98,10 @@ def load_classifier(
     example_shape: tuple[int, int, int, int],
 ) -> OnnxClassifier:
     """Load a sequence classifier; see `choice.load_classifier`."""
-
-    def build_announced() -> "nn.Module":
-        cache.on_prepare("Preparing the classifier for ONNX Runtime, once")
-        return build().eval()
-
     _, streams, length, size = example_shape
     session = _prepare(
-        build_announced,
+        "the classifier",
+        build,
         cache,
         key=f"classifier {key}",
         # torch.export takes a dimension of 1 as fixed.
@@ -117,6 +113,7 @@ def load_classifier(
 
 
 def _prepare(
+    what: str,
     build: "Callable[[], nn.Module]",
     cache: NetworkCache,
     *,
@@ -125,7 +122,7 @@ def _prepare(
     names: Sequence[str],
     free: Sequence[Mapping[int, str]],
 ) -> Any:
-    """Open a network of one input from the cache, or convert it; see `conversion.to_onnx`."""
+    """Open a network of one input from the cache, or convert it, announced as `what`."""
     name = f"{cache.name(_FORMAT, key, onnxruntime.__version__)}.onnx"
     network = cache.files.read(name)
     if network is None:
@@ -134,8 +131,9 @@ def _prepare(
 
         from activity_cli.features.conversion import export_program, free_sizes, to_onnx
 
+        cache.on_prepare(f"Preparing {what} for ONNX Runtime, once")
         inputs, shapes = [torch.from_numpy(example)], (free_sizes(free[0]),)
-        program = export_program(build(), inputs, shapes)
+        program = export_program(build().eval(), inputs, shapes)
         converted: bytes = to_onnx(program, names=names, free=free).SerializeToString()
         cache.files.write(name, network := converted)
     return open_session(network)

@@ -91,10 +91,10 @@ def load_extractor(
     def build() -> "nn.Module":
         from activity_cli.features.cnn import build_cnn
 
-        cache.on_prepare(f"Preparing {backbone.name} for OpenVINO, once")
         return build_cnn(backbone)
 
     compiled = _compile(
+        backbone.name,
         build,
         cache,
         key=f"{backbone.name} {backbone.weights_sha256}",
@@ -118,14 +118,10 @@ def load_classifier(
     example_shape: tuple[int, int, int, int],
 ) -> OpenVinoClassifier:
     """Load a sequence classifier; see `choice.load_classifier`."""
-
-    def build_announced() -> "nn.Module":
-        cache.on_prepare("Preparing the classifier for OpenVINO, once")
-        return build().eval()
-
     _, streams, _, features = example_shape
     compiled = _compile(
-        build_announced,
+        "the classifier",
+        build,
         cache,
         key=f"classifier {key}",
         example=np.zeros(example_shape, np.float32),
@@ -153,6 +149,7 @@ def _has_bf16_tiles() -> bool:
 
 
 def _compile(
+    what: str,
     build: "Callable[[], nn.Module]",
     cache: NetworkCache,
     *,
@@ -165,7 +162,8 @@ def _compile(
     """Compile a network of one input for the CPU, or load what the cache has of it.
 
     It is converted for inputs of `free_shape` and compiled for `shape`; -1 is a size that stays
-    free. `key` identifies the network and its weights; versions are added here.
+    free. `key` identifies the network and its weights; versions are added here. `what` names it in
+    the announcement.
     """
     core = openvino_core()
     network_key = cache.name(_FORMAT, key, ov.__version__)
@@ -186,9 +184,10 @@ def _compile(
 
         from activity_cli.features.conversion import quiet_jit
 
+        cache.on_prepare(f"Preparing {what} for OpenVINO, once")
         with quiet_jit():
             network = ov.convert_model(
-                build(), example_input=torch.from_numpy(example), input=[tuple(free_shape)]
+                build().eval(), example_input=torch.from_numpy(example), input=[tuple(free_shape)]
             )
         cache.files.write(f"{network_key}.ir", _pack(network))
     network.reshape(list(shape))
