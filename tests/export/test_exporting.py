@@ -68,6 +68,37 @@ def test_running_an_export_imports_no_torch_and_leaves_no_trace(
     assert list(tmp_path.iterdir()) == []
 
 
+LIMIT_AND_SCORE = """
+import sys
+from pathlib import Path
+import torch
+from activity_cli.common.processes import limit_threads
+from activity_cli.predict.exported import open_exported, read_exported
+from activity_cli.video.clips import read_frames
+
+torch.set_num_threads(2)  # the host's choice
+limit_threads(1)
+export, used, set_threads = read_exported(Path(sys.argv[1])), [], torch.set_num_threads
+torch.set_num_threads = lambda number: (used.append(number), set_threads(number))
+images = read_frames(sys.argv[2], export.description.clip).images
+open_exported(export).score({role: stack[None] for role, stack in images.items()})
+print(*used, "host:", torch.get_num_threads())
+"""
+
+
+@pytest.mark.parametrize("format", ["torchscript", "torch-export"])
+def test_torch_files_obey_the_thread_limit_and_leave_the_host_its_own(
+    format: Format, exports: Path, clips: list[Path]
+) -> None:
+    # In a process of its own, since the limit is one of the whole process.
+    program = [sys.executable, "-c", LIMIT_AND_SCORE, str(exports / format), str(clips[0])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    answer = subprocess.check_output(program, env=environment, text=True)
+
+    assert answer.splitlines()[-1] == "1 2 host: 2"
+
+
 def test_any_onnx_program_can_read_the_labels(exports: Path) -> None:
     import onnx
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.optional_dependencies import import_onnxruntime, require_onnx
-from activity_cli.common.processes import num_threads as default_threads
+from activity_cli.common.processes import num_threads
 from activity_cli.errors import SettingsError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import Engine
@@ -139,17 +139,14 @@ def _prepare(
     return open_session(network)
 
 
-def open_session(
-    network: bytes | str, *, num_threads: int | None = None, optimise: bool = True
-) -> Any:
+def open_session(network: bytes | str, *, optimise: bool = True) -> Any:
     """Open a session on the CPU for an ONNX file, given by its content or name.
 
-    Without `num_threads` the limit holds that was set, or one per core. `optimise` is False to read
-    the metadata only.
+    `optimise` is False to read the metadata only.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors, which are raised as exceptions as well
-    options.intra_op_num_threads = num_threads or default_threads()
+    options.intra_op_num_threads = num_threads()
     # Threads that spin while they wait take the cores from the decoders.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimise:

@@ -107,13 +107,13 @@ def read_exported(path: Path) -> ExportedModel:
     )
 
 
-def open_exported(model: ExportedModel, *, num_threads: int | None = None) -> ExportedRunner:
+def open_exported(model: ExportedModel) -> ExportedRunner:
     """Load an export into its runtime, on the CPU; errors are those of `open_graph`."""
     graphs = {}
     for part, file in model.files.items():
         signature = signature_of(part, model.description, dynamic=model.dynamic)
         names = [spec.name for spec in signature.inputs]
-        graphs[part] = open_graph(file, model.format, input_names=names, num_threads=num_threads)
+        graphs[part] = open_graph(file, model.format, input_names=names)
     return ExportedRunner(model, graphs)
 
 

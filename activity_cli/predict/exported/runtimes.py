@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.optional_dependencies import openvino_core
+from activity_cli.common.processes import thread_limit
 from activity_cli.predict.exported.metadata import DOCUMENT_FILE, DOCUMENT_KEY, Format, damaged
 
 RunGraph = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
 """Computes a graph's output from its inputs by name. Not for several threads at once."""
 
 
-def open_graph(
-    file: Path, format: Format, *, input_names: Sequence[str], num_threads: int | None = None
-) -> RunGraph:
+def open_graph(file: Path, format: Format, *, input_names: Sequence[str]) -> RunGraph:
     """Load a graph, whose inputs are in the order of the names, into its runtime.
 
     Raises:
@@ -29,12 +28,12 @@ def open_graph(
     """
     match format:
         case "onnx":
-            session = _onnx_session(file, num_threads=num_threads)
+            session = _onnx_session(file)
             return lambda inputs: session.run(None, dict(inputs))[0]
         case "openvino":
-            return _open_openvino(file, num_threads)
+            return _open_openvino(file)
         case "torchscript" | "torch-export":
-            return _open_torch(file, input_names, num_threads)
+            return _open_torch(file, input_names)
 
 
 def read_document(file: Path, format: Format) -> str | None:
@@ -53,20 +52,18 @@ def read_document(file: Path, format: Format) -> str | None:
             return _read_torch(file)
 
 
-def _onnx_session(path: Path, *, num_threads: int | None = None, optimise: bool = True) -> Any:
+def _onnx_session(path: Path, *, optimise: bool = True) -> Any:
     from activity_cli.features.engines.onnx import UNREADABLE, open_session
 
     try:
-        return open_session(str(path), num_threads=num_threads, optimise=optimise)
+        return open_session(str(path), optimise=optimise)
     except UNREADABLE as error:
         raise damaged(path, "it is damaged or not an ONNX file") from error
 
 
-def _open_openvino(path: Path, num_threads: int | None) -> RunGraph:
+def _open_openvino(path: Path) -> RunGraph:
     # Without this hint a CPU with bf16 rounds to bf16.
-    properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-    if num_threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = num_threads
+    properties = {"INFERENCE_PRECISION_HINT": "f32"}
     try:
         core = openvino_core()
         compiled = core.compile_model(core.read_model(path), "CPU", properties)
@@ -93,7 +90,7 @@ def _read_openvino(path: Path) -> str | None:
     return None if found is None else found.get("value")
 
 
-def _open_torch(path: Path, input_names: Sequence[str], num_threads: int | None) -> RunGraph:
+def _open_torch(path: Path, input_names: Sequence[str]) -> RunGraph:
     import torch
 
     from activity_cli.features.conversion import quiet_jit
@@ -111,7 +108,7 @@ def _open_torch(path: Path, input_names: Sequence[str], num_threads: int | None)
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in input_names]
-        with torch.inference_mode(), torch_threads(num_threads):
+        with torch.inference_mode(), torch_threads(thread_limit()):
             return cast(NDArray[np.float32], network(*tensors).numpy())
 
     return run
