@@ -114,7 +114,7 @@ COMMANDS = {
     },
     "Inspect": {
         "check": "Decode every file; report damage, odd properties and duplicates.",
-        "models": "List the shipped models and the pretrained CNNs (backbones).",
+        "models": "List the shipped models and the pretrained networks, or fetch one.",
         "cache": "Show the size of the cache of features and prepared CNNs, or clear it.",
     },
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 5.0
 
 STAGE_NAMES = {
+    "download": "Downloading (kB)",
     "draw": "Drawing clips",
     "features": "Decoding and CNN",
     "pictures": "Decoding",
@@ -77,7 +78,7 @@ class ProgressReport:
     def note(self, line: str, *, style: str = "dim") -> None:
         """Print a line about what is going on."""
         if self._console:
-            self._console.print(line, style=style, markup=False, highlight=False)
+            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
         """Print a line that the user should read."""

@@ -4,6 +4,7 @@ Light to import: torch and torchvision load when a function needs them.
 """
 
 import difflib
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -214,6 +215,11 @@ def list_backbones() -> list[BackboneListing]:
     ]
 
 
+def is_offline() -> bool:
+    """Return whether ACTIVITY_OFFLINE forbids downloads."""
+    return bool(os.environ.get("ACTIVITY_OFFLINE"))
+
+
 def _read_feature_size(name: str, file: Path) -> int:
     """Return D: the inputs of the last layer, which scores the classes of ImageNet."""
     import torch
@@ -267,6 +273,8 @@ def _fetch(name: str, weights: Any) -> Path:
     if file.exists():
         return file
     try:
+        if is_offline():
+            raise OSError("ACTIVITY_OFFLINE is set")
         file.parent.mkdir(parents=True, exist_ok=True)
         prefix = file.stem.rsplit("-", 1)[1]  # published names end in the start of the SHA-256
         torch.hub.download_url_to_file(weights.url, str(file), prefix, progress=False)

@@ -18,6 +18,7 @@ from activity_cli.report.terminal.timeline import show_timeline
 from activity_cli.types import FileResult, Status
 
 if TYPE_CHECKING:
+    from activity_cli.features.action_weights import ActionNetworkListing
     from activity_cli.features.backbones import BackboneListing
     from activity_cli.model.folder import ModelDescription
     from activity_cli.predict.batch import Tally
@@ -174,9 +175,11 @@ def show_merged(merged: "MergeReport", output: Path) -> Text:
 
 
 def show_models(
-    models: "Sequence[ModelDescription]", backbones: "Sequence[BackboneListing]"
+    models: "Sequence[ModelDescription]",
+    action_networks: "Sequence[ActionNetworkListing]",
+    backbones: "Sequence[BackboneListing]",
 ) -> RenderableType:
-    """Show the shipped models, then the CNNs that a model can be trained with."""
+    """Show the shipped models, then the networks that a model can be trained with."""
     shipped = new_table("shipped model", "labels", "frames", "CNN")
     for model in models:
         labels = Text(", ".join(model.labels))
@@ -187,7 +190,15 @@ def show_models(
         here = ("on this machine", "green") if cnn.is_local else ("downloaded on first use", "dim")
         size = f"{cnn.num_parameters / 1e6:.1f} M", f"{cnn.file_mb:.0f} MB"
         cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", Text(*here))
-    return Group(shipped, Text(), cnns)
+    columns = ("action network", "parameters", "file", "licence", "Kinetics-600 top-1", "weights")
+    actions = new_table(*columns, right=slice(1, 3))
+    for one in action_networks:
+        to_do = f"activity models pull {one.name}"
+        here = ("on this machine", "green") if one.is_local else (to_do, "dim")
+        size = f"{one.num_parameters / 1e6:.1f} M", f"{one.file_mb:.1f} MB"
+        top1 = f"{one.kinetics600_top1:.0f}% (float {one.float_kinetics600_top1:.0f}%)"
+        actions.add_row(one.name, *size, one.licence, top1, Text(*here))
+    return Group(shipped, Text(), actions, Text(), cnns)
 
 
 def show_cache(folder: Path, sizes: Mapping[str, int], *, cleared: bool) -> RenderableType:
