@@ -46,12 +46,11 @@ def check(
     from activity_cli.data.inspection.checks import FileCheck
     from activity_cli.data.inspection.survey import find_files, survey
     from activity_cli.predict.results import write_rows
-    from activity_cli.report import check_rows
-    from activity_cli.report.terminal.check import show_survey
+    from activity_cli.report.terminal import check as report_of
 
     files, reasons = find_files(sources, own.pattern, own.exclude)
     if own.output is not None:
-        check_rows.check_output(own.output, overwrite=overwrite)
+        report_of.check_output(own.output, overwrite=overwrite)
     num_files, num_done, num_unsound = len(files), 0, 0
     with (
         progress_report(quiet=quiet) as report,
@@ -75,9 +74,11 @@ def check(
             on_check=on_check,
             on_compare=lambda done: report("compare", done, 1),
         )
-    options.print_result(check_rows.make_document(found), lambda: show_survey(found), json=json)
+    options.print_result(
+        report_of.make_document(found), lambda: report_of.show_survey(found), json=json
+    )
     if own.output is not None:  # last: a full disk must not cost the report
-        write_rows(own.output, check_rows.COLUMNS, check_rows.make_rows(found))
+        write_rows(own.output, report_of.COLUMNS, report_of.make_rows(found))
         options.print_note(f"Rows: {own.output}", quiet=quiet)
     if stop.is_set():
         raise StoppedError(f"Interrupted. {num_done} of {num_files} files were checked.")

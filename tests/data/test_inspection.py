@@ -22,8 +22,7 @@ from activity_cli.data.inspection.fingerprints import FingerprintStore
 from activity_cli.data.inspection.survey import Survey, find_files, survey
 from activity_cli.errors import DataError, OutputError
 from activity_cli.predict.results import write_rows
-from activity_cli.report.check_rows import COLUMNS, check_output, make_rows
-from activity_cli.report.terminal.check import show_survey
+from activity_cli.report.terminal.check import COLUMNS, check_output, make_rows, show_survey
 from activity_cli.sampledata import draw_dataset
 from activity_cli.types import Status
 from tests.media import (
