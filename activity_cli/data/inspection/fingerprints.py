@@ -8,9 +8,9 @@ apart, which leaves out all that stands still.
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Self, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -60,7 +60,7 @@ class Fingerprinter:
         return np.repeat(np.stack(self._pictures), self._counts, axis=0)
 
 
-class FingerprintStore:
+class FingerprintStore(AbstractContextManager["FingerprintStore"]):
     """Keep fingerprints, numbered as they come, in an unnamed file in a folder. A context manager.
 
     An OutputError means that nothing can be written there.
@@ -71,9 +71,6 @@ class FingerprintStore:
         self._context = ExitStack()
         self._file = self._context.enter_context(temporary_file(folder))
         self._starts = [0]  # in pictures
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._context.close()

@@ -14,10 +14,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 from activity_cli.errors import SettingsError, VideoError
 from activity_cli.predict.live.settings import EventSettings
@@ -148,7 +148,7 @@ _MAX_RUNNING = 16  # with more than that, something is wrong with the program
 _FINISH_SECONDS = 5.0  # how long the end of the watch waits for programs that still run
 
 
-class EventHook:
+class EventHook(AbstractContextManager["EventHook"]):
     """Starts a program for each event. A context manager.
 
     The program gets the event as JSON on stdin, and its label, score and time in the environment.
@@ -159,9 +159,6 @@ class EventHook:
         self._command = command
         self._note = note
         self._waiting: list[threading.Thread] = []
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         """Wait a few seconds for programs that run. Longer ones go on by themselves."""

@@ -9,8 +9,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class LiveChunk:
         return len(self.indices)
 
 
-class LiveConnection:
+class LiveConnection(AbstractContextManager["LiveConnection"]):
     """A connection to a live source, seen from the parent. A context manager."""
 
     def __init__(self, request: LiveRequest) -> None:
@@ -66,9 +67,6 @@ class LiveConnection:
         self._started = time.monotonic()
         self._workers = WorkerPool(1, imports=[start_reading.__module__])
         self._is_started = False
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._workers.close()
