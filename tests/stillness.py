@@ -18,9 +18,8 @@ from activity_cli.evaluation.explanation.attribution import (
 from activity_cli.evaluation.explanation.values import Floats, Importance
 from activity_cli.features.cnn import FrameFeatures
 from activity_cli.model.network import ClipScorer
-from activity_cli.sampledata import ACTIONS, actions
+from activity_cli.sampledata import ACTIONS, actions, make_clip
 from activity_cli.sampledata.actions import Motion, Style, interpolate, perform, stand
-from activity_cli.sampledata.clip import make_clip
 from activity_cli.sampledata.people import Person
 from activity_cli.types import Clip
 from tests.media import write_video

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import OutputError, SettingsError
-from activity_cli.sampledata import ACTIONS, draw_dataset
+from activity_cli.sampledata import ACTIONS, FRAME_RATES, SECONDS, draw_dataset, make_clip
 from activity_cli.sampledata.actions import Motion, Style, perform
-from activity_cli.sampledata.clip import FRAME_RATES, SECONDS, make_clip
 from activity_cli.sampledata.people import Body, Person, pose
 from activity_cli.sampledata.scenery import Props
 
