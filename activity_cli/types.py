@@ -34,13 +34,8 @@ class Timesteps(Protocol):
     """N points in time of a long or live video."""
 
     @property
-    def frames(self) -> Mapping[FrameRole, Images]:
-        """(N, H, W, channels) uint8 per role; empty if N is 0 or streams were requested."""
-        ...
-
-    @property
-    def streams(self) -> Mapping[Stream, Images]:
-        """(N, H, W, channels) uint8 per stream; empty if N is 0 or frames were requested."""
+    def images(self) -> Mapping[Any, Images]:
+        """(N, H, W, channels) uint8 per stream, or per `FrameRole` if frames were requested."""
         ...
 
     @property

@@ -220,8 +220,8 @@ def model_scan(
     """Return how a model reads timesteps, each once, and the windows over them."""
 
     def see(timesteps: Timesteps) -> NDArray[np.float16]:
-        rows = extractor.extract(np.concatenate(list(timesteps.streams.values())))
-        shape = len(timesteps.streams), timesteps.num_timesteps, -1
+        rows = extractor.extract(np.concatenate(list(timesteps.images.values())))
+        shape = len(timesteps.images), timesteps.num_timesteps, -1
         return rows.astype(np.float16).reshape(shape)  # (S, N, D)
 
     return Scan(
@@ -239,7 +239,7 @@ def export_scan(runner: ExportedRunner, description: ModelDescription) -> Scan:
     roles = frame_roles(description.clip)
 
     def see(timesteps: Timesteps) -> NDArray[np.uint8]:
-        return np.stack([timesteps.frames[role] for role in roles])  # (R, N, H, W, channels)
+        return np.stack([timesteps.images[role] for role in roles])  # (R, N, H, W, channels)
 
     def score(windows: NDArray[np.uint8]) -> NDArray[np.float32]:  # (B, R, T, H, W, channels)
         each = [dict(zip(roles, window[:, None], strict=True)) for window in windows]

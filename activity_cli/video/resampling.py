@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Required, TypedDict, Unpack
+from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import VideoError, WorkerCrashError
-from activity_cli.settings import ClipSettings, Stream
+from activity_cli.settings import ClipSettings
 from activity_cli.types import FrameRole, Images, Status
 from activity_cli.video.capture import Frame
 from activity_cli.video.clips import images_by_stream, judge_end, stack_roles, to_square
@@ -37,8 +37,8 @@ _MAX_PREDICTED_FRAMES = 2**24  # 6 days at 30 fps
 class FrameChunk:
     """The next timesteps, and how far the video has been read."""
 
-    frames: Mapping[FrameRole, Images]  # (N, H, W, channels) uint8; empty if streams are requested
-    streams: Mapping[Stream, Images]  # (N, H, W, channels) uint8; empty if frames are requested
+    images: Mapping[Any, Images]
+    """(N, H, W, channels) uint8 per stream, or per role if frames are wanted; empty if N is 0."""
     num_timesteps: int  # N
     first_seconds: float  # of the video's first frame
     end_seconds: float  # of the video, as far as it was decoded
@@ -102,13 +102,13 @@ class Resampler:
             for index in [index for index in self.kept if 1 < index < keep_from]:
                 del self.kept[index]
         frames, is_last = stack_roles(roles, self._settings), count < max_timesteps
+        as_streams = self._as_streams and count > 0
         end, first = self._end_seconds(), self._times[0]
         status, reason = Status.OK, ""
         if is_last:
             status, reason = judge_end(self.info, len(self._times), end - first)
         return FrameChunk(
-            frames={} if self._as_streams else frames,
-            streams=images_by_stream(frames, self._settings) if count and self._as_streams else {},
+            images=images_by_stream(frames, self._settings) if as_streams else frames,
             num_timesteps=count,
             first_seconds=first,
             end_seconds=end,

@@ -60,7 +60,7 @@ def eye(look: Callable[[], None] = lambda: None) -> LiveModel:
 
     def see(points: Timesteps) -> NDArray[np.float64]:
         look()
-        means = [image.mean() / 255 for image in points.streams["rgb"]]
+        means = [image.mean() / 255 for image in points.images["rgb"]]
         return np.array([means])  # (1, N)
 
     def score(windows: NDArray[np.float64]) -> NDArray[np.float32]:  # (B, 1, T)
@@ -106,7 +106,7 @@ def test_live_points_are_those_of_a_file(draw_clip: DrawClip, fps: float, step: 
 
     assert [point.index for point in points] == list(range(of_file.num_timesteps))
     for role, images in stack_timesteps(points, settings).items():
-        np.testing.assert_array_equal(images, of_file.frames[role])
+        np.testing.assert_array_equal(images, of_file.images[role])
 
 
 def test_after_a_pause_only_points_that_matter_are_made() -> None:

@@ -33,7 +33,7 @@ def windows_of(reader: Resampler, stream: str = "motion") -> dict[int, Images]:
     chunks: list[FrameChunk] = []
     while not chunks or not chunks[-1].is_last:
         chunks.append(reader.read(5))
-    parts = [np.stack(list(c.streams.values())) for c in chunks if c.num_timesteps]  # (S, n, ...)
+    parts = [np.stack(list(c.images.values())) for c in chunks if c.num_timesteps]  # (S, n, ...)
     index = list(SETTINGS.streams).index(stream)  # type: ignore[arg-type]
     return {start: window[index] for start, window in slide(parts, WINDOWS)}
 

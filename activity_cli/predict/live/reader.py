@@ -10,8 +10,8 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ from activity_cli.predict.live.timesteps import (
     stack_timesteps,
     thin_out,
 )
-from activity_cli.settings import Stream
-from activity_cli.types import FrameRole, Images
+from activity_cli.types import Images
 from activity_cli.video.capture import Frame
 from activity_cli.video.clips import images_by_stream, to_picture_rgb, to_square
 from activity_cli.video.sampling import TIE_SECONDS
@@ -43,10 +42,8 @@ class LiveChunk:
     """The next N timesteps, and the state of the source."""
 
     status: LiveStatus
-    frames: Mapping[FrameRole, Images] = field(default_factory=dict)
-    """(N, H, W, channels) uint8 per role; empty without timesteps, or where streams are wanted."""
-    streams: Mapping[Stream, Images] = field(default_factory=dict)
-    """(N, H, W, channels) uint8 per stream; empty without timesteps, or where frames are wanted."""
+    images: Mapping[Any, Images]
+    """(N, H, W, channels) uint8 per stream, or per role if frames are wanted; empty if N is 0."""
     indices: NDArray[np.intp]
     """(N,) indices of the timesteps, increasing. Missing ones were dropped."""
     seconds: NDArray[np.float64]  # (N,) times of the timesteps
@@ -141,11 +138,10 @@ class LiveReader:
             status = replace(self._status, state=state, frame_rate=rate, last_arrived=last)
             picture, self._picture = self._picture, None
         frames = stack_timesteps(timesteps, self._request.clip)
-        as_streams = self._request.as_streams
+        as_streams = self._request.as_streams and frames
         return LiveChunk(
             status=status,
-            frames={} if as_streams else frames,
-            streams=images_by_stream(frames, self._request.clip) if frames and as_streams else {},
+            images=images_by_stream(frames, self._request.clip) if as_streams else frames,
             indices=np.array([one.index for one in timesteps], np.intp),
             seconds=np.array([one.seconds for one in timesteps], np.float64),
             arrived=np.array([one.frame.arrived for one in timesteps], np.float64),

@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,7 @@ from activity_cli.predict.live.timesteps import LoadShedder, WindowBuffer
 from activity_cli.predict.local_predictor import export_scan, load_networks, model_scan
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.predict.rejection import decide, is_event
-from activity_cli.types import UNKNOWN, FrameRole, Prediction
+from activity_cli.types import UNKNOWN, Prediction, frame_roles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +62,11 @@ class LiveModel:
         """Run once, because the first run is slow; return the seconds that T timesteps take."""
         clip = self.description.clip
         grey = np.full((clip.num_frames, *clip.picture_shape), 128, np.uint8)
+        names = clip.streams if self.scan.as_streams else frame_roles(clip)
         times = np.zeros(clip.num_frames)
         blank = LiveChunk(
             status=LiveStatus(),
-            frames=dict.fromkeys(get_args(FrameRole), grey),
-            streams=dict.fromkeys(clip.streams, grey),
+            images=dict.fromkeys(names, grey),
             indices=times.astype(np.intp),
             seconds=times,
             arrived=times,
