@@ -38,7 +38,6 @@ _PARTNERS: dict[Part, Part] = {"cnn": "classifier", "classifier": "cnn"}
 class ExportedModel:
     """An export that was read and found complete."""
 
-    path: Path  # as it was given: a file, or the folder that holds it
     format: Format
     precision: Precision
     dynamic: bool  # whether the numbers of clips and frames are free; else it is 1 clip of T frames
@@ -97,7 +96,6 @@ def read_exported(path: Path) -> ExportedModel:
     if partner := _PARTNERS.get(found.part):
         files[partner] = _partner_file(file, found, partner)
     return ExportedModel(
-        path=path,
         format=found.format,
         precision=found.precision,
         dynamic=found.dynamic,
