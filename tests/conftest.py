@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from activity_cli import load_model
 from activity_cli.sampledata import draw_dataset
 from tests.made_once import made_once
 from tests.media import DrawClip, Picture, plain_pictures, write_video
@@ -59,12 +60,23 @@ def draw_clip(tmp_path: Path) -> DrawClip:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache, shared by all workers of pytest, with the shipped model prepared for OpenVINO."""
+
+    def make(folder: Path) -> None:
+        load_model(cache_dir=folder).close()
+
+    return made_once(tmp_path_factory, "prepared", make)
+
+
+@pytest.fixture(scope="session")
+def shared(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A workplace with `clips` (3 actions, 6 persons) and `runs/first`, trained on them."""
 
     def make(folder: Path) -> None:
         draw_dataset(folder / "clips", clips_per_label=12, labels=LABELS)
-        Workplace(folder, folder / "cache").run_alone("train", "clips", "--name", "first", *QUICK)
+        shutil.copytree(prepared, folder / "cache")
+        Workplace(folder, folder / "cache").run("train", "clips", "--name", "first", *QUICK)
 
     folder = tmp_path_factory.mktemp("shared") / "workplace"
     shutil.copytree(made_once(tmp_path_factory, "workplace", make), folder)

@@ -14,12 +14,15 @@ START_NODES = """
 import json, sys, time
 from activity_cli.common.optional_dependencies import import_ray
 import_ray()
+from ray._common.usage import usage_lib
 from ray.cluster_utils import Cluster
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
 raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
-print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
+said = {"address": cluster.address, "raylets": raylets}
+said["reports_usage"] = usage_lib.usage_stats_enabled()
+print(json.dumps(said), flush=True)
 for line in sys.stdin:
     cluster.remove_node(nodes[int(line)], allow_graceful=False)
     print("removed", flush=True)
@@ -42,6 +45,7 @@ class Nodes:
         )
         said = json.loads(self._answer())
         self.address: str = said["address"]
+        self.reports_usage: bool = said["reports_usage"]
         self._raylets: list[int] = said["raylets"]
 
     def workers_of(self, node: int) -> list[int]:

@@ -14,7 +14,9 @@ import pytest
 from activity_cli import cli
 
 LABELS = ("walk", "wave", "jump")
-QUICK = ("--epochs", "12", "--patience", "12")
+FEW_PIXELS = ("--frames", "8", "--frame-size", "64")
+"""Clips of which CNN and decoders make features in a moment."""
+QUICK = ("--epochs", "12", "--patience", "12", *FEW_PIXELS)
 
 
 class Workplace:

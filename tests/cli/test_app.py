@@ -19,9 +19,9 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Workplace:
-    """An empty folder with an empty cache."""
-    return Workplace(tmp_path, tmp_path / "cache")
+def empty(tmp_path: Path, prepared: Path) -> Workplace:
+    """An empty folder."""
+    return Workplace(tmp_path, prepared)
 
 
 @pytest.fixture(scope="module")

@@ -97,14 +97,15 @@ def test_no_file_at_all(tmp_path: Path) -> None:
     assert "activity settings >" in raised.value.hint
 
 
-def test_a_runs_file_makes_it_again_and_flags_win(shared: Workplace) -> None:
+def test_a_runs_file_makes_it_again_beside_it_and_flags_win(shared: Workplace) -> None:
     first = shared.folder / "runs" / "first"
     command = ("train", "clips", "--json", "--quiet", "--settings")
 
-    again = json.loads(shared.run(*command, "runs/first").stdout)
+    again = json.loads(shared.run(*command, "runs/first", "--name", "first").stdout)
     other = json.loads(shared.run(*command, "runs/first", "--epochs", "2").stdout)
 
     was = json.loads((first / "metrics.json").read_text())
+    assert Path(again["run"]) == Path("runs/first-2")  # nothing is overwritten
     for key in ("accuracy", "log_loss", "confusion", "best_epoch", "calibration"):
         assert again[key] == was[key]
     run = shared.folder / again["run"]

@@ -12,7 +12,7 @@ from activity_cli.data.dataset import Dataset, Sample, balance_warnings, describ
 from activity_cli.data.leakage import find_leakage
 from activity_cli.data.name_groups import group_by_name, guess_groups
 from activity_cli.settings import TrainSettings
-from tests.workplace import Workplace, rows_of
+from tests.workplace import FEW_PIXELS, Workplace, rows_of
 
 
 def _dataset(names: Sequence[str]) -> Dataset:
@@ -137,7 +137,7 @@ def test_train_says_what_leaks_and_groups_from_names_keep_it_apart(
     shared: Workplace, workplace: Workplace
 ) -> None:
     # Names that tell the person, in folders without a CSV; and some clips are there twice.
-    clips, quick = workplace.folder / "clips", ("--temporal", "mean", "--epochs", "1")
+    clips, quick = workplace.folder / "clips", ("--temporal", "mean", "--epochs", "1", *FEW_PIXELS)
     for number, row in enumerate(rows_of(shared.folder / "clips" / "labels.csv")):
         target = clips / row["label"] / f"{row['group']}_{number}.mp4"
         target.parent.mkdir(parents=True, exist_ok=True)

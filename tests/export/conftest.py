@@ -15,12 +15,13 @@ from activity_cli.features.backbones import Backbone, find_backbone, scratch_bac
 from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.encoding import measure_features
-from activity_cli.model.folder import Model, ModelDescription, save_model
+from activity_cli.model.folder import Model, ModelDescription, load_model, save_model
 from activity_cli.model.network import SequenceClassifier
 from activity_cli.predict.exported.metadata import Format
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import ALL_STREAMS, ClipSettings, CnnSettings, NetworkSettings
+from tests.made_once import made_once
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 LABELS = ("walk", "wave", "jump")
@@ -71,18 +72,21 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.rglob("*.mp4"))
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A model with a CNN of two blocks, which converts in seconds, and all streams."""
+def make_tiny(folder: Path) -> None:
     clip = ClipSettings(num_frames=5, frame_size=32, streams=ALL_STREAMS)
     torch.manual_seed(0)
     backbone = scratch_backbone(clip, CnnSettings(mode="scratch", conv_channels=(4, 8)))
     cnn = scratch_features(backbone)
     saved = save({name: tensor.contiguous() for name, tensor in cnn.state_dict().items()})
     backbone = replace(backbone, weights_sha256=hashlib.sha256(saved).hexdigest())
-    folder = tmp_path_factory.mktemp("tiny") / "model"
     # The gain makes the scores of drawn clips differ by more than the exports may.
-    return make_model(folder, clip, backbone, cnn, saved=saved, gain=30.0)
+    make_model(folder / "model", clip, backbone, cnn, saved=saved, gain=30.0)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model with a CNN of two blocks, which converts in seconds, and all streams."""
+    return load_model(made_once(tmp_path_factory, "tiny", make_tiny) / "model")
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +100,11 @@ def lite0(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture(scope="session")
 def exports(tiny: Model, clips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model in every format, one graph each, sizes free; the parity gate let it pass."""
-    output = tmp_path_factory.mktemp("exports") / "tiny"
-    export_model(tiny, output, ExportConfig(formats=FORMATS), verify=clips)
-    return output
+
+    def make(folder: Path) -> None:
+        export_model(tiny, folder / "tiny", ExportConfig(formats=FORMATS), verify=clips)
+
+    return made_once(tmp_path_factory, "exports", make) / "tiny"
 
 
 def scores_of(

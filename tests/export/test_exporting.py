@@ -15,6 +15,7 @@ from activity_cli.model.folder import Model
 from activity_cli.predict.exported import read_exported
 from activity_cli.predict.exported.metadata import Format
 from tests.export.conftest import LABELS
+from tests.workplace import Workplace, rows_of
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "torchscript"])
@@ -97,6 +98,35 @@ def test_torch_files_obey_the_thread_limit_and_leave_the_host_its_own(
     answer = subprocess.check_output(program, env=environment, text=True)
 
     assert answer.splitlines()[-1] == "1 2 host: 2"
+
+
+def test_an_export_is_a_model_for_predict_and_evaluate(
+    tiny: Model, clips: list[Path], tmp_path: Path
+) -> None:
+    workplace, drawn = Workplace(tmp_path, tmp_path / "cache"), str(clips[0].parents[1])
+    export = ("export", str(tiny.folder), "--format", "torchscript", "--verify", str(clips[0]))
+
+    done = workplace.run(*export, "--output", "out")
+    again = workplace.run(*export, "--output", "out", code=1)
+    for name, model in (("export", "out/torchscript"), ("model", str(tiny.folder))):
+        workplace.run("evaluate", model, drawn, "--output", name)
+
+    assert "passed" in done.stdout
+    assert "--overwrite" in again.stderr
+    measured, expected = (
+        rows_of(tmp_path / name / "predictions.csv") for name in ("export", "model")
+    )
+    assert len(measured) == 3
+    for row, wanted in zip(measured, expected, strict=True):
+        for label in LABELS:
+            score = float(wanted[f"score_{label}"])
+            assert float(row[f"score_{label}"]) == pytest.approx(score, abs=0.02)  # bf16, some CPUs
+    refused = workplace.run(
+        "predict", drawn, "--model", "out/torchscript", "--engine", "torch", code=2
+    )
+    assert "Remove --engine" in refused.stderr
+    refused = workplace.run("export", "out/torchscript", code=1)
+    assert "already an exported model" in refused.stderr
 
 
 def test_any_onnx_program_can_read_the_labels(exports: Path) -> None:

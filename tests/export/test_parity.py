@@ -12,7 +12,7 @@ from activity_cli.export import exporting
 from activity_cli.export.exporting import REPORT_FILE, ExportConfig, export_model
 from activity_cli.model.folder import Model, load_model
 from activity_cli.predict.exported import ExportedModel, read_exported
-from activity_cli.predict.exported.metadata import Precision
+from activity_cli.predict.exported.metadata import Format, Precision
 from tests.export.conftest import FORMATS, scores_of
 
 
@@ -67,21 +67,45 @@ def test_the_shipped_model_passes_the_gate(clips: list[Path], tmp_path: Path) ->
     ]
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize(
+    ("precision", "formats", "megabytes"),
+    [("fp16", ("openvino",), 7.5), ("int8", ("onnx", "openvino"), 5.5)],
+)
 def test_smaller_precisions_are_smaller_and_pass(
-    precision: Precision, lite0: Model, clips: list[Path], tmp_path: Path
+    *,
+    precision: Precision,
+    formats: tuple[Format, ...],
+    megabytes: float,
+    lite0: Model,
+    clips: list[Path],
+    tmp_path: Path,
 ) -> None:
-    config = ExportConfig(formats=("onnx", "openvino"), precision=precision)
+    config = ExportConfig(formats=formats, precision=precision)
 
     report = export_model(lite0, tmp_path / "out", config, verify=clips)
 
     expected = scores_of(lite0.folder, clips, tmp_path)
     for parity in report.parities:
-        # The CNN has 3.4 million weights: 13.5 MB in fp32.
-        assert parity.megabytes < {"fp16": 7.5, "int8": 5.5}[precision]
+        assert parity.megabytes < megabytes  # 13.5 MB in fp32: the CNN has 3.4 million weights
         found = scores_of(tmp_path / "out" / parity.format, clips, tmp_path)
         assert np.abs(found - expected).mean() < 2e-2
         assert np.any(found != expected)
+
+
+def test_onnx_in_fp16_has_halves_and_passes(tiny: Model, clips: list[Path], tmp_path: Path) -> None:
+    import onnx
+
+    config = ExportConfig(formats=("onnx",), precision="fp16")
+
+    export_model(tiny, tmp_path / "out", config, verify=clips)
+
+    graph = onnx.load(tmp_path / "out" / "onnx" / "tiny.onnx").graph
+    halves = [one for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT16]
+    assert len(halves) >= 4
+    expected = scores_of(tiny.folder, clips, tmp_path)
+    found = scores_of(tmp_path / "out" / "onnx", clips, tmp_path)
+    assert np.abs(found - expected).mean() < 2e-2
+    assert np.any(found != expected)
 
 
 def test_a_damaged_export_is_caught_and_leaves_nothing(

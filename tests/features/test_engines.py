@@ -82,9 +82,9 @@ def frames() -> Images:
 
 
 @pytest.fixture(scope="module")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the module: converting the CNN takes seconds."""
-    return tmp_path_factory.mktemp("cache")
+def cache_dir(prepared: Path) -> Path:
+    """One cache for all tests: converting the CNN takes seconds."""
+    return prepared
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,12 @@ def torch_features(frames: Images) -> NDArray[np.float32]:
     with torch.inference_mode():
         features = build_cnn(backbones.find_backbone())(torch.from_numpy(frames))
     return np.asarray(features.numpy())
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for the toy classifier."""
+    return tmp_path_factory.mktemp("toys")
 
 
 def load_cnn(cache_dir: Path, engine: Engine, frame_size: int | None = None) -> Extractor:
@@ -156,12 +162,10 @@ def test_frames_may_have_another_size(name: EngineName, cache_dir: Path) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_classifier_takes_any_number_of_clips_of_any_length(
-    name: EngineName, tmp_path: Path
-) -> None:
+def test_classifier_takes_any_number_of_clips_of_any_length(name: EngineName, toys: Path) -> None:
     reference = build_toy().eval()
     for _ in ("converted", "from the cache"):
-        classifier = load_toy(tmp_path, name)
+        classifier = load_toy(toys, name)
         for clips, length in ((1, 1), (1, 16), (3, 7), (5, 40)):
             features = np.random.default_rng(0).normal(size=(clips, STREAMS, length, FEATURES))
             with torch.inference_mode():
@@ -177,36 +181,43 @@ sys.addaudithook(lambda event, _: asked.append(event) if event.startswith("socke
 from pathlib import Path
 import numpy as np
 from activity_cli.features.backbones import find_backbone
-from activity_cli.features.engines.choice import choose_engine
-from activity_cli.features.engines.choice import load_extractor
+from activity_cli.features.engines.choice import choose_engine, load_classifier, load_extractor
+
+def build_toy():
+    from tests.features.test_engines import build_toy
+    return build_toy()
 
 prepared = []
-extractor = load_extractor(
-    find_backbone(),
-    choose_engine(sys.argv[2], device="cpu"),
-    cache_dir=Path(sys.argv[1]),
-    on_prepare=prepared.append,
-)
-extractor.extract(np.zeros((1, 224, 224, 3), np.uint8))
+where = {"cache_dir": Path(sys.argv[1]), "on_prepare": prepared.append}
+engine = choose_engine(sys.argv[2], device="cpu")
+if sys.argv[3] == "cnn":
+    extractor = load_extractor(find_backbone(), engine, **where)
+    extractor.extract(np.zeros((1, 224, 224, 3), np.uint8))
+else:
+    toy = load_classifier(build_toy, engine, key="toy", example_shape=(1, 2, 5, 12), **where)
+    toy.classify(np.zeros((1, 2, 5, 12), np.float32))
 assert not [e for e in asked if e in ("socket.connect", "socket.getaddrinfo")], asked
 print(len(prepared), "torch" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("name", ["auto", "onnx"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "network", "at_once"), [("auto", "cnn", 2), ("onnx", "toy", 1)])
 def test_two_prepare_at_once_then_torch_is_not_imported_and_nothing_leaves_the_machine(
-    name: str, tmp_path: Path
+    engine: str, network: str, at_once: int, tmp_path: Path
 ) -> None:
     # Usage reporting would be on here: no opt-out file in the home folder, and not in a CI job.
     environment = {k: v for k, v in os.environ.items() if k not in {"CI", "TF_BUILD"}}
     environment |= {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
-    program = [sys.executable, "-c", PREPARE_AND_PREDICT, str(tmp_path / "cache"), name]
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    program = [sys.executable, "-c", PREPARE_AND_PREDICT, str(tmp_path / "cache"), engine, network]
 
     def start() -> "subprocess.Popen[str]":
         return subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True)
 
-    both = [start(), start()]
-    assert [process.communicate()[0].strip() for process in both] == ["1 True"] * 2
+    preparing = [start() for _ in range(at_once)]
+    said = [process.communicate()[0].strip() for process in preparing]
+    assert said == ["1 True"] * at_once
     assert start().communicate()[0].strip() == "0 False"
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
@@ -224,8 +235,15 @@ def empty(content: bytes) -> bytes:
     return content[:0]
 
 
-@pytest.mark.parametrize("damage", [cut, flip, empty])
-@pytest.mark.parametrize(("name", "kept"), [("openvino", [".blob", ".ir"]), ("onnx", [".onnx"])])
+@pytest.mark.parametrize(
+    ("name", "kept", "damage"),
+    [
+        ("openvino", [".blob", ".ir"], cut),
+        ("openvino", [".blob", ".ir"], empty),
+        ("openvino", [".blob", ".ir"], flip),
+        ("onnx", [".onnx"], flip),
+    ],
+)
 def test_damaged_cache_is_made_again(
     name: EngineName, kept: list[str], damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
@@ -274,9 +292,9 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_is_heard_after_engines_have_come_and_gone(tmp_path: Path) -> None:
+def test_ctrl_c_is_heard_after_engines_have_come_and_gone(toys: Path) -> None:
     # On CPUs with AMX this was a segmentation fault: see `openvino_core`.
-    program = [sys.executable, "-c", GO_AND_INTERRUPT, str(tmp_path)]
+    program = [sys.executable, "-c", GO_AND_INTERRUPT, str(toys)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
     said = subprocess.check_output(program, env=environment, text=True)
@@ -307,10 +325,10 @@ print(*used, "host:", torch.get_num_threads())
 
 
 def test_engines_obey_a_thread_limit_that_is_set_late_and_leave_the_host_its_own(
-    tmp_path: Path,
+    toys: Path,
 ) -> None:
     # In a process of its own, since the limit is one of the whole process.
-    program = [sys.executable, "-c", LIMIT_AND_LOAD, str(tmp_path)]
+    program = [sys.executable, "-c", LIMIT_AND_LOAD, str(toys)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
     answer = subprocess.check_output(program, env=environment, text=True)

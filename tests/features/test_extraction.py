@@ -34,9 +34,9 @@ def backbone() -> Backbone:
 
 
 @pytest.fixture(scope="module")
-def extractor(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Extractor:
+def extractor(backbone: Backbone, prepared: Path) -> Extractor:
     engine = Engine(name="openvino", device="cpu")
-    return load_extractor(backbone, engine, cache_dir=tmp_path_factory.mktemp("engines"))
+    return load_extractor(backbone, engine, cache_dir=prepared)
 
 
 @pytest.fixture(scope="module")

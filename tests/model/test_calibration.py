@@ -188,9 +188,10 @@ def test_one_meaning_of_unknown_and_of_an_event() -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
     """A folder with `clips`, 14 per label, each label with a colour of its own, and a cache."""
     folder = tmp_path_factory.mktemp("calibration")
+    (folder / "cache").symlink_to(prepared)
     for number, label in enumerate(LABELS):
         for clip in range(14):
             pictures = noise_pictures(6, seed=100 * number + clip)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,13 +27,13 @@ from activity_cli.predict.cluster.worker import (
     read_outcome,
 )
 from activity_cli.predict.predictor import PredictConfig
-from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import FileResult, Status
 from activity_cli.video.decoder_pool import Decoders
 from tests.media import plain_pictures, write_video
 from tests.processes import limit_memory_of_workers
 from tests.ray_nodes import ROOT, Nodes
+from tests.workplace import Workplace as SharedWorkplace
 
 needs_ray = "needs the extra cluster: pip install 'activity-cli[cluster]'"
 pytest.importorskip("ray", reason=needs_ray)
@@ -41,16 +42,18 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes
 
 
 class Workplace:
-    """A folder with drawn clips, some of them damaged, and commands that run there."""
+    """A folder with 24 drawn clips, 3 odd files, and commands that run there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, drawn: Path, cache: Path) -> None:
         self.folder = folder
         self.environment = {
-            **os.environ,
-            "ACTIVITY_CACHE_DIR": str(folder / "cache"),
+            **{name: value for name, value in os.environ.items() if "USAGE_STATS" not in name},
+            "ACTIVITY_CACHE_DIR": str(cache),
             "PYTHONPATH": str(ROOT),
         }
-        draw_dataset(folder / "clips", clips_per_label=8, labels=("walk", "wave", "jump"))
+        for clip in drawn.rglob("*_00[0-7].mp4"):
+            (folder / "clips" / clip.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(clip, folder / "clips" / clip.parent.name)
         clips = sorted((folder / "clips").rglob("*.mp4"))
         (folder / "clips" / "empty.mp4").touch()
         (folder / "clips" / "no\udcfftext.mp4").write_bytes(clips[0].read_bytes()[:-3000])
@@ -87,8 +90,10 @@ class Workplace:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    return Workplace(tmp_path_factory.mktemp("cluster"))
+def workplace(
+    tmp_path_factory: pytest.TempPathFactory, shared: SharedWorkplace, prepared: Path
+) -> Workplace:
+    return Workplace(tmp_path_factory.mktemp("cluster"), shared.folder / "clips", prepared)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +139,12 @@ def test_a_node_that_dies_costs_no_row_and_doubles_none(workplace: Workplace, no
     assert "ray" not in said.lower()  # its own messages stay in its own files
     assert "0 to score" in workplace.run(*arguments, code=3)  # here all is done as well
     assert sorted((workplace.folder / "cluster.csv").read_bytes().splitlines()) == expected
+
+
+@pytest.mark.slow
+def test_ray_reports_usage_to_nobody(workplace: Workplace, nodes: Nodes) -> None:
+    assert not [name for name in workplace.environment if "USAGE_STATS" in name]
+    assert nodes.reports_usage is False
 
 
 @pytest.mark.slow
@@ -192,11 +203,11 @@ def table_of(*names: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> WorkerConfig:
+def config(prepared: Path) -> WorkerConfig:
     predict = PredictConfig(
         engine="openvino",
         precision="fp32",
-        cache_dir=tmp_path_factory.mktemp("cache"),
+        cache_dir=prepared,
         use_cache=False,
         decoders=Decoders(num_workers=1),
     )
@@ -259,7 +270,7 @@ def test_an_engine_keeps_to_its_threads_and_says_the_same(workplace: Workplace) 
     )
     said = [
         subprocess.run(
-            [sys.executable, "-c", script, str(count), str(workplace.folder / "cache")],
+            [sys.executable, "-c", script, str(count), workplace.environment["ACTIVITY_CACHE_DIR"]],
             capture_output=True,
             text=True,
             check=True,
@@ -277,20 +288,3 @@ def test_a_number_of_workers_is_one_or_a_range(text: str) -> None:
     assert Workers.parse_count("2,8") == (2, 8)
     with pytest.raises(SettingsError):
         Workers.parse_count(text)
-
-
-@pytest.mark.slow
-def test_ray_reports_usage_to_nobody() -> None:
-    script = (
-        "from activity_cli.common.optional_dependencies import import_ray\n"
-        "import_ray()\n"
-        "from ray._common.usage import usage_lib\n"
-        "print(usage_lib.usage_stats_enabled())\n"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_USAGE_STATS_ENABLED"}
-
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-
-    assert done.stdout == "False\n"

@@ -378,9 +378,9 @@ def test_a_recording_over_http_is_watched_at_its_own_pace(draw_clip: DrawClip) -
 
 
 @pytest.fixture
-def place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """An empty folder; the shipped model's prepared CNN is shared by the tests of this module."""
-    return Workplace(tmp_path, tmp_path_factory.getbasetemp() / "live-cache")
+def place(tmp_path: Path, prepared: Path) -> Workplace:
+    """An empty folder, and the shipped model's prepared CNN."""
+    return Workplace(tmp_path, prepared)
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:

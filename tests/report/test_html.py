@@ -19,11 +19,12 @@ from activity_cli.evaluation.quality_checks import compute_findings
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.features.labelled import DataConfig
+from activity_cli.model.folder import load_model
 from activity_cli.model.metrics import evaluate_scores
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.report.assembly import ReportData, crossval_report
 from activity_cli.report.html import Strip, render_report, write_report
-from activity_cli.settings import ClipSettings, TrainSettings
+from activity_cli.settings import TrainSettings
 from activity_cli.training.crossval import CrossvalRun, run_crossval
 from activity_cli.training.head import HeadConfig
 from activity_cli.types import Status
@@ -95,9 +96,10 @@ def crossval(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Cro
     with (folder / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "group"), *rows])
     backbone = find_backbone("efficientnet_lite0")
+    clip = load_model(shared.folder / "runs" / "first").description.clip  # its features are there
     return run_crossval(
         folder,
-        DataConfig(backbone=backbone, clip=ClipSettings(), cache_dir=shared.cache),
+        DataConfig(backbone=backbone, clip=clip, cache_dir=shared.cache),
         deal=lambda dataset: make_folds(dataset, num_folds=2),
         head=HeadConfig(training=TrainSettings(epochs=2)),
     )

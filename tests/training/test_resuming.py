@@ -14,7 +14,7 @@ import pytest
 from activity_cli.errors import CheckpointError
 from activity_cli.settings import FROZEN, TrainSettings
 from activity_cli.training.resuming import check_same, write_run_file
-from tests.workplace import QUICK, Workplace, rows_of
+from tests.workplace import FEW_PIXELS, QUICK, Workplace, rows_of
 
 
 def history_of(run: Path) -> list[dict[str, str]]:
@@ -116,6 +116,7 @@ def test_two_processes_learn_what_one_learns(shared: Workplace) -> None:
                 [f"clips/{row['path']}", row["label"], row["group"], parts[row["group"]]]
             )
     options = ["--dropout", "0", "--batch-size", "9", "--epochs", "3", "--no-tensorboard", "-q"]
+    options += FEW_PIXELS
     shared.run("train", "uneven.csv", "--name", "alone", *options)
 
     command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "activity_cli"]
@@ -154,7 +155,8 @@ def test_a_rehearsal_says_how_long_it_takes_and_leaves_nothing(
     workplace.environment["TMPDIR"] = str(temporary)
 
     clips = str(shared.folder / "clips")
-    done = workplace.run("train", clips, "--dry-run", "--json", "--streams", "all")
+    small = ("--cnn", "scratch", "--conv-channels", "4,8", *FEW_PIXELS)
+    done = workplace.run("train", clips, "--dry-run", "--json", "--streams", "all", *small)
 
     said = json.loads(done.stdout)
     assert (said["clips"], said["all_clips"], said["batch_size"]) == (9, 36, 16)

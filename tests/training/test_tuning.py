@@ -42,7 +42,7 @@ from activity_cli.training.tuning.run import NestedResult, importance_of, run_ne
 from activity_cli.training.tuning.search import Search, SearchResult
 from activity_cli.training.tuning.space import Candidate, Space
 from activity_cli.video.sampling import partner_indices, sample_indices
-from tests.workplace import Workplace, rows_of
+from tests.workplace import FEW_PIXELS, Workplace, rows_of
 
 NUM_CLIPS, NUM_FRAMES, SIZE = 60, 9, 32
 BASE = Candidate(
@@ -222,7 +222,7 @@ def test_a_setting_that_cannot_be_searched_is_refused() -> None:
 
 
 SEARCH = (
-    *("tune", "clips", "--folds", "3", "--trials", "4", "--try-frames", "16"),
+    *("tune", "clips", "--folds", "3", "--trials", "4", *FEW_PIXELS),
     *("--search", "temporal", "--search", "motion_penalty", "--search", "hidden_size"),
     *("--epochs", "2", "--seed", "3", "--workers", "1"),
 )
