@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,11 +45,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes
 class Workplace:
     """A folder with 24 drawn clips, 3 odd files, and commands that run there."""
 
-    def __init__(self, folder: Path, drawn: Path, cache: Path) -> None:
+    def __init__(self, folder: Path, drawn: Path, cache: Path, ray: str) -> None:
         self.folder = folder
         self.environment = {
             **{name: value for name, value in os.environ.items() if "USAGE_STATS" not in name},
             "ACTIVITY_CACHE_DIR": str(cache),
+            "RAY_TMPDIR": ray,
             "PYTHONPATH": str(ROOT),
         }
         for clip in drawn.rglob("*_00[0-7].mp4"):
@@ -92,8 +94,12 @@ class Workplace:
 @pytest.fixture(scope="module")
 def workplace(
     tmp_path_factory: pytest.TempPathFactory, shared: SharedWorkplace, prepared: Path
-) -> Workplace:
-    return Workplace(tmp_path_factory.mktemp("cluster"), shared.folder / "clips", prepared)
+) -> Iterator[Workplace]:
+    # `auto` finds no cluster of others, even one that died and has left its address. Ray's names
+    # of sockets are so long that they have no room below pytest's folder.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as ray:
+        folder = tmp_path_factory.mktemp("cluster")
+        yield Workplace(folder, shared.folder / "clips", prepared, ray)
 
 
 @pytest.fixture(scope="module")
