@@ -1,6 +1,6 @@
 # make demo   set up, then show everything on drawn clips (about 2 minutes)
 # make test   set up, then lint, type-check and test: what CI runs
-# make test-fast   the same without tests of Ray, browsers, real time and several processes
+# make test-fast   the same without tests of Ray, browsers, real time, several processes and exported CNNs
 #
 # All of them need nothing but Python 3.11 or newer; everything is installed into .venv.
 

@@ -255,7 +255,7 @@ def test_crossval_scores_every_clip_once_and_compares_heads(
 ) -> None:
     data = str(shared.folder / "clips")
 
-    done = workplace.run(*("crossval", data, "--folds", "3", "--compare", "--output", "cv", *QUICK))
+    done = workplace.run(*("crossval", data, "--folds", "2", "--compare", "--output", "cv", *QUICK))
 
     metrics = json.loads((workplace.folder / "cv" / "metrics.json").read_text())
     rows = rows_of(workplace.folder / "cv" / "predictions.csv")

@@ -57,6 +57,7 @@ def test_two_graphs_of_fixed_size_and_none_without_the_other(
         read_exported(tmp_path / "out" / "onnx")
 
 
+@pytest.mark.slow
 def test_the_shipped_model_passes_the_gate(clips: list[Path], tmp_path: Path) -> None:
     config = ExportConfig(formats=("onnx", "openvino"), dynamic=False)
 
@@ -69,7 +70,10 @@ def test_the_shipped_model_passes_the_gate(clips: list[Path], tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("precision", "formats", "megabytes"),
-    [("fp16", ("openvino",), 7.5), ("int8", ("onnx", "openvino"), 5.5)],
+    [
+        ("fp16", ("openvino",), 7.5),
+        pytest.param("int8", ("onnx", "openvino"), 5.5, marks=pytest.mark.slow),
+    ],
 )
 def test_smaller_precisions_are_smaller_and_pass(
     *,

@@ -60,8 +60,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache(prepared: Path) -> Path:
+    return prepared
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,10 @@ def models(
 
 
 # One engine for each is enough: that all engines agree is the promise of the conformance suite.
-@pytest.mark.parametrize(("name", "engine"), [("finetune", "openvino"), ("scratch", "onnx")])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [pytest.param("finetune", "openvino", marks=pytest.mark.slow), ("scratch", "onnx")],
+)
 def test_engine_and_export_agree_with_torch(
     *,
     name: str,
