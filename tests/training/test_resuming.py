@@ -7,12 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from activity_cli.errors import CheckpointError
 from activity_cli.settings import FROZEN, TrainSettings
+from activity_cli.training.loop.checkpoint import TrainingLog
+from activity_cli.training.loop.trainer import EpochMetrics
 from activity_cli.training.resuming import check_same, write_run_file
 from tests.workplace import FEW_PIXELS, QUICK, Workplace, rows_of
 
@@ -74,6 +79,19 @@ def test_ctrl_c_says_how_to_go_on_and_another_network_is_refused(shared: Workpla
     other.write_text("\n".join([labels[0], *(f"clips/{line}" for line in labels[2:])]) + "\n")
     refused = shared.run("train", other.name, *run, code=2)
     assert "36 clips then, 35 now" in refused.stderr
+
+
+def test_ctrl_c_in_a_call_of_tensorboard_ends_the_training(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    with suppress(KeyboardInterrupt), TrainingLog(tmp_path, tensorboard=True) as log:
+        log(EpochMetrics(**{field.name: 0 for field in fields(EpochMetrics)}))
+        board: Any = log._board
+        queue = board.file_writer.event_writer._async_writer._byte_queue
+        queue.mutex.acquire()  # as if Ctrl-C came when a call had just got the lock;
+        # to close the board would then wait for ever
+        raise KeyboardInterrupt
+    queue.mutex.release()
+    board.close()
 
 
 def test_a_run_of_an_earlier_version_is_resumed_unless_it_used_what_was_removed(

@@ -209,7 +209,7 @@ class TrainingLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        for output in (self._file, self._board):
-            if output is not None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        for output in (self._file, kind is not KeyboardInterrupt and self._board):  # may deadlock
+            if output:
                 output.close()
