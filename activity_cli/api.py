@@ -66,6 +66,8 @@ def load_model(
     precision: "Precision" = "auto",
     workers: int | None = None,
     timeout_seconds: float | None = None,
+    labels: Iterable[str] | None = None,
+    unknown: bool = False,
     whole: bool = False,
     window_seconds: float | None = None,
     stride_seconds: float | None = None,
@@ -82,6 +84,8 @@ def load_model(
         precision: of the CNN; auto is the fastest that is safe here.
         workers: videos decoded at a time; None is one per core.
         timeout_seconds: longest time to decode a file; None is 600, and 4 per MB.
+        labels: report these labels only, each `label` or `label=name`; None is all.
+        unknown: with `labels`, report the score of all others as `unknown`.
         whole: score every video as one clip, however long it is.
         window_seconds: length of the windows over longer videos; None is the length of the
             training clips.
@@ -94,6 +98,7 @@ def load_model(
         ActivityError: there is no such model, or it cannot run here as requested; `message` says
             why and `hint` what to do.
     """
+    from activity_cli.predict.label_selection import LabelSelection
     from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
     from activity_cli.video.decoder_pool import AUTO_DECODERS
 
@@ -106,6 +111,7 @@ def load_model(
         device=device,
         precision=precision,
         decoders=decoders if workers is None else replace(decoders, num_workers=workers),
+        labels=None if labels is None else LabelSelection(tuple(labels), unknown),
         windows=None if whole else windows,
         tta=tta,
     )

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any, Literal, Self, get_args
 
 from activity_cli.errors import SettingsError
@@ -308,6 +309,19 @@ class AuditSettings(Settings):
 DEFAULT_AUDIT = AuditSettings()
 
 
+_MOST_LABELS_SHOWN = 20
+
+
+def check_labels(asked: Collection[str], known: Collection[str]) -> None:
+    """Raise a SettingsError with the closest labels if the model does not have all of these."""
+    if unknown := sorted(set(asked) - set(known)):
+        close = [one for label in unknown for one in get_close_matches(label, known)]
+        text, listed = f"The model has no label {', '.join(unknown)}.", ", ".join(known)
+        if len(known) > _MOST_LABELS_SHOWN:
+            listed = f"{len(known)}; close ones: {', '.join(dict.fromkeys(close)) or 'none'}"
+        raise SettingsError(text, hint=f"Its labels: {listed}.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentSettings(Settings):
     """How scores of sliding windows become segments. None derives a time from the window length."""
@@ -328,14 +342,6 @@ class SegmentSettings(Settings):
     """Lowest score of a label; windows below it are unknown and in no segment. None: no limit."""
     max_ood_score: float | None = None
     """OOD score above which a window is unknown, whatever its scores. None: no limit."""
-
-    def check_labels(self, known: tuple[str, ...]) -> None:
-        """Check that the model has these labels; raise SettingsError if not."""
-        if unknown := sorted(set(self.labels) - set(known)):
-            raise SettingsError(
-                f"The model has no label {', '.join(unknown)}.",
-                hint=f"Its labels: {', '.join(known)}.",
-            )
 
     def describe(self) -> str:
         """Return the values that are not derived from the window length, as text."""

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
-from activity_cli.cli.predict_options import BatchOptions, ClusterOptions, WindowOptions
+from activity_cli.cli.predict_options import (
+    BatchOptions,
+    ClusterOptions,
+    ModelOptions,
+    WindowOptions,
+)
 from activity_cli.cli.progress import ProgressReport, progress_report, stop_on_signals
 from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
@@ -28,11 +33,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions:
+class PredictOptions(ModelOptions):
     """The model, and what is reported."""
 
-    model: str = setting(DEFAULT_MODEL)
-    """Run folder, model folder, exported file, or name of a shipped model."""
     top_k: int = setting(3, at_least=1)
     """Labels to report per video."""
     all_scores: bool = setting(False)
@@ -81,6 +84,7 @@ def predict(
         stop = stack.enter_context(stop_on_signals(signal.SIGINT, note=report.note))
         config = replace(
             machine.predict_config(report.note),
+            labels=own.selection(),
             windows=windows.window_config(_watch_seconds(report, is_alone=len(paths) == 1)),
             tta=tta,
             use_cache=not own.no_cache,

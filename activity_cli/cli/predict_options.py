@@ -9,11 +9,38 @@ from typing import TYPE_CHECKING
 from activity_cli.cli.options import MachineOptions
 from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import setting
-from activity_cli.settings import SegmentSettings
+from activity_cli.settings import DEFAULT_MODEL, SegmentSettings
 
 if TYPE_CHECKING:
+    from activity_cli.predict.label_selection import LabelSelection
     from activity_cli.predict.predictor import OnSeconds, PredictConfig, Predictor, WindowConfig
     from activity_cli.report.overlay.outputs import VisualWriter
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The model, and which of its labels are reported."""
+
+    model: str = setting(DEFAULT_MODEL)
+    """Run folder, model folder, exported file, or name of a shipped model."""
+    labels: str | None = setting(None, metavar="LABELS|FILE", derived="all")
+    """Report these labels only, under other names: 'jogging,driving car=driving', or a file with
+    one per line."""
+    unknown: bool = setting(False)
+    """With --labels, report the score of all other labels as unknown."""
+
+    def selection(self) -> "LabelSelection | None":
+        """Return what --labels and --unknown select; None for all labels."""
+        from activity_cli.predict.label_selection import LabelSelection
+
+        if self.labels is not None:
+            return LabelSelection.read(self.labels, keep_unknown=self.unknown)
+        if self.unknown:
+            raise SettingsError(
+                "--unknown needs --labels: the labels that are not unknown.",
+                hint="To reject clips by their scores: --reject auto, or --reject 0.7.",
+            )
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from activity_cli.cli import options
-from activity_cli.cli.predict_options import LengthOptions
+from activity_cli.cli.predict_options import LengthOptions, ModelOptions
 from activity_cli.cli.progress import progress_report, stop_on_signals
 from activity_cli.predict.live.settings import EventSettings, SourceSettings, WatchSettings
 from activity_cli.setting_fields import setting
-from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from activity_cli.model.folder import ModelDescription
@@ -40,11 +39,11 @@ def watch(
         ),
     ],
     *,
+    own: ModelOptions,
     reading: SourceSettings,
     events: EventSettings,
     lengths: LiveWindowOptions,
     engine: options.EngineOptions,
-    model: Annotated[str, typer.Option(help=options.MODEL_HELP)] = DEFAULT_MODEL,
     reject: options.Reject = "off",
     show: Annotated[
         bool, typer.Option("--show", help="Show the picture in a window; q closes it.")
@@ -71,7 +70,7 @@ def watch(
     what.check_exists()
     command = split_command(events.run)
     with stop_on_signals(signal.SIGINT, signal.SIGTERM) as stop:
-        loaded = _load_model(model, engine, reject, quiet=quiet)
+        loaded = _load_model(own, engine, reject, quiet=quiet)
         settings = _watch_settings(loaded.description, reading, events, lengths, show=show)
         watched = Watch(what, loaded, settings, stop=stop)
         view = LiveView(
@@ -92,14 +91,15 @@ def watch(
 
 
 def _load_model(
-    model: str, engine: options.EngineOptions, reject: str, *, quiet: bool
+    own: ModelOptions, engine: options.EngineOptions, reject: str, *, quiet: bool
 ) -> "LiveModel":
     """Load the model, with the rule of --reject."""
     from activity_cli.predict.live.watching import load_live_model
     from activity_cli.predict.rejection import read_rule
 
     with progress_report(quiet=quiet) as report:
-        loaded = load_live_model(model, engine.predict_config(report.note))
+        config = replace(engine.predict_config(report.note), labels=own.selection())
+        loaded = load_live_model(own.model, config)
         rule = read_rule(reject, loaded.description, gives_ood_score=loaded.gives_ood_score)
         if rule is None:
             return loaded

@@ -20,7 +20,7 @@ from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, ignore
 from activity_cli.predict.segments import find_segments
-from activity_cli.settings import SegmentSettings
+from activity_cli.settings import SegmentSettings, check_labels
 from activity_cli.types import Decoded, FileResult, Prediction, Status, Timeline, Timesteps
 from activity_cli.video.augmentation import tta_views, views_provenance
 from activity_cli.video.decoder_pool import ResamplingSession
@@ -37,7 +37,7 @@ def segment_settings(
 ) -> SegmentSettings:
     """Return how scores become segments: by default of all labels but the background label."""
     settings = windows.segments if windows else SegmentSettings()
-    settings.check_labels(description.labels)
+    check_labels(settings.labels, description.labels)
     if settings.labels or description.background is None:
         return settings
     events = tuple(label for label in description.labels if label != description.background)
@@ -57,6 +57,10 @@ class Scan:
     score_stage: str  # the same for `score`
     ood_score: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
     """From windows to out-of-distribution scores (B,); None: the model has none."""
+
+    def selecting(self, select: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> "Scan":
+        """Return a copy whose scores are mapped, as by `select_labels`."""
+        return replace(self, score=lambda windows: select(self.score(windows)))
 
 
 def _see_all(
@@ -114,7 +118,7 @@ class ResultMaker:
 
     def __init__(self, description: ModelDescription, config: PredictConfig) -> None:
         self.description = description
-        self._decoders = config.decoders
+        self._decoders, self._selection = config.decoders, config.labels
         self._on_seconds = config.windows.on_seconds if config.windows else ignore
         self.views = tta_views(config.tta, description.labels)
         self.segments = segment_settings(config.windows, description)
@@ -134,6 +138,8 @@ class ResultMaker:
         values = {"model": f"{self.description.name} {model[:16]}", "engine": engine}
         if self._windows is not None:
             values |= {"windows": self._windows.describe(), "segments": self.segments.describe()}
+        if self._selection is not None:
+            values["label selection"] = str(self._selection)
         return {**values, **views_provenance(self.views)}
 
     def failure(self, request: ClipRequest, error: VideoError) -> FileResult:

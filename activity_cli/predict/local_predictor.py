@@ -27,6 +27,7 @@ from activity_cli.model.folder import Model, ModelDescription
 from activity_cli.model.ood import OodDetector
 from activity_cli.predict.exported import ExportedModel, ExportedRunner, open_exported
 from activity_cli.predict.file_results import ResultMaker, Scan
+from activity_cli.predict.label_selection import select_labels
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.types import FileResult, Images, Timesteps, frame_roles
 from activity_cli.video.clips import read_views
@@ -102,7 +103,11 @@ class LocalPredictor:
 
 def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     """Load a model folder: an engine runs the CNN, then the sequence classifier."""
-    description, maker = model.description, ResultMaker(model.description, config)
+    description, (selected, select) = (
+        model.description,
+        select_labels(model.description, config.labels),
+    )
+    maker = ResultMaker(selected, config)
     cache = feature_cache(config.cache_folder) if config.use_cache else None
     pool = DecoderPool(config.decoders)  # its first worker starts while the CNN is loaded
     loaded, classifier = load_networks(model, config)
@@ -126,7 +131,7 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     return LocalPredictor(
         maker,
         pool,
-        model_scan(extractor, classifier, model.ood_detector()),
+        model_scan(extractor, classifier, model.ood_detector()).selecting(select),
         read,
         provenance=maker.provenance(model=model.fingerprint, engine=loaded.identity),
         classifier=classifier,
@@ -135,7 +140,11 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
 
 def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredictor:
     """Load an exported model into the runtime that it was exported for."""
-    description, maker = model.description, ResultMaker(model.description, config)
+    description, (selected, select) = (
+        model.description,
+        select_labels(model.description, config.labels),
+    )
+    maker = ResultMaker(selected, config)
     pool = DecoderPool(config.decoders)
     roles = frame_roles(description.clip)
 
@@ -187,7 +196,7 @@ def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredic
     return LocalPredictor(
         maker,
         pool,
-        export_scan(open_exported(model), description),
+        export_scan(open_exported(model), description).selecting(select),
         read,
         provenance=maker.provenance(model=model.identity, engine=engine),
     )

@@ -15,6 +15,7 @@ from activity_cli.features.engines.choice import Engine, Precision, choose_engin
 from activity_cli.features.engines.protocol import OnPrepare
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import ModelDescription, load_model
+from activity_cli.predict.label_selection import LabelSelection
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import FileResult
 from activity_cli.video.augmentation import describe_cost
@@ -53,6 +54,7 @@ class PredictConfig:
     device: str = "auto"  # auto, cpu, cuda, cuda:1 or mps
     precision: Precision = "auto"  # of the CNN
     decoders: Decoders = AUTO_DECODERS
+    labels: LabelSelection | None = None  # None reports all labels of the model
     windows: WindowConfig | None = None  # None scores every video as one clip, however long it is
     tta: int = 1
     """Views of each clip whose scores are averaged (test-time augmentation); 1 is the plain clip.
@@ -106,8 +108,8 @@ def load_predictor(name: str | Path, config: PredictConfig | None = None) -> Pre
     Raises:
         ModelError: there is no such model, or it is damaged.
         BackboneError: the CNN's weights are not available, and it was not prepared before.
-        SettingsError: the engine is not available here or cannot run this model; windows or views
-            are not possible.
+        SettingsError: the engine is not available here or cannot run this model; windows, views or
+            labels are not possible.
         MissingExtraError: the engine is not installed.
     """
     # These modules import this one.

@@ -93,8 +93,8 @@ def _own_rule(description: ModelDescription, *, gives_ood_score: bool) -> Reject
     calibration, name = description.calibration, description.name
     if calibration is None:
         raise SettingsError(
-            f"{name} was trained without a rule for unknown clips.",
-            hint=f"Train it again. {_NUMBER_HINT}",
+            f"{name} has no thresholds for unknown clips, or --labels changes its scores.",
+            hint=f"Train it again, or predict all labels. {_NUMBER_HINT}",
         )
     if calibration.rule is None:
         raise SettingsError(

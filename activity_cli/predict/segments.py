@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.settings import SegmentSettings
+from activity_cli.settings import SegmentSettings, check_labels
 from activity_cli.types import Segment, Timeline
 
 _CELLS_PER_STRIDE = 2
@@ -53,7 +53,7 @@ def find_segments(
     A SettingsError if a requested label is not in the timeline.
     """
     settings = settings or SegmentSettings()
-    settings.check_labels(timeline.labels)
+    check_labels(settings.labels, timeline.labels)
     cells = cell_scores(timeline)
     scores = cells.scores
     if settings.reject_below is not None or settings.max_ood_score is not None:

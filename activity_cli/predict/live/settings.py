@@ -1,11 +1,9 @@
 """Settings of a live watch. Times are seconds."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import Settings, setting
 
 if TYPE_CHECKING:
@@ -50,14 +48,6 @@ class EventSettings(Settings):
     run: str | None = setting(None, metavar="COMMAND")
     """Program to run when an event starts, with the event as JSON on stdin and ACTIVITY_LABEL,
     ACTIVITY_SCORE and ACTIVITY_TIME in its environment."""
-
-    def check_labels(self, labels: Sequence[str]) -> None:
-        """Raise a SettingsError if an alert is for a label that the model does not have."""
-        if unknown := [label for label in self.alert if label not in labels]:
-            raise SettingsError(
-                f"--alert {unknown[0]}: the model has no such label.",
-                hint=f"Its labels: {', '.join(labels)}.",
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

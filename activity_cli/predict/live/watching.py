@@ -21,6 +21,7 @@ from activity_cli.model.calibration import RejectRule
 from activity_cli.model.folder import ModelDescription, load_model
 from activity_cli.predict.exported import is_exported, open_exported, read_exported
 from activity_cli.predict.file_results import Scan
+from activity_cli.predict.label_selection import select_labels
 from activity_cli.predict.live.events import (
     ActionEvent,
     Connected,
@@ -42,6 +43,7 @@ from activity_cli.predict.live.timesteps import LoadShedder, WindowBuffer
 from activity_cli.predict.local_predictor import export_scan, load_networks, model_scan
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.predict.rejection import decide, is_event
+from activity_cli.settings import check_labels
 from activity_cli.types import UNKNOWN, Prediction, frame_roles
 
 
@@ -82,12 +84,14 @@ def load_live_model(name: str | Path, config: PredictConfig) -> LiveModel:
     if is_exported(Path(name)):
         config.check_no_engine(Path(name))
         exported = read_exported(Path(name))
+        description, select = select_labels(exported.description, config.labels)
         scan = export_scan(open_exported(exported), exported.description)
-        return LiveModel(description=exported.description, scan=scan)
+        return LiveModel(description=description, scan=scan.selecting(select))
     model = load_model(name)
+    description, select = select_labels(model.description, config.labels)
     extractor, classifier = load_networks(model, config)
     scan = model_scan(extractor, classifier, model.ood_detector())
-    return LiveModel(description=model.description, scan=scan)
+    return LiveModel(description=description, scan=scan.selecting(select))
 
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
@@ -111,7 +115,7 @@ class Watch:
         stop: threading.Event | None = None,
     ) -> None:
         source.check_exists()
-        settings.events.check_labels(model.description.labels)
+        check_labels(settings.events.alert, model.description.labels)
         self.summary = WatchSummary()
         self._source = source
         self._model = model
