@@ -14,8 +14,7 @@ from typing import Any, Literal, Self, get_args
 from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import SearchRange, Settings, setting
 
-Stream = Literal["rgb", "motion", "flow"]
-StreamChoice = Literal["both", "rgb", "motion", "flow", "all"]
+Stream = Literal["rgb", "motion", "flow", "action"]
 Temporal = Literal["lstm", "mean", "frame"]
 Pooling = Literal["attention", "mean", "last"]
 CnnMode = Literal["frozen", "finetune", "scratch"]
@@ -25,12 +24,31 @@ DEFAULT_MODEL = "surveillance-fight"  # shipped
 
 ALL_STREAMS: tuple[Stream, ...] = get_args(Stream)
 STREAMS: tuple[Stream, ...] = ("rgb", "motion")
-# Values of the option --streams
-STREAM_CHOICES: Mapping[StreamChoice, tuple[Stream, ...]] = {
-    "both": STREAMS,
-    **{stream: (stream,) for stream in ALL_STREAMS},
-    "all": ALL_STREAMS,
-}
+CNN_STREAMS: tuple[Stream, ...] = ("rgb", "motion", "flow")
+"""Streams that the frame CNN reads; the action network reads `action`."""
+_STREAM_WORDS: Mapping[str, tuple[Stream, ...]] = {"both": STREAMS, "all": CNN_STREAMS}
+
+
+def parse_streams(text: str) -> tuple[Stream, ...]:
+    """Return the streams that a value of --streams stands for, in the fixed order.
+
+    Raises:
+        SettingsError: it is neither `both` nor `all`, nor streams joined by +.
+    """
+    names = _STREAM_WORDS.get(text, tuple(text.split("+")))
+    if unknown := set(names) - set(ALL_STREAMS):
+        raise SettingsError(
+            f"There is no stream {min(unknown)!r}.",
+            hint=f"Give {', '.join(ALL_STREAMS)}, some of them joined by + (action+motion), both "
+            "(rgb+motion) or all (rgb+motion+flow).",
+        )
+    return tuple(stream for stream in ALL_STREAMS if stream in names)
+
+
+def name_streams(streams: Collection[Stream]) -> str:
+    """Return the value of --streams that stands for these streams."""
+    words = (word for word, some in _STREAM_WORDS.items() if some == streams)
+    return next(words, "+".join(streams))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +59,9 @@ class ClipSettings(Settings):
     """Frames per clip, spread evenly over it."""
     frame_size: int = setting(224, option=None, at_least=1)
     """Side of the square frame that the CNN sees, in pixels. Frames are squashed, not cropped."""
-    streams: tuple[Stream, ...] = setting(
-        STREAMS, choices=STREAM_CHOICES, search=("both", "rgb", "motion")
-    )
-    """Input of the CNN: RGB frames, motion images, both, optical flow, or all three."""
+    streams: tuple[Stream, ...] = setting(STREAMS, option=None, search=("both", "rgb", "motion"))
+    """What the networks see: RGB frames, motion images and optical flow go through the CNN,
+    `action`, the RGB frames in their order, through the action network."""
     motion_step_seconds: float = setting(1 / 12, option=None, at_least=0.001)
     """Time between the two frames of a motion or flow image."""
     motion_gain: float = setting(2.0, option=None, at_least=0.001)
@@ -60,18 +77,24 @@ class ClipSettings(Settings):
         in_order = [stream for stream in ALL_STREAMS if stream in self.streams]
         if not in_order or list(self.streams) != in_order:
             raise SettingsError(
-                f"streams must be some of rgb, motion, flow in that order, got {self.streams}."
+                f"streams must be some of {', '.join(ALL_STREAMS)} in that order, got "
+                f"{self.streams}."
             )
-        if "flow" in self.streams and self.channels != 3:
+        if self.channels != 3 and (coloured := {"flow", "action"} & set(self.streams)):
             raise SettingsError(
-                "Flow images have 3 channels, but the CNN sees grey pictures.",
+                f"The stream {min(coloured)} needs 3 channels, but the CNN sees grey pictures.",
                 hint="Use the streams rgb and motion, or 3 channels.",
             )
 
     @property
     def compares_frames(self) -> bool:
         """Whether each sampled frame is compared with an earlier one."""
-        return self.streams != ("rgb",)
+        return not {"motion", "flow"}.isdisjoint(self.streams)
+
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether a stream shows the sampled frames themselves."""
+        return not {"rgb", "action"}.isdisjoint(self.streams)
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:

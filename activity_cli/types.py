@@ -24,7 +24,7 @@ FrameRole = Literal["frames", "earlier", "later", "flow"]
 
 def frame_roles(clip: ClipSettings) -> tuple[FrameRole, ...]:
     """Return the roles of `ClipFrames.images` that a model reads, in the order of its inputs."""
-    rgb: tuple[FrameRole, ...] = ("frames",) if "rgb" in clip.streams else ()
+    rgb: tuple[FrameRole, ...] = ("frames",) if clip.keeps_frames else ()
     motion: tuple[FrameRole, ...] = ("earlier", "later") if "motion" in clip.streams else ()
     flow: tuple[FrameRole, ...] = ("flow",) if "flow" in clip.streams else ()
     return rgb + motion + flow
@@ -98,8 +98,8 @@ class ClipFrames:
     """
 
     images: Mapping[FrameRole, Images]
-    """(T, H, W, channels) uint8 per role: `frames` for the stream rgb, `earlier` and `later` for
-    motion, `flow` for flow."""
+    """(T, H, W, channels) uint8 per role: `frames` for the streams rgb and action, `earlier` and
+    `later` for motion, `flow` for flow."""
     decoded: Decoded
 
     def __post_init__(self) -> None:

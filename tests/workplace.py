@@ -24,7 +24,9 @@ class Workplace:
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
-        self.environment = {**os.environ, "ACTIVITY_CACHE_DIR": str(cache), "COLUMNS": "100"}
+        # Without the action network, which some machines that test have and others have not.
+        own = {"ACTIVITY_CACHE_DIR": str(cache), "ACTIVITY_WEIGHTS": "", "COLUMNS": "100"}
+        self.environment = {**os.environ, **own}
         self.cache = cache
 
     def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":

@@ -79,7 +79,7 @@ def crossval(
             background=labels.background_label,
             audit=audit,
         )
-    text = settings_text(context)
+    text = settings_text(context, run.data.clip.streams)
     content = crossval_report(run, command=this_command(), settings=tomllib.loads(text))
     metrics = crossval_metrics(run, content)
     if output is not None:

@@ -19,12 +19,16 @@ from activity_cli.settings import (
     AUGMENT_AMOUNTS,
     DEFAULT_BACKBONE,
     NO_VIEWS,
+    STREAMS,
     AuditSettings,
     AugmentSettings,
     ClipSettings,
     CnnSettings,
     NetworkSettings,
+    Stream,
     TrainSettings,
+    name_streams,
+    parse_streams,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +44,11 @@ _LIMITS = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise":
 
 @dataclass(frozen=True, kw_only=True)
 class ClipOptions:
-    """How a video becomes a clip, and which CNN reads it."""
+    """How a video becomes a clip, and which networks read it."""
 
+    streams: str | None = setting(None, metavar="STREAMS", derived="both")
+    """Streams joined by +, such as action+motion: rgb, motion (difference images), flow (optical
+    flow), action (the action network); both is rgb+motion, all is rgb+motion+flow."""
     backbone: str = setting(DEFAULT_BACKBONE)
     """Pretrained CNN; `activity models` lists them."""
     settings: ClipSettings
@@ -50,20 +57,38 @@ class ClipOptions:
     window: float | None = setting(None, derived="each is one clip")
     """Cut longer clips and pieces into windows of this many seconds."""
 
+    def __post_init__(self) -> None:
+        if self.streams is not None:
+            parse_streams(self.streams)
+
     def data_config(
         self,
         machine: MachineOptions,
         report: "ProgressReport",
         cnn: CnnSettings,
         augment: AugmentSettings = NO_VIEWS,
+        *,
+        may_act: bool = False,
     ) -> "DataConfig":
-        """Return what reading labelled clips needs."""
+        """Return what reading labelled clips needs; `may_act`: with the action network by default.
+
+        Raises:
+            SettingsError, BackboneError: the settings exclude each other, or weights are missing.
+        """
         from activity_cli.features.backbones import find_backbone, scratch_backbone
         from activity_cli.features.labelled import DataConfig
 
         found = None if cnn.mode == "scratch" else find_backbone(self.backbone)
         own_size = found.frame_size if found else _SCRATCH_FRAME
-        clip = replace(self.settings, frame_size=self.frame_size or own_size)
+        may_act = may_act and cnn.mode == "frozen" and self.settings.channels == 3
+        streams = parse_streams(self.streams) if self.streams else _usual_streams(report, may_act)
+        if cnn.mode != "frozen" and "action" in streams:
+            raise SettingsError(
+                f"--cnn {cnn.mode} trains the frame CNN, which the stream action does not use.",
+                hint="Use --streams both, or --cnn frozen.",
+            )
+        size = self.frame_size or own_size
+        clip = replace(self.settings, streams=streams, frame_size=size)
         backbone = found or scratch_backbone(clip, cnn)
         backbone.check_frames(clip)
         config = machine.predict_config(report.note)
@@ -79,6 +104,23 @@ class ClipOptions:
             on_prepare=report.note,
             on_warning=report.warn,
         )
+
+
+def _usual_streams(report: "ProgressReport", may_act: bool) -> tuple[Stream, ...]:
+    """Return the streams of a training that names none, and report them."""
+    from activity_cli.features import action_weights
+
+    if not may_act:
+        return STREAMS
+    if action_weights.find_action_weights() is None:
+        megabytes = action_weights.FILE_BYTES / 1e6
+        report.note(
+            "Without the action network, which usually raises accuracy: `activity models pull "
+            f"{action_weights.NAME}` ({megabytes:.1f} MB)."
+        )
+        return STREAMS
+    report.note(f"Streams: {', '.join(STREAMS)}, action ({action_weights.NAME})")
+    return (*STREAMS, "action")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +240,15 @@ def settings_keys() -> list[Option]:
     return [key for key in keys if key.setting.envvar is None]
 
 
-def settings_text(context: typer.Context) -> str:
-    """Return the settings file of this call: the values of its options, wherever they come from."""
+def settings_text(context: typer.Context, streams: tuple[Stream, ...]) -> str:
+    """Return the settings file of this call: the values of its options, wherever they come from.
+
+    `streams` are those that were used, whether or not the options name them.
+    """
     keys = [key for key in settings_keys() if key.name in context.params]
     # An empty list means the default, and arrives as None when it is read from a file.
     values = {name: None if value in ([], ()) else value for name, value in context.params.items()}
+    values["streams"] = name_streams(streams)
     return write_settings(keys, values, header=_HEADER)
 
 

@@ -184,7 +184,7 @@ def _train(
             deadline=deadline,
             context=processes,
         )
-        text = settings_text(context)
+        text = settings_text(context, config.clip.streams)
         # They are written as training begins, so that it can be resumed.
         begin = partial(write_text_atomically, folder / SETTINGS_FILE, text)
         fit = fit_plan(plan, session, on_begin=begin)

@@ -12,6 +12,7 @@ from activity_cli.data.dataset import Dataset
 from activity_cli.errors import DataError
 from activity_cli.evaluation import ClipPrediction, Predictions
 from activity_cli.features.extraction import clip_request
+from activity_cli.features.streams import pad_features
 from activity_cli.model.folder import Model, ModelDescription, load_model
 from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of
 from activity_cli.model.metrics import evaluate_scores
@@ -125,12 +126,13 @@ def ms_per_clip(folders: Sequence[Path], config: PredictConfig) -> Mapping[Path,
 def _score_noise(model: Model, config: PredictConfig) -> Callable[[], object]:
     """Return a function that scores a clip of noise: the content does not change the time."""
     extractor, classifier = load_networks(model, config)
-    shape = num_streams, num_frames, _ = model.description.feature_shape
-    size = (num_streams * num_frames, *model.description.clip.picture_shape)
+    clip = model.description.clip
+    size = (clip.num_frames, *clip.picture_shape)
     images = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
 
     def run() -> object:
-        features = extractor.extract(images).astype(np.float16)  # (S * T, D)
-        return classifier.classify(features.reshape(1, *shape))
+        [streams] = extractor.extract([dict.fromkeys(clip.streams, images)])
+        padded = [pad_features(streams[s], extractor.feature_size) for s in clip.streams]
+        return classifier.classify(np.stack(padded)[None])
 
     return run

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from activity_cli.common.cache import ENGINES
 from activity_cli.errors import ActivityError, DataError
+from activity_cli.features.action_weights import action_weights_file
 from activity_cli.features.backbones import weights_file
-from activity_cli.features.engines.choice import Engine, load_extractor
+from activity_cli.features.engines.choice import Engine
 from activity_cli.features.extraction import ClipRequest
+from activity_cli.features.streams import load_streams
 from activity_cli.model.folder import WEIGHTS_FILE, load_model
 from activity_cli.predict.exported import open_exported, read_exported
 from activity_cli.predict.predictor import PredictConfig, load_predictor
@@ -95,17 +95,14 @@ def _frames_per_second(task: Task, engine: Engine | None) -> float:
             return len(inputs) * settings.num_frames * len(settings.streams)
     else:
         description = load_model(task.model).description
-        extractor = load_extractor(
-            description.backbone,
-            engine,
-            cache_dir=Path(task.cache_dir),
-            frame_size=description.clip.frame_size,
+        extractor = load_streams(
+            description.backbone, description.clip, engine, cache_dir=Path(task.cache_dir)
         )
-        streams = [read_clip(clip, description.clip).images.values() for clip in clips]
-        pictures = np.concatenate([images for clip in streams for images in clip])
+        pictures = [read_clip(clip, description.clip).images for clip in clips]
 
         def run() -> int:
-            return len(extractor.extract(pictures))
+            found = extractor.extract(pictures)
+            return sum(len(features) for clip in found for features in clip.values())
 
     run()
     rates = []
@@ -123,7 +120,10 @@ def _network_bytes(task: Task, engine: Engine | None) -> int:
         files = [file for file in Path(task.model).iterdir() if file.suffix != ".md"]
     elif engine.name == "torch":
         model = load_model(task.model)
-        files = [weights_file(model.description.backbone), model.folder / WEIGHTS_FILE]
+        streams = set(model.description.clip.streams)
+        files = [model.folder / WEIGHTS_FILE]
+        files += [weights_file(model.description.backbone)] if streams - {"action"} else []
+        files += [action_weights_file()] if "action" in streams else []
     else:  # without the compiled ones (.blob), which fit this machine only
         files = [f for f in (Path(task.cache_dir) / ENGINES).iterdir() if f.suffix != ".blob"]
     return sum(file.stat().st_size for file in files)

@@ -30,6 +30,7 @@ FILE_NAME = "movinet_a0_stream_int8.tflite"
 SHA256 = "6125b36e2485eeb5cc1fd6206cf5e5d70235593fbc84610d1dce97fe3aa9c2ac"
 FILE_BYTES = 3_276_048
 NUM_PARAMETERS = 2_723_392
+FEATURE_SIZE = 480  # features of a frame
 LICENCE = "Apache-2.0"
 SOURCE = "MoViNet-A0-Stream for Kinetics-600, TensorFlow Model Garden"
 _HUB = "tensorflow/lite-model/movinet/a0/stream/kinetics-600/classification/tflite/int8/1"
@@ -80,7 +81,8 @@ def action_weights_file() -> Path:
     if file is None:
         raise BackboneError(
             f"The weights of {NAME} are not on this machine.",
-            hint=f"Fetch them ({FILE_BYTES / 1e6:.1f} MB): activity models pull {NAME}",
+            hint=f"Fetch them ({FILE_BYTES / 1e6:.1f} MB): activity models pull {NAME}. Or set "
+            f"ACTIVITY_WEIGHTS to a folder with {FILE_NAME}.",
         )
     if sha256_of(file) != SHA256:
         raise BackboneError(

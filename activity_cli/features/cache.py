@@ -19,15 +19,17 @@ from safetensors.numpy import load, save
 from activity_cli.common.cache import FEATURES, CheckedFiles
 from activity_cli.common.files import sha256_of
 from activity_cli.errors import VideoError
+from activity_cli.features.action_weights import SHA256
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.engines.protocol import Extractor
+from activity_cli.features.streams import StreamExtractor, StreamFeatures
 from activity_cli.settings import ALL_STREAMS, ClipSettings, Stream
 from activity_cli.types import Decoded, Status
 from activity_cli.video.augmentation import PLAIN, View
 
 _FORMAT = 1  # raise it when sampling, motion images or the entry's layout change
 
-StreamFeatures = dict[Stream, NDArray[np.float16]]
+_NAMES: dict[Stream, str] = {"action": f"action sqrt {SHA256[:16]}"}
+"""Names in an entry of streams that depend on more than the key. Others have their own name."""
 
 
 class FeatureCache:
@@ -46,13 +48,14 @@ class FeatureCache:
         meta = json.loads(tensors.pop("meta").tobytes())
         seconds = tensors.pop("seconds")
         decoded = Decoded(seconds=seconds, **{**meta, "status": Status(meta["status"])})
-        return {stream: tensors[stream] for stream in ALL_STREAMS if stream in tensors}, decoded
+        names: dict[Stream, str] = {stream: _NAMES.get(stream, stream) for stream in ALL_STREAMS}
+        return {s: tensors[name] for s, name in names.items() if name in tensors}, decoded
 
     def save(self, key: str, streams: StreamFeatures, decoded: Decoded) -> None:
         """Store the streams' (T, D) features under `key`."""
         meta = {k: v for k, v in asdict(decoded).items() if k != "seconds"}
         tensors: dict[str, NDArray[Any]] = {
-            **{str(stream): values for stream, values in streams.items()},
+            **{_NAMES.get(stream, stream): values for stream, values in streams.items()},
             "seconds": decoded.seconds,
             "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
         }
@@ -65,7 +68,7 @@ def feature_cache(cache_dir: Path) -> FeatureCache:
 
 
 def key_maker(
-    settings: ClipSettings, backbone: Backbone, extractor: Extractor
+    settings: ClipSettings, backbone: Backbone, extractor: StreamExtractor
 ) -> Callable[[str, View], str]:
     """Return the function from a clip's identity and a view to the key of its features."""
     parts = {

@@ -20,12 +20,11 @@ from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cache import (
     FeatureCache,
-    StreamFeatures,
     content_identity,
     file_fingerprint,
     key_maker,
 )
-from activity_cli.features.engines.protocol import Extractor
+from activity_cli.features.streams import StreamExtractor, StreamFeatures, pad_features
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Clip, Decoded, Images, Status
 from activity_cli.video.augmentation import View, ViewsOf, plain_only
@@ -69,7 +68,7 @@ class ExtractedClip:
     request: ClipRequest
     decoded: Decoded | None = None
     values: NDArray[Any] | None = None
-    """(S, T, D) of the first view. float16 is finer than the CNN's own rounding in bf16."""
+    """(S, T, D) of the first view; narrower streams end in zeros."""
     more_values: Sequence[NDArray[Any]] = ()  # (S, T, D) of each further view
     error: VideoError | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -103,7 +102,7 @@ def extract_features(
     requests: Iterable[ClipRequest],
     settings: ClipSettings,
     *,
-    extractor: Extractor,
+    extractor: StreamExtractor,
     backbone: Backbone,
     pool: DecoderPool,
     cache: FeatureCache | None = None,
@@ -130,7 +129,7 @@ def extract_features(
     finished = pipelined_map(
         requests,
         prepare=preparer.prepare,
-        compute=lambda batch: _run_cnn(batch, settings, extractor),
+        compute=lambda batch: _run_networks(batch, extractor),
         size_of=lambda prepared: sum(map(len, prepared.images)),
         batch_size=extractor.batch_size,
         num_workers=pool.decoders.num_workers,
@@ -138,7 +137,7 @@ def extract_features(
         interrupt=preparer.reader.interrupt,
     )
     for prepared in finished:
-        yield _finish(prepared, settings, cache)
+        yield _finish(prepared, settings, cache, extractor.feature_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,23 +243,20 @@ class _Preparer:
         }
 
 
-def _run_cnn(
-    batch: Sequence[_Prepared], settings: ClipSettings, extractor: Extractor
-) -> list[_Prepared]:
-    """Run the CNN once over the images of several clips; return the clips with features."""
-    images = [stack for item in batch for stack in item.images]
-    if not images:
+def _run_networks(batch: Sequence[_Prepared], extractor: StreamExtractor) -> list[_Prepared]:
+    """Run the networks once over the images of several clips; return the clips with features."""
+    clips = [view.clip.images for item in batch for view in item.views.values() if view.clip]
+    if not clips:
         return list(batch)
     started = time.perf_counter()
-    rows = extractor.extract(np.concatenate(images)).astype(np.float16)  # (N, D)
-    seconds_per_image = (time.perf_counter() - started) / len(rows)
-    parts = iter(np.split(rows, len(rows) // settings.num_frames))  # (T, D) each
+    found = iter(extractor.extract(clips))
+    num_images = sum(len(images) for clip in clips for images in clip.values())
+    seconds_per_image = (time.perf_counter() - started) / num_images
 
     def seen(view: _PreparedView) -> _PreparedView:
         if view.clip is None:
             return view
-        streams = view.streams | {stream: next(parts) for stream in view.clip.images}
-        return replace(view, clip=None, streams=streams)
+        return replace(view, clip=None, streams=view.streams | next(found))
 
     return [
         replace(
@@ -273,9 +269,9 @@ def _run_cnn(
 
 
 def _finish(
-    prepared: _Prepared, settings: ClipSettings, cache: FeatureCache | None
+    prepared: _Prepared, settings: ClipSettings, cache: FeatureCache | None, size: int
 ) -> ExtractedClip:
-    """Cache what is new and stack the streams."""
+    """Cache what is new and stack the streams, at the width of the widest."""
     if prepared.error is not None:
         return ExtractedClip(request=prepared.request, error=prepared.error)
     views = [prepared.views[view] for view in prepared.asked]
@@ -283,7 +279,7 @@ def _finish(
         if cache is not None and prepared.may_cache and view.is_new and view.decoded:
             cache.save(view.key, view.streams, view.decoded)
     first, *more = (
-        np.stack([view.streams[stream] for stream in settings.streams])  # (S, T, D)
+        np.stack([pad_features(view.streams[stream], size) for stream in settings.streams])
         for view in views
     )
     return ExtractedClip(

@@ -21,14 +21,14 @@ from activity_cli.data.leakage import Leakage, find_leakage
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cache import feature_cache
-from activity_cli.features.engines.choice import Engine, choose_engine, load_extractor
-from activity_cli.features.engines.protocol import Extractor
+from activity_cli.features.engines.choice import Engine, choose_engine
 from activity_cli.features.extraction import (
     ClipRequest,
     ExtractedClip,
     clip_request,
     extract_features,
 )
+from activity_cli.features.streams import StreamExtractor, load_streams
 from activity_cli.settings import (
     NO_VIEWS,
     AuditSettings,
@@ -135,11 +135,11 @@ def read_labelled(dataset: Dataset, config: DataConfig) -> LabelledClips:
     started = time.perf_counter()
     augment = settle_flip(config.augment, dataset.labels, config.on_prepare)
     with DecoderPool(config.decoders) as pool:  # its first worker starts while the CNN is loaded
-        extractor = load_extractor(
+        extractor = load_streams(
             config.backbone,
+            config.clip,
             config.engine,
             cache_dir=config.cache_dir,
-            frame_size=config.clip.frame_size,
             on_prepare=config.on_prepare,
         )
         prepared = time.perf_counter()
@@ -247,7 +247,7 @@ class FeatureTable:
 def gather_features(
     requests: Sequence[ClipRequest],
     config: DataConfig,
-    extractor: Extractor,
+    extractor: StreamExtractor,
     pool: DecoderPool,
     augment: AugmentSettings = NO_VIEWS,
 ) -> FeatureTable:

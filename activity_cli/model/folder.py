@@ -27,7 +27,9 @@ from safetensors.numpy import load, save
 from activity_cli.common.files import new_folder, write_bytes_atomically, write_json
 from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.errors import ModelError, SettingsError
+from activity_cli.features import action_weights
 from activity_cli.features.backbones import Backbone
+from activity_cli.features.streams import feature_size
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.ood import OodDetector
 from activity_cli.settings import ClipSettings, NetworkSettings
@@ -92,9 +94,16 @@ class ModelDescription:
         return FORMAT_VERSION if self.num_members == 1 else ENSEMBLE_VERSION
 
     @property
+    def action_network(self) -> dict[str, str] | None:
+        """Name and digest of the action network's weights, if its stream is used."""
+        if "action" not in self.clip.streams:
+            return None
+        return {"name": action_weights.NAME, "weights_sha256": action_weights.SHA256}
+
+    @property
     def feature_shape(self) -> tuple[int, int, int]:
         """(S, T, D) of one clip's features."""
-        return len(self.clip.streams), self.clip.num_frames, self.backbone.feature_size
+        return len(self.clip.streams), self.clip.num_frames, feature_size(self.clip, self.backbone)
 
     @property
     def temperature(self) -> float:
@@ -111,6 +120,7 @@ class ModelDescription:
             "clip": self.clip.to_json(),
             "network": self.network.to_json(),
             "backbone": self.backbone.to_json(),
+            **({"action_network": found} if (found := self.action_network) else {}),
             "engine": self.engine,
             **{n: dict(getattr(self, n)) for n in ("metrics", "data", "training", "versions")},
             "calibration": self.calibration.to_json() if self.calibration else None,
@@ -128,7 +138,7 @@ class ModelDescription:
         """
         calibration = values.get("calibration")
         same = ("name", "created", "engine", "metrics", "data", "training", "versions")
-        return cls(
+        description = cls(
             **{name: values[name] for name in same},
             labels=tuple(values["labels"]),
             # Models older than that setting were made without it.
@@ -139,6 +149,9 @@ class ModelDescription:
             background=values.get("background"),
             num_members=values.get("num_members", 1),
         )
+        if values.get("action_network") != description.action_network:
+            raise ValueError("its action network is another one than this version has")
+        return description
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +175,8 @@ class Model:
     def fingerprint(self) -> str:
         """Digest of everything that changes scores, with labels, CNN and clip settings."""
         whole = self.description.to_json()
-        parts = {name: whole[name] for name in ("labels", "clip", "backbone")}
+        names = ("labels", "clip", "backbone", "action_network")
+        parts = {name: whole[name] for name in names if name in whole}
         text = json.dumps(parts, sort_keys=True) + self.identity
         return hashlib.sha256(text.encode()).hexdigest()
 

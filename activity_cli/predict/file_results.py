@@ -55,6 +55,8 @@ class Scan:
     as_streams: bool  # whether `see` takes the CNN's input, or the frames that it is made of
     see_stage: str  # name of the time that `see` takes, in `stage_seconds`
     score_stage: str  # the same for `score`
+    complete: Callable[[NDArray[Any]], NDArray[Any]] = lambda windows: windows
+    """From windows of what `see` gave to those that are scored: runs the action network."""
     ood_score: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
     """From windows to out-of-distribution scores (B,); None: the model has none."""
 
@@ -207,11 +209,13 @@ class ResultMaker:
             while batch := list(islice(found, _WINDOWS_AT_A_TIME)):
                 started = time.perf_counter()
                 starts += [start for start, _ in batch]
-                stack = np.stack([window for _, window in batch])
+                stack = scan.complete(np.stack([window for _, window in batch]))
+                completed = time.perf_counter()
+                spent[scan.see_stage] += completed - started
                 scores.append(scan.score(stack))
                 if scan.ood_score is not None:
                     ood_score.append(scan.ood_score(stack))
-                spent[scan.score_stage] += time.perf_counter() - started
+                spent[scan.score_stage] += time.perf_counter() - completed
                 total = video.info.duration_seconds_from_header or 0.0
                 self._on_seconds(path, starts[-1] * step, total)
         if not starts:

@@ -8,27 +8,29 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.features.cache import feature_cache
-from activity_cli.features.engines.choice import load_classifier, load_extractor
-from activity_cli.features.engines.protocol import Classifier, Extractor
+from activity_cli.features.engines.choice import load_classifier
+from activity_cli.features.engines.protocol import Classifier
 from activity_cli.features.extraction import (
     ClipRequest,
     ExtractedClip,
     extract_features,
     threads_for,
 )
+from activity_cli.features.streams import StreamExtractor, load_streams, pad_features
 from activity_cli.model.folder import Model, ModelDescription
 from activity_cli.model.ood import OodDetector
 from activity_cli.predict.exported import ExportedModel, ExportedRunner, open_exported
 from activity_cli.predict.file_results import ResultMaker, Scan
 from activity_cli.predict.label_selection import select_labels
 from activity_cli.predict.predictor import PredictConfig
+from activity_cli.settings import Stream
 from activity_cli.types import FileResult, Images, Timesteps, frame_roles
 from activity_cli.video.clips import read_views
 from activity_cli.video.decoder_pool import DecoderPool
@@ -110,8 +112,7 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     maker = ResultMaker(selected, config)
     cache = feature_cache(config.cache_folder) if config.use_cache else None
     pool = DecoderPool(config.decoders)  # its first worker starts while the CNN is loaded
-    loaded, classifier = load_networks(model, config)
-    extractor = _LockedExtractor(loaded)
+    extractor, classifier = load_networks(model, config)
 
     def read(
         requests: Iterable[ClipRequest], max_seconds: float | None, stop: threading.Event | None
@@ -133,7 +134,7 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
         pool,
         model_scan(extractor, classifier, model.ood_detector()).selecting(select),
         read,
-        provenance=maker.provenance(model=model.fingerprint, engine=loaded.identity),
+        provenance=maker.provenance(model=model.fingerprint, engine=extractor.identity),
         classifier=classifier,
     )
 
@@ -202,14 +203,14 @@ def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredic
     )
 
 
-def load_networks(model: Model, config: PredictConfig) -> tuple[Extractor, Classifier]:
-    """Load a model's CNN and sequence classifier. Errors are those of `load_predictor`."""
+def load_networks(model: Model, config: PredictConfig) -> tuple[StreamExtractor, Classifier]:
+    """Load a model's networks and sequence classifier. Errors are those of `load_predictor`."""
     engine, cache_dir, description = config.choose_engine(), config.cache_folder, model.description
-    extractor = load_extractor(
+    extractor = load_streams(
         description.backbone,
+        description.clip,
         engine,
         cache_dir=cache_dir,
-        frame_size=description.clip.frame_size,
         on_prepare=config.on_prepare,
     )
     classifier = load_classifier(
@@ -224,17 +225,42 @@ def load_networks(model: Model, config: PredictConfig) -> tuple[Extractor, Class
 
 
 def model_scan(
-    extractor: Extractor, classifier: Classifier, ood_detector: OodDetector | None = None
+    extractor: StreamExtractor, classifier: Classifier, ood_detector: OodDetector | None = None
 ) -> Scan:
-    """Return how a model reads timesteps, each once, and the windows over them."""
+    """Return how a model reads timesteps, each once, and the windows over them.
 
-    def see(timesteps: Timesteps) -> NDArray[np.float16]:
-        rows = extractor.extract(np.concatenate(list(timesteps.images.values())))
-        shape = len(timesteps.images), timesteps.num_timesteps, -1
-        return rows.astype(np.float16).reshape(shape)  # (S, N, D)
+    The action network reads every window from its first frame on, as it read the training clips:
+    a timestep is kept as a record of its CNN features and its frame.
+    """
+
+    def see(timesteps: Timesteps) -> NDArray[Any]:
+        images = dict(timesteps.images)
+        frames = images.pop("action", None)
+        features = list(extractor.extract([images])[0].values())
+        if frames is None:
+            return np.stack(features)  # (S, N, D)
+        count, *shape = frames.shape
+        size = extractor.feature_size
+        fields = [("features", np.float16, (len(features), size)), ("frame", np.uint8, shape)]
+        records = np.empty((1, count), fields)
+        for number, of_stream in enumerate(features):
+            records["features"][0, :, number] = of_stream
+        records["frame"][0] = frames
+        return records
+
+    def complete(windows: NDArray[Any]) -> NDArray[np.float16]:
+        if windows.dtype.names is None:
+            return windows
+        records = windows[:, 0]  # (B, T)
+        clips: list[dict[Stream, Images]] = [{"action": frames} for frames in records["frame"]]
+        action = np.stack([features["action"] for features in extractor.extract(clips)])
+        features = np.moveaxis(records["features"], 2, 1)  # (B, S, T, D)
+        last = pad_features(action, extractor.feature_size)[:, None]
+        return np.concatenate([features, last], axis=1)
 
     return Scan(
         see=see,
+        complete=complete,
         score=classifier.classify,
         as_streams=True,
         see_stage="cnn",
@@ -262,18 +288,3 @@ def load_scorer(model: Model) -> "ClipScorer":
     from activity_cli.model import network
 
     return network.load_scorer(model)
-
-
-class _LockedExtractor:
-    """An extractor that several threads may call: clips and a long video share it."""
-
-    def __init__(self, extractor: Extractor) -> None:
-        self.identity = extractor.identity
-        self.feature_size = extractor.feature_size
-        self.batch_size = extractor.batch_size
-        self._extractor = extractor
-        self._lock = threading.Lock()
-
-    def extract(self, frames: Images) -> NDArray[np.float32]:
-        with self._lock:
-            return self._extractor.extract(frames)

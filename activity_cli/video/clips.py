@@ -1,4 +1,4 @@
-"""Video -> clip: the sampled frames, resized, and the pictures that the CNN sees.
+"""Video -> clip: the sampled frames, resized, and the pictures that the networks see.
 
 T is frames per clip, N frames of the video, H = W the frame size in pixels; times are seconds.
 Pictures have 3 channels, RGB, or 1, grey. A clip depends on decoded timestamps alone. The header
@@ -123,6 +123,8 @@ def images_by_stream(
         images["motion"] = motion_image(frames["later"], frames["earlier"], settings.motion_gain)
     if "flow" in settings.streams:
         images["flow"] = frames["flow"]
+    if "action" in settings.streams:
+        images["action"] = frames["frames"]  # the array of rgb itself, where that is used too
     return images
 
 
@@ -133,7 +135,7 @@ def stack_roles(
 
     The role `flow` is computed here from the frames of the others.
     """
-    wanted: list[FrameRole] = ["frames"] if "rgb" in settings.streams else []
+    wanted: list[FrameRole] = ["frames"] if settings.keeps_frames else []
     wanted += ["earlier", "later"] if settings.compares_frames else []
     images = {role: np.stack(frames[role]) for role in wanted if frames[role]}
     if settings.stabilize and "earlier" in images:

@@ -85,7 +85,7 @@ def choose_frames(
     if settings.compares_frames:
         step_seconds = settings.motion_step_seconds * timing.speed
         earlier, later = partner_indices(seconds, samples, step_seconds)
-    taken = np.concatenate([samples if "rgb" in settings.streams else later, earlier, later])
+    taken = np.concatenate([samples if settings.keeps_frames else later, earlier, later])
     first, stop = _span_indices(seconds, start, end)
     return Choice(
         samples=samples,

@@ -17,7 +17,7 @@ import numpy as np
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.labelled import DataConfig
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import STREAM_CHOICES, ClipSettings
+from activity_cli.settings import ClipSettings, parse_streams
 from activity_cli.training.fitting import Plan, fit_plan
 from activity_cli.training.head import HeadConfig
 from activity_cli.training.run import run_folder, save_run
@@ -26,7 +26,7 @@ from activity_cli.training.run import run_folder, save_run
 def main() -> None:
     """Draw, train, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--streams", choices=list(STREAM_CHOICES), default="both")
+    parser.add_argument("--streams", default="both")
     parser.add_argument("--clips-per-label", type=int, default=24)
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = draw_dataset(folder / "clips", clips_per_label=arguments.clips_per_label)
-        clip = ClipSettings(streams=STREAM_CHOICES[arguments.streams])
+        clip = ClipSettings(streams=parse_streams(arguments.streams))
         data_config = DataConfig(backbone=find_backbone(), clip=clip, cache_dir=folder / "cache")
         accuracies = []
         for repeat in range(arguments.repeats):

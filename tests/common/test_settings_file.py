@@ -61,7 +61,7 @@ def test_any_text_survives(tmp_path: Path) -> None:
         ("[network]\ndropout = 1.5", "[network] dropout: it must be below 1, got 1.5"),
         ("[network]\nlayers = 0", "[network] layers: it must be at least 1, got 0"),
         ("[network]\ndropout = nan", "[network] dropout: nan is not a number"),
-        ('[clip]\nstreams = "rbg"', "is not one of both, rgb, motion"),
+        ('[clip]\nstreams = "rbg"', "There is no stream 'rbg'"),
         ("[clip]\nframes = 0", "[clip] frames: it must be at least 1, got 0"),
         ("[network]\nbidirectional = 1", "1 is not true or false"),
         ("[clip]\nstreams = rgb", "Invalid value (at line 2"),

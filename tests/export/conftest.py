@@ -20,7 +20,7 @@ from activity_cli.model.network import SequenceClassifier
 from activity_cli.predict.exported.metadata import Format
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.sampledata import draw_dataset
-from activity_cli.settings import ALL_STREAMS, ClipSettings, CnnSettings, NetworkSettings
+from activity_cli.settings import CNN_STREAMS, ClipSettings, CnnSettings, NetworkSettings
 from tests.made_once import made_once
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -73,7 +73,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def make_tiny(folder: Path) -> None:
-    clip = ClipSettings(num_frames=5, frame_size=32, streams=ALL_STREAMS)
+    clip = ClipSettings(num_frames=5, frame_size=32, streams=CNN_STREAMS)
     torch.manual_seed(0)
     backbone = scratch_backbone(clip, CnnSettings(mode="scratch", conv_channels=(4, 8)))
     cnn = scratch_features(backbone)

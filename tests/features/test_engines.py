@@ -1,6 +1,7 @@
 """One promise for all engines: they give what torch gives, for any number of frames and clips."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
 from activity_cli.common.cache import CheckedFiles
-from activity_cli.errors import SettingsError
+from activity_cli.errors import BackboneError, SettingsError
 from activity_cli.features import backbones
 from activity_cli.features.cnn import build_cnn
 from activity_cli.features.engines import choice
@@ -25,11 +26,15 @@ from activity_cli.features.engines.choice import (
     EngineName,
     Precision,
     choose_engine,
+    load_action_extractor,
     load_classifier,
     load_extractor,
 )
 from activity_cli.features.engines.protocol import Classifier, Extractor
+from activity_cli.features.engines.torch import torch_threads
+from activity_cli.features.movinet import build_action_features
 from activity_cli.types import Images
+from tests.action_weights import real_weights
 
 STREAMS, FEATURES, LABELS = 2, 12, 3
 NAMES: tuple[EngineName, ...] = get_args(EngineName)
@@ -138,6 +143,42 @@ def test_features_are_those_of_torch_for_frames_of_any_size(
     for wrong in wrongs:
         with pytest.raises(ValueError, match=rf"\(N, {side}, {side}, 3\)"):
             extractor.extract(wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_action_features_are_those_of_torch(
+    name: EngineName, tmp_path: Path, frames: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTIVITY_WEIGHTS", str(real_weights().parent))
+    clips = np.ascontiguousarray(np.stack([frames, frames[::-1]])[:, :3, :96, :96])
+    with torch.inference_mode(), torch_threads(1):
+        expected = build_action_features()(torch.from_numpy(clips)).numpy()
+    where: dict[str, Any] = {"cache_dir": tmp_path, "num_frames": 3, "frame_size": 96}
+    extractor = load_action_extractor(on_cpu(name, "bf16"), **where)
+
+    features = extractor.extract(clips)
+
+    assert extractor.identity.endswith("fp32")  # whatever the precision of the CNN
+    # A root has an endless slope at 0, so the features before it are compared.
+    np.testing.assert_allclose(features**2, expected**2, atol=1e-4 * expected.max(), rtol=0)
+    np.testing.assert_array_equal(extractor.extract(clips[1:])[0], features[1])
+    assert extractor.extract(clips[:0]).shape == (0, 3, 480)
+    with pytest.raises(ValueError, match=r"\(N, 3, 96, 96, 3\)"):
+        extractor.extract(clips[:, :2])
+
+
+def test_the_action_network_without_weights_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTIVITY_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("ACTIVITY_CACHE_DIR", str(tmp_path))
+    with pytest.raises(BackboneError) as raised:
+        load_action_extractor(on_cpu("torch"), cache_dir=tmp_path, num_frames=3, frame_size=96)
+
+    assert "\n" not in raised.value.message
+    assert {"activity models pull movinet_a0", "ACTIVITY_WEIGHTS"} <= set(
+        re.findall(r"activity models pull \w+|ACTIVITY_WEIGHTS", raised.value.hint)
+    )
 
 
 @pytest.mark.parametrize(

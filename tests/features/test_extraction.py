@@ -9,8 +9,7 @@ import pytest
 
 from activity_cli.features.backbones import Backbone, find_backbone
 from activity_cli.features.cache import feature_cache
-from activity_cli.features.engines.choice import Engine, load_extractor
-from activity_cli.features.engines.protocol import Extractor
+from activity_cli.features.engines.choice import Engine, load_action_extractor
 from activity_cli.features.extraction import (
     ClipRequest,
     ExtractedClip,
@@ -18,11 +17,13 @@ from activity_cli.features.extraction import (
     extract_features,
 )
 from activity_cli.features.labelled import DataConfig, FeatureTable, gather_features
-from activity_cli.settings import ALL_STREAMS, AugmentSettings, ClipSettings
+from activity_cli.features.streams import StreamExtractor, load_streams
+from activity_cli.settings import CNN_STREAMS, AugmentSettings, ClipSettings
 from activity_cli.types import Status
 from activity_cli.video.augmentation import training_views
 from activity_cli.video.clips import read_clips
 from activity_cli.video.decoder_pool import DecoderPool
+from tests.action_weights import real_weights
 from tests.media import noise_pictures, write_video
 
 SETTINGS = ClipSettings(num_frames=4)
@@ -34,9 +35,9 @@ def backbone() -> Backbone:
 
 
 @pytest.fixture(scope="module")
-def extractor(backbone: Backbone, prepared: Path) -> Extractor:
+def extractor(backbone: Backbone, prepared: Path) -> StreamExtractor:
     engine = Engine(name="openvino", device="cpu")
-    return load_extractor(backbone, engine, cache_dir=prepared)
+    return load_streams(backbone, SETTINGS, engine, cache_dir=prepared)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ class Reader:
     """Extracts one clip, with and without its cache."""
 
     def __init__(
-        self, clip: Path, backbone: Backbone, extractor: Extractor, pool: DecoderPool
+        self, clip: Path, backbone: Backbone, extractor: StreamExtractor, pool: DecoderPool
     ) -> None:
         self.clip, self.backbone, self.extractor = clip, backbone, extractor
         self.pool = pool
@@ -78,7 +79,9 @@ class Reader:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, backbone: Backbone, extractor: Extractor, pool: DecoderPool) -> Reader:
+def reader(
+    tmp_path: Path, backbone: Backbone, extractor: StreamExtractor, pool: DecoderPool
+) -> Reader:
     clip = write_video(tmp_path / "clip.mp4", noise_pictures(20), fps=10)
     return Reader(clip, backbone, extractor, pool)
 
@@ -99,7 +102,7 @@ def test_streams_are_served_apart_and_completed(reader: Reader) -> None:
     rgb = reader.read(replace(SETTINGS, streams=("rgb",)))
     both = reader.read()
     motion = reader.read(replace(SETTINGS, streams=("motion",)))
-    whole = reader.read(replace(SETTINGS, streams=ALL_STREAMS))
+    whole = reader.read(replace(SETTINGS, streams=CNN_STREAMS))
 
     assert len(reader.entries()) == 1
     assert both.values is not None
@@ -107,6 +110,30 @@ def test_streams_are_served_apart_and_completed(reader: Reader) -> None:
     np.testing.assert_array_equal(both.values, whole.values[:2])
     np.testing.assert_array_equal(rgb.values, both.values[:1])
     np.testing.assert_array_equal(motion.values, both.values[1:])
+
+
+def test_cached_streams_are_kept_when_action_is_added(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACTIVITY_WEIGHTS", str(real_weights().parent))
+    settings = replace(SETTINGS, streams=("rgb", "motion", "action"))
+    before = reader.read()
+    engine = Engine(name="torch", device="cpu")
+    action = load_action_extractor(engine, cache_dir=tmp_path, num_frames=4, frame_size=224)
+    reader.extractor = StreamExtractor(reader.extractor.frames, action)
+    monkeypatch.setattr(reader.extractor.frames, "extract", None)  # it must not be called
+
+    both = reader.read(settings)
+    alone = reader.read(replace(settings, streams=("action",)))
+
+    assert both.values is not None
+    assert alone.values is not None
+    assert both.values.shape == (3, 4, 1280)
+    np.testing.assert_array_equal(both.values[:2], before.values)
+    np.testing.assert_array_equal(both.values[2:], alone.values)
+    assert alone.values[..., :480].any()
+    assert not alone.values[..., 480:].any()
+    assert len(reader.entries()) == 1
 
 
 def test_other_settings_and_pieces_are_kept_apart(reader: Reader) -> None:
@@ -143,8 +170,9 @@ def test_views_are_kept_beside_the_clip_by_content_and_seed(reader: Reader) -> N
     moved = reader.clip.rename(reader.clip.with_name("copy.mp4"))
     views = training_views(augment)(clip_identity(ClipRequest(path=moved)))
     for number, clip in enumerate(read_clips(moved, SETTINGS, views[1:])):
-        seen = np.stack([reader.extractor.extract(clip.images[s]) for s in SETTINGS.streams])
-        np.testing.assert_array_equal(first.views[0, number], seen.astype(np.float16))
+        [seen] = reader.extractor.extract([clip.images])
+        stacked = np.stack([seen[stream] for stream in SETTINGS.streams])
+        np.testing.assert_array_equal(first.views[0, number], stacked)
 
 
 def test_the_same_view_twice_is_computed_once(reader: Reader) -> None:
@@ -172,7 +200,7 @@ def test_a_damaged_entry_is_made_again(reader: Reader, damage: str) -> None:
 
 
 def test_every_request_is_accounted_for_in_order(
-    reader: Reader, backbone: Backbone, extractor: Extractor
+    reader: Reader, backbone: Backbone, extractor: StreamExtractor
 ) -> None:
     folder = reader.clip.parent
     (folder / "text.mp4").write_text("no video")

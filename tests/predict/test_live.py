@@ -40,7 +40,7 @@ from activity_cli.predict.live.timesteps import (
     thin_out,
 )
 from activity_cli.predict.live.watching import LiveModel, Watch, backoff_seconds
-from activity_cli.settings import ALL_STREAMS, DEFAULT_MODEL, ClipSettings
+from activity_cli.settings import CNN_STREAMS, DEFAULT_MODEL, ClipSettings
 from activity_cli.types import Timesteps
 from activity_cli.video.clips import to_square
 from activity_cli.video.reader import VideoReader
@@ -92,7 +92,7 @@ def watch_all(
 @pytest.mark.parametrize(("fps", "step"), [(12, 0.25), (30, 0.0625), (5, 0.07)])
 def test_live_points_are_those_of_a_file(draw_clip: DrawClip, fps: float, step: float) -> None:
     path = draw_clip("clip.mp4", pictures=drifting_pictures(60), fps=fps)
-    settings = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
+    settings = ClipSettings(num_frames=8, frame_size=32, streams=CNN_STREAMS)
     of_file = Resampler(path, settings, step_seconds=step, as_streams=False).read(10_000)
 
     sampler = TimestepSampler(settings, step, max_per_frame=100)

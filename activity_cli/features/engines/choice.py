@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -100,10 +100,57 @@ def load_extractor(
         SettingsError: the engine does not compute in that precision here.
         MissingExtraError: the engine is not installed.
     """
-    runtime, cache = _runtime(engine, cache_dir, on_prepare)
-    extractor: Extractor = runtime.load_extractor(
-        backbone, engine, cache, frame_size=frame_size or backbone.frame_size
+    from activity_cli.features.engines.protocol import FeatureNetwork
+
+    def build() -> "nn.Module":
+        from activity_cli.features.cnn import build_cnn
+
+        return build_cnn(backbone)
+
+    side = frame_size or backbone.frame_size
+    network = FeatureNetwork(
+        name=backbone.name,
+        key=f"{backbone.name} {backbone.weights_sha256}",
+        build=build,
+        shape=(side, side, backbone.channels),
+        feature_size=backbone.feature_size,
+        own_size=backbone.frame_size,
     )
+    runtime, cache = _runtime(engine, cache_dir, on_prepare)
+    extractor: Extractor = runtime.load_extractor(network, engine, cache)
+    return extractor
+
+
+def load_action_extractor(
+    engine: Engine,
+    *,
+    cache_dir: Path,
+    num_frames: int,
+    frame_size: int,
+    on_prepare: "OnPrepare" = lambda _: None,
+) -> "Extractor":
+    """Load the action network for clips of T square frames, always in fp32.
+
+    Errors are those of `load_extractor`.
+    """
+    from activity_cli.features import action_weights
+    from activity_cli.features.engines.protocol import FeatureNetwork
+
+    def build() -> "nn.Module":
+        from activity_cli.features.movinet import build_action_features
+
+        return build_action_features()
+
+    network = FeatureNetwork(
+        name=action_weights.NAME,
+        key=f"{action_weights.NAME} {action_weights.SHA256}",
+        build=build,
+        shape=(num_frames, frame_size, frame_size, 3),
+        feature_size=action_weights.FEATURE_SIZE,
+        own_size=frame_size,
+    )
+    runtime, cache = _runtime(engine, cache_dir, on_prepare)
+    extractor: Extractor = runtime.load_extractor(network, replace(engine, precision="fp32"), cache)
     return extractor
 
 

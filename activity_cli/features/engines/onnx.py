@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from activity_cli.common.optional_dependencies import import_onnxruntime, require_onnx
 from activity_cli.common.processes import num_threads
 from activity_cli.errors import SettingsError
-from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import Engine
-from activity_cli.features.engines.protocol import NetworkCache, check_frames
+from activity_cli.features.engines.protocol import FeatureNetwork, NetworkCache, check_frames
 from activity_cli.types import Images
 
 if TYPE_CHECKING:
@@ -29,22 +28,22 @@ UNREADABLE = (_failures.InvalidProtobuf, _failures.InvalidGraph, _failures.Fail)
 
 
 class OnnxExtractor:
-    """Computes CNN features of frames on a CPU."""
+    """Computes features on a CPU."""
 
     identity = "onnx-fp32"
-    batch_size = 32
 
-    def __init__(self, session: Any, *, backbone: Backbone, frame_size: int) -> None:
-        self.feature_size = backbone.feature_size
-        self._frame_shape = (frame_size, frame_size, backbone.channels)
+    def __init__(self, session: Any, network: FeatureNetwork) -> None:
+        self.feature_size = network.feature_size
+        self._batch, self.batch_size = (1, 2) if network.is_of_clips else (_BATCH, 32)
+        self._shape = network.shape
         self._session = session
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, channels) uint8."""
-        check_frames(frames, self._frame_shape)
-        features = np.empty((len(frames), self.feature_size), np.float32)
-        for start in range(0, len(frames), _BATCH):
-            batch = np.ascontiguousarray(frames[start : start + _BATCH])
+        """Compute features, see `Extractor`."""
+        check_frames(frames, self._shape)
+        features = np.empty((len(frames), *self._shape[:-3], self.feature_size), np.float32)
+        for start in range(0, len(frames), self._batch):
+            batch = np.ascontiguousarray(frames[start : start + self._batch])
             features[start : start + len(batch)] = self._session.run(None, {"frames": batch})[0]
         return features
 
@@ -62,31 +61,24 @@ class OnnxClassifier:
         return scores
 
 
-def load_extractor(
-    backbone: Backbone, engine: Engine, cache: NetworkCache, *, frame_size: int
-) -> OnnxExtractor:
-    """Load a CNN for frames of one size; see `choice.load_extractor`."""
+def load_extractor(network: FeatureNetwork, engine: Engine, cache: NetworkCache) -> OnnxExtractor:
+    """Load a network for inputs of one size; see `choice.load_extractor`."""
     if engine.precision not in {"auto", "fp32"}:
         raise SettingsError(
             f"The onnx engine does not compute in {engine.precision}.",
             hint="Use fp32, or openvino.",
         )
-
-    def build() -> "nn.Module":
-        from activity_cli.features.cnn import build_cnn
-
-        return build_cnn(backbone)
-
+    size = network.shape if network.is_of_clips else network.shape[0]
     session = _prepare(
-        backbone.name,
-        build,
+        network.name,
+        network.build,
         cache,
-        key=f"{backbone.name} {backbone.weights_sha256} {frame_size}",
-        example=np.zeros((2, frame_size, frame_size, backbone.channels), np.uint8),
+        key=f"{network.key} {size}",
+        example=np.zeros((2, *network.shape), np.uint8),
         names=("frames", "features"),
         free=({0: "N"}, {0: "N"}),
     )
-    return OnnxExtractor(session, backbone=backbone, frame_size=frame_size)
+    return OnnxExtractor(session, network)
 
 
 def load_classifier(

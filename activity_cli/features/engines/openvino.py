@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from activity_cli.common.optional_dependencies import import_openvino, openvino_core
 from activity_cli.errors import SettingsError
-from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import Engine, Precision
-from activity_cli.features.engines.protocol import NetworkCache, check_frames
+from activity_cli.features.engines.protocol import FeatureNetwork, NetworkCache, check_frames
 from activity_cli.types import Images
 
 if TYPE_CHECKING:
@@ -35,31 +34,30 @@ ov: Any = import_openvino()
 
 
 class OpenVinoExtractor:
-    """Computes CNN features of frames on a CPU."""
+    """Computes features on a CPU."""
 
-    batch_size = 64
-
-    def __init__(self, compiled: Any, *, backbone: Backbone, precision: str) -> None:
+    def __init__(self, compiled: Any, network: FeatureNetwork, *, precision: str) -> None:
         self.identity = f"openvino-{precision}"
-        self.feature_size = backbone.feature_size
-        self._frame_shape = tuple(compiled.input(0).shape)[1:]
+        self.feature_size = network.feature_size
+        self.batch_size = 4 if network.is_of_clips else 64
+        self._batch, *self._shape = compiled.input(0).shape
         self._queue = ov.AsyncInferQueue(compiled)  # as many requests as suit the CPU's cores
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, channels) uint8."""
-        check_frames(frames, self._frame_shape)
-        features = np.empty((len(frames), self.feature_size), np.float32)
+        """Compute features, see `Extractor`."""
+        check_frames(frames, self._shape)
+        features = np.empty((len(frames), *self._shape[:-3], self.feature_size), np.float32)
 
         def keep(request: Any, rows: slice) -> None:
             result = request.get_output_tensor(0).data  # (batch, D)
             features[rows] = result[: rows.stop - rows.start]
 
         self._queue.set_callback(keep)
-        for start in range(0, len(frames), _BATCH):
-            batch = np.ascontiguousarray(frames[start : start + _BATCH])
+        for start in range(0, len(frames), self._batch):
+            batch = np.ascontiguousarray(frames[start : start + self._batch])
             rows = slice(start, start + len(batch))
-            if len(batch) < _BATCH:
-                batch = np.resize(batch, (_BATCH, *self._frame_shape))  # repeats frames to fill it
+            if len(batch) < self._batch:  # repeats frames to fill it
+                batch = np.resize(batch, (self._batch, *self._shape))
             self._queue.start_async([batch], userdata=rows)  # waits for a free request
         self._queue.wait_all()
         return features
@@ -79,34 +77,29 @@ class OpenVinoClassifier:
 
 
 def load_extractor(
-    backbone: Backbone, engine: Engine, cache: NetworkCache, *, frame_size: int
+    network: FeatureNetwork, engine: Engine, cache: NetworkCache
 ) -> OpenVinoExtractor:
-    """Load a CNN for frames of one size; see `choice.load_extractor`.
+    """Load a network for inputs of one size; see `choice.load_extractor`.
 
     The precision `auto` is bf16 on CPUs with AMX, else fp32.
     """
     precision = _choose_precision(openvino_core(), engine.precision)
-    side, channels = backbone.frame_size, backbone.channels
-
-    def build() -> "nn.Module":
-        from activity_cli.features.cnn import build_cnn
-
-        return build_cnn(backbone)
-
+    side, channels = network.own_size, network.shape[-1]
+    shape = (1 if network.is_of_clips else _BATCH, *network.shape)
     compiled = _compile(
-        backbone.name,
-        build,
+        network.name,
+        network.build,
         cache,
-        key=f"{backbone.name} {backbone.weights_sha256}",
-        example=np.zeros((_BATCH, side, side, channels), np.uint8),
-        free_shape=(-1, -1, -1, channels),
-        shape=(_BATCH, frame_size, frame_size, channels),
+        key=f"{network.key} {shape}" if network.is_of_clips else network.key,
+        example=np.zeros((*shape[:-3], side, side, channels), np.uint8),
+        free_shape=shape if network.is_of_clips else (-1, -1, -1, channels),
+        shape=shape,
         properties={
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "PERFORMANCE_HINT": "THROUGHPUT",
         },
     )
-    return OpenVinoExtractor(compiled, backbone=backbone, precision=precision)
+    return OpenVinoExtractor(compiled, network, precision=precision)
 
 
 def load_classifier(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +16,43 @@ from numpy.typing import NDArray
 from activity_cli.common.cache import ENGINES, CheckedFiles
 from activity_cli.types import Images
 
+if TYPE_CHECKING:
+    from torch import nn
+
 OnPrepare = Callable[[str], None]
 """Receives one line when something is prepared that later runs find ready."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureNetwork:
+    """A network that an extractor runs: of frames, or of whole clips."""
+
+    name: str
+    key: str  # identifies its weights
+    build: Callable[[], "nn.Module"]
+    shape: tuple[int, ...]  # of its input: a frame (H, W, channels), or a clip (T, H, W, 3)
+    feature_size: int  # D
+    own_size: int  # side of the frames that it is converted with, in pixels
+
+    @property
+    def is_of_clips(self) -> bool:
+        """Whether it reads the frames of a clip in their order."""
+        return len(self.shape) == 4
+
+
 class Extractor(Protocol):
-    """Computes CNN features of frames. Call it from one thread at a time."""
+    """Computes features of frames, or of clips. Call it from one thread at a time."""
 
     identity: str
     """Runtime and precision, e.g. "openvino-fp32". Features of different identities differ."""
     feature_size: int  # D
-    batch_size: int  # number of frames per call that keeps the device busy; any number is allowed
+    batch_size: int  # frames or clips per call that keep the device busy; any number is allowed
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from any number of frames (N, H, W, channels) uint8 of the right size."""
+        """Compute features of uint8 inputs of the right size, any number of them.
+
+        (N, D) from frames (N, H, W, channels); (N, T, D) from clips (N, T, H, W, 3).
+        """
         ...
 
 

@@ -1,5 +1,6 @@
 """The engine for GPUs, and the reference on CPUs: the network as it was trained."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +12,8 @@ from torch import nn
 
 from activity_cli.common.processes import thread_limit
 from activity_cli.errors import SettingsError
-from activity_cli.features.backbones import Backbone
-from activity_cli.features.cnn import build_cnn
 from activity_cli.features.engines.choice import Engine, Precision
-from activity_cli.features.engines.protocol import NetworkCache, check_frames
+from activity_cli.features.engines.protocol import FeatureNetwork, NetworkCache, check_frames
 from activity_cli.types import Images
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -24,32 +23,31 @@ needs most."""
 
 
 class TorchExtractor:
-    """Computes CNN features of frames on any device of torch."""
+    """Computes features on any device of torch."""
 
     def __init__(
         self,
-        network: nn.Module,
+        network: FeatureNetwork,
         *,
-        backbone: Backbone,
-        frame_size: int,
         device: str,
         precision: str,
     ) -> None:
         self.identity = f"torch-{device.partition(':')[0]}-{precision}"
-        self.feature_size = backbone.feature_size
-        self._frame_shape = (frame_size, frame_size, backbone.channels)
+        self.feature_size = network.feature_size
+        self._shape = network.shape
         self._device = torch.device(device)
         self._dtype = _DTYPES[precision]
         # Channels last is the layout in which convolutions are fastest.
         layout: Any = {"memory_format": torch.channels_last}
-        self._network = network.eval().to(self._device, **layout)
-        self.batch_size = _choose_batch_size(self._device, frame_size)
+        self._network = network.build().eval().to(self._device, **layout)
+        *clip, side, _, _ = network.shape
+        self.batch_size = max(1, _choose_batch_size(self._device, side) // math.prod(clip))
 
     @torch.inference_mode()
     def extract(self, frames: Images) -> NDArray[np.float32]:
-        """Compute (N, D) from (N, H, W, channels) uint8; out of memory, halve the batches."""
-        check_frames(frames, self._frame_shape)
-        features = np.empty((len(frames), self.feature_size), np.float32)
+        """Compute features, see `Extractor`; out of memory, halve the batches."""
+        check_frames(frames, self._shape)
+        features = np.empty((len(frames), *self._shape[:-3], self.feature_size), np.float32)
         start = 0
         while start < len(frames):
             try:
@@ -107,20 +105,13 @@ def torch_threads(num_threads: int | None) -> Iterator[None]:
 
 
 def load_extractor(
-    backbone: Backbone,
+    network: FeatureNetwork,
     engine: Engine,
     cache: NetworkCache,  # noqa: ARG001  # every engine gets it
-    *,
-    frame_size: int,
 ) -> TorchExtractor:
-    """Load a CNN; see `choice.load_extractor`. The precision `auto` is fp16 on GPUs, else fp32."""
-    return TorchExtractor(
-        build_cnn(backbone),
-        backbone=backbone,
-        frame_size=frame_size,
-        device=engine.device,
-        precision=_choose_precision(engine.device, engine.precision),
-    )
+    """Load a network; see `choice.load_extractor`. `auto` is fp16 on GPUs, else fp32."""
+    precision = _choose_precision(engine.device, engine.precision)
+    return TorchExtractor(network, device=engine.device, precision=precision)
 
 
 def load_classifier(

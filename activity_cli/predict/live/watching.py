@@ -73,9 +73,9 @@ class LiveModel:
             seconds=times,
             arrived=times,
         )
-        self.scan.score(self.scan.see(blank)[None])
+        self.scan.score(self.scan.complete(self.scan.see(blank)[None]))
         began = time.perf_counter()
-        self.scan.see(blank)
+        self.scan.complete(self.scan.see(blank)[None])
         return time.perf_counter() - began
 
 
@@ -204,7 +204,8 @@ class Watch:
         window = buffer.take_window()
         if window is None:
             return
-        scores = self._model.scan.score(window.values[None])[0]
+        values = self._model.scan.complete(window.values[None])
+        scores = self._model.scan.score(values)[0]
         arrived = float(chunk.arrived[-1])
         self._seconds = float(chunk.seconds[-1]) - (self._started if self._source.is_live else 0)
         delay = time.monotonic() - arrived
@@ -218,7 +219,7 @@ class Watch:
         scores = self._smooth(scores)
         prediction = Prediction(labels=self._model.description.labels, scores=scores)
         find = self._model.scan.ood_score
-        ood_score = None if find is None else float(find(window.values[None])[0])
+        ood_score = None if find is None else float(find(values)[0])
         label = decide(prediction, ood_score, self._model.rule)
         at = Moment(_utc(arrived), self._seconds)
         yield Scored(at, prediction, label, delay_seconds=delay, num_missing=window.num_missing)

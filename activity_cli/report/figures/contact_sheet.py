@@ -50,7 +50,10 @@ class _Board:
         self._num_rows = -(-settings.num_frames // _MAX_IN_ROW)
         self._columns = -(-settings.num_frames // self._num_rows)
         self._side = min((_INNER + _GAP) / self._columns - _GAP, _MAX_SIDE)
-        row = len(settings.streams) * (self._side + _GAP) + _TIMES
+        # The stream action has the pictures of rgb.
+        same = {"action"} if "rgb" in settings.streams else set[str]()
+        self._streams = [stream for stream in settings.streams if stream not in same]
+        row = len(self._streams) * (self._side + _GAP) + _TIMES
         height = _TITLE + num_clips * _CAPTION + num_views * (_VIEW + self._num_rows * row)
         self.sheet = Sheet(_WIDTH, height + _BOTTOM)
         self._top = _TITLE
@@ -94,10 +97,10 @@ class _Board:
         for row in range(self._num_rows):
             part = slice(row * self._columns, (row + 1) * self._columns)
             lefts = [start + column * (self._side + _GAP) for column in range(self._columns)]
-            for stream, images in seen.images.items():
+            for stream in self._streams:
                 middle = self._top + self._side / 2
                 self.sheet.write(start - 0.1, middle, stream, size=8.5, colour=GREY, align="right")
-                for left, image in zip(lefts, images[part], strict=False):
+                for left, image in zip(lefts, seen.images[stream][part], strict=False):
                     self.sheet.picture(left, self._top, self._side, self._side, image)
                 self._top += self._side + _GAP
             middle = self._top + 0.08

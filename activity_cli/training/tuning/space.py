@@ -12,12 +12,12 @@ from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import SearchRange
 from activity_cli.settings import (
     ALL_STREAMS,
-    STREAM_CHOICES,
     ClipSettings,
     NetworkSettings,
     Stream,
-    StreamChoice,
     TrainSettings,
+    name_streams,
+    parse_streams,
 )
 
 Value = str | int | float
@@ -48,8 +48,7 @@ class Candidate:
     def point(self) -> dict[str, Value]:
         """Return the values of all settings that can be searched."""
         values = {d.name: getattr(getattr(self, d.part), d.field) for d in DIMENSIONS}
-        names = (name for name, some in STREAM_CHOICES.items() if some == values["streams"])
-        return values | {"streams": next(names, "all")}
+        return values | {"streams": name_streams(self.clip.streams)}
 
     def at(self, point: Point) -> "Candidate":
         """Return these settings with the values of a point, or raise SettingsError."""
@@ -162,7 +161,7 @@ class Space:
 
 def streams_of(value: Value) -> tuple[Stream, ...]:
     """Return the streams that a value of `--streams` stands for."""
-    return STREAM_CHOICES[cast(StreamChoice, value)]
+    return parse_streams(str(value))
 
 
 def rounded(value: Value) -> Value:
