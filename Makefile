@@ -36,7 +36,7 @@ demo: $(STAMP)
 	$(BIN)/activity sample demo/new --clips-per-label 2 --seed 1 $(DEMO_LABELS) --quiet
 	@echo
 	@echo "=== The included model on a drawn clip"
-	$(BIN)/activity predict demo/new/wave/person00_000.mp4
+	$(BIN)/activity predict demo/new/wave/person00_000.mp4 --model surveillance-fight
 	@echo
 	@echo "=== Our own model, trained on the drawn clips"
 	$(BIN)/activity train demo/clips --name actions --output demo/runs

@@ -10,8 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from activity_cli.settings import DEFAULT_MODEL
-
 if TYPE_CHECKING:
     from activity_cli.features.engines.choice import Precision
     from activity_cli.predict.predictor import Predictor
@@ -59,7 +57,7 @@ class ActionModel(AbstractContextManager["ActionModel"]):
 
 
 def load_model(
-    model: str | PathLike[str] = DEFAULT_MODEL,
+    model: str | PathLike[str] | None = None,
     *,
     engine: Literal["auto", "openvino", "onnx", "torch"] = "auto",
     device: str = "auto",
@@ -78,7 +76,8 @@ def load_model(
     """Load a model, ready to recognize actions.
 
     Args:
-        model: a shipped model's name, a run folder, a model folder or an exported file.
+        model: a shipped model's name, kinetics600, a run folder, a model folder or an exported
+            file; None is kinetics600 if its weights are on this machine, else surveillance-fight.
         engine: auto is torch on a GPU, else OpenVINO.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: of the CNN; auto is the fastest that is safe here.
@@ -98,6 +97,7 @@ def load_model(
         ActivityError: there is no such model, or it cannot run here as requested; `message` says
             why and `hint` what to do.
     """
+    from activity_cli.model.kinetics600 import default_model
     from activity_cli.predict.label_selection import LabelSelection
     from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
     from activity_cli.video.decoder_pool import AUTO_DECODERS
@@ -115,4 +115,5 @@ def load_model(
         windows=None if whole else windows,
         tta=tta,
     )
+    model = default_model() if model is None else model
     return ActionModel(load_predictor(model if isinstance(model, str) else Path(model), config))

@@ -21,6 +21,7 @@ CnnMode = Literal["frozen", "finetune", "scratch"]
 
 DEFAULT_BACKBONE = "efficientnet_lite0"  # part of every installation
 DEFAULT_MODEL = "surveillance-fight"  # shipped
+KINETICS600 = "kinetics600"  # the default where its weights are on the machine
 
 ALL_STREAMS: tuple[Stream, ...] = get_args(Stream)
 STREAMS: tuple[Stream, ...] = ("rgb", "motion")
@@ -332,17 +333,24 @@ class AuditSettings(Settings):
 DEFAULT_AUDIT = AuditSettings()
 
 
-_MOST_LABELS_SHOWN = 20
+MOST_LABELS_SHOWN = 20
+
+
+def show_labels(known: Collection[str], missing: Collection[str]) -> str:
+    """List a model's labels for an error; of many only those close to the missing ones."""
+    if len(known) <= MOST_LABELS_SHOWN:
+        return ", ".join(known)
+    close = [one for label in missing for one in get_close_matches(label, known)]
+    return f"{len(known)}, close to it: {', '.join(dict.fromkeys(close)) or 'none'}"
 
 
 def check_labels(asked: Collection[str], known: Collection[str]) -> None:
     """Raise a SettingsError with the closest labels if the model does not have all of these."""
     if unknown := sorted(set(asked) - set(known)):
-        close = [one for label in unknown for one in get_close_matches(label, known)]
-        text, listed = f"The model has no label {', '.join(unknown)}.", ", ".join(known)
-        if len(known) > _MOST_LABELS_SHOWN:
-            listed = f"{len(known)}; close ones: {', '.join(dict.fromkeys(close)) or 'none'}"
-        raise SettingsError(text, hint=f"Its labels: {listed}.")
+        raise SettingsError(
+            f"The model has no label {', '.join(unknown)}.",
+            hint=f"Its labels: {show_labels(known, unknown)}.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache, shared by all workers of pytest, with the shipped model prepared for OpenVINO."""
 
     def make(folder: Path) -> None:
-        load_model(cache_dir=folder).close()
+        load_model("surveillance-fight", cache_dir=folder).close()
 
     return made_once(tmp_path_factory, "prepared", make)
 

@@ -59,15 +59,17 @@ def _list_models(*, json: bool) -> None:
     from activity_cli.features.action_weights import list_action_networks
     from activity_cli.features.backbones import list_backbones
     from activity_cli.model.folder import load_model, shipped_models
+    from activity_cli.model.kinetics600 import describe_kinetics600
     from activity_cli.report.terminal.console import messages_console, show_models
 
     with messages_console().status("Reading the catalogue of CNNs"):
-        shipped = [load_model(folder).description for folder in shipped_models()]
+        listed = [describe_kinetics600()]
+        listed += [load_model(folder).description for folder in shipped_models()]
         backbones = list_backbones()
     networks = list_action_networks()
     values = {
-        "models": [{"name": m.name, **m.to_json()} for m in shipped],
+        "models": [{"name": m.name, **m.to_json()} for m in listed],
         "action_networks": [asdict(network) for network in networks],
         "backbones": [asdict(backbone) for backbone in backbones],
     }
-    options.print_result(values, lambda: show_models(shipped, networks, backbones), json=json)
+    options.print_result(values, lambda: show_models(listed, networks, backbones), json=json)

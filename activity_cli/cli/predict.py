@@ -20,7 +20,6 @@ from activity_cli.cli.predict_options import (
 )
 from activity_cli.cli.progress import ProgressReport, progress_report, stop_on_signals
 from activity_cli.setting_fields import setting
-from activity_cli.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,6 +76,7 @@ def predict(
     if batch.dry_run:
         console.results_console().print(console.show_plan(paths, own.output))
         return
+    model = own.choose(may_ask=not (json or quiet))
     segments = SegmentOutputs(windows.segments, paths, output=own.output, overwrite=overwrite)
     visuals = windows.visual_writer(paths, overwrite=overwrite)
     with ExitStack() as stack:
@@ -90,7 +90,7 @@ def predict(
             use_cache=not own.no_cache,
         )
         scoring = cluster.load_predictor(
-            stack, own.model, config, machine, hash_content=batch.verify_content
+            stack, model, config, machine, hash_content=batch.verify_content
         )
         predictor = with_rejection(scoring, reject, on_rule=report.note)
         run = _Run(predictor, paths, own, batch, report, as_json=json)
@@ -217,7 +217,7 @@ class _Run:
             num_kept=results.num_kept if results else 0,
             num_kept_without_score=results.num_kept_without_score if results else 0,
         )
-        is_default = own.model == DEFAULT_MODEL
+        is_default = own.model is None
         scored_by = console.show_model(self._predictor.description, is_default=is_default)
         console.messages_console().print(scored_by, summary, sep="\n")
 

@@ -1,15 +1,18 @@
 """Options of predict: windows over long videos, batches of files, clusters."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from activity_cli.cli.options import MachineOptions
-from activity_cli.errors import SettingsError
+from activity_cli.errors import BackboneError, SettingsError
 from activity_cli.setting_fields import setting
-from activity_cli.settings import DEFAULT_MODEL, SegmentSettings
+from activity_cli.settings import DEFAULT_MODEL, KINETICS600, SegmentSettings
 
 if TYPE_CHECKING:
     from activity_cli.predict.label_selection import LabelSelection
@@ -21,13 +24,39 @@ if TYPE_CHECKING:
 class ModelOptions:
     """The model, and which of its labels are reported."""
 
-    model: str = setting(DEFAULT_MODEL)
-    """Run folder, model folder, exported file, or name of a shipped model."""
+    model: str | None = setting(
+        None, derived=f"{KINETICS600} if its weights are here, else {DEFAULT_MODEL}"
+    )
+    """Run folder, model folder, exported file, kinetics600, or name of a shipped model."""
     labels: str | None = setting(None, metavar="LABELS|FILE", derived="all")
     """Report these labels only, under other names: 'jogging,driving car=driving', or a file with
     one per line."""
     unknown: bool = setting(False)
     """With --labels, report the score of all other labels as unknown."""
+
+    def choose(self, *, may_ask: bool) -> str:
+        """Return the model to load; by default kinetics600, offered in a terminal if it is absent.
+
+        `may_ask` is whether the user may be asked, if one sees the question and can answer.
+        """
+        from activity_cli.cli.progress import progress_report
+        from activity_cli.features import action_weights as weights
+        from activity_cli.features.backbones import is_offline
+        from activity_cli.model.kinetics600 import default_model
+
+        model = self.model or default_model()
+        is_offered = self.model is None and model == DEFAULT_MODEL and not is_offline()
+        if is_offered and may_ask and sys.stdin.isatty() and sys.stderr.isatty():
+            size = f"{weights.FILE_BYTES / 1e6:.1f} MB"
+            question = f"Download the {size} network that knows 600 everyday actions?"
+            if typer.confirm(question, default=True, err=True):
+                with progress_report(quiet=False) as report:
+                    try:
+                        weights.fetch_action_weights(on_progress=report)
+                        return KINETICS600
+                    except BackboneError as error:
+                        report.warn(f"{error.message} {error.hint}")
+        return model
 
     def selection(self) -> "LabelSelection | None":
         """Return what --labels and --unknown select; None for all labels."""

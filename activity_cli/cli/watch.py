@@ -58,7 +58,7 @@ def watch(
     grows, if it is .mkv or .ts; an .mp4 cannot be read before it is finished. Ctrl-C ends with a
     summary.
 
-    Example:  activity watch 0 --alert fight --run 'notify-send Fight'
+    Example:  activity watch 0 --model surveillance-fight --alert fight --run 'notify-send Fight'
     """
     from activity_cli.predict.live.events import EventFound, EventHook, split_command
     from activity_cli.predict.live.source import parse_source
@@ -70,7 +70,8 @@ def watch(
     what.check_exists()
     command = split_command(events.run)
     with stop_on_signals(signal.SIGINT, signal.SIGTERM) as stop:
-        loaded = _load_model(own, engine, reject, quiet=quiet)
+        model = own.choose(may_ask=not (json or quiet))
+        loaded = _load_model(model, own, engine, reject, quiet=quiet)
         settings = _watch_settings(loaded.description, reading, events, lengths, show=show)
         watched = Watch(what, loaded, settings, stop=stop)
         view = LiveView(
@@ -91,15 +92,18 @@ def watch(
 
 
 def _load_model(
-    own: ModelOptions, engine: options.EngineOptions, reject: str, *, quiet: bool
+    model: str, own: ModelOptions, engine: options.EngineOptions, reject: str, *, quiet: bool
 ) -> "LiveModel":
     """Load the model, with the rule of --reject."""
     from activity_cli.predict.live.watching import load_live_model
     from activity_cli.predict.rejection import read_rule
+    from activity_cli.report.terminal.console import show_model
 
     with progress_report(quiet=quiet) as report:
         config = replace(engine.predict_config(report.note), labels=own.selection())
-        loaded = load_live_model(own.model, config)
+        loaded = load_live_model(model, config)
+        if own.model is None:
+            report.note(show_model(loaded.description, is_default=True).plain)
         rule = read_rule(reject, loaded.description, gives_ood_score=loaded.gives_ood_score)
         if rule is None:
             return loaded

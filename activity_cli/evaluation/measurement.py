@@ -18,6 +18,7 @@ from activity_cli.model.frame_order_ablation import OrderProbe, pooled_head_of
 from activity_cli.model.metrics import evaluate_scores
 from activity_cli.predict.local_predictor import LocalPredictor, load_networks
 from activity_cli.predict.predictor import PredictConfig, Predictor
+from activity_cli.settings import show_labels
 from activity_cli.types import UNKNOWN, OnProgress, no_progress
 
 _TIMING_ROUNDS = 6
@@ -55,7 +56,7 @@ def evaluate_model(
     labels = predictor.description.labels
     if unknown := [label for label in dataset.labels if label not in labels]:
         raise DataError(
-            f"The model has no label {unknown[0]!r}. Its labels: {', '.join(labels)}.",
+            f"The model has no label {unknown[0]!r}. Its labels: {show_labels(labels, unknown)}.",
             hint="Rename the labels to those of the model, or leave these clips out.",
         )
     total = len(dataset.samples)

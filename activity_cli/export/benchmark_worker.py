@@ -121,7 +121,7 @@ def _network_bytes(task: Task, engine: Engine | None) -> int:
     elif engine.name == "torch":
         model = load_model(task.model)
         streams = set(model.description.clip.streams)
-        files = [model.folder / WEIGHTS_FILE]
+        files = [] if model.is_kinetics600 else [model.folder / WEIGHTS_FILE]
         files += [weights_file(model.description.backbone)] if streams - {"action"} else []
         files += [action_weights_file()] if "action" in streams else []
     else:  # without the compiled ones (.blob), which fit this machine only

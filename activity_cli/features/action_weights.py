@@ -30,6 +30,7 @@ FILE_NAME = "movinet_a0_stream_int8.tflite"
 SHA256 = "6125b36e2485eeb5cc1fd6206cf5e5d70235593fbc84610d1dce97fe3aa9c2ac"
 FILE_BYTES = 3_276_048
 NUM_PARAMETERS = 2_723_392
+FRAME_SIZE = 172  # side of a frame, in pixels
 FEATURE_SIZE = 480  # features of a frame
 LICENCE = "Apache-2.0"
 SOURCE = "MoViNet-A0-Stream for Kinetics-600, TensorFlow Model Garden"

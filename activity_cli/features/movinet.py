@@ -19,10 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from activity_cli.features.action_weights import FEATURE_SIZE, action_weights_file
+from activity_cli.features.action_weights import FEATURE_SIZE, FRAME_SIZE, action_weights_file
 from activity_cli.features.tflite import read_constants
 
-FRAME_SIZE = 172
 HIDDEN_SIZE = 2048
 NUM_LABELS = 600
 _STEM_CHANNELS = 8
@@ -205,6 +204,24 @@ class MovinetHead(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102  # see the class
         hidden = F.relu6(self.hidden(features.mean(1)))
         return hidden, self.classifier(hidden)
+
+
+class Kinetics600Classifier(nn.Module):
+    """Maps features of the stream `action` (B, 1, T, D) to the logits (B, 600) of `MovinetHead`."""
+
+    def __init__(self, head: MovinetHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Tensor) -> Tensor:  # noqa: D102  # see the class
+        logits: Tensor = self.head(features[:, 0].square())[1]
+        return logits
+
+
+def build_kinetics600_classifier() -> Kinetics600Classifier:
+    """Build the classifier in eval mode, or raise a BackboneError."""
+    _, head = load_movinet(read_constants(action_weights_file().read_bytes()))
+    return Kinetics600Classifier(head).eval()
 
 
 def load_movinet(

@@ -32,7 +32,7 @@ from activity_cli.features.backbones import Backbone
 from activity_cli.features.streams import feature_size
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.ood import OodDetector
-from activity_cli.settings import ClipSettings, NetworkSettings
+from activity_cli.settings import KINETICS600, ClipSettings, NetworkSettings
 from activity_cli.version import __version__
 
 FORMAT_VERSION = 1
@@ -164,6 +164,11 @@ class Model:
     ood_sha256: str | None = None  # None for a model without an out-of-distribution detector
 
     @property
+    def is_kinetics600(self) -> bool:
+        """Whether its classifier is that of the action network, which has no file of its own."""
+        return self.weights_sha256 == action_weights.SHA256
+
+    @property
     def identity(self) -> str:
         """Digest of everything but the CNN that changes scores: weights, settings, temperature."""
         network = json.dumps(self.description.network.to_json(), sort_keys=True)
@@ -249,11 +254,16 @@ def member_name(number: int, tensor: str) -> str:
 
 
 def load_model(name: str | Path) -> Model:
-    """Read and check a model by folder, run folder or shipped name.
+    """Read and check a model by folder, run folder or shipped name, or `kinetics600`.
 
     Raises:
         ModelError: there is none, a file is missing or changed, or a newer version wrote it.
+        BackboneError: the weights of kinetics600 are not on this machine.
     """
+    if str(name) == KINETICS600 and not Path(name).exists():
+        from activity_cli.model.kinetics600 import load_kinetics600  # it imports this module
+
+        return load_kinetics600()
     folder = find_model(name)
     try:
         values = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
@@ -296,7 +306,7 @@ def find_model(name: str | Path) -> Path:
     for folder in shipped:
         if folder.name == str(name):
             return folder
-    names = ", ".join(folder.name for folder in shipped)
+    names = ", ".join([*(folder.name for folder in shipped), KINETICS600])
     raise ModelError(
         f"There is no model {str(name)!r}: no such folder, and it is none of the shipped models.",
         hint=f"Shipped: {names}. Your own: the run folder that `activity train` wrote.",

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from activity_cli.errors import ModelError
+from activity_cli.features.movinet import build_kinetics600_classifier
 from activity_cli.model.folder import MODEL_FILE, Model, ModelDescription, member_name
 from activity_cli.settings import NetworkSettings
 
@@ -240,9 +241,7 @@ class Ensemble(nn.Module):
 class ClipScorer(nn.Module):
     """The classifier as engines and exports run it: features in, scores that sum to 1 out."""
 
-    def __init__(
-        self, classifier: SequenceClassifier | Ensemble, *, temperature: float = 1.0
-    ) -> None:
+    def __init__(self, classifier: nn.Module, *, temperature: float = 1.0) -> None:
         super().__init__()
         self.classifier = classifier
         self.temperature = temperature
@@ -255,6 +254,8 @@ class ClipScorer(nn.Module):
 def load_scorer(model: Model) -> ClipScorer:
     """Build the network of a saved model in eval mode; a ModelError if its weights do not fit."""
     description = model.description
+    if model.is_kinetics600:
+        return ClipScorer(build_kinetics600_classifier()).eval()
     tensors = {name: torch.from_numpy(tensor) for name, tensor in model.weights().items()}
     prefixes = [""]
     if description.num_members > 1:

@@ -94,7 +94,8 @@ def _own_rule(description: ModelDescription, *, gives_ood_score: bool) -> Reject
     if calibration is None:
         raise SettingsError(
             f"{name} has no thresholds for unknown clips, or --labels changes its scores.",
-            hint=f"Train it again, or predict all labels. {_NUMBER_HINT}",
+            hint="Give the lowest accepted score, such as --reject 0.7. A model trained here has "
+            "thresholds for all of its labels.",
         )
     if calibration.rule is None:
         raise SettingsError(

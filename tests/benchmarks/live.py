@@ -61,7 +61,17 @@ class Lines:
     """The lines of a watch as they come. A context manager."""
 
     def __init__(self, address: str) -> None:
-        command = [sys.executable, "-m", "activity_cli", "watch", address, "--json", "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "activity_cli",
+            "watch",
+            address,
+            "--model",
+            "surveillance-fight",
+            "--json",
+            "--quiet",
+        ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> "Lines":

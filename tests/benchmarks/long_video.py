@@ -86,7 +86,17 @@ def draw_video(path: Path, seconds: float) -> Path:
 
 def measure(video: Path, *options: str) -> tuple[float, float]:
     """Wall seconds and peak memory in MiB of the processes that score a video."""
-    command = [sys.executable, "-m", "activity_cli", "predict", str(video), "--no-cache", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "activity_cli",
+        "predict",
+        str(video),
+        "--no-cache",
+        "--json",
+        "--model",
+        DEFAULT_MODEL,
+    ]
     started = time.perf_counter()
     process = subprocess.Popen(
         [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -65,7 +65,16 @@ class Place:
         """Start `activity predict`, without root's rights where this is root."""
         before = AS_ANYBODY if os.geteuid() == 0 else []
         return subprocess.Popen(
-            [*before, sys.executable, "-m", "activity_cli", "predict", *arguments],
+            [
+                *before,
+                sys.executable,
+                "-m",
+                "activity_cli",
+                "predict",
+                "--model",
+                "surveillance-fight",
+                *arguments,
+            ],
             cwd=self.folder,
             env={
                 **os.environ,

@@ -23,6 +23,7 @@ from tests.ray_nodes import ROOT, Nodes
 
 CORES = os.cpu_count() or 1
 SOME_WITHOUT_SCORE = 3
+MODEL = ("--model", "surveillance-fight")
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Runs:
         assert code in (0, SOME_WITHOUT_SCORE), f"{arguments} ended with {code}"
 
     def predict(self, output: str, *more: str) -> None:
-        self.run("predict", "files", "--no-cache", "--output", output, *more)
+        self.run("predict", "files", *MODEL, "--no-cache", "--output", output, *more)
 
     def rows(self, output: str) -> list[bytes]:
         return sorted((self.folder / output).read_bytes().splitlines())
@@ -62,7 +63,7 @@ class Runs:
 
     def lose_a_node(self, nodes: Nodes, num_files: int) -> None:
         run = self.start(
-            *("predict", "files", "--no-cache", "--output", "nodes.csv"),
+            *("predict", "files", *MODEL, "--no-cache", "--output", "nodes.csv"),
             *("--cluster", nodes.address),
         )
         output = self.folder / "nodes.csv"

@@ -19,6 +19,7 @@ from pathlib import Path
 from activity_cli.sampledata import draw_dataset
 
 ACTIVITY = (sys.executable, "-m", "activity_cli")
+MODEL = ("--model", "surveillance-fight")
 
 
 def main() -> None:
@@ -32,8 +33,8 @@ def main() -> None:
         commands = {
             "import torch": (sys.executable, "-c", "import torch"),
             "import typer, rich": (sys.executable, "-c", "import typer, rich"),
-            "activity predict": (*ACTIVITY, "predict", clip),
-            "activity predict --no-cache": (*ACTIVITY, "predict", clip, "--no-cache"),
+            "activity predict": (*ACTIVITY, "predict", clip, *MODEL),
+            "activity predict --no-cache": (*ACTIVITY, "predict", clip, *MODEL, "--no-cache"),
             "activity --help": (*ACTIVITY, "--help"),
             "activity train --help": (*ACTIVITY, "train", "--help"),
         }

@@ -73,7 +73,7 @@ def test_predict_one_file_shows_labels_with_bars_and_imports_no_torch(shared: Wo
     for label in LABELS:
         assert re.search(rf"{label} .*\d\.\d%", done.stdout)
     assert re.search(r"can only answer jump, walk or wave", done.stderr)
-    assert re.search(r"decoding \d+ ms · CNN \d+ ms · LSTM \d+ ms", done.stderr)
+    assert re.search(r"decoding \d+ ms · CNN \d+ ms · classifier \d+ ms", done.stderr)
 
 
 def test_every_file_gets_one_row_and_unreadable_files_no_score(
@@ -148,7 +148,7 @@ def test_killed_and_resumed_gives_the_rows_of_an_unbroken_run(
     for number in range(16):
         path = workplace.folder / "footage" / f"{number}.mp4"
         write_video(path, noise_pictures(20, seed=number), fps=10)
-    command = ("predict", "footage", "--no-cache")  # the shipped model: a larger one takes longer
+    command = ("predict", "footage", "--no-cache", "--model", "surveillance-fight")
     workplace.run(*command, "--output", "whole.csv")
     output = workplace.folder / "rows.csv"
 
@@ -331,7 +331,7 @@ def test_models_lists_the_bundled_cnn_and_those_of_torchvision(workplace: Workpl
     assert {"resnet18", "mobilenet_v3_small", "convnext_tiny"} <= {
         backbone["name"] for backbone in listed["backbones"]
     }
-    assert [model["name"] for model in listed["models"]] == ["surveillance-fight"]
+    assert [model["name"] for model in listed["models"]] == ["kinetics600", "surveillance-fight"]
 
 
 @pytest.mark.parametrize("damage", ["weights gone", "weights changed", "json gone", "json cut"])

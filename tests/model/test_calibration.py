@@ -357,7 +357,7 @@ def test_a_folder_of_before_calibration_loads_and_says_what_is_missing(
     (result,) = predictor.predict([ClipRequest(path=clip)])
     assert result.prediction is not None
     assert result.ood_score is None
-    with pytest.raises(SettingsError, match="without a rule"):
+    with pytest.raises(SettingsError, match="no thresholds for unknown"):
         read_rule("auto", predictor.description, gives_ood_score=predictor.gives_ood_score)
 
 

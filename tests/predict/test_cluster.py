@@ -63,7 +63,7 @@ class Workplace:
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "activity_cli", "predict", *arguments],
+            [sys.executable, "-m", "activity_cli", "predict", "--model", DEFAULT_MODEL, *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -395,7 +395,9 @@ def test_a_file_is_watched_as_it_grows_and_scored_as_predict_does(
     content = whole.read_bytes()
     growing = place.folder / "growing [1].mkv"
     growing.write_bytes(content[: 3 * len(content) // 4])
-    process = place.start("watch", growing.name, "--smooth", "0", "--until-idle", "5")
+    process = place.start(
+        *("watch", growing.name, "--model", DEFAULT_MODEL, "--smooth", "0", "--until-idle", "5")
+    )
     assert process.stdout
     first = [process.stdout.readline() for _ in range(2)]  # it does not wait for the rest
     with growing.open("ab") as file:
@@ -427,7 +429,8 @@ def test_a_slow_machine_drops_frames_instead_of_queueing_them(
     clip = draw_clip(pictures=drifting_pictures(40))
     with Camera([clip]) as camera:
         process = place.start(
-            *("watch", camera.address, "--max-delay", "60", "--min-seconds", "0.5"),
+            *("watch", camera.address, "--model", DEFAULT_MODEL),
+            *("--max-delay", "60", "--min-seconds", "0.5"),
             *("--run", f"python3 {note}"),
         )
         assert process.stdout
@@ -466,7 +469,7 @@ def test_a_slow_machine_drops_frames_instead_of_queueing_them(
 @pytest.mark.slow
 def test_a_reader_that_has_enough_ends_the_watch(place: Workplace, draw_clip: DrawClip) -> None:
     with Camera([draw_clip(frames=20)]) as camera:
-        process = place.start("watch", camera.address, "--quiet")
+        process = place.start("watch", camera.address, "--model", DEFAULT_MODEL, "--quiet")
         assert process.stdout
         assert process.stderr
         assert json.loads(process.stdout.readline())["event"] == "connected"

@@ -14,6 +14,7 @@ from activity_cli.model.folder import Model, load_model
 from activity_cli.predict.exported import is_exported
 from activity_cli.predict.local_predictor import load_scorer
 from activity_cli.predict.results.journal import SUFFIX as JOURNAL_SUFFIX
+from activity_cli.settings import show_labels
 from activity_cli.types import Clip, Prediction
 from activity_cli.video.clips import read_clip
 from activity_cli.video.decoder_pool import DecoderPool, Decoders
@@ -38,7 +39,7 @@ def check_request(request: ClipRequest, name: str, *, label: str | None) -> Mode
     """Load a model that can explain this label of this video.
 
     Raises:
-        ModelError: there is no such model, or it is an exported model.
+        ModelError: there is no such model, or it is an exported model or kinetics600.
         SettingsError: the file holds results, or the model does not have the label.
     """
     if is_exported(Path(name)):
@@ -52,11 +53,16 @@ def check_request(request: ClipRequest, name: str, *, label: str | None) -> Mode
             hint="Give one of the videos in its rows.",
         )
     model = load_model(name)
+    if model.is_kinetics600:
+        raise ModelError(
+            f"{model.description.name} cannot be explained: its classifier is not one of ours.",
+            hint="Train a model on clips of these actions: activity train DATA",
+        )
     labels = model.description.labels
     if label is not None and label not in labels:
         raise SettingsError(
             f"{model.description.name} has no label {label!r}.",
-            hint=f"Its labels are {', '.join(labels)}.",
+            hint=f"Its labels: {show_labels(labels, [label])}.",
         )
     return model
 

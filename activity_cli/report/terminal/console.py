@@ -15,6 +15,7 @@ from activity_cli.common.files import is_file
 from activity_cli.predict.results.journal import journal_path
 from activity_cli.report.terminal import SCORE_STYLE, bar, common_folder, new_table, printable
 from activity_cli.report.terminal.timeline import show_timeline
+from activity_cli.settings import DEFAULT_MODEL, MOST_LABELS_SHOWN
 from activity_cli.types import FileResult, Status
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from activity_cli.predict.batch import Tally
     from activity_cli.predict.results.merging import MergeReport
 
-_STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "LSTM", "network": "CNN + LSTM"}
+_STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "classifier", "network": "CNN + LSTM"}
 _STATUS_STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: "yellow"}
 
 
@@ -94,13 +95,18 @@ def show_results(results: Sequence[FileResult]) -> RenderableType:
 
 def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
     """Show which model is used and its labels, so that nobody has to guess without --model."""
+    if len(description.labels) > MOST_LABELS_SHOWN:
+        can = f" recognizes {len(description.labels)} actions. To restrict or rename them: --labels"
+        return Text.assemble(("Model ", "dim"), description.name, (can, "dim"))
+    is_offered = is_default and description.name == DEFAULT_MODEL
+    hint = "\nFor 600 everyday actions: activity models pull movinet_a0" * is_offered
     *labels, last = description.labels
     answers = f"{', '.join(labels)} or {last}" if labels else last
     return Text.assemble(
         ("Model ", "dim"),
         description.name,
         (f" can only answer {answers}.", "dim"),
-        (" For other actions: activity train DATA" if is_default else "", "dim"),
+        (hint, "dim"),
     )
 
 
@@ -180,25 +186,34 @@ def show_models(
     backbones: "Sequence[BackboneListing]",
 ) -> RenderableType:
     """Show the shipped models, then the networks that a model can be trained with."""
-    shipped = new_table("shipped model", "labels", "frames", "CNN")
+    shipped = new_table("model", "labels", "frames", "network", "licence", "weights")
     for model in models:
-        labels = Text(", ".join(model.labels))
-        shipped.add_row(Text(model.name), labels, str(model.clip.num_frames), model.backbone.name)
+        labels = ", ".join(model.labels)
+        if top1 := model.metrics.get("published_accuracy"):
+            labels = f"{len(model.labels)} everyday actions, {top1:.0%} top-1 as published"
+        one = next((one for one in action_networks if one.name == model.backbone.name), None)
+        here = Text("included", "green") if one is None else _where(one)
+        licence, frames = model.data.get("licence", ""), str(model.clip.num_frames)
+        shipped.add_row(Text(model.name), labels, frames, model.backbone.name, licence, here)
     titles = ("backbone", "parameters", "file", "ImageNet top-1", "weights")
     cnns = new_table(*titles, right=slice(1, 4))
     for cnn in backbones:
-        here = ("on this machine", "green") if cnn.is_local else ("downloaded on first use", "dim")
+        where = ("on this machine", "green") if cnn.is_local else ("downloaded on first use", "dim")
         size = f"{cnn.num_parameters / 1e6:.1f} M", f"{cnn.file_mb:.0f} MB"
-        cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", Text(*here))
+        cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", Text(*where))
     columns = ("action network", "parameters", "file", "licence", "Kinetics-600 top-1", "weights")
     actions = new_table(*columns, right=slice(1, 3))
     for one in action_networks:
-        to_do = f"activity models pull {one.name}"
-        here = ("on this machine", "green") if one.is_local else (to_do, "dim")
         size = f"{one.num_parameters / 1e6:.1f} M", f"{one.file_mb:.1f} MB"
         top1 = f"{one.kinetics600_top1:.0f}% (float {one.float_kinetics600_top1:.0f}%)"
-        actions.add_row(one.name, *size, one.licence, top1, Text(*here))
+        actions.add_row(one.name, *size, one.licence, top1, _where(one))
     return Group(shipped, Text(), actions, Text(), cnns)
+
+
+def _where(network: "ActionNetworkListing") -> Text:
+    if network.is_local:
+        return Text("on this machine", "green")
+    return Text(f"activity models pull {network.name}", "dim")
 
 
 def show_cache(folder: Path, sizes: Mapping[str, int], *, cleared: bool) -> RenderableType:
