@@ -24,6 +24,7 @@ from activity_cli.predict.live.events import (
     WatchSummary,
 )
 from activity_cli.report.terminal import SCORE_STYLE, bar, clock
+from activity_cli.settings import MOST_LABELS_SHOWN
 from activity_cli.types import UNKNOWN
 
 _MAX_LABELS = 4
@@ -158,7 +159,8 @@ def to_json(message: Message) -> dict[str, Any]:
     at = {"time": _iso(message.at.time), "seconds": round(message.at.seconds, 3)}
     match message:
         case Scored(prediction=prediction):
-            named = zip(prediction.labels, prediction.scores.tolist(), strict=True)
+            best = dict(prediction.top(MOST_LABELS_SHOWN))
+            named = ((label, best[label]) for label in prediction.labels if label in best)
             return at | {
                 "label": message.label,
                 "score": round(prediction.score, 4),
