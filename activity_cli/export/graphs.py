@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from activity_cli.features.cnn import FrameFeatures, build_cnn
 from activity_cli.features.conversion import export_program, free_sizes, quiet_jit
+from activity_cli.features.movinet import ActionFeatures, build_action_features
 from activity_cli.model.folder import Model
 from activity_cli.model.network import ClipScorer, load_scorer
 from activity_cli.predict.exported.metadata import Part, Signature, signature_of
@@ -42,18 +44,31 @@ class PictureMaker(nn.Module):
 class ClipNetwork(nn.Module):
     """Maps a clip's frames to its scores, as `predict` does, in one module."""
 
-    def __init__(self, cnn: FrameFeatures, scorer: ClipScorer, clip: ClipSettings) -> None:
+    def __init__(
+        self,
+        cnn: FrameFeatures | None,
+        action: ActionFeatures | None,
+        scorer: ClipScorer,
+        clip: ClipSettings,
+    ) -> None:
         super().__init__()
         self.pictures = PictureMaker(clip)
-        self.cnn = cnn
+        self.cnn, self.action = cnn, action  # those that the streams need
         self.scorer = scorer
 
     def forward(self, *images: Tensor) -> Tensor:
         """Score clips, given as for `PictureMaker`: (B, C), each row with the sum 1."""
-        pictures = self.pictures(*images)  # (B, S, T, H, W, channels)
-        features = self.cnn(pictures.flatten(0, 2))  # (B * S * T, D)
-        sequence = features.view(*pictures.shape[:3], features.shape[-1])
-        scores: Tensor = self.scorer(sequence)
+        parts: list[Tensor] = []
+        if self.cnn is not None:
+            pictures = self.pictures(*images)  # (B, S, T, H, W, channels)
+            features = self.cnn(pictures.flatten(0, 2))  # (B * S * T, D)
+            parts.append(features.view(*pictures.shape[:3], features.shape[-1]))
+        if self.action is not None:
+            clips = images[0]  # (B, T, H, W, 3): `frame_roles` has the frames first
+            parts.append(self.action(clips)[:, None])
+        size = max(part.shape[-1] for part in parts)
+        padded = [F.pad(part, (0, size - part.shape[-1])) for part in parts]
+        scores: Tensor = self.scorer(torch.cat(padded, dim=1))
         return scores
 
 
@@ -100,11 +115,17 @@ def build_network(model: Model) -> ClipNetwork:
     """Build the model as one module, in eval mode.
 
     Raises:
-        BackboneError: the CNN's weights are missing, changed or damaged.
+        BackboneError: the weights of a network are missing, changed or damaged.
         ModelError: the classifier's are.
     """
     description = model.description
-    network = ClipNetwork(build_cnn(description.backbone), load_scorer(model), description.clip)
+    streams = set(description.clip.streams)
+    network = ClipNetwork(
+        build_cnn(description.backbone) if streams - {"action"} else None,
+        build_action_features() if "action" in streams else None,
+        load_scorer(model),
+        description.clip,
+    )
     # torch.export cannot store weights in the channels-last layout.
     plain: Any = {"memory_format": torch.contiguous_format}
     return network.to(**plain).eval().requires_grad_(False)
@@ -112,11 +133,12 @@ def build_network(model: Model) -> ClipNetwork:
 
 def graph_of(network: ClipNetwork, part: Part, model: Model, *, dynamic: bool) -> Graph:
     """Return one graph of the network; `dynamic` as for `signature_of`."""
-    modules: dict[Part, nn.Module] = {
+    module = {
         "whole": network,
         "pictures": network.pictures,
         "cnn": network.cnn,
         "classifier": network.scorer,
-    }
+    }[part]
+    assert module is not None  # models with an action network are one graph
     signature = signature_of(part, model.description, dynamic=dynamic)
-    return Graph(part=part, module=modules[part], signature=signature)
+    return Graph(part=part, module=module, signature=signature)

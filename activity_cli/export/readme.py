@@ -137,7 +137,7 @@ def write_readme(metadata: GraphMetadata, files: Mapping[Part, str], parity: Par
         document_key=DOCUMENT_KEY,
         stacks=stacks,
         inputs={role: f"{stacks[role]}[None]" for role in frame_roles(clip)},
-        streams=[streams[stream] for stream in clip.streams],
+        streams=[streams[stream] for stream in clip.streams if stream in streams],
         feature_shape=f"1, {num_streams}, {num_frames}, {feature_size}",
         call=call,
     )
