@@ -178,13 +178,17 @@ class ActionFeatures(nn.Module):
         self.network = network
 
     def forward(self, frames: Tensor) -> Tensor:  # noqa: D102  # see the class
+        return self.before_root(frames).sqrt()  # ReLU6 leaves none below 0
+
+    def before_root(self, frames: Tensor) -> Tensor:
+        """Compute the network's own features (B, T, D)."""
         batch, count = frames.shape[:2]
         pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).float()
         size = (FRAME_SIZE, FRAME_SIZE)  # frames of this size stay as they are
         pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
         frames = pixels.permute(0, 2, 3, 1).reshape(batch, count, *size, 3)
         features: Tensor = self.network(frames)
-        return features.sqrt()  # ReLU6 leaves none below 0
+        return features
 
 
 def build_action_features() -> ActionFeatures:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.features.action_weights import FEATURE_SIZE
+from activity_cli.features.action_weights import FEATURE_SIZE, NAME
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import Engine, load_action_extractor, load_extractor
 from activity_cli.features.engines.protocol import Extractor
@@ -24,6 +24,12 @@ StreamFeatures = dict[Stream, NDArray[np.float16]]
 def feature_size(clip: ClipSettings, backbone: Backbone) -> int:
     """Return D."""
     return max(FEATURE_SIZE if s == "action" else backbone.feature_size for s in clip.streams)
+
+
+def network_names(clip: ClipSettings, backbone: Backbone) -> str:
+    """Return the names of the networks that the streams need."""
+    used = {NAME if stream == "action" else backbone.name: None for stream in clip.streams}
+    return " and ".join(used)
 
 
 def pad_features(features: NDArray[np.float16], size: int) -> NDArray[np.float16]:

@@ -16,6 +16,7 @@ from activity_cli.data.dataset import Dataset, Sample, sample_groups
 from activity_cli.evaluation import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
 from activity_cli.evaluation.quality_checks import Findings, compute_findings
+from activity_cli.features.streams import network_names
 from activity_cli.model.folder import ModelDescription, installed_versions
 from activity_cli.model.frame_order_ablation import OrderScores
 from activity_cli.model.metrics import Evaluation
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 Metadata = Mapping[str, str]
 
-_STREAMS = {"rgb": "RGB frames", "motion": "motion images", "flow": "optical flow"}
+_STREAMS = {
+    **{"rgb": "RGB frames", "motion": "motion images", "flow": "optical flow"},
+    "action": "RGB frames in order, for the action network",
+}
 _STAGES = {
     "decode": "decoding",
     "cnn": "CNN",
@@ -196,7 +200,11 @@ def _labelled_metadata(data: "LabelledClips") -> dict[str, str]:
     dataset = data.dataset
     durations = [c.decoded.duration_seconds for c in data.clips if c.decoded]
     # A CNN that is trained differs from fold to fold.
-    cnn = "trained with the classifier" if data.features.holds_frames else data.backbone.name
+    cnn = (
+        "trained with the classifier"
+        if data.features.holds_frames
+        else network_names(data.clip, data.backbone)
+    )
     return {
         **_data_metadata(dataset.samples, durations, dataset.labels),
         "Input": _input(data.clip),
@@ -225,7 +233,7 @@ def _model_metadata(description: ModelDescription) -> Metadata:
     """Describe a model."""
     return {
         "Model": f"{description.name}, created {description.created}",
-        "CNN": description.backbone.name,
+        "CNN": network_names(description.clip, description.backbone),
         "Input": _input(description.clip),
     }
 

@@ -22,6 +22,7 @@ from activity_cli.video.sampling import choose_windows
 
 if TYPE_CHECKING:
     from activity_cli.features.cnn import FrameFeatures
+    from activity_cli.features.movinet import ActionFeatures
     from activity_cli.model.network import ClipScorer
 
 _RESULT_SUFFIXES = frozenset({".csv", ".jsonl", ".json", ".parquet", JOURNAL_SUFFIX})
@@ -83,6 +84,7 @@ def explain_video(
         ModelError, BackboneError: the model's weights cannot be read.
     """
     from activity_cli.features.cnn import build_cnn
+    from activity_cli.features.movinet import build_action_features
 
     with closing(DecoderPool(Decoders(num_workers=1))) as pool:
         try:
@@ -104,8 +106,10 @@ def explain_video(
             f"{seconds:.1f} s are explained as one clip, but the model was trained on clips of "
             f"about {windows.window_seconds:.1f} s. Choose a piece with --start and --end."
         )
-    cnn, scorer = build_cnn(model.description.backbone), load_scorer(model)
-    return explain_clip(model, request, clip, cnn=cnn, scorer=scorer, label=label)
+    cnn = build_cnn(description.backbone) if set(clip.images) - {"action"} else None
+    action = build_action_features() if "action" in clip.images else None
+    scorer = load_scorer(model)
+    return explain_clip(model, request, clip, cnn=cnn, action=action, scorer=scorer, label=label)
 
 
 def explain_clip(
@@ -113,21 +117,30 @@ def explain_clip(
     request: ClipRequest,
     clip: Clip,
     *,
-    cnn: "FrameFeatures",
+    cnn: "FrameFeatures | None",
+    action: "ActionFeatures | None" = None,
     scorer: "ClipScorer",
     label: str | None = None,
 ) -> Explanation:
-    """Explain a decoded clip with loaded networks; arguments as of `explain_video`."""
+    """Explain a decoded clip with loaded networks; arguments as of `explain_video`.
+
+    `cnn` and `action` are those that the model's streams need.
+    """
     import torch
 
     from activity_cli.evaluation.explanation import attribution, heatmaps
 
     description = model.description
     scorer.eval().requires_grad_(False)
-    images = np.concatenate(list(clip.images.values()))  # (S * T, H, W, channels)
-    stage = heatmaps.last_stage(cnn, torch.from_numpy(images[:1]))
-    activations = heatmaps.run_cnn(cnn, stage, images)
-    features = activations.features.view(description.feature_shape)  # (S, T, D)
+    parts, stage = [], "the last stage of the action network"
+    if cnn is not None:
+        pictures = [images for stream, images in clip.images.items() if stream != "action"]
+        images = np.concatenate(pictures)  # (S * T, H, W, channels)
+        stage = heatmaps.last_stage(cnn, torch.from_numpy(images[:1]))
+        parts.append(heatmaps.run_cnn(cnn, stage, images))
+    if action is not None:
+        parts.append(heatmaps.run_action(action, clip.images["action"]))
+    features = heatmaps.join_features(parts, description.feature_shape)
     logits = scorer.classifier(features[None])[0].detach()
     scores = torch.softmax(logits / scorer.temperature, dim=-1).numpy()
     prediction = Prediction(labels=description.labels, scores=scores)
@@ -135,7 +148,7 @@ def explain_clip(
     number = description.labels.index(label)
     weights = attribution.evidence_weights(len(scores), number, scorer.temperature)
     members = attribution.members_of(scorer.classifier)
-    heat = heatmaps.heat_of(activations, heatmaps.evidence_terms(members, features, weights))
+    heat = heatmaps.heat_by_part(parts, heatmaps.evidence_terms(members, features, weights))
     fixed = features.detach()
     lstm = attribution.trace_members(members, fixed, weights)
     return Explanation(

@@ -6,16 +6,18 @@ of the CNN's last feature maps.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from activity_cli.evaluation.explanation.attribution import uses_lstm
 from activity_cli.evaluation.explanation.values import Floats
 from activity_cli.features.cnn import FrameFeatures
+from activity_cli.features.movinet import ActionFeatures
 from activity_cli.model.network import SequenceClassifier
 from activity_cli.types import Images
 
@@ -59,6 +61,29 @@ def last_stage(cnn: FrameFeatures, frames: Tensor) -> str:
 
 def run_cnn(cnn: FrameFeatures, stage: str, images: Images) -> Activations:
     """Run frames (N, H, W, channels) through the CNN and keep the feature maps of a stage."""
+    cnn.requires_grad_(False)
+    with _keep_maps(cnn.network.get_submodule(stage)) as maps:
+        batches = torch.split(torch.from_numpy(images), _BATCH_SIZE)
+        features = torch.cat([cnn(frames) for frames in batches])
+    return Activations(features=features, maps=tuple(maps))
+
+
+def run_action(network: ActionFeatures, frames: Images) -> Activations:
+    """Run a clip (T, H, W, 3) through the action network and keep the maps of its last stage.
+
+    The root of a feature is taken as a division by a constant: its slope at 0 has no bound, and so
+    the cells of a frame add up to the feature.
+    """
+    network.requires_grad_(False)
+    with _keep_maps(network.network.last) as maps:
+        features = network.before_root(torch.from_numpy(frames)[None])[0]
+    roots = features.detach().sqrt().clamp(min=1e-6)
+    return Activations(features=features / roots, maps=tuple(maps))
+
+
+@contextmanager
+def _keep_maps(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what a module gives, as leaves of the graph of all that follows."""
     maps: list[Tensor] = []
 
     def keep(module: nn.Module, given: object, output: Tensor) -> Tensor:
@@ -66,14 +91,36 @@ def run_cnn(cnn: FrameFeatures, stage: str, images: Images) -> Activations:
         maps.append(output.detach().requires_grad_(True))
         return maps[-1].clone()  # a module that follows may change it in place
 
-    cnn.requires_grad_(False)
-    hook = cnn.network.get_submodule(stage).register_forward_hook(keep)
+    hook = module.register_forward_hook(keep)
     try:
-        batches = torch.split(torch.from_numpy(images), _BATCH_SIZE)
-        features = torch.cat([cnn(frames) for frames in batches])
+        yield maps
     finally:
         hook.remove()
-    return Activations(features=features, maps=tuple(maps))
+
+
+def join_features(parts: Sequence[Activations], shape: tuple[int, int, int]) -> Tensor:
+    """Return the features (S, T, D) of the parts' streams; narrower ones end in zeros."""
+    padded = [F.pad(part.features, (0, shape[-1] - part.features.shape[1])) for part in parts]
+    return torch.cat(padded).view(shape)
+
+
+def heat_by_part(parts: Sequence[Activations], terms: Iterable[EvidenceTerm]) -> Floats:
+    """Return (S * T, h, w), see `heat_of`, on the grid of the first part; sums stay what they are.
+
+    The baselines of the terms are those of all streams, (S * T, D).
+    """
+    terms, start, heats = list(terms), 0, list[Tensor]()
+    for part in parts:
+        rows, width = part.features.shape
+        own = [(evidence, base[start : start + rows, :width]) for evidence, base in terms]
+        start += rows
+        heats.append(torch.from_numpy(heat_of(part, own))[:, None])
+    size = heats[0].shape[2:]
+    scaled = [
+        F.interpolate(heat, size, mode="bilinear") * heat[0].numel() / heats[0][0].numel()
+        for heat in heats
+    ]
+    return cast(Floats, torch.cat(scaled)[:, 0].numpy())
 
 
 def heat_of(activations: Activations, terms: Iterable[EvidenceTerm]) -> Floats:

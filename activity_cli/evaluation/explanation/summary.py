@@ -19,7 +19,10 @@ _REGIONS = (
     ("on the left", "in the middle", "on the right"),
     ("in the lower left", "at the bottom", "in the lower right"),
 )
-STREAM_WORDS: dict[Stream, str] = {"rgb": "the picture", "motion": "motion", "flow": "flow"}
+STREAM_WORDS: dict[Stream, str] = {
+    **{"rgb": "the picture", "motion": "motion", "flow": "flow"},
+    "action": "the action network",
+}
 
 
 class Span(NamedTuple):

@@ -40,6 +40,7 @@ _STREAMS: dict[Stream, tuple[str, str]] = {
     "rgb": ("picture", "#56b4e9"),
     "motion": ("motion", "#e69f00"),
     "flow": ("flow", "#009e73"),
+    "action": ("action", "#0072b2"),
 }
 _GATES = {"input": "#0072b2", "forget": "#d55e00", "output": "#009e73"}
 _CELL, _ATTENTION, _SPAN = "#9ca3af", "#cc79a7", "#f3f4f6"
@@ -116,7 +117,7 @@ class _Board:
             sheet.write(_LEFT - 0.16, self.top + height / 2, name, size=8.5, align="right")
             for left, frame, picture in zip(lefts, chosen, pictures, strict=True):
                 shown = picture
-                if stream != "rgb":
+                if stream not in {"rgb", "action"}:
                     shown = cv2.resize(e.images[stream][frame], (columns, rows))
                     if shown.ndim == 2:  # grey frames
                         shown = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
