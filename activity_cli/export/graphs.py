@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from activity_cli.features.action_weights import FEATURE_SIZE
 from activity_cli.features.cnn import FrameFeatures, build_cnn
 from activity_cli.features.conversion import export_program, free_sizes, quiet_jit
 from activity_cli.features.movinet import ActionFeatures, build_action_features
@@ -54,21 +55,22 @@ class ClipNetwork(nn.Module):
         super().__init__()
         self.pictures = PictureMaker(clip)
         self.cnn, self.action = cnn, action  # those that the streams need
+        sizes = [cnn.feature_size] if cnn else []
+        self.size = max([*sizes, FEATURE_SIZE] if action else sizes)
         self.scorer = scorer
 
     def forward(self, *images: Tensor) -> Tensor:
         """Score clips, given as for `PictureMaker`: (B, C), each row with the sum 1."""
-        parts: list[Tensor] = []
+        parts: list[Tensor] = []  # narrower ones get zeros at the end
         if self.cnn is not None:
             pictures = self.pictures(*images)  # (B, S, T, H, W, channels)
             features = self.cnn(pictures.flatten(0, 2))  # (B * S * T, D)
-            parts.append(features.view(*pictures.shape[:3], features.shape[-1]))
+            sequence = features.view(*pictures.shape[:3], features.shape[-1])
+            parts.append(F.pad(sequence, (0, self.size - self.cnn.feature_size)))
         if self.action is not None:
             clips = images[0]  # (B, T, H, W, 3): `frame_roles` has the frames first
-            parts.append(self.action(clips)[:, None])
-        size = max(part.shape[-1] for part in parts)
-        padded = [F.pad(part, (0, size - part.shape[-1])) for part in parts]
-        scores: Tensor = self.scorer(torch.cat(padded, dim=1))
+            parts.append(F.pad(self.action(clips)[:, None], (0, self.size - FEATURE_SIZE)))
+        scores: Tensor = self.scorer(torch.cat(parts, dim=1))
         return scores
 
 

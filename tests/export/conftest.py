@@ -14,6 +14,7 @@ from activity_cli.export.exporting import ExportConfig, export_model
 from activity_cli.features.backbones import Backbone, find_backbone, scratch_backbone
 from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features
 from activity_cli.features.extraction import ClipRequest
+from activity_cli.features.streams import feature_size, pad_features
 from activity_cli.model.encoding import measure_features
 from activity_cli.model.folder import Model, ModelDescription, load_model, save_model
 from activity_cli.model.network import SequenceClassifier
@@ -21,6 +22,7 @@ from activity_cli.predict.exported.metadata import Format
 from activity_cli.predict.predictor import PredictConfig, load_predictor
 from activity_cli.sampledata import draw_dataset
 from activity_cli.settings import CNN_STREAMS, ClipSettings, CnnSettings, NetworkSettings
+from tests.action_weights import real_weights
 from tests.made_once import made_once
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -45,6 +47,7 @@ def make_model(
     pictures = noise.repeat_interleave(side, dim=3).repeat_interleave(side, dim=4)
     with torch.inference_mode():
         features = cnn(pictures.flatten(0, 2)).view(*shape, -1).half().numpy()
+    features = pad_features(features, feature_size(clip, backbone))
     network = SequenceClassifier(
         settings, num_labels=3, statistics=measure_features(features, np.arange(6), 8)
     )
@@ -81,6 +84,15 @@ def make_tiny(folder: Path) -> None:
     backbone = replace(backbone, weights_sha256=hashlib.sha256(saved).hexdigest())
     # The gain makes the scores of drawn clips differ by more than the exports may.
     make_model(folder / "model", clip, backbone, cnn, saved=saved, gain=30.0)
+
+
+@pytest.fixture(scope="session")
+def action(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model with the action network beside the bundled CNN, on few small frames."""
+    real_weights()
+    clip = ClipSettings(num_frames=4, frame_size=64, streams=("motion", "action"))
+    backbone, folder = find_backbone(), tmp_path_factory.mktemp("action") / "model"
+    return make_model(folder, clip, backbone, build_cnn(backbone))
 
 
 @pytest.fixture(scope="session")

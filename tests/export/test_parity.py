@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from activity_cli.errors import ExportError, ModelError
+from activity_cli.errors import BackboneError, ExportError, ModelError
 from activity_cli.export import exporting
 from activity_cli.export.exporting import REPORT_FILE, ExportConfig, export_model
+from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import Model, load_model
 from activity_cli.predict.exported import ExportedModel, read_exported
 from activity_cli.predict.exported.metadata import Format, Precision
+from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
 from tests.export.conftest import FORMATS, scores_of
 
 
@@ -131,3 +134,47 @@ def test_a_damaged_export_is_caught_and_leaves_nothing(
     with pytest.raises(ExportError, match="differs from the model"):
         export_model(tiny, tmp_path / "out", config, verify=clips)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_with_the_action_network_is_one_graph_that_needs_no_weights(
+    action: Model, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = scores_of(action.folder, clips, tmp_path)
+    with pytest.raises(ExportError, match="split form"):
+        export_model(
+            action, tmp_path / "two", ExportConfig(formats=["onnx"], split=True), verify=[]
+        )
+    report = export_model(
+        action, tmp_path / "out", ExportConfig(formats=["openvino"]), verify=clips[:1]
+    )
+    monkeypatch.setenv("ACTIVITY_WEIGHTS", "")
+    monkeypatch.setenv("ACTIVITY_CACHE_DIR", str(tmp_path / "empty"))
+
+    assert report.parities[0].largest_difference < 1e-3
+    assert np.ptp(expected, axis=0).max() > 0.01
+    found = scores_of(tmp_path / "out" / "openvino", clips, tmp_path / "empty")
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    with pytest.raises(BackboneError, match="movinet_a0 are not on this machine"):
+        scores_of(action.folder, clips, tmp_path / "empty")
+
+
+def test_a_window_of_a_long_video_scores_as_a_clip_cut_there(
+    action: Model, clips: list[Path], tmp_path: Path
+) -> None:
+    config = PredictConfig(cache_dir=tmp_path, engine="torch", device="cpu", precision="fp32")
+    windows = WindowConfig(window_seconds=0.6, stride_seconds=0.3)
+    [whole] = load_predictor(action.folder, replace(config, windows=windows)).predict(
+        [ClipRequest(path=clips[0])]
+    )
+    assert whole.timeline is not None
+    starts = whole.timeline.starts_seconds.tolist()[:-1]  # the last one ends with the video
+    pieces = [
+        ClipRequest(path=clips[0], start_seconds=start, end_seconds=start + 0.6) for start in starts
+    ]
+    scores = [piece.prediction for piece in load_predictor(action.folder, config).predict(pieces)]
+
+    assert len(pieces) > 3
+    for window, piece in zip(whole.timeline.scores, scores, strict=False):
+        assert piece is not None
+        # The classifier rounds several windows at once in another order.
+        np.testing.assert_allclose(window, piece.scores, atol=1e-6)
