@@ -175,7 +175,7 @@ NO_VIEWS = AugmentSettings()  # no augmentation
 class NetworkSettings(Settings):
     """The sequence classifier that reads the CNN features of a clip."""
 
-    num_components: int = setting(128, option=None, at_least=1)
+    num_components: int = setting(64, option=None, at_least=1)
     """Principal components of each stream's centred features that the LSTM reads."""
     temporal: Temporal = setting(
         "lstm", choices={"lstm": "lstm", "mean": "mean"}, search=("lstm", "mean")
@@ -183,13 +183,13 @@ class NetworkSettings(Settings):
     """How the sequence is read: by mean pooling and an LSTM, or by mean pooling alone."""
     pooling: Pooling = setting("attention", search=get_args(Pooling))
     """How the LSTM's outputs over time become one vector."""
-    hidden_size: int = setting(64, at_least=1, search=(16, 32, 64, 128))
+    hidden_size: int = setting(32, at_least=1, search=(16, 32, 64, 128))
     """LSTM units per direction."""
     num_layers: int = setting(1, option="layers", at_least=1, search=(1, 2))
     """LSTM layers."""
     bidirectional: bool = setting(True, option="bidirectional/one-way")
     """Read the sequence in both directions."""
-    projection_size: int = setting(64, at_least=1, search=(16, 32, 64, 128))
+    projection_size: int = setting(32, at_least=1, search=(16, 32, 64, 128))
     """Size of each stream's projection, before the streams are fused."""
     dropout: float = setting(0.5, at_least=0, below=1, search=SearchRange(0.1, 0.8))
     """Share of units dropped in training."""
@@ -249,22 +249,20 @@ class CnnSettings(Settings):
 FROZEN = CnnSettings()  # the CNN stays as it is
 
 
-REFERENCE_NUM_CLIPS = 200
-"""Training clips that the defaults hold for; epochs and penalties are scaled for other numbers."""
-_USUAL_EPOCHS, _USUAL_PATIENCE = 40, 15
+_USUAL_STEPS, _FEWEST_EPOCHS, _USUAL_PATIENCE = 120, 12, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings(Settings):
     """How the sequence classifier is fitted to cached features."""
 
-    epochs: int | None = setting(None, at_least=1, derived="40; more below 200 clips")
+    epochs: int | None = setting(None, at_least=1, derived="for 120 steps, at least 12")
     """Maximum number of passes over the training clips. None: `for_clips` sets it."""
-    patience: int | None = setting(None, at_least=1, derived="15, or 3/8 of the epochs if more")
+    patience: int | None = setting(None, at_least=1, derived="10, or half of the epochs if more")
     """Epochs without a better validation loss after which training stops."""
-    batch_size: int = setting(16, at_least=1)
+    batch_size: int = setting(32, at_least=1)
     """Clips per batch."""
-    learning_rate: float = setting(1e-3, above=0, search=SearchRange(1e-4, 1e-2, log=True))
+    learning_rate: float = setting(3e-3, above=0, search=SearchRange(1e-4, 1e-2, log=True))
     """Highest learning rate of the schedule."""
     schedule: Literal["cosine", "constant"] = setting("cosine")
     """Schedule of the learning rate."""
@@ -282,30 +280,21 @@ class TrainSettings(Settings):
     """Share of each target that is spread evenly over all labels."""
     class_weights: Literal["balanced", "none"] = setting("balanced")
     """Weights of the labels in the loss; balanced gives rare labels as much as frequent ones."""
-    rgb_penalty: float = setting(10.0, at_least=0, search=SearchRange(0.1, 1000, log=True))
-    """L2 penalty of the linear head's weights on RGB features, for 200 clips."""
-    motion_penalty: float = setting(0.5, at_least=0, search=SearchRange(0.01, 100, log=True))
-    """The same penalty for motion features."""
-    flow_penalty: float = setting(0.5, at_least=0, search=SearchRange(0.01, 100, log=True))
-    """The same penalty for optical flow features."""
 
     @property
     def most_epochs(self) -> int:
         """Maximum number of epochs, given or by default."""
-        return self.epochs or _USUAL_EPOCHS
+        return self.epochs or _FEWEST_EPOCHS
 
     @property
     def most_patience(self) -> int:
         """Epochs without a better loss, given or by default."""
-        return self.patience or max(_USUAL_PATIENCE, 3 * self.most_epochs // 8)
+        return self.patience or max(_USUAL_PATIENCE, self.most_epochs // 2)
 
     def for_clips(self, num_clips: int) -> Self:
-        """Return a copy with epochs and patience set: few clips make few steps, so more epochs."""
-        steps, usual_steps = (
-            math.ceil(clips / (self.batch_size * self.accumulate))
-            for clips in (num_clips, REFERENCE_NUM_CLIPS)
-        )
-        enough = math.ceil(_USUAL_EPOCHS * max(1, usual_steps / steps))
+        """Return a copy with epochs and patience set: enough epochs for a usual number of steps."""
+        steps = math.ceil(num_clips / (self.batch_size * self.accumulate))  # per epoch
+        enough = max(_FEWEST_EPOCHS, math.ceil(_USUAL_STEPS / steps))
         settled = replace(self, epochs=self.epochs or enough)
         return replace(settled, patience=settled.most_patience)
 

@@ -14,7 +14,7 @@ from activity_cli.data.stratify import Indices, deal_folds, deal_shares
 from activity_cli.errors import DataError, SettingsError
 
 PARTS = ("train", "val", "test")
-FEW_CLIPS = 100  # with fewer clips in train and val together, inner folds choose the epoch
+FEW_CLIPS = 500  # with fewer clips in train and val together, inner folds choose the epoch
 INNER_FOLDS = 3  # each costs a training; more add little
 
 
@@ -106,7 +106,9 @@ def spare_val(train: Indices, val: Indices) -> tuple[Indices, Indices]:
     return np.sort(np.concatenate([train, val])), val[:0]
 
 
-def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Indices:
+def choosing_folds(
+    labels: Indices, groups: Indices | None, num_folds: int = INNER_FOLDS, *, seed: int
+) -> Indices:
     """Return (N,) the inner fold, which chooses the epoch, of each training sample, from 0.
 
     Each label must stay in training whichever fold is held out: samples of a label that is in one
@@ -114,14 +116,13 @@ def choosing_folds(labels: Indices, groups: Indices | None, *, seed: int) -> Ind
     dealt one by one. Labels and groups are (N,).
     """
     units = np.arange(len(labels)) if groups is None else groups
-    num_folds = min(INNER_FOLDS, len(np.unique(units)))
-    folds = deal_folds(labels, groups, num_folds, seed)
+    folds = deal_folds(labels, groups, min(num_folds, len(np.unique(units))), seed)
     alone = [own for own in (labels == label for label in np.unique(labels)) if _is_one(folds[own])]
     for own in alone:
         folds[np.isin(units, units[own])] = -1
     dealt = folds >= 0
     if groups is not None and (not dealt.any() or _is_one(folds[dealt])):
-        return choosing_folds(labels, None, seed=seed)
+        return choosing_folds(labels, None, num_folds, seed=seed)
     folds[dealt] = np.unique(folds[dealt], return_inverse=True)[1]
     return folds
 

@@ -35,7 +35,7 @@ class OrderScores:
     shuffled: Scores  # (N, K, C), in K orders that the clip's number fixes
     parts: Scores  # (N, W, C) of overlapping parts of each clip, each scored alone
     pooled: Scores | None = None
-    """(N, C) by the pooled linear head alone, without the LSTM; None where it was not measured."""
+    """(N, C) by a linear head of the mean over time; None where there is none."""
     frame: Scores | None = None
     """(N, C) by a classifier of middle frames; None where none was fitted."""
 
@@ -130,16 +130,20 @@ class OrderProbe:
 
 
 def pooled_head_of(model: Model) -> Classify | None:
-    """Return a model without its LSTM, in numpy; None where it has no such head or no LSTM."""
+    """Return a model without its LSTM, in numpy; None where that is not mean pooling alone."""
     weights, temperature = model.weights(), model.description.temperature
     names = ("mean", "scale", "pooled_head.weight", "pooled_head.bias")
     if model.description.network.temporal != "lstm" or any(name not in weights for name in names):
         return None
+    num_streams, _, size = model.description.feature_shape
+    mean, scale = (weights[name].reshape(num_streams, -1, size) for name in ("mean", "scale"))
+    matrix = weights["pooled_head.weight"].reshape(-1, *mean.shape)  # (C, S, K, D)
+    if matrix[:, :, 1:].any():
+        return None
 
     def classify(features: Features) -> Scores:
-        means = features.astype(np.float32).mean(axis=2)  # (N, S, D)
-        inputs = ((means - weights["mean"]) / weights["scale"]).reshape(len(means), -1)
-        logits = inputs @ weights["pooled_head.weight"].T + weights["pooled_head.bias"]
+        inputs = (features.astype(np.float32).mean(axis=2) - mean[:, 0]) / scale[:, 0]  # (N, S, D)
+        logits = np.einsum("nsd,csd->nc", inputs, matrix[:, :, 0]) + weights["pooled_head.bias"]
         powers = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
         scores: Scores = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
         return scores

@@ -1,24 +1,26 @@
 """The sequence classifier: CNN features of a clip -> one logit per label.
 
     (B, S, T, D) CNN features
-      |- pooled linear head: mean over time, standardised -> linear        what, and how much
-      |                      (B, S, D)                       (B, C)
+      |- pooled linear head: cosine coefficients over time, standardised -> linear
+      |                      (B, S, K, D)                                   (B, C)
       '- temporal head: deviation from that mean -> PCA -> project -> fuse     what happens when
                         (B, S, T, D)      (B, S, T, R)  (B, T, P) each  (B, T, S * P)
                         -> LSTM -> attention over time -> dropout -> linear
                            (B, T, 2 * H)  (B, 4 * H)               (B, C)
     logits = pooled + temporal
 
-B clips, S streams, T frames, D CNN features, R principal components, P projected features, H LSTM
-units per direction, C labels.
+B clips, S streams, T frames, D CNN features, K coefficients, R principal components, P projected
+features, H LSTM units per direction, C labels.
 
-The mean over time shows the place, the people and how much moves. It dominates a CNN feature: an
-LSTM that reads it learns little else. So the LSTM reads the deviations from the mean. The CNN +
+The first coefficient is the mean over time: the place, the people and how much moves. Two more
+describe slow changes: from start to end, and between the middle and both ends. The mean dominates a
+CNN feature: an LSTM that reads it learns little else. So it reads deviations from it. The CNN +
 LSTM shape follows Donahue et al., "Long-term Recurrent Convolutional Networks" (2015); a linear
 path beside a deep one follows Cheng et al., "Wide & Deep Learning" (2016); attention with the last
 state as the query, and the state joined to its result, follows Luong et al. (2015).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -37,8 +39,8 @@ _ATTENTION_SIZE = 32
 class FeatureStatistics:
     """Statistics of the training clips' features, measured before any weight is trained."""
 
-    mean: Tensor  # (S, D) of each feature
-    scale: Tensor  # (S, D) spread of each feature, never 0
+    mean: Tensor  # (S, K, D) of each coefficient over the clips
+    scale: Tensor  # (S, K, D) spread of each coefficient, never 0
     components: Tensor
     """(S, D, R) principal directions of the deviations from a clip's mean, in unit spread."""
 
@@ -47,7 +49,7 @@ class FeatureStatistics:
 class Encoded:
     """Features as the trained part of the network reads them; fixed by `FeatureStatistics`."""
 
-    pooled: Tensor  # (B, S, D) mean over time, standardised
+    pooled: Tensor  # (B, S, K, D) coefficients over time, standardised
     centred: Tensor  # (B, S, T, R) principal components of the deviations from the mean over time
 
     def rows(self, index: Tensor) -> "Encoded":
@@ -191,7 +193,9 @@ class SequenceClassifier(nn.Module):
         self.register_buffer("components", statistics.components)
         # The single-frame baseline is an image classifier: one frame, no motion image.
         self.num_pooled = 1 if settings.temporal == "frame" else num_streams
-        self.pooled_head = nn.Linear(self.num_pooled * feature_size, num_labels)
+        self.num_coefficients = statistics.mean.shape[1]
+        size = self.num_pooled * self.num_coefficients * feature_size
+        self.pooled_head = nn.Linear(size, num_labels)
         nn.init.zeros_(self.pooled_head.weight)
         nn.init.zeros_(self.pooled_head.bias)
         if settings.temporal == "lstm":
@@ -204,9 +208,16 @@ class SequenceClassifier(nn.Module):
 
     def encode(self, features: Tensor) -> Encoded:
         """Compute from (B, S, T, D) features what the trained part reads."""
-        mean = features.mean(dim=2)  # (B, S, D)
-        read = features[:, :, features.shape[2] // 2] if self.temporal == "frame" else mean
-        centred = (features - mean.unsqueeze(2)) @ self.components
+        mean = features.mean(dim=2, keepdim=True)  # (B, S, 1, D)
+        if self.temporal == "frame":
+            middle = features.shape[2] // 2
+            read = features[:, :, middle : middle + 1]
+        else:
+            read = mean
+            if self.num_coefficients > 1:
+                changes = time_basis(features.shape[2], self.num_coefficients)[1:]
+                read = torch.cat([mean, changes @ features / features.shape[2]], dim=2)
+        centred = (features - mean) @ self.components
         return Encoded(pooled=(read - self.mean) / self.scale, centred=centred)
 
     def pooled_logits(self, encoded: Encoded) -> Tensor:
@@ -224,6 +235,13 @@ class SequenceClassifier(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, S, T, D) float features -> (B, C) logits."""
         return self.logits(self.encode(features))
+
+
+def time_basis(num_frames: int, num_coefficients: int) -> Tensor:
+    """Return (K, T) cosines over time, the first constant, with a mean square of 1: a DCT-II."""
+    angles = (torch.arange(num_frames) + 0.5) * (math.pi / num_frames)  # (T,)
+    cosines = [math.sqrt(2) * torch.cos(k * angles) for k in range(1, num_coefficients)]
+    return torch.stack([torch.ones_like(angles), *cosines])
 
 
 class Ensemble(nn.Module):
@@ -279,6 +297,10 @@ def load_scorer(model: Model) -> ClipScorer:
 
 def _rebuild(description: ModelDescription, tensors: Mapping[str, Tensor]) -> SequenceClassifier:
     """Build a network from its tensors."""
+    tensors = dict(tensors)
+    for name in ("mean", "scale"):
+        if tensors[name].ndim == 2:  # of models that read the mean alone: (S, D)
+            tensors[name] = tensors[name].unsqueeze(1)
     statistics = FeatureStatistics(
         **{field.name: tensors[field.name] for field in fields(FeatureStatistics)}
     )

@@ -73,7 +73,9 @@ def _estimate(plan: Plan, run: TrainingRun, split: Split, *, all_clips: int) -> 
     """Estimate the time of the whole training from the time of its parts."""
     seconds, num_train = run.stage_seconds, len(split.train)
     epochs, batch_size = plan.num_epochs(num_train), len(run.split.train)
-    num_networks = 1 if len(split.val) else 1 + INNER_FOLDS
+    # The trial has one inner fold.
+    is_frozen = plan.cnn.mode == "frozen"
+    num_networks = (1 + INNER_FOLDS) / 2 if is_frozen and not len(split.val) else 1
     clips = len(run.data.targets) + len(run.data.left_out)
     of_batch = sum(epoch.seconds for epoch in run.fitted.history[1:])
     of_epochs = of_batch * math.ceil(num_train / batch_size) * epochs

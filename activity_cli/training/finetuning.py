@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from activity_cli.common.cache import FEATURES
+from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features
 from activity_cli.features.labelled import DataConfig, FeatureDataset, scratch_array
@@ -29,11 +30,9 @@ from activity_cli.settings import CnnSettings
 from activity_cli.training.head import (
     FittedNetwork,
     HeadConfig,
-    check_val_rows,
-    fit_with_validation,
+    fit_head,
     label_weights,
     one_thread,
-    pooled_penalties,
     seeded,
 )
 from activity_cli.training.loop.loop import NO_SESSION, Session, train
@@ -92,8 +91,12 @@ class CnnTrainer:
         self.seconds = time.perf_counter() - started  # for the stages in front
 
     def fit(self, train_rows: Rows, val_rows: Rows, session: Session = NO_SESSION) -> FittedCnn:
-        """Train on some rows, keep the weights best on others; errors as `fit_with_validation`."""
-        check_val_rows(val_rows)
+        """Train on some rows, keep the weights best on others; a DataError without others."""
+        if not len(val_rows):
+            raise DataError(
+                "No clips are left to choose the best epoch.",
+                hint="Add clips, or raise --val-fraction.",
+            )
         is_small = self._pretrained is None and self._data_config.clip.frame_size <= _SMALL_FRAME
         # Threads gain little on small frames, and cost much where others use the cores.
         with one_thread() if is_small else nullcontext(), seeded(self._config.training.seed):
@@ -107,7 +110,7 @@ class CnnTrainer:
             result = train([task], task.evaluate, settings, session, name="cnn")
             if self._pretrained is not None and result.best_epoch == 0:
                 data = self._pretrained
-                fitted = fit_with_validation(data, self._config, train_rows, val_rows)
+                fitted = fit_head(data, self._config, train_rows, val_rows)
                 notes = (*result.notes, _NO_IMPROVEMENT)
                 fitted = replace(
                     fitted, history=result.history, best_epoch=0, ending=result.ending, notes=notes
@@ -137,8 +140,8 @@ class CnnTrainer:
         size, streams = self._backbone.feature_size, len(self._inputs.streams)
         # There are no features yet whose statistics could be measured.
         statistics = FeatureStatistics(
-            mean=torch.zeros(streams, size),
-            scale=torch.ones(streams, size),
+            mean=torch.zeros(streams, 1, size),
+            scale=torch.ones(streams, 1, size),
             components=torch.eye(size).repeat(streams, 1, 1),
         )
         classifier = SequenceClassifier(
@@ -151,24 +154,24 @@ class CnnTrainer:
     def _from_pretrained(self, train_rows: Rows, val_rows: Rows) -> _Start:
         """Fit the classifier to the pretrained CNN, which is where the training starts."""
         assert self._pretrained is not None
-        fitted = fit_with_validation(
-            self._pretrained, self._config, train_rows, val_rows, learns_from_val=False
-        )
+        fitted = fit_head(self._pretrained, self._config, train_rows, val_rows[:0])
         cnn = build_cnn(self._backbone).to(self._device)
         parts = cut(cnn, self._cnn.finetune_stages)
         cnn.requires_grad_(False)
         for weight in chain.from_iterable(parts.stages):
             weight.requires_grad_(True)
-        penalties = pooled_penalties(
-            fitted.network, self._inputs.streams, self._config.training, num_clips=len(train_rows)
-        )
+        assert fitted.penalties is not None
         network = JointNetwork(parts.back, fitted.network, keeps_statistics=True)
         trained, total = len(parts.stages), parts.num_stages
         backbone = replace(
             self._backbone, mode="finetune", trained_stages=trained, num_stages=total
         )
         task = self._task(
-            network.to(self._device), parts.stages, penalties.to(self._device), train_rows, val_rows
+            network.to(self._device),
+            parts.stages,
+            fitted.penalties.to(self._device),
+            train_rows,
+            val_rows,
         )
         return cnn, backbone, task
 

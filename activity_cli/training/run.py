@@ -110,7 +110,8 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
     calibration, out_of_fold = _calibrate(labelled, split, fitted, ood_detector)
     model = _save_model(fit, folder, settings, calibration, ood_detector)
     if fitted.inner and not len(split.test):
-        measured_on, rows, scores = "inner-fold", fitted.inner.rows, out_of_fold
+        measured_on = "val" if len(split.val) else "inner-fold"
+        rows, scores = fitted.inner.rows, out_of_fold
     else:
         measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
         scores = score_with_engine(
@@ -165,7 +166,11 @@ def _save_model(
             "split": {**sizes, "by": fit.split.by},
             "leakage": fit.leakage.lines() if fit.leakage else [],
         },
-        training={**settings.to_json(), "best_epoch": fit.fitted.best_epoch},
+        training={
+            **settings.to_json(),
+            "best_epoch": fit.fitted.best_epoch,
+            "lstm_weight": fit.fitted.lstm_weight,
+        },
     )
     return save_model(
         folder / MODEL_SUBFOLDER,
@@ -265,7 +270,7 @@ def _calibrate(
 ) -> tuple[Calibration, NDArray[np.float32]]:
     """Calibrate on clips that were not learned from; return their (V, C) scores as well."""
     features, inner = labelled.features.values, fitted.inner
-    if inner is None:
+    if inner is None or len(split.val):
         ood_score = ood_detector.ood_score(features[split.val])
         calibration = calibrate(
             fitted.val_scores, labelled.targets[split.val], ood_score, fitted_on="validation clips"
@@ -290,7 +295,7 @@ def _score_baselines(
         return None
     learned = np.concatenate([fit.split.train, fit.split.val])
     parts = [(fitted.network, learned, rows)]
-    if fitted.inner and measured_on == "inner-fold":
+    if fitted.inner and measured_on != "test":
         parts = list(fitted.inner.parts(learned))
     data = fit.data.features
     orders = [

@@ -4,8 +4,6 @@ N clips, V of validation, B of a batch, K views; A is the shape of what the trai
 CNN read of one frame; S, T, D, C as in `network`.
 """
 
-import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +23,8 @@ from activity_cli.training.loop.trainer import ClipLoss, EpochMetrics, Parameter
 
 IMAGES_AT_ONCE = 32
 CLIPS_AT_ONCE = 4  # without gradients: they are many frames each
+_LSTM_WEIGHTS = tuple(index / 20 for index in range(61))
+_NATS = 2.0
 _LARGE_INPUT = 2**14  # numbers per frame; the activations behind them take a hundred times as much
 
 
@@ -149,15 +149,14 @@ def _as_images(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadTask:
-    """A classifier whose pooled linear head is fitted; the loop trains its LSTM on top of it."""
+    """A classifier whose pooled linear head is fitted; the loop trains its LSTM by itself."""
 
     network: SequenceClassifier
-    clips: Encoded  # n * (K + 1) clips and views, at the positions of `index`
-    pooled_logits: Tensor
-    """(N * (K + 1), C) of the pooled linear head, fixed while the LSTM is trained."""
-    penalties: Tensor  # (S * D,) L2 penalties of the pooled linear head's weights
-    targets: Tensor  # (N,) labels, those of the training clips first
+    clips: Encoded  # N * (K + 1) clips and views, at the positions of `index`
     index: ViewIndex
+    targets: Tensor  # (N,) labels
+    train: Tensor  # positions of the training clips
+    held_out: Tensor  # positions of the clips that this network is not fitted to
     loss: ClipLoss
 
     @property
@@ -168,72 +167,69 @@ class HeadTask:
     @property
     def labels(self) -> Tensor:
         """Of the training clips."""
-        return self.targets[: self.index.num_train]
-
-    @property
-    def val_rows(self) -> Tensor:
-        """(V,) positions of the unchanged validation clips."""
-        return torch.arange(self.index.num_train, self.index.num_clips)
+        return self.targets[self.train]
 
     def parameter_groups(self) -> ParameterGroups:
         """Return all parameters of the LSTM's part, at one learning rate."""
         return [{"params": list(self.module.parameters())}]
 
     def batch_loss(self, rows: Tensor) -> Tensor:
-        """Return the loss of one random view of each clip."""
-        drawn = self.index.draw(rows)
-        logits = self.pooled_logits[drawn] + self.module(self.clips.centred[drawn])  # (B, C)
-        return self.loss(logits, self.targets[rows])
+        """Return the loss of one random view of each clip, by the LSTM alone."""
+        drawn = self.index.draw(self.train[rows])
+        return self.loss(self.module(self.clips.centred[drawn]), self.labels[rows])
 
     @torch.no_grad()
-    def logits(self, rows: Tensor) -> Tensor:
-        """(len(rows), C) of clips at these positions, in eval mode."""
+    def logits(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (n, C) logits of the pooled linear head and of the LSTM, in eval mode."""
+        parts = [self.clips.rows(part) for part in torch.split(positions, ENCODING_BATCH)]
+        pooled = torch.cat([self.network.pooled_logits(part) for part in parts])
         if self.network.temporal != "lstm":
-            return self.pooled_logits[rows]
+            return pooled, torch.zeros_like(pooled)
         self.module.eval()
-        parts = torch.split(rows, ENCODING_BATCH)
-        lstm = torch.cat([self.module(self.clips.centred[part]) for part in parts])
-        return self.pooled_logits[rows] + lstm
+        return pooled, torch.cat([self.module(part.centred) for part in parts])
 
 
 def fit_temporal_heads(
     tasks: Sequence[HeadTask], settings: TrainSettings, session: Session
-) -> TrainResult:
-    """Train the LSTMs; leave the weights of the best epoch in them, or the untrained ones.
+) -> tuple[TrainResult, float]:
+    """Train the LSTMs, weigh them against the pooled linear heads, return the weight as well.
 
-    The best epoch has the lowest loss on the validation clips of all tasks, and it counts only if
-    it improves on the pooled linear head by more than one standard error. Training metrics are
-    those of the first task.
+    The best epoch has the lowest loss on the held-out clips of all tasks, by the sum of both. The
+    weight is 0 where the LSTM does not lower it. Training metrics are those of the first task.
     """
-    first, num_train = tasks[0], len(tasks[0].labels)
-    targets = torch.cat([first.labels, *(task.targets[task.val_rows] for task in tasks)])
+    first = tasks[0]
+    held_out = torch.cat([task.targets[task.held_out] for task in tasks])
+    targets = torch.cat([first.labels, held_out])
 
-    def val_logits() -> Tensor:
-        return torch.cat([task.logits(task.val_rows) for task in tasks])
+    def held_out_logits() -> tuple[Tensor, Tensor]:
+        found = [task.logits(task.held_out) for task in tasks]
+        return torch.cat([pooled for pooled, _ in found]), torch.cat([lstm for _, lstm in found])
 
     def evaluate() -> EpochMetrics:
-        logits = torch.cat([first.logits(torch.arange(num_train)), val_logits()])
-        return EpochMetrics.of(logits, targets, num_train)
+        pooled, lstm = held_out_logits()
+        weight = lstm_weight(pooled, lstm, held_out)
+        of_train = first.logits(first.train)
+        logits = [linear + weight * other for linear, other in (of_train, (pooled, lstm))]
+        return EpochMetrics.of(torch.cat(logits), targets, len(first.train))
 
     if first.network.temporal != "lstm":
-        return TrainResult(history=(evaluate(),), best_epoch=0, ending="nothing to train")
-    untrained = [copy.deepcopy(task.module.state_dict()) for task in tasks]
+        return TrainResult(history=(evaluate(),), best_epoch=0, ending="nothing to train"), 0.0
     result = train(tasks, evaluate, settings, session, name="lstm")
-    pooled = torch.cat([task.pooled_logits[task.val_rows] for task in tasks])
-    if improves(pooled, val_logits(), targets[num_train:]):
-        return result
-    for task, weights in zip(tasks, untrained, strict=True):
-        task.module.load_state_dict(weights)
-    return replace(result, best_epoch=0)
+    weight = lstm_weight(*held_out_logits(), held_out)
+    for task in tasks:
+        for parameter in task.module.classifier.parameters():
+            parameter.data.mul_(weight)
+    return (result if weight else replace(result, best_epoch=0)), weight
 
 
-def improves(pooled: Tensor, logits: Tensor, targets: Tensor) -> bool:
-    """Whether the LSTM lowers the loss of the pooled linear head by more than chance would.
+def lstm_weight(pooled: Tensor, lstm: Tensor, targets: Tensor) -> float:
+    """Return the factor of the LSTM's logits that gives clips (V,) the lowest loss.
 
-    The rule of one standard error: Breiman et al., "Classification and Regression Trees" (1984).
-    `pooled` (V, C) are the logits of the pooled head alone, `logits` (V, C) those of both, of clips
-    that neither was fitted to; `targets` (V,).
+    `pooled` and `lstm` are (V, C) logits of clips that neither was fitted to. A penalty of a fixed
+    number of nats for a factor of 1 pulls it to 0, so few clips need a larger gain.
     """
-    before, after = (F.cross_entropy(x, targets, reduction="none") for x in (pooled, logits))
-    gain = before - after
-    return bool(gain.mean() > gain.std(correction=0) / math.sqrt(len(gain)))
+    losses = [
+        float(F.cross_entropy(pooled + weight * lstm, targets)) + _NATS * weight / len(targets)
+        for weight in _LSTM_WEIGHTS
+    ]
+    return _LSTM_WEIGHTS[int(np.argmin(losses))]

@@ -110,7 +110,7 @@ def test_compare_shows_metrics_cost_and_settings(shared: Workplace) -> None:
     one, other = rows_of(shared.folder / "both.csv")
     metrics = json.loads((runs[0] / "metrics.json").read_text())
     assert float(one["accuracy"]) == metrics["accuracy"]
-    assert (one["network.hidden_size"], other["network.hidden_size"]) == ("64", "8")
+    assert (one["network.hidden_size"], other["network.hidden_size"]) == ("32", "8")
     assert list(differing_settings([read_run(run) for run in runs])) == ["network.hidden_size"]
     assert 0 < int(other["parameters"]) < int(one["parameters"])
     assert float(one["ms_per_clip"]) > 0

@@ -51,8 +51,11 @@ def network(
     seed: int = 0,
 ) -> SequenceClassifier:
     torch.manual_seed(seed)
+    coefficients = 1 if temporal == "frame" else 3
     statistics = FeatureStatistics(
-        mean=torch.randn(S, D), scale=torch.rand(S, D) + 0.5, components=torch.randn(S, D, R)
+        mean=torch.randn(S, coefficients, D),
+        scale=torch.rand(S, coefficients, D) + 0.5,
+        components=torch.randn(S, D, R),
     )
     settings = NetworkSettings(
         temporal=temporal, pooling=pooling, hidden_size=6, projection_size=4, num_layers=layers
@@ -109,7 +112,9 @@ def test_evidence_is_the_log_odds_of_two_labels() -> None:
 
 
 def test_an_unused_lstm_contributes_nothing_and_has_no_attention() -> None:
-    unused = measure(network(trained=False))
+    made = network(trained=False)
+    made.pooled_head.weight.view(C, S, 3, D)[:, :, 1:] = 0  # reads the mean over time alone
+    unused = measure(made)
     assert unused.attention is None
     assert not unused.temporal.any()
     assert unused.lstm_share == 0

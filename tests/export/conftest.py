@@ -49,7 +49,9 @@ def make_model(
         features = cnn(pictures.flatten(0, 2)).view(*shape, -1).half().numpy()
     features = pad_features(features, feature_size(clip, backbone))
     network = SequenceClassifier(
-        settings, num_labels=3, statistics=measure_features(features, np.arange(6), 8)
+        settings,
+        num_labels=3,
+        statistics=measure_features(features, np.arange(6), 8, num_coefficients=3),
     )
     for parameter in network.parameters():
         # Weights of a thousand features as large as the others would saturate the softmax.

@@ -9,8 +9,6 @@ import pytest
 from activity_cli.errors import SettingsError
 from activity_cli.model.folder import load_model
 from activity_cli.predict.label_selection import LabelSelection
-from activity_cli.predict.live.watching import load_live_model
-from activity_cli.predict.predictor import PredictConfig
 from activity_cli.sampledata import draw_dataset
 from tests.workplace import Workplace, rows_of
 
@@ -63,20 +61,6 @@ def test_labels_that_cannot_work_are_refused(text: str, message: str, hint: str)
     with pytest.raises(SettingsError, match=message) as error:
         LabelSelection.read(text, keep_unknown=False).select(MODEL)
     assert hint in error.value.hint
-
-
-def test_live_video_selects_as_well(prepared: Path) -> None:
-    selection = LabelSelection(("fight=brawl",), keep_unknown=True)
-
-    live = load_live_model(
-        "surveillance-fight", PredictConfig(cache_dir=prepared, labels=selection)
-    )
-
-    shape = live.description.feature_shape
-    scores = live.scan.score(np.zeros((3, *shape), np.float32))
-    assert live.description.labels == ("brawl", "unknown")
-    assert scores.shape == (3, 2)
-    assert scores.sum(axis=1) == pytest.approx(1)
 
 
 def test_a_batch_with_other_labels_is_not_resumed(workplace: Workplace) -> None:

@@ -1,5 +1,6 @@
 """Fitting on features whose secret is known: what lies in the mean, what only in the order."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
+from activity_cli.data.splits import FEW_CLIPS, choosing_folds, spare_val
 from activity_cli.errors import DataError
 from activity_cli.features.engines.choice import Engine, load_classifier
 from activity_cli.features.labelled import FeatureDataset
-from activity_cli.model.encoding import Features
+from activity_cli.model.encoding import Features, encode_rows
 from activity_cli.model.network import ClipScorer
 from activity_cli.settings import STREAMS, NetworkSettings, Pooling, Temporal, TrainSettings
-from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head, fit_with_validation
+from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head
+from activity_cli.training.linear import LinearClips, LinearStrengths
+from activity_cli.training.loop.loop import NO_SESSION, Session
 from activity_cli.training.scoring import score_rows
 
 NUM_CLIPS, NUM_FRAMES, SIZE = 120, 8, 48
@@ -57,7 +62,7 @@ def fit_and_score(
     network = NetworkSettings(temporal=temporal, hidden_size=16, projection_size=16)
     fitted = fit_head(
         as_dataset(data),
-        HeadConfig(network=network, training=TrainSettings(epochs=20, seed=seed)),
+        HeadConfig(network=network, training=TrainSettings(seed=seed)),
         train_rows=np.arange(60),
         val_rows=np.arange(60, 80),
     )
@@ -65,23 +70,123 @@ def fit_and_score(
     return fitted, scores, float((scores.argmax(axis=1) == targets[80:]).mean())
 
 
-def test_only_the_lstm_reads_the_order() -> None:
+def test_the_order_is_read_and_the_mean_alone_does_not_see_it() -> None:
     fitted, _, accuracy = fit_and_score(in_the_order())
     assert accuracy > 0.95
-    assert fitted.best_epoch > 0
-    assert fitted.history[fitted.best_epoch].val_loss < fitted.history[0].val_loss
+    assert fitted.history[fitted.best_epoch].val_loss <= fitted.history[0].val_loss
 
     _, _, of_means = fit_and_score(in_the_order(), "mean")
     assert of_means < 0.75  # chance is 0.5; 40 clips leave it up to 0.65
 
 
-def test_the_lstm_is_left_out_where_it_gains_nothing() -> None:
-    fitted, scores, accuracy = fit_and_score(in_the_mean())
-    _, of_means, _ = fit_and_score(in_the_mean(), "mean")
+def in_the_middle() -> tuple[Features, NDArray[np.int64]]:
+    """Ten features swing fast, and start upwards in one class, downwards in the other.
+
+    The slow changes that the pooled linear head reads are the same in both.
+    """
+    targets = np.arange(NUM_CLIPS) % 2
+    features = 0.5 * noise()
+    wave = np.cos(5 * np.pi * (np.arange(NUM_FRAMES) + 0.5) / NUM_FRAMES)
+    features[..., :10] += np.where(targets, 1.5, -1.5)[:, None, None, None] * wave[:, None]
+    return features.astype(np.float16), targets
+
+
+def test_the_lstm_has_a_weight_where_only_it_sees_the_difference() -> None:
+    fitted, _, accuracy = fit_and_score(in_the_middle())
 
     assert accuracy > 0.9
-    assert fitted.best_epoch == 0
-    np.testing.assert_allclose(scores, of_means, atol=1e-6)
+    assert fitted.lstm_weight > 0.5
+    assert fitted.history[fitted.best_epoch].val_loss < fitted.history[0].val_loss - 0.1
+
+
+def test_the_lstm_weighs_nothing_where_it_gains_nothing() -> None:
+    fitted, scores, accuracy = fit_and_score(in_the_mean())
+
+    assert accuracy > 0.9
+    assert fitted.lstm_weight <= 0.2
+    assert (fitted.best_epoch == 0) is (fitted.lstm_weight == 0)
+    of_linear = fitted.network.pooled_logits(
+        encode_rows(fitted.network, in_the_mean()[0], np.arange(80, 120))
+    )
+    assert (of_linear.argmax(dim=1).numpy() == scores.argmax(axis=1)).mean() > 0.95
+
+
+def test_strengths_follow_the_data() -> None:
+    """One stream tells the class, the other is noise: which one it is decides the weights."""
+    targets = np.arange(NUM_CLIPS) % 2
+    for informative in (0, 1):
+        values = noise(2).astype(np.float16)
+        values[:, informative, :, :10] += 0.2 * targets[:, None, None]
+        fold = np.arange(NUM_CLIPS) % 5
+        pooled = torch.from_numpy(values.astype(np.float32)).mean(dim=2, keepdim=True)
+        strengths = LinearStrengths.choose(
+            LinearClips(
+                pooled=pooled / pooled.std(dim=0),
+                targets=torch.from_numpy(targets),
+                weights=torch.ones(NUM_CLIPS),
+                deals=[fold],
+                num_labels=2,
+            )
+        )
+        assert strengths.weights[informative] > 0.7
+
+
+def test_the_linear_head_is_scikit_learns_logistic_regression() -> None:
+    features, targets = in_the_mean()
+    pooled = torch.from_numpy(features.astype(np.float32)).mean(dim=2, keepdim=True)[:, :1]
+    clips = LinearClips(
+        pooled=(pooled - pooled.mean(dim=0)) / pooled.std(dim=0),
+        targets=torch.from_numpy(targets),
+        weights=torch.ones(NUM_CLIPS),
+        deals=[np.arange(NUM_CLIPS) % 5],
+        num_labels=2,
+    )
+    strengths = LinearStrengths.choose(clips)
+    [(weight, bias)] = strengths.fit([np.arange(NUM_CLIPS) < 80])
+    inputs = clips.pooled.flatten(1).numpy()
+    penalty = float(strengths.feature_penalties()[0])
+    theirs = LogisticRegression(C=1 / (80 * penalty / 2), max_iter=9999, tol=1e-8)
+    theirs.fit(inputs[:80], targets[:80])
+
+    ours = torch.softmax(clips.pooled.flatten(1) @ weight.T + bias, dim=1)[80:, 1]
+    np.testing.assert_allclose(ours, theirs.predict_proba(inputs[80:])[:, 1], atol=5e-3)
+
+
+def test_what_judges_a_fold_learned_no_label_of_it() -> None:
+    features, targets = in_the_mean()
+    fold = np.arange(NUM_CLIPS) % 3
+    pooled = torch.from_numpy(features.astype(np.float32)).mean(dim=2, keepdim=True)
+    found = []
+    for labels in (targets, np.where(fold == 0, 1 - targets, targets)):
+        clips = LinearClips(
+            pooled=pooled,
+            targets=torch.from_numpy(labels),
+            weights=torch.ones(NUM_CLIPS),
+            deals=[fold],
+            num_labels=2,
+        )
+        strengths = replace(LinearStrengths.choose(clips), penalty=0.01, weights=torch.ones(2) / 2)
+        found.append(strengths.fit([fold != 0, fold != 1]))
+
+    (first, second), (again, other) = found
+    assert torch.equal(first[0], again[0])
+    assert not torch.equal(second[0], other[0])
+
+
+def test_rare_labels_count_as_much_as_frequent_ones() -> None:
+    features, targets = in_the_mean()
+    features = (0.3 * features + noise(3)).astype(np.float16)  # hard enough for the bias to matter
+    keep = np.flatnonzero((targets == 0) | (np.arange(NUM_CLIPS) % 12 == 1))
+    recalls = {}
+    for balance in ("balanced", "none"):
+        network, training = NetworkSettings(temporal="mean"), TrainSettings(class_weights=balance)
+        config = HeadConfig(network=network, training=training)
+        fitted = fit_head(as_dataset((features, targets)), config, keep, keep[:0])
+        rare = np.flatnonzero((targets == 1) & (np.arange(NUM_CLIPS) % 12 != 1))
+        scores = score_rows(fitted.network, features, rare)
+        recalls[balance] = float((scores.argmax(axis=1) == 1).mean())
+
+    assert recalls["balanced"] > 1.5 * recalls["none"]
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
@@ -90,37 +195,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
     for name, tensor in first.weights().items():
         np.testing.assert_array_equal(tensor, again.weights()[name])
     assert any((t != other.weights()[name]).any() for name, t in first.weights().items())
-
-
-def test_rare_labels_count_as_much_as_frequent_ones() -> None:
-    features, targets = in_the_mean()
-    keep = np.flatnonzero((targets == 0) | (np.arange(NUM_CLIPS) % 12 == 1))
-    settings = NetworkSettings(temporal="mean")
-    recalls = {}
-    for balance in ("balanced", "none"):
-        # Strongly penalised weights leave the decision to the bias, which frequency sets.
-        training = TrainSettings(class_weights=balance, rgb_penalty=2.5, motion_penalty=2.5)
-        fitted = fit_head(
-            as_dataset((features, targets)),
-            HeadConfig(network=settings, training=training),
-            train_rows=keep[keep < 80],
-            val_rows=keep[keep >= 80],
-        )
-        rare = np.flatnonzero((targets == 1) & (np.arange(NUM_CLIPS) % 12 != 1))
-        scores = score_rows(fitted.network, features, rare)
-        recalls[balance] = float((scores.argmax(axis=1) == 1).mean())
-
-    assert recalls["balanced"] > recalls["none"] + 0.2
-
-
-def test_without_validation_clips_the_error_says_what_to_do() -> None:
-    with pytest.raises(DataError, match="choose the best epoch"):
-        fit_with_validation(
-            as_dataset(in_the_mean()),
-            HeadConfig(),
-            train_rows=np.arange(80),
-            val_rows=np.arange(0),
-        )
 
 
 @pytest.mark.parametrize(
@@ -181,3 +255,83 @@ def test_training_leaves_the_random_state_and_the_threads_of_the_host_program_al
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads + 1
     torch.set_num_threads(threads)
+
+
+ROWS = np.arange(40)
+GROUPS = np.arange(120) // 8  # five among the 40 clips
+NONE = np.arange(0)
+QUICK = TrainSettings(epochs=30, patience=30)
+
+
+def fit_few(
+    data: tuple[NDArray[np.float16], NDArray[np.int64]],
+    settings: TrainSettings = QUICK,
+    *,
+    groups: NDArray[np.int64] | None = GROUPS,
+    views: NDArray[np.float16] | None = None,
+    session: Session = NO_SESSION,
+) -> FittedNetwork:
+    network = NetworkSettings(hidden_size=16, projection_size=16)
+    return fit_head(
+        as_dataset(data, groups=groups, views=views),
+        HeadConfig(network=network, training=settings),
+        train_rows=ROWS,
+        val_rows=NONE,
+        session=session,
+    )
+
+
+def test_all_clips_are_learned_from_and_each_is_judged_once_by_who_did_not() -> None:
+    features, targets = in_the_order()
+    fitted = fit_few((features, targets))
+
+    inner = fitted.inner
+    assert inner is not None
+    assert sorted(inner.rows) == ROWS.tolist()
+    for network, learned, held_out in inner.parts(ROWS):
+        assert not set(GROUPS[learned]) & set(GROUPS[held_out])
+        own = np.isin(inner.rows, held_out)
+        scores = score_rows(network, features, inner.rows[own])
+        np.testing.assert_allclose(scores, fitted.val_scores[own], atol=1e-5)
+    scores = score_rows(fitted.network, features, np.arange(40, 120))
+    assert (scores.argmax(axis=1) == targets[40:]).mean() > 0.9
+
+
+def test_without_groups_clips_are_dealt_and_views_are_learned_from() -> None:
+    features, targets = in_the_order()
+    views = np.stack([features[:, :, :, ::-1], features], axis=1)
+    fitted = fit_few((features, targets), groups=None, views=views)
+
+    assert fitted.inner is not None
+    assert len(fitted.inner.networks) == 3
+    assert sorted(fitted.inner.rows) == ROWS.tolist()
+
+
+def test_folds_leave_every_label_something_to_learn_from() -> None:
+    # Label 2 is in group 0 alone: held out with it, nobody would know it.
+    labels = np.array([0, 1, 2] + [0, 1] * 6)
+    groups = np.array([0] * 3 + [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6])
+    fold = choosing_folds(labels, groups, seed=0)
+    assert set(fold[groups == 0]) == {-1}
+    assert max(fold) >= 1
+    for group in range(7):
+        assert len(set(fold[groups == group])) == 1
+
+    # One group is all there is: clips are dealt, as for early stopping elsewhere.
+    assert (choosing_folds(labels, np.zeros(15, np.int64), seed=0)[labels < 2] >= 0).all()
+    assert (choosing_folds(np.arange(4), None, seed=0) == -1).all()
+
+
+def test_where_no_label_has_two_clips_the_error_says_what_to_do() -> None:
+    features, _ = in_the_mean()
+    data = replace(as_dataset((features, np.arange(120))), labels=("a", "b", "c", "d"))
+    with pytest.raises(DataError, match="choose the best epoch"):
+        fit_head(data, HeadConfig(training=QUICK), train_rows=np.arange(4), val_rows=NONE)
+
+
+def test_many_clips_keep_their_validation_part() -> None:
+    parts = np.arange(FEW_CLIPS - 15), np.arange(FEW_CLIPS - 15, FEW_CLIPS)
+    assert [len(part) for part in spare_val(*parts)] == [FEW_CLIPS - 15, 15]
+    train, val = spare_val(parts[0][:-1], parts[1])
+    assert sorted(train) == [*range(FEW_CLIPS - 16), *range(FEW_CLIPS - 15, FEW_CLIPS)]
+    assert not len(val)

@@ -71,8 +71,8 @@ def test_ctrl_c_says_how_to_go_on_and_another_network_is_refused(shared: Workpla
     assert "activity train clips --resume 'runs/odd [name]'" in said
     run = ("--resume", "runs/odd [name]")
 
-    refused = shared.run("train", "clips", *run, "--hidden-size", "32", code=2)
-    assert "begun with network hidden_size 64, not 32." in refused.stderr
+    refused = shared.run("train", "clips", *run, "--hidden-size", "48", code=2)
+    assert "begun with network hidden_size 32, not 48." in refused.stderr
 
     other = shared.folder / "others.csv"
     labels = (shared.folder / "clips" / "labels.csv").read_text().splitlines()
@@ -177,7 +177,7 @@ def test_a_rehearsal_says_how_long_it_takes_and_leaves_nothing(
     done = workplace.run("train", clips, "--dry-run", "--json", "--streams", "all", *small)
 
     said = json.loads(done.stdout)
-    assert (said["clips"], said["all_clips"], said["batch_size"]) == (9, 36, 16)
+    assert (said["clips"], said["all_clips"], said["batch_size"]) == (9, 36, 24)
     assert said["seconds"] > said["stage_seconds"]["features"] > 0
     assert [path for path in files_below(workplace.folder) if path.is_file()] == []
     assert files_below(workplace.cache) == cache

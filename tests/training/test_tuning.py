@@ -139,7 +139,7 @@ def search_among(
 ) -> SearchResult:
     """Run three trials without an LSTM, scored on two folds."""
     base = replace(BASE, network=replace(BASE.network, temporal="mean"))
-    space = Space.around(base, names=["rgb_penalty", "motion_penalty", "streams"])
+    space = Space.around(base, names=["streams"])
     folds = data.folds(rows, Folds(index=rows // 4 % 2, names=("1", "2"), by="groups"), name=name)
     study = import_optuna().create_study(direction="minimize")
     search = Search(
@@ -214,16 +214,16 @@ def judged(result: SearchResult) -> list[tuple[object, ...]]:
 def test_a_setting_that_cannot_be_searched_is_refused() -> None:
     with pytest.raises(SettingsError, match="epochs cannot be searched") as caught:
         Space.around(BASE, names=["epochs"])
-    assert "rgb_penalty" in (caught.value.hint or "")
+    assert "hidden_size" in (caught.value.hint or "")
     # What a search begins with is in its space, wherever that is.
-    wide = Space.around(replace(BASE, training=TrainSettings(rgb_penalty=1e5)), frames=(4,))
+    wide = Space.around(replace(BASE, training=TrainSettings(learning_rate=0.5)), frames=(4,))
     assert wide.frames == (4, 9)
-    assert wide.default_point()["rgb_penalty"] == 1e5
+    assert wide.default_point()["learning_rate"] == 0.5
 
 
 SEARCH = (
     *("tune", "clips", "--folds", "3", "--trials", "4", *FEW_PIXELS),
-    *("--search", "temporal", "--search", "motion_penalty", "--search", "hidden_size"),
+    *("--search", "temporal", "--search", "learning_rate", "--search", "hidden_size"),
     *("--epochs", "2", "--seed", "3", "--workers", "1"),
 )
 
@@ -255,7 +255,7 @@ def test_a_search_that_was_stopped_and_killed_ends_as_one_that_was_not(
     best = min(rows_of(whole / "trials.csv"), key=lambda row: float(row["log_loss"]))
     workplace.run("train", "clips", "--settings", "whole/best.toml", "--name", "tuned")
     used = tomllib.loads((workplace.folder / "runs/tuned/settings.toml").read_text())
-    assert used["training"]["motion_penalty"] == float(best["motion_penalty"])
+    assert used["training"]["learning_rate"] == float(best["learning_rate"] or 3e-3)
     assert used["network"]["temporal"] == best["temporal"]
     assert used["training"]["epochs"] == 2
     assert {path.name for path in whole.glob("*.png")} >= {"history.png", "settings.png"}

@@ -188,19 +188,19 @@ def test_labels_that_name_a_side_are_not_mirrored(labels: list[str], sided: list
 
 
 def hidden_order(num_clips: int) -> tuple[Features, Features, NDArray[np.int64]]:
-    """Clips 0 to 79 show their class in one of their 2 views only; the others show it plainly."""
+    """Clips 0 to 109 show their class in one of their 2 views only; the others show it plainly."""
     targets = np.arange(num_clips) % 2
     random = np.random.default_rng(0)
     views = 0.5 * random.normal(size=(num_clips, 2, 2, 8, 48))
     plain = 0.5 * random.normal(size=(num_clips, 2, 8, 48))
     ramp = np.where(targets, 1, -1)[:, None, None, None] * np.linspace(-1, 1, 8)[:, None]
     views[:, 1, ..., :10] += ramp
-    plain[80:, ..., :10] += ramp[80:]
+    plain[110:, ..., :10] += ramp[110:]
     return plain.astype(np.float16), views.astype(np.float16), targets
 
 
 @pytest.mark.parametrize("is_augmented", [True, False])
-def test_the_lstm_learns_from_views_and_is_judged_without(is_augmented: bool) -> None:
+def test_the_head_learns_from_views_and_is_judged_without(is_augmented: bool) -> None:
     plain, views, targets = hidden_order(160)
     fitted = fit_head(
         as_dataset((plain, targets), views=views if is_augmented else None),
@@ -208,8 +208,8 @@ def test_the_lstm_learns_from_views_and_is_judged_without(is_augmented: bool) ->
             network=NetworkSettings(hidden_size=16, projection_size=16),
             training=Training(epochs=25, patience=25),
         ),
-        train_rows=np.arange(80),
-        val_rows=np.arange(80, 110),
+        train_rows=np.arange(110),
+        val_rows=np.arange(0),
     )
 
     right = score_rows(fitted.network, plain, np.arange(110, 160)).argmax(1) == targets[110:]
@@ -217,17 +217,15 @@ def test_the_lstm_learns_from_views_and_is_judged_without(is_augmented: bool) ->
 
 
 def test_every_view_of_a_clip_is_drawn_about_as_often() -> None:
-    index = ViewIndex(num_train=3, num_clips=5, num_views=2)
+    index = ViewIndex(num_clips=5, num_views=2)
     torch.manual_seed(0)
 
     drawn = index.draw(torch.tensor([2, 0] * 600))
 
     assert (index.clips[drawn] == torch.tensor([2, 0] * 600)).all()
-    assert set(drawn.tolist()) <= set(index.train.tolist())
     counts = Counter(drawn.tolist())
     assert len(counts) == 6
     assert min(counts.values()) > 150  # 200 expected, standard deviation 12
-    assert index.clips.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4, 3, 4]
 
 
 def test_a_preview_shows_every_label_and_trains_nothing(tmp_path: Path) -> None:

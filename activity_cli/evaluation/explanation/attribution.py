@@ -21,7 +21,7 @@ from activity_cli.evaluation.explanation.values import (
     LstmTrace,
     Unit,
 )
-from activity_cli.model.network import SequenceClassifier, TemporalHead
+from activity_cli.model.network import SequenceClassifier, TemporalHead, time_basis
 
 _STEPS = 256  # of the integral: contributions of drawn clips then add up to 4 digits
 _NUM_TOP_UNITS = 3
@@ -75,15 +75,17 @@ def measure_importance(
 
 def _pooled(network: SequenceClassifier, features: Tensor, weights: Tensor) -> Tensor:
     """Return (S, T) contributions through the mean over time."""
-    num_streams, num_frames, size = features.shape
-    deviations = (features - network.mean[:, None]) / network.scale[:, None]
-    per_feature = torch.zeros(num_streams, size)
-    weight = weights @ network.pooled_head.weight  # (S * D,)
-    per_feature[: network.num_pooled] = weight.view(network.num_pooled, size)
-    contributions = torch.einsum("std,sd->st", deviations, per_feature)
+    num_frames = features.shape[1]
+    per_feature = torch.zeros_like(network.mean)  # (S, K, D)
+    weight = weights @ network.pooled_head.weight  # (S * K * D,)
+    per_feature[: network.num_pooled] = weight.view(network.num_pooled, *per_feature.shape[1:])
+    per_feature /= network.scale
+    basis = time_basis(num_frames, network.num_coefficients)  # (K, T)
     if network.temporal == "frame":  # the single-frame baseline uses the middle frame only
-        return contributions * (torch.arange(num_frames) == num_frames // 2)
-    return contributions / num_frames
+        basis = num_frames * (torch.arange(num_frames) == num_frames // 2).float()[None]
+    contributions = torch.einsum("std,skd,kt->st", features, per_feature, basis)
+    shared = (network.mean * per_feature).sum(dim=(1, 2))  # (S,) of an average clip
+    return (contributions - shared[:, None] * basis[0]) / num_frames
 
 
 def _integrated_gradients(
@@ -105,7 +107,7 @@ def _occlusion(network: SequenceClassifier, features: Tensor, weights: Tensor) -
     """Return (T,) decreases of the evidence when a frame is replaced by the others' mean."""
     num_frames = features.shape[1]
     if num_frames == 1:
-        others = network.mean[:, None]
+        others = network.mean[:, :1]
     else:
         others = (features.sum(dim=1, keepdim=True) - features) / (num_frames - 1)  # (S, T, D)
     occluded = features.repeat(num_frames, 1, 1, 1)  # (T, S, T, D)

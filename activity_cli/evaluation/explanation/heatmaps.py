@@ -150,7 +150,7 @@ def evidence_terms(
     share, unchanging = weights / len(members), features.detach().mean(dim=1, keepdim=True)
     for network in members:
         encoded = network.encode(features[None])
-        mean = network.mean[:, None].expand_as(features).flatten(0, 1)
+        mean = network.mean[:, :1].expand_as(features).flatten(0, 1)
         yield network.pooled_logits(encoded)[0] @ share, mean
         if uses_lstm(network):
             baseline = unchanging.expand_as(features).flatten(0, 1)

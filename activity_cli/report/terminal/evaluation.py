@@ -210,7 +210,7 @@ def _describe_fit(run: "TrainingRun") -> str:
     if run.model.description.network.temporal != "lstm":
         text = "Mean pooling without an LSTM."
     elif best is pooled:
-        text = f"The LSTM is not used: it did not improve the loss significantly. {loss}"
+        text = f"The LSTM is not used: it did not improve the loss. {loss}"
     else:
         epoch = f"Best epoch {best.epoch} of {len(fitted.history) - 1}"
         text = f"{epoch}. {loss} -> {best.val_loss:.2f} with the LSTM"

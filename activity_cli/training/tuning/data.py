@@ -39,16 +39,6 @@ class FeatureStore:
         """Return the file of clips with a number of frames."""
         return self.folder / f"features-{num_read}.npy"
 
-    def encoded_path(self, fold: "Fold", num_frames: int) -> Path:
-        """Return the file for the encoded clips of a fold."""
-        return self.folder / f"{fold.name}-{num_frames}.npz"
-
-    def discard(self, folds: Sequence["Fold"]) -> None:
-        """Delete the encoded clips of folds that are no longer needed."""
-        for fold in folds:
-            for num_frames in self.num_read:
-                self.encoded_path(fold, num_frames).unlink(missing_ok=True)
-
 
 def plan_readings(num_frames: Sequence[int]) -> dict[int, int]:
     """Map each number of frames to the largest one whose clips contain its frames exactly.
@@ -73,7 +63,7 @@ def frames_taken(num_read: int, num_frames: int) -> slice:
 class Fold:
     """Row numbers of the clips that a candidate is fitted to and scored on."""
 
-    name: str  # unique within a tuning; names the fold's files
+    name: str  # unique within a tuning
     train: Rows
     val: Rows
     """Choose the best epoch. Empty where clips are few: inner cross-validation does it then."""

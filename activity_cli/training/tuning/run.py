@@ -74,7 +74,6 @@ def run_nested(
             logits = next(scorer.scores(candidate, [fold]))
             # The temperature was fitted to the search's clips; the outer fold takes no part.
             probabilities[held_out] = tempered(logits, trial.temperature)
-        data.store.discard([fold])
     return NestedResult(outer=outer, searches=searches, tuned=tuned, default=default)
 
 
@@ -230,9 +229,7 @@ class _Searches:
             seed=config.space.base.training.seed,
             deadline=deadline,
         )
-        result = search.run(config.num_trials, report)
-        self.data.store.discard(folds)
-        return result
+        return search.run(config.num_trials, report)
 
 
 def importance_of(study: "optuna.Study") -> dict[str, float]:

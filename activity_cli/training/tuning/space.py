@@ -148,9 +148,7 @@ class Space:
         base = self.base.point()
         for dimension in self.dimensions:
             values, name = {**base, **point}, dimension.name
-            stream = name.removesuffix("_penalty")
-            is_off = name.endswith("_penalty") and stream not in streams_of(values["streams"])
-            if not is_off and (name not in _LSTM_ONLY or values["temporal"] == "lstm"):
+            if name not in _LSTM_ONLY or values["temporal"] == "lstm":
                 yield dimension
 
     def default_point(self) -> dict[str, Value]:

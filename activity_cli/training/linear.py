@@ -1,0 +1,265 @@
+"""The pooled linear head: logistic regression whose strengths are chosen on the clips at hand.
+
+Each stream gives two kernels (N, N), inner products of clips: one of its mean over time, one of its
+change over time. The head reads their weighted sum. Gradient descent sets the weights, so that the
+loss of kernel ridge regression is lowest on held-out folds, for which there is a closed form
+(Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, section 5.4.2). Logistic
+regressions for all folds and penalties, fitted together by L-BFGS, then choose the penalty.
+
+N clips and views, S streams, K coefficients over time, D features, C labels, P problems solved
+together, R rank of the kernel.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+_PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 1))
+_MAX_BASIS = 1000  # clips that the kernel is made of; more are expressed by these
+_MAX_CLIPS_FOR_WEIGHTS = 500  # the closed form takes the cube of their number
+_WEIGHT_STEPS, _WEIGHT_RATE = 60, 0.15
+_WEIGHT_PRIOR = 0.02  # pulls the logarithms of the kernels' weights together
+_MAX_STEPS, _MEMORY = 100, 8  # of L-BFGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearClips:
+    """What a linear head is fitted to. The first clips are unchanged, the others views of them."""
+
+    pooled: Tensor  # (N, S, K, D), standardised
+    targets: Tensor  # (N,)
+    weights: Tensor  # (N,) of each clip in the loss
+    deals: Sequence[NDArray[np.int64]]
+    """(N,) the fold that holds each clip out, -1 for none; several deals vary less by chance."""
+    num_labels: int
+
+    def held_out(self, rows: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the positions, among rows or all clips, that each fold of each deal holds out."""
+        for deal in self.deals:
+            fold = deal if rows is None else deal[rows.numpy()]
+            for number in range(int(deal.max()) + 1):
+                yield torch.from_numpy(np.flatnonzero(fold == number))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearStrengths:
+    """Kernels, their weights and the penalty, as chosen; fits any part of the clips with them."""
+
+    clips: LinearClips
+    blocks: tuple[Tensor, ...]  # (N, F) inputs of each kernel, with a mean square norm of 1
+    norms: tuple[float, ...]  # root mean square norm that each block was divided by
+    weights: Tensor  # of the kernels, with the sum 1
+    penalty: float
+    loss: float  # of the held-out clips
+
+    @classmethod
+    def choose(cls, clips: LinearClips) -> Self:
+        """Choose the strengths that give held-out clips the lowest loss.
+
+        The changes over time are used where they lower it.
+        """
+        found = cls._choose(clips, 1)
+        if clips.pooled.shape[2] == 1:
+            return found
+        return min(found, cls._choose(clips, 2), key=lambda strengths: strengths.loss)
+
+    @classmethod
+    def _choose(cls, clips: LinearClips, per_stream: int) -> Self:
+        by_stream = clips.pooled.unbind(dim=1)  # (N, K, D) each
+        parts = [s[:, :1] for s in by_stream]
+        if per_stream == 2:
+            parts += [s[:, 1:] for s in by_stream]
+        raw = [part.flatten(1) for part in parts]
+        norms = tuple(float(b.square().sum(dim=1).mean().clamp(min=1e-12).sqrt()) for b in raw)
+        blocks = tuple(block / norm for block, norm in zip(raw, norms, strict=True))
+        weights = _kernel_weights(blocks, clips)
+        chosen = cls(
+            clips=clips, blocks=blocks, norms=norms, weights=weights, penalty=0.0, loss=0.0
+        )
+        losses = chosen._held_out_losses()
+        best = int(losses.argmin())
+        return cls(
+            clips=clips,
+            blocks=blocks,
+            norms=norms,
+            weights=weights,
+            penalty=_PENALTIES[best],
+            loss=float(losses[best]),
+        )
+
+    def _held_out_losses(self) -> Tensor:
+        """Return the mean loss of the clips that a fold holds out, for each penalty."""
+        targets, folds = self.clips.targets, list(self.clips.held_out())
+        inputs, _ = self._basis()
+        masks = torch.ones(len(targets), len(folds))
+        for number, held_out in enumerate(folds):
+            masks[held_out, number] = 0
+        weights = (masks * self.clips.weights.unsqueeze(1)).repeat_interleave(len(_PENALTIES), 1)
+        penalties = torch.tensor(_PENALTIES).repeat(len(folds))
+        solved = _solve(inputs, self.clips, weights, penalties, tolerance=1e-4)
+        total = torch.zeros(len(_PENALTIES))
+        for held_out, of_fold in zip(
+            folds, torch.split(solved, len(_PENALTIES), dim=1), strict=True
+        ):
+            logits = torch.einsum("nr,rpc->pnc", inputs[held_out], of_fold[:-1])
+            logits += of_fold[-1].unsqueeze(1)
+            for index, each in enumerate(logits):
+                total[index] += F.cross_entropy(each, targets[held_out], reduction="sum")
+        return total / sum(map(len, folds))
+
+    def fit(self, parts: Sequence[NDArray[np.bool_]]) -> list[tuple[Tensor, Tensor]]:
+        """Fit to parts of the clips, masks (N,); return weights (C, S * K * D) and biases (C,)."""
+        inputs, to_basis = self._basis()
+        weights = torch.stack([_mask(part) for part in parts], dim=1)
+        weights = weights * self.clips.weights.unsqueeze(1)
+        penalties = torch.full((len(parts),), self.penalty)
+        solved = _solve(inputs, self.clips, weights, penalties, tolerance=1e-6)
+        return [(self._primal(to_basis @ one[:-1]), one[-1]) for one in solved.unbind(dim=1)]
+
+    def feature_penalties(self) -> Tensor:
+        """Return (S * K * D,) L2 penalties of the weights that `fit` finds, for a mean loss."""
+        penalties = torch.full(self.clips.pooled.shape[1:], 1e6)  # of what is not read
+        for index, (weight, norm) in enumerate(zip(self.weights, self.norms, strict=True)):
+            stream, changes = index % penalties.shape[0], index >= penalties.shape[0]
+            read = slice(1, None) if changes else slice(0, 1)
+            penalties[stream, read] = self.penalty / (weight.clamp(min=1e-6) / norm**2)
+        return penalties.flatten()
+
+    def _rows(self) -> Tensor:
+        """Return the positions of the clips that the kernel is made of."""
+        count = len(self.clips.targets)
+        return torch.linspace(0, count - 1, min(count, _MAX_BASIS)).round().long()
+
+    def _basis(self) -> tuple[Tensor, Tensor]:
+        """Return (N, R) inputs whose inner products are the kernel, and (basis, R) to them."""
+        rows = self._rows()
+        kernel = sum(w * b @ b[rows].T for w, b in zip(self.weights, self.blocks, strict=True))
+        assert isinstance(kernel, Tensor)
+        values, vectors = torch.linalg.eigh(kernel[rows].double())
+        kept = values > 1e-6 * values[-1]
+        to_basis = (vectors[:, kept] / values[kept].sqrt()).float()
+        return kernel @ to_basis, to_basis
+
+    def _primal(self, dual: Tensor) -> Tensor:
+        """(basis, C) of the kernel's clips -> (C, S * K * D) of the standardised features."""
+        rows, num_streams = self._rows(), self.clips.pooled.shape[1]
+        result = torch.zeros(dual.shape[1], *self.clips.pooled.shape[1:])
+        for index, (block, norm) in enumerate(zip(self.blocks, self.norms, strict=True)):
+            read = slice(1, None) if index >= num_streams else slice(0, 1)
+            found = self.weights[index] / norm * (dual.T @ block[rows])
+            part = result[:, index % num_streams, read]
+            part.copy_(found.view(part.shape))
+        return result.flatten(1)
+
+
+def _mask(part: NDArray[np.bool_]) -> Tensor:
+    return torch.from_numpy(part.astype(np.float32))
+
+
+def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
+    """Return the weights of the kernels, with the sum 1, that suit the held-out folds best."""
+    if len(blocks) == 1:
+        return torch.ones(1)
+    count = len(clips.targets)
+    rows = torch.linspace(0, count - 1, min(count, _MAX_CLIPS_FOR_WEIGHTS)).round().long()
+    kernels = torch.stack([block[rows] @ block[rows].T for block in blocks])
+    targets = clips.targets[rows]
+    truth = F.one_hot(targets, clips.num_labels).float()
+    truth = truth - truth.mean(dim=0)
+    held_out = [found for found in clips.held_out(rows) if len(found)]
+    order = torch.cat(held_out)
+    logs = torch.zeros(len(blocks), requires_grad=True)
+    log_ridge = torch.tensor(-1.0, requires_grad=True)  # base 10
+    log_scale = torch.tensor(1.0, requires_grad=True)  # from regression to logits
+    optimizer = torch.optim.Adam([logs, log_ridge, log_scale], lr=_WEIGHT_RATE)
+    for _ in range(_WEIGHT_STEPS):
+        optimizer.zero_grad()
+        kernel = torch.einsum("k,kij->ij", torch.softmax(logs, 0), kernels)
+        # The constant is the kernel of a bias.
+        kernel = kernel + 1 + 10**log_ridge * torch.eye(len(rows))
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
+        dual = inverse @ truth
+        residuals = [torch.linalg.solve(inverse[o][:, o], dual[o]) for o in held_out]
+        logits = log_scale.exp() * (truth[order] - torch.cat(residuals))
+        loss = F.cross_entropy(logits, targets[order])
+        loss = loss + _WEIGHT_PRIOR * (logs - logs.mean()).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return torch.softmax(logs, 0).detach()
+
+
+def _solve(
+    inputs: Tensor, clips: LinearClips, weights: Tensor, penalties: Tensor, *, tolerance: float
+) -> Tensor:
+    """Solve P logistic regressions together: (N, R), (N, P), (P,) -> (R + 1, P, C), bias last.
+
+    L-BFGS with a line search per problem; parameters are scaled by a bound of the Hessian (Böhning,
+    "Multinomial logistic regression algorithm", 1992). Ends when no loss falls by more than the
+    tolerance, as a share of it.
+    """
+    weights = weights / weights.sum(dim=0)
+    truth = F.one_hot(clips.targets, clips.num_labels).float().unsqueeze(1)  # (N, 1, C)
+    with_ones = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    ridge = penalties.expand(with_ones.shape[1], -1).clone()  # (R + 1, P)
+    ridge[-1] = 0
+    bound = 0.5 * weights.amax(dim=0) * with_ones.square().sum(dim=0).unsqueeze(1) + ridge
+    scale, ridge, weights = (each.unsqueeze(2) for each in (bound.rsqrt(), ridge, weights))
+
+    def evaluate(point: Tensor) -> tuple[Tensor, Tensor]:
+        parameters = scale * point
+        logits = (with_ones @ parameters.flatten(1)).view(len(inputs), *point.shape[1:])
+        total = torch.logsumexp(logits, -1, keepdim=True)
+        loss = _dot(weights, total - (logits * truth).sum(-1, keepdim=True))
+        loss = loss + 0.5 * _dot(ridge, parameters.square())
+        errors = weights * (torch.exp(logits - total) - truth)  # (N, P, C)
+        slopes = (with_ones.T @ errors.flatten(1)).view(point.shape)
+        return loss, scale * (slopes + ridge * parameters)
+
+    point = torch.zeros(*bound.shape, clips.num_labels)
+    loss, gradient = evaluate(point)
+    history: list[tuple[Tensor, Tensor, Tensor]] = []
+    for _ in range(_MAX_STEPS):
+        direction = _direction(gradient, history)
+        step, slope = torch.ones(len(loss)), _dot(direction, gradient)
+        for factor in (*[0.4] * 11, 0.0):  # 0: in float32 no progress is possible
+            new_point = point + step.unsqueeze(1) * direction
+            new_loss, new_gradient = evaluate(new_point)
+            failed = new_loss > loss + 1e-4 * step * slope + 1e-7 * loss.abs()
+            if not failed.any():
+                break
+            step = torch.where(failed, factor * step, step)
+        moved, turned = new_point - point, new_gradient - gradient
+        curvature = _dot(moved, turned)
+        rate = torch.where(curvature > 1e-12, 1 / curvature.clamp(min=1e-12), torch.zeros(()))
+        history = [*history, (moved, turned, rate)][-_MEMORY:]
+        is_done = bool((loss - new_loss < tolerance * loss.clamp(min=1e-3)).all())
+        point, loss, gradient = new_point, new_loss, new_gradient
+        if is_done:
+            break
+    return scale * point
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((0, 2))
+
+
+def _direction(gradient: Tensor, history: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """Return the direction of L-BFGS by its two loops; of steepest descent where it goes uphill."""
+    result, shares = gradient.clone(), []
+    for moved, turned, rate in reversed(history):
+        shares.append(rate * _dot(moved, result))
+        result -= shares[-1].unsqueeze(1) * turned
+    if history:
+        moved, turned, _ = history[-1]
+        ratio = _dot(moved, turned) / _dot(turned, turned).clamp(min=1e-20)
+        result *= ratio.clamp(min=1e-8).unsqueeze(1)
+    for (moved, turned, rate), share in zip(history, reversed(shares), strict=True):
+        result += (share - rate * _dot(turned, result)).unsqueeze(1) * moved
+    uphill = _dot(result, gradient) <= 0
+    return -torch.where(uphill.unsqueeze(1), gradient, result)
