@@ -51,6 +51,7 @@ class ModelOptions:
             question = f"Download the {size} network that knows 600 everyday actions?"
             if typer.confirm(question, default=True, err=True):
                 with progress_report(quiet=False) as report:
+                    report.note(f"{weights.SOURCE}, {weights.LICENCE}")
                     try:
                         weights.fetch_action_weights(on_progress=report)
                         return KINETICS600

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common.files import is_file
 from activity_cli.errors import SettingsError
 from activity_cli.model.folder import ModelDescription
 from activity_cli.settings import check_labels
@@ -38,7 +39,7 @@ class LabelSelection:
         """
         parts: Iterable[str] = text.split(",")
         try:
-            if Path(text).is_file():
+            if is_file(Path(text)):
                 parts = Path(text).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
             raise SettingsError(f"--labels {text} cannot be read: {error}.") from error

@@ -38,8 +38,9 @@ def test_labels_are_chosen_and_renamed(
 ) -> None:
     file = tmp_path / "labels.txt"
     file.write_text(text.replace(",", "\n"))
+    longest = text + "," * 5000  # no file can have such a name
 
-    for source in (text, str(file)):
+    for source in (text, str(file), longest):
         selected, select = LabelSelection.read(source, keep_unknown=keep_unknown).select(MODEL)
 
         assert selected.labels == tuple(expected)
