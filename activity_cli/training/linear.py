@@ -24,7 +24,7 @@ _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 1))
 _MAX_BASIS = 1000  # clips that the kernel is made of; more are expressed by these
 _MAX_CLIPS_FOR_WEIGHTS = 500  # the closed form takes the cube of their number
 _WEIGHT_STEPS, _WEIGHT_RATE = 60, 0.15
-_WEIGHT_PRIOR = 0.02  # pulls the logarithms of the kernels' weights together
+_WEIGHT_PRIOR = 0.01  # pulls the logarithms of the kernels' weights together
 _MAX_STEPS, _MEMORY = 100, 8  # of L-BFGS
 
 
