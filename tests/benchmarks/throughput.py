@@ -4,7 +4,8 @@
 
 CLIPS is a folder of videos; 100 of them are scored without the feature cache, by the engine that
 `auto` chooses. On two cores decoders and CNN compete, so no schedule can be faster than their
-CPU seconds divided by the cores. The three measurements take turns; the median round counts.
+CPU seconds divided by the cores. The measurements take turns; the median round counts. With
+`--action MODEL`, a model trained with `--streams action`, its pipeline is compared as well.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from activity_cli.common.files import is_video, walk_files
 from activity_cli.features.engines.choice import choose_engine, load_extractor
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
-from activity_cli.predict.local_predictor import model_predictor
+from activity_cli.predict.local_predictor import LocalPredictor, model_predictor
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import Images
@@ -47,13 +49,15 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--action", metavar="MODEL")
     arguments = parser.parse_args()
     clips = pick(arguments.clips, arguments.count)
 
     model, cache_dir = load_model(DEFAULT_MODEL), default_cache_dir()
     description = model.description
     engine = choose_engine()
-    predictor = model_predictor(model, PredictConfig(cache_dir=cache_dir, use_cache=False))
+    config = PredictConfig(cache_dir=cache_dir, use_cache=False)
+    predictor = model_predictor(model, config)
     extractor = load_extractor(description.backbone, engine, cache_dir=cache_dir)
     pictures = decode(clips[:KEPT_IN_MEMORY])
 
@@ -65,7 +69,7 @@ def main() -> None:
             ]
             extractor.extract(np.concatenate(some))
 
-    def pipeline() -> None:
+    def pipeline(predictor: LocalPredictor = predictor) -> None:
         results = list(predictor.predict(ClipRequest(path=clip) for clip in clips))
         assert all(result.prediction for result in results)
 
@@ -75,6 +79,8 @@ def main() -> None:
         "CNN": cnn_alone,
         "pipeline": pipeline,
     }
+    if arguments.action:
+        work["action"] = partial(pipeline, model_predictor(load_model(arguments.action), config))
     for _ in range(arguments.rounds):
         for name, run in work.items():
             measured.setdefault(name, []).append(measure(run))
@@ -92,6 +98,9 @@ def main() -> None:
     shared = (cost["decoding"].cpu + cost["CNN"].cpu) / CORES
     wall = cost["pipeline"].wall
     print(f"{len(clips) / wall:.1f} clips/s")
+    if arguments.action:
+        action = cost["action"].wall
+        print(f"{len(clips) / action:.1f} clips/s with action alone: {wall / action:.2f} times")
     print(f"pipeline / larger of the two alone:       {wall / larger:.2f}  (bound {larger:.2f} s)")
     print(f"pipeline / CPU seconds of both per core:  {wall / shared:.2f}  (bound {shared:.2f} s)")
 
