@@ -46,7 +46,9 @@ _LIMITS = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise":
 class ClipOptions:
     """How a video becomes a clip, and which networks read it."""
 
-    streams: str | None = setting(None, metavar="STREAMS", derived="both")
+    streams: str | None = setting(
+        None, metavar="STREAMS", derived="rgb+motion+action with its weights, else both"
+    )
     """Streams joined by +, such as action+motion: rgb, motion (difference images), flow (optical
     flow), action (the action network); both is rgb+motion, all is rgb+motion+flow."""
     backbone: str = setting(DEFAULT_BACKBONE)
