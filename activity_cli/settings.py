@@ -31,11 +31,7 @@ _STREAM_WORDS: Mapping[str, tuple[Stream, ...]] = {"both": STREAMS, "all": CNN_S
 
 
 def parse_streams(text: str) -> tuple[Stream, ...]:
-    """Return the streams that a value of --streams stands for, in the fixed order.
-
-    Raises:
-        SettingsError: it is neither `both` nor `all`, nor streams joined by +.
-    """
+    """Return the streams of a value of --streams, in the fixed order, or raise a SettingsError."""
     names = _STREAM_WORDS.get(text, tuple(text.split("+")))
     if unknown := set(names) - set(ALL_STREAMS):
         raise SettingsError(

@@ -71,7 +71,7 @@ def crossval(
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
             data,
-            clip.data_config(machine, report, cnn, augmentation.chosen(), may_act=True),
+            clip.data_config(machine, report, cnn, augmentation.chosen(), action=True),
             deal=partial(folds.deal, seed=training.seed),
             head=head,
             cnn=cnn,

@@ -70,27 +70,25 @@ class ClipOptions:
         cnn: CnnSettings,
         augment: AugmentSettings = NO_VIEWS,
         *,
-        may_act: bool = False,
+        action: bool = False,
     ) -> "DataConfig":
-        """Return what reading labelled clips needs; `may_act`: with the action network by default.
-
-        Raises:
-            SettingsError, BackboneError: the settings exclude each other, or weights are missing.
-        """
+        """Return what reading labelled clips needs; with `action`, that is a default stream."""
         from activity_cli.features.backbones import find_backbone, scratch_backbone
         from activity_cli.features.labelled import DataConfig
 
         found = None if cnn.mode == "scratch" else find_backbone(self.backbone)
         own_size = found.frame_size if found else _SCRATCH_FRAME
-        may_act = may_act and cnn.mode == "frozen" and self.settings.channels == 3
-        streams = parse_streams(self.streams) if self.streams else _usual_streams(report, may_act)
+        reads_action = cnn.mode == "frozen" and self.settings.channels == 3
+        if self.streams:
+            streams = parse_streams(self.streams)
+        else:
+            streams = _usual_streams(report) if action and reads_action else STREAMS
         if cnn.mode != "frozen" and "action" in streams:
             raise SettingsError(
                 f"--cnn {cnn.mode} trains the frame CNN, which the stream action does not use.",
                 hint="Use --streams both, or --cnn frozen.",
             )
-        size = self.frame_size or own_size
-        clip = replace(self.settings, streams=streams, frame_size=size)
+        clip = replace(self.settings, streams=streams, frame_size=self.frame_size or own_size)
         backbone = found or scratch_backbone(clip, cnn)
         backbone.check_frames(clip)
         config = machine.predict_config(report.note)
@@ -108,17 +106,14 @@ class ClipOptions:
         )
 
 
-def _usual_streams(report: "ProgressReport", may_act: bool) -> tuple[Stream, ...]:
+def _usual_streams(report: "ProgressReport") -> tuple[Stream, ...]:
     """Return the streams of a training that names none, and report them."""
     from activity_cli.features import action_weights
 
-    if not may_act:
-        return STREAMS
     if action_weights.find_action_weights() is None:
-        megabytes = action_weights.FILE_BYTES / 1e6
         report.note(
             "Without the action network, which usually raises accuracy: `activity models pull "
-            f"{action_weights.NAME}` ({megabytes:.1f} MB)."
+            f"{action_weights.NAME}` ({action_weights.FILE_BYTES / 1e6:.1f} MB)."
         )
         return STREAMS
     report.note(f"Streams: {', '.join(STREAMS)}, action ({action_weights.NAME})")

@@ -116,7 +116,7 @@ def train(
     ):
         plan = Plan(
             data=data,
-            data_config=clip.data_config(machine, report, cnn, augmentation.chosen(), may_act=True),
+            data_config=clip.data_config(machine, report, cnn, augmentation.chosen(), action=True),
             head=HeadConfig(network=network, training=training),
             cnn=cnn,
             val_fraction=split.val_fraction,

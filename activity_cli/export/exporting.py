@@ -131,14 +131,12 @@ def export_model(
 
     Raises:
         ParityError: an export is beyond tolerance. Nothing was written.
-        ExportError: the model has an action network, and the form or precision none.
     """
     config.check()
     if "action" in model.description.clip.streams and (config.split or config.precision == "int8"):
-        form = "int8" if config.precision == "int8" else "the split form"
         raise ExportError(
-            f"There is no export in {form} of models with the action network.",
-            hint="One graph in fp32 or fp16 works: leave out --split, and --precision int8.",
+            "A model with the action network has no split form and no int8.",
+            hint="One graph in fp32 or fp16 works: leave out --split and --precision int8.",
         )
     from activity_cli.export.formats import Converter
     from activity_cli.export.graphs import build_network

@@ -51,12 +51,12 @@ class ClipNetwork(nn.Module):
         action: ActionFeatures | None,
         scorer: ClipScorer,
         clip: ClipSettings,
+        size: int,
     ) -> None:
         super().__init__()
         self.pictures = PictureMaker(clip)
-        self.cnn, self.action = cnn, action  # those that the streams need
-        sizes = [cnn.feature_size] if cnn else []
-        self.size = max([*sizes, FEATURE_SIZE] if action else sizes)
+        self.cnn, self.action = cnn, action
+        self.size = size
         self.scorer = scorer
 
     def forward(self, *images: Tensor) -> Tensor:
@@ -127,6 +127,7 @@ def build_network(model: Model) -> ClipNetwork:
         build_action_features() if "action" in streams else None,
         load_scorer(model),
         description.clip,
+        description.feature_shape[-1],
     )
     # torch.export cannot store weights in the channels-last layout.
     plain: Any = {"memory_format": torch.contiguous_format}

@@ -6,6 +6,7 @@ S streams, T frames per clip, D features of the widest stream.
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,7 @@ class StreamExtractor:
     """Computes the features of clips. Clips and a long video may share it, in several threads."""
 
     def __init__(self, frames: Extractor | None, action: Extractor | None = None) -> None:
-        """Take the extractor of frames, and that of clips; at least one of them."""
-        self.frames, self.action = frames, action
+        self.frames, self.action = frames, action  # at least one of them
         loaded = [extractor for extractor in (frames, action) if extractor]
         self.identity = loaded[0].identity
         self.feature_size = max(extractor.feature_size for extractor in loaded)
@@ -51,23 +51,20 @@ class StreamExtractor:
         self._lock = threading.Lock()
 
     def extract(self, clips: Sequence[Mapping[Stream, Images]]) -> list[StreamFeatures]:
-        """Compute features (T, D) of the pictures (T, H, W, channels) of each clip's streams."""
+        """Compute features (T, D) of pictures (T, H, W, channels), by clip and stream."""
         found: list[StreamFeatures] = [{} for _ in clips]
-        for extractor, join in ((self.frames, np.concatenate), (self.action, np.stack)):
-            places = [
-                (features, stream, images)
-                for features, clip in zip(found, clips, strict=True)
-                for stream, images in clip.items()
-                if (stream == "action") is (join is np.stack)
-            ]
-            if places:
-                assert extractor is not None
+        actions: tuple[Stream, ...] = ("action",)
+        for network, join, streams in (
+            (self.frames, np.concatenate, CNN_STREAMS),
+            (self.action, np.stack, actions),
+        ):
+            places = [(n, s) for n, clip in enumerate(clips) for s in streams if s in clip]
+            if places and network:
                 with self._lock:
-                    rows = extractor.extract(join([images for *_, images in places]))
-                whole = rows.astype(np.float16).reshape(-1, extractor.feature_size)
-                ends = np.cumsum([len(images) for *_, images in places])[:-1]
-                for (features, stream, _), part in zip(places, np.split(whole, ends), strict=True):
-                    features[stream] = part
+                    rows = network.extract(join([clips[n][s] for n, s in places]))
+                parts = rows.astype(np.float16).reshape(len(places), -1, network.feature_size)
+                for (n, stream), features in zip(places, parts, strict=True):
+                    found[n][stream] = features
         return found
 
 
@@ -80,17 +77,10 @@ def load_streams(
     on_prepare: Callable[[str], None] = lambda _: None,
 ) -> StreamExtractor:
     """Load the networks that the streams of a clip need; errors are those of `load_extractor`."""
-    frames = action = None
+    where: dict[str, Any] = {"cache_dir": cache_dir, "on_prepare": on_prepare}
+    where["frame_size"], frames, action = clip.frame_size, None, None
     if not set(CNN_STREAMS).isdisjoint(clip.streams):
-        frames = load_extractor(
-            backbone, engine, cache_dir=cache_dir, frame_size=clip.frame_size, on_prepare=on_prepare
-        )
+        frames = load_extractor(backbone, engine, **where)
     if "action" in clip.streams:
-        action = load_action_extractor(
-            engine,
-            cache_dir=cache_dir,
-            num_frames=clip.num_frames,
-            frame_size=clip.frame_size,
-            on_prepare=on_prepare,
-        )
+        action = load_action_extractor(engine, num_frames=clip.num_frames, **where)
     return StreamExtractor(frames, action)

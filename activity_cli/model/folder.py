@@ -180,8 +180,7 @@ class Model:
     def fingerprint(self) -> str:
         """Digest of everything that changes scores, with labels, CNN and clip settings."""
         whole = self.description.to_json()
-        names = ("labels", "clip", "backbone", "action_network")
-        parts = {name: whole[name] for name in names if name in whole}
+        parts = {name: whole[name] for name in ("labels", "clip", "backbone")}
         text = json.dumps(parts, sort_keys=True) + self.identity
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -234,15 +234,14 @@ def model_scan(
     """
 
     def see(timesteps: Timesteps) -> NDArray[Any]:
-        images = dict(timesteps.images)
+        images, size = dict(timesteps.images), extractor.feature_size
         frames = images.pop("action", None)
-        features = list(extractor.extract([images])[0].values())
+        features = [pad_features(rows, size) for rows in extractor.extract([images])[0].values()]
         if frames is None:
             return np.stack(features)  # (S, N, D)
-        count, *shape = frames.shape
-        size = extractor.feature_size
-        fields = [("features", np.float16, (len(features), size)), ("frame", np.uint8, shape)]
-        records = np.empty((1, count), fields)
+        row, frame = (len(features), size), frames.shape[1:]
+        fields = [("features", np.float16, row), ("frame", np.uint8, frame)]
+        records = np.empty((1, len(frames)), fields)
         for number, of_stream in enumerate(features):
             records["features"][0, :, number] = of_stream
         records["frame"][0] = frames

@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 
 Metadata = Mapping[str, str]
 
-_STREAMS = {
-    **{"rgb": "RGB frames", "motion": "motion images", "flow": "optical flow"},
-    "action": "RGB frames in order, for the action network",
-}
+_STREAMS = {"rgb": "RGB frames", "motion": "motion images", "flow": "optical flow"}
 _STAGES = {
     "decode": "decoding",
     "cnn": "CNN",

@@ -140,7 +140,7 @@ def test_a_model_with_the_action_network_is_one_graph_that_needs_no_weights(
     action: Model, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = scores_of(action.folder, clips, tmp_path)
-    with pytest.raises(ExportError, match="split form"):
+    with pytest.raises(ExportError, match="no split form"):
         export_model(
             action, tmp_path / "two", ExportConfig(formats=["onnx"], split=True), verify=[]
         )

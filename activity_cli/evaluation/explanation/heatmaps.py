@@ -105,7 +105,7 @@ def join_features(parts: Sequence[Activations], shape: tuple[int, int, int]) -> 
 
 
 def heat_by_part(parts: Sequence[Activations], terms: Iterable[EvidenceTerm]) -> Floats:
-    """Return (S * T, h, w), see `heat_of`, on the grid of the first part; sums stay what they are.
+    """Return (S * T, h, w), see `heat_of`, on the finest grid of the parts.
 
     The baselines of the terms are those of all streams, (S * T, D).
     """
@@ -113,14 +113,13 @@ def heat_by_part(parts: Sequence[Activations], terms: Iterable[EvidenceTerm]) ->
     for part in parts:
         rows, width = part.features.shape
         own = [(evidence, base[start : start + rows, :width]) for evidence, base in terms]
+        heats.append(torch.from_numpy(heat_of(part, own))[:, None])  # (n, 1, h, w)
         start += rows
-        heats.append(torch.from_numpy(heat_of(part, own))[:, None])
-    size = heats[0].shape[2:]
-    scaled = [
-        F.interpolate(heat, size, mode="bilinear") * heat[0].numel() / heats[0][0].numel()
-        for heat in heats
-    ]
-    return cast(Floats, torch.cat(scaled)[:, 0].numpy())
+    size = max(heat.shape[2:] for heat in heats)
+    # More cells have less heat each, so that a frame keeps about its sum.
+    shares = [heat * heat[0].numel() / size.numel() for heat in heats]
+    scaled = torch.cat([F.interpolate(share, size, mode="bilinear") for share in shares])
+    return cast(Floats, scaled[:, 0].numpy())
 
 
 def heat_of(activations: Activations, terms: Iterable[EvidenceTerm]) -> Floats:

@@ -19,10 +19,7 @@ _REGIONS = (
     ("on the left", "in the middle", "on the right"),
     ("in the lower left", "at the bottom", "in the lower right"),
 )
-STREAM_WORDS: dict[Stream, str] = {
-    **{"rgb": "the picture", "motion": "motion", "flow": "flow"},
-    "action": "the action network",
-}
+_STREAM_WORDS: dict[Stream, str] = {"rgb": "the picture", "action": "the action network"}
 
 
 class Span(NamedTuple):
@@ -138,10 +135,11 @@ def _by_what(explanation: Explanation) -> str:
     largest = int(shares.argmax())
     if not shares[largest]:
         return ""
-    region = where(explanation.heat[streams[largest]], explanation.importance)
+    main = streams[largest]
+    region = where(explanation.heat[main], explanation.importance)
     if len(streams) == 1:
         return region
     if shares[largest] >= _MOSTLY:
-        return f"mostly by {STREAM_WORDS[streams[largest]]} {region}"
-    words = sorted((STREAM_WORDS[stream] for stream in streams), reverse=True)
+        return f"mostly by {_STREAM_WORDS.get(main, main)} {region}"
+    words = sorted((_STREAM_WORDS.get(stream, stream) for stream in streams), reverse=True)
     return f"by {join_words(words)} {region}"

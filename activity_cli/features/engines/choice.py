@@ -102,16 +102,11 @@ def load_extractor(
     """
     from activity_cli.features.engines.protocol import FeatureNetwork
 
-    def build() -> "nn.Module":
-        from activity_cli.features.cnn import build_cnn
-
-        return build_cnn(backbone)
-
     side = frame_size or backbone.frame_size
     network = FeatureNetwork(
         name=backbone.name,
         key=f"{backbone.name} {backbone.weights_sha256}",
-        build=build,
+        build=lambda: importlib.import_module("activity_cli.features.cnn").build_cnn(backbone),
         shape=(side, side, backbone.channels),
         feature_size=backbone.feature_size,
         own_size=backbone.frame_size,
@@ -136,15 +131,11 @@ def load_action_extractor(
     from activity_cli.features import action_weights
     from activity_cli.features.engines.protocol import FeatureNetwork
 
-    def build() -> "nn.Module":
-        from activity_cli.features.movinet import build_action_features
-
-        return build_action_features()
-
+    movinet = "activity_cli.features.movinet"  # imports torch
     network = FeatureNetwork(
         name=action_weights.NAME,
         key=f"{action_weights.NAME} {action_weights.SHA256}",
-        build=build,
+        build=lambda: importlib.import_module(movinet).build_action_features(),
         shape=(num_frames, frame_size, frame_size, 3),
         feature_size=action_weights.FEATURE_SIZE,
         own_size=frame_size,

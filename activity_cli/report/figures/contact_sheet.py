@@ -50,9 +50,8 @@ class _Board:
         self._num_rows = -(-settings.num_frames // _MAX_IN_ROW)
         self._columns = -(-settings.num_frames // self._num_rows)
         self._side = min((_INNER + _GAP) / self._columns - _GAP, _MAX_SIDE)
-        # The stream action has the pictures of rgb.
-        same = {"action"} if "rgb" in settings.streams else set[str]()
-        self._streams = [stream for stream in settings.streams if stream not in same]
+        same = "action" if "rgb" in settings.streams else ""  # it has the pictures of rgb
+        self._streams = [stream for stream in settings.streams if stream != same]
         row = len(self._streams) * (self._side + _GAP) + _TIMES
         height = _TITLE + num_clips * _CAPTION + num_views * (_VIEW + self._num_rows * row)
         self.sheet = Sheet(_WIDTH, height + _BOTTOM)
