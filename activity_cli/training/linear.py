@@ -25,6 +25,7 @@ _MAX_BASIS = 1000  # clips that the kernel is made of; more are expressed by the
 _MAX_CLIPS_FOR_WEIGHTS = 500  # the closed form takes the cube of their number
 _WEIGHT_STEPS, _WEIGHT_RATE = 60, 0.15
 _WEIGHT_PRIOR = 0.01  # pulls the logarithms of the kernels' weights together
+_MARGIN = 0.03  # share by which the changes must lower the loss: smaller gains were chance
 _MAX_STEPS, _MEMORY = 100, 8  # of L-BFGS
 
 
@@ -62,12 +63,13 @@ class LinearStrengths:
     def choose(cls, clips: LinearClips) -> Self:
         """Choose the strengths that give held-out clips the lowest loss.
 
-        The changes over time are used where they lower it.
+        The changes over time are used where they lower it clearly.
         """
         found = cls._choose(clips, 1)
         if clips.pooled.shape[2] == 1:
             return found
-        return min(found, cls._choose(clips, 2), key=lambda strengths: strengths.loss)
+        other = cls._choose(clips, 2)
+        return other if other.loss < (1 - _MARGIN) * found.loss else found
 
     @classmethod
     def _choose(cls, clips: LinearClips, per_stream: int) -> Self:

@@ -226,8 +226,13 @@ def describe_results(results: dict[str, dict[str, Any]]) -> str:
             f"| **{label}** | " + " | ".join(map(str, row)) + " |"
             for label, row in zip(labels, confusion, strict=True)
         ]
-    lines += ["", "The shipped weights were trained on all clips with the same settings, 15% of"]
-    lines += ["them kept to choose the best epoch. The picture shows `fold_by_source`."]
+    lines += [
+        "",
+        "The choice is nested: in every outer fold, the weights of the streams, the penalty, the",
+        "best epoch and the weight of the LSTM come from inner folds of the training clips, by",
+        "source. The shipped weights were trained on all clips in the same way. The picture shows",
+        "`fold_by_source`.",
+    ]
     return "\n".join(lines)
 
 
