@@ -85,6 +85,7 @@ def tasks(fights: Path, weizmann: Path, folder: Path, clip: ClipSettings) -> Ite
         yield Task(name=f"drawn, {shots} a label", data=data, folds=folds)
     people = np.array([int(row["group"].removeprefix("person")) for row in rows])
     labels = np.array([row["label"] for row in rows])
+    few = np.concatenate([np.flatnonzero(labels == label)[:24] for label in data.labels])
     pairs = np.isin(labels, [label for pair in PAIRS for label in pair])
     for name, kept in (
         ("drawn, 24 a label", few),
