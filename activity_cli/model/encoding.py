@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from activity_cli.errors import TrainingError
 from activity_cli.model.network import (
     Encoded,
     FeatureStatistics,
@@ -32,6 +33,9 @@ def measure_features(
 
     There are at most two components for three clips: more would describe single clips. They are
     those of at most `_MAX_FRAMES` frames.
+
+    Raises:
+        TrainingError: a feature is NaN or infinite.
     """
     num_streams, num_frames, size = features.shape[1:]
     basis = time_basis(num_frames, num_coefficients) / num_frames
@@ -47,6 +51,11 @@ def measure_features(
         centred = (clips - clips.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1, 2)
         deviations.append(centred[:, ::step])
     mean = total / len(rows)
+    if not mean.isfinite().all():
+        raise TrainingError(
+            "The CNN's features are not finite.",
+            hint="Try --precision fp32, or another --backbone.",
+        )
     spread = (squares / len(rows) - mean.square()).clamp(min=0).sqrt().float()
     most = min(num_components, size, max(1, 2 * len(rows) // 3))
     return FeatureStatistics(

@@ -11,7 +11,7 @@ together, R rank of the kernel.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch import Tensor
 _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 1))
 _MAX_BASIS = 1000  # clips that the kernel is made of; more are expressed by these
 _MAX_CLIPS_FOR_WEIGHTS = 500  # the closed form takes the cube of their number
-_WEIGHT_STEPS, _WEIGHT_RATE = 60, 0.15
+_WEIGHT_STEPS, _WEIGHT_RATE, _LEAST_RIDGE = 60, 0.15, 1e-4
 _WEIGHT_PRIOR = 0.01  # pulls the logarithms of the kernels' weights together
 _MARGIN = 0.03  # share by which the changes must lower the loss: smaller gains were chance
 _MAX_STEPS, _MEMORY = 100, 8  # of L-BFGS
@@ -81,19 +81,10 @@ class LinearStrengths:
         norms = tuple(float(b.square().sum(dim=1).mean().clamp(min=1e-12).sqrt()) for b in raw)
         blocks = tuple(block / norm for block, norm in zip(raw, norms, strict=True))
         weights = _kernel_weights(blocks, clips)
-        chosen = cls(
-            clips=clips, blocks=blocks, norms=norms, weights=weights, penalty=0.0, loss=0.0
-        )
-        losses = chosen._held_out_losses()
+        found = cls(clips=clips, blocks=blocks, norms=norms, weights=weights, penalty=0.0, loss=0.0)
+        losses = found._held_out_losses()
         best = int(losses.argmin())
-        return cls(
-            clips=clips,
-            blocks=blocks,
-            norms=norms,
-            weights=weights,
-            penalty=_PENALTIES[best],
-            loss=float(losses[best]),
-        )
+        return replace(found, penalty=_PENALTIES[best], loss=float(losses[best]))
 
     def _held_out_losses(self) -> Tensor:
         """Return the mean loss of the clips that a fold holds out, for each penalty."""
@@ -130,7 +121,7 @@ class LinearStrengths:
         for index, (weight, norm) in enumerate(zip(self.weights, self.norms, strict=True)):
             stream, changes = index % penalties.shape[0], index >= penalties.shape[0]
             read = slice(1, None) if changes else slice(0, 1)
-            penalties[stream, read] = self.penalty / (weight.clamp(min=1e-6) / norm**2)
+            penalties[stream, read] = self.penalty * norm**2 / weight.clamp(min=1e-6)
         return penalties.flatten()
 
     def _rows(self) -> Tensor:
@@ -184,7 +175,7 @@ def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
         optimizer.zero_grad()
         kernel = torch.einsum("k,kij->ij", torch.softmax(logs, 0), kernels)
         # The constant is the kernel of a bias.
-        kernel = kernel + 1 + 10**log_ridge * torch.eye(len(rows))
+        kernel = kernel + 1 + (_LEAST_RIDGE + 10**log_ridge) * torch.eye(len(rows))
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
         dual = inverse @ truth
         residuals = [torch.linalg.solve(inverse[o][:, o], dual[o]) for o in held_out]
