@@ -54,9 +54,9 @@ by Aktı, Tataroğlu and Ekenel ("Vision-based Fight Detection from Surveillance
 MIT licence: 300 clips of about 2 s from surveillance cameras, 150 with a fight and 150 without.
 The clips are not part of this repository."""
 LIMITS = """\
-- Two labels and nothing else: any video is called one of them, whatever it shows, unless
-  `--reject auto` calls it unknown. That goes by how unlike the training clips a video looks, and
-  its threshold leaves room for new cameras: of drawn figures it notices about a third.
+- Two labels and nothing else: every video gets one of them, whatever it shows, unless
+  `--reject auto` reports it as unknown. The OOD score decides that; its threshold leaves room for
+  new cameras, so about a third of drawn figures is rejected.
 - 300 clips from the web, mostly fixed cameras and people at some distance. Other cameras, crowds,
   sports, dancing and play-fights were hardly seen; expect mistakes there.
 - Clips of about 2 s. A longer video is sampled to the same 16 frames, so a short fight in it may
@@ -208,15 +208,15 @@ def describe_results(results: dict[str, dict[str, Any]]) -> str:
         "it. `fold_random` deals clips at random; `fold_by_source` never has clips of one source",
         "video in two folds, so it says more about new cameras.",
         "",
-        "| folds | accuracy | 95% interval | macro precision | macro recall | macro F1 |",
-        "|---|---|---|---|---|---|",
+        "| folds | accuracy | 95% interval | log-loss | precision | recall | F1 (macro) |",
+        "|---|---|---|---|---|---|---|",
     ]
     for column, metrics in results.items():
         low, high = metrics["confidence_interval"]
         lines.append(
             f"| `{column}` | {metrics['accuracy']:.3f} | {low:.3f} to {high:.3f} "
-            f"| {metrics['macro_precision']:.3f} | {metrics['macro_recall']:.3f} "
-            f"| {metrics['macro_f1']:.3f} |"
+            f"| {metrics['log_loss']:.3f} | {metrics['macro_precision']:.3f} "
+            f"| {metrics['macro_recall']:.3f} | {metrics['macro_f1']:.3f} |"
         )
     for column, metrics in results.items():
         labels, confusion = metrics["labels"], metrics["confusion"]
