@@ -163,7 +163,7 @@ class SplitOptions:
     """How clips are split for one training run."""
 
     val_fraction: float = setting(0.15)
-    """Share of the clips that chooses the best epoch; below 100 clips, inner folds choose it."""
+    """Share of the clips that chooses the best epoch; below 500 clips, inner folds choose it."""
     test_fraction: float = setting(0.15)
     """Share of the clips that is held out to measure the model."""
 
