@@ -46,7 +46,8 @@ demo: $(STAMP)
 	@echo
 	@echo "Pictures: demo/runs/actions/curves.png and demo/runs/actions/model/confusion.png"
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# More workers than two cores: some tests wait for real time or other processes.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: lint
 	@command -v chromium >/dev/null || \
