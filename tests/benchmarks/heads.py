@@ -1,4 +1,4 @@
-"""The head against logistic regression, an LSTM alone and mean pooling, on several data sets.
+"""The head against logistic regression, its LSTM alone and mean pooling, on several data sets.
 
     python -m tests.benchmarks.heads SURVEILLANCE_FIGHT WEIZMANN10 [--streams rgb+motion]
 
@@ -116,8 +116,8 @@ def fit_product(data: FeatureDataset, train: Rows, held_out: Rows) -> NDArray[np
     return score_rows(network, data.values, held_out)
 
 
-def fit_lstm_alone(data: FeatureDataset, train: Rows, held_out: Rows) -> NDArray[np.float32]:
-    """The LSTM that the head trains, without the linear part."""
+def fit_lstm_part(data: FeatureDataset, train: Rows, held_out: Rows) -> NDArray[np.float32]:
+    """The logits of the LSTM as the head weighs them: chance where it is not used."""
     network = fit_head(data, HeadConfig(), train, train[:0]).network
     with one_thread(), torch.inference_mode():
         logits = network.temporal_head(encode_rows(network, data.values, held_out).centred)
@@ -164,7 +164,7 @@ def fit_logistic_regression(
 FITS: dict[str, Fit] = {
     "head": fit_product,
     "logistic regression": fit_logistic_regression,
-    "LSTM alone": fit_lstm_alone,
+    "LSTM part": fit_lstm_part,
     "mean pooling": fit_mean,
 }
 
