@@ -118,16 +118,19 @@ class LinearStrengths:
     def feature_penalties(self) -> Tensor:
         """Return (S * K * D,) L2 penalties of the weights that `fit` finds, for a mean loss."""
         penalties = torch.full(self.clips.pooled.shape[1:], 1e6)  # of what is not read
-        for index, (weight, norm) in enumerate(zip(self.weights, self.norms, strict=True)):
-            stream, changes = index % penalties.shape[0], index >= penalties.shape[0]
-            read = slice(1, None) if changes else slice(0, 1)
-            penalties[stream, read] = self.penalty * norm**2 / weight.clamp(min=1e-6)
+        for place, weight, norm in zip(self._places(), self.weights, self.norms, strict=True):
+            penalties[place] = self.penalty * norm**2 / weight.clamp(min=1e-6)
         return penalties.flatten()
+
+    def _places(self) -> list[tuple[int, slice]]:
+        """Return the stream and the coefficients that each block reads."""
+        streams = range(self.clips.pooled.shape[1])
+        both = [(s, read) for read in (slice(0, 1), slice(1, None)) for s in streams]
+        return both[: len(self.blocks)]
 
     def _rows(self) -> Tensor:
         """Return the positions of the clips that the kernel is made of."""
-        count = len(self.clips.targets)
-        return torch.linspace(0, count - 1, min(count, _MAX_BASIS)).round().long()
+        return _spread(len(self.clips.targets), _MAX_BASIS)
 
     def _basis(self) -> tuple[Tensor, Tensor]:
         """Return (N, R) inputs whose inner products are the kernel, and (basis, R) to them."""
@@ -141,14 +144,17 @@ class LinearStrengths:
 
     def _primal(self, dual: Tensor) -> Tensor:
         """(basis, C) of the kernel's clips -> (C, S * K * D) of the standardised features."""
-        rows, num_streams = self._rows(), self.clips.pooled.shape[1]
-        result = torch.zeros(dual.shape[1], *self.clips.pooled.shape[1:])
-        for index, (block, norm) in enumerate(zip(self.blocks, self.norms, strict=True)):
-            read = slice(1, None) if index >= num_streams else slice(0, 1)
-            found = self.weights[index] / norm * (dual.T @ block[rows])
-            part = result[:, index % num_streams, read]
-            part.copy_(found.view(part.shape))
+        rows, result = self._rows(), torch.zeros(dual.shape[1], *self.clips.pooled.shape[1:])
+        blocks = zip(self._places(), self.blocks, self.weights, self.norms, strict=True)
+        for (stream, read), block, weight, norm in blocks:
+            part = result[:, stream, read]
+            part.copy_((weight / norm * (dual.T @ block[rows])).view(part.shape))
         return result.flatten(1)
+
+
+def _spread(count: int, most: int) -> Tensor:
+    """Return at most `most` positions, spread evenly over `count`."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
 def _mask(part: NDArray[np.bool_]) -> Tensor:
@@ -159,8 +165,7 @@ def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
     """Return the weights of the kernels, with the sum 1, that suit the held-out folds best."""
     if len(blocks) == 1:
         return torch.ones(1)
-    count = len(clips.targets)
-    rows = torch.linspace(0, count - 1, min(count, _MAX_CLIPS_FOR_WEIGHTS)).round().long()
+    rows = _spread(len(clips.targets), _MAX_CLIPS_FOR_WEIGHTS)
     kernels = torch.stack([block[rows] @ block[rows].T for block in blocks])
     targets = clips.targets[rows]
     truth = F.one_hot(targets, clips.num_labels).float()
