@@ -33,7 +33,9 @@ def limit_memory_of_workers(more_bytes: int) -> None:
             continue
         if parent == os.getpid() and "activity_cli" in command:
             limit = pages * resource.getpagesize() + more_bytes
-            resource.prlimit(int(folder.name), resource.RLIMIT_AS, (limit, limit))
+            # The hard limit stays: only a privileged process may raise it again later.
+            hard = resource.prlimit(int(folder.name), resource.RLIMIT_AS)[1]
+            resource.prlimit(int(folder.name), resource.RLIMIT_AS, (limit, hard))
 
 
 def _open_files() -> Iterator[tuple[int, Path]]:
