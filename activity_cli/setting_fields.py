@@ -52,6 +52,8 @@ class Setting:
     search: tuple[Any, ...] | SearchRange | None = None  # values that `activity tune` tries
     formerly: str = ""  # name in files, which earlier versions wrote as well
     metavar: str | None = None
+    rare: bool = False
+    """Whether only `--help-all` shows the option."""
     envvar: str | None = None
     """Environment variable that sets it. Such an option is not part of settings files."""
 

@@ -52,7 +52,7 @@ def name_streams(streams: Collection[Stream]) -> str:
 class ClipSettings(Settings):
     """How a video becomes a fixed-size clip. Saved with the model, reused as is."""
 
-    num_frames: int = setting(16, option="frames", at_least=1, search=(8, 16, 24))
+    num_frames: int = setting(16, option="frames", at_least=1, search=(8, 16, 24), rare=True)
     """Frames per clip, spread evenly over it."""
     frame_size: int = setting(224, option=None, at_least=1)
     """Side of the square frame that the CNN sees, in pixels. Frames are squashed, not cropped."""
@@ -63,9 +63,9 @@ class ClipSettings(Settings):
     """Time between the two frames of a motion or flow image."""
     motion_gain: float = setting(2.0, option=None, at_least=0.001)
     """Amplification of the frame difference around mid-grey."""
-    stabilize: bool = setting(True, formerly="steady")
+    stabilize: bool = setting(True, formerly="steady", rare=True)
     """Remove camera shake from motion and flow images."""
-    channels: int = setting(3, choices={"3": 3, "1": 1})
+    channels: int = setting(3, choices={"3": 3, "1": 1}, rare=True)
     """Channels of the frames: 3 is RGB; 1 is grey, for --cnn scratch only."""
 
     def _check(self) -> None:
@@ -116,7 +116,7 @@ class AugmentSettings(Settings):
     An amount is the upper limit of a random change. All frames of a copy change alike.
     """
 
-    num_views: int = setting(0, option="views", at_least=0)
+    num_views: int = setting(0, option="views", at_least=0, rare=True)
     """Augmented copies of each training clip, used beside the clip itself. Features are cached."""
     flip: bool | None = None
     """Mirror every other copy, starting with the first. None: unless a label names a side."""
@@ -174,20 +174,20 @@ class NetworkSettings(Settings):
     num_components: int = setting(64, option=None, at_least=1)
     """Principal components of each stream's centred features that the LSTM reads."""
     temporal: Temporal = setting(
-        "lstm", choices={"lstm": "lstm", "mean": "mean"}, search=("lstm", "mean")
+        "lstm", choices={"lstm": "lstm", "mean": "mean"}, search=("lstm", "mean"), rare=True
     )
     """How the sequence is read: by mean pooling and an LSTM, or by mean pooling alone."""
-    pooling: Pooling = setting("attention", search=get_args(Pooling))
+    pooling: Pooling = setting("attention", search=get_args(Pooling), rare=True)
     """How the LSTM's outputs over time become one vector."""
-    hidden_size: int = setting(32, at_least=1, search=(16, 32, 64, 128))
+    hidden_size: int = setting(32, at_least=1, search=(16, 32, 64, 128), rare=True)
     """LSTM units per direction."""
-    num_layers: int = setting(1, option="layers", at_least=1, search=(1, 2))
+    num_layers: int = setting(1, option="layers", at_least=1, search=(1, 2), rare=True)
     """LSTM layers."""
-    bidirectional: bool = setting(True, option="bidirectional/one-way")
+    bidirectional: bool = setting(True, option="bidirectional/one-way", rare=True)
     """Read the sequence in both directions."""
-    projection_size: int = setting(32, at_least=1, search=(16, 32, 64, 128))
+    projection_size: int = setting(32, at_least=1, search=(16, 32, 64, 128), rare=True)
     """Size of each stream's projection, before the streams are fused."""
-    dropout: float = setting(0.5, at_least=0, below=1, search=SearchRange(0.1, 0.8))
+    dropout: float = setting(0.5, at_least=0, below=1, search=SearchRange(0.1, 0.8), rare=True)
     """Share of units dropped in training."""
 
 
@@ -204,27 +204,27 @@ def _by_mode(values: Mapping[CnnMode, float]) -> str:
 class CnnSettings(Settings):
     """How training changes the CNN."""
 
-    mode: CnnMode = setting("frozen", option="cnn")
+    mode: CnnMode = setting("frozen", option="cnn", rare=True)
     """Keep the pretrained CNN as it is, fine-tune it, or train a small one from scratch."""
-    finetune_stages: int = setting(2, at_least=0)
+    finetune_stages: int = setting(2, at_least=0, rare=True)
     """Number of stages, counted from the last, that are fine-tuned; 0 is all."""
     learning_rate: float | None = setting(
-        None, option="cnn_learning_rate", above=0, derived=_by_mode(_CNN_LEARNING_RATES)
+        None, option="cnn_learning_rate", above=0, derived=_by_mode(_CNN_LEARNING_RATES), rare=True
     )
     """Highest learning rate of the CNN's last stage; earlier stages have less."""
     stage_decay: float = setting(0.7, option=None, above=0, at_most=1)
     """Ratio of a stage's learning rate to the next one's (Howard and Ruder, ULMFiT, 2018)."""
     epochs: int | None = setting(
-        None, option="cnn_epochs", at_least=1, derived=_by_mode(_CNN_EPOCHS)
+        None, option="cnn_epochs", at_least=1, derived=_by_mode(_CNN_EPOCHS), rare=True
     )
     """Maximum number of epochs in which CNN and classifier train together."""
-    conv_channels: tuple[int, ...] = setting((16, 32, 64), at_least=1, metavar="N,N,...")
+    conv_channels: tuple[int, ...] = setting((16, 32, 64), at_least=1, metavar="N,N,...", rare=True)
     """Filters of each block of a CNN trained from scratch; every block halves the frame."""
-    conv_kernel: int = setting(3, at_least=1)
+    conv_kernel: int = setting(3, at_least=1, rare=True)
     """Side of the convolution kernels of a CNN trained from scratch, in pixels."""
-    conv_stride: int = setting(1, at_least=1)
+    conv_stride: int = setting(1, at_least=1, rare=True)
     """Step of these convolutions; 2 halves the frame once more in every block."""
-    conv_padding: int = setting(1, at_least=0)
+    conv_padding: int = setting(1, at_least=0, rare=True)
     """Pixels of zeros around the input of these convolutions."""
 
     def _check(self) -> None:
@@ -252,29 +252,35 @@ _USUAL_STEPS, _FEWEST_EPOCHS, _USUAL_PATIENCE = 120, 12, 10
 class TrainSettings(Settings):
     """How the sequence classifier is fitted to cached features."""
 
-    epochs: int | None = setting(None, at_least=1, derived="for 120 steps, at least 12")
+    epochs: int | None = setting(None, at_least=1, derived="for 120 steps, at least 12", rare=True)
     """Maximum number of passes over the training clips. None: `for_clips` sets it."""
-    patience: int | None = setting(None, at_least=1, derived="10, or half of the epochs if more")
+    patience: int | None = setting(
+        None, at_least=1, derived="10, or half of the epochs if more", rare=True
+    )
     """Epochs without a better validation loss after which training stops."""
-    batch_size: int = setting(32, at_least=1)
+    batch_size: int = setting(32, at_least=1, rare=True)
     """Clips per batch."""
-    learning_rate: float = setting(3e-3, above=0, search=SearchRange(1e-4, 1e-2, log=True))
+    learning_rate: float = setting(
+        3e-3, above=0, search=SearchRange(1e-4, 1e-2, log=True), rare=True
+    )
     """Highest learning rate of the schedule."""
-    schedule: Literal["cosine", "constant"] = setting("cosine")
+    schedule: Literal["cosine", "constant"] = setting("cosine", rare=True)
     """Schedule of the learning rate."""
-    seed: int = setting(0, at_least=0)
+    seed: int = setting(0, at_least=0, rare=True)
     """Random seed; the same seed gives the same result."""
-    optimizer: Literal["adamw", "adam"] = setting("adamw")
+    optimizer: Literal["adamw", "adam"] = setting("adamw", rare=True)
     """Optimizer."""
-    weight_decay: float = setting(1e-2, at_least=0, search=SearchRange(1e-4, 1e-1, log=True))
+    weight_decay: float = setting(
+        1e-2, at_least=0, search=SearchRange(1e-4, 1e-1, log=True), rare=True
+    )
     """Weight decay."""
-    gradient_clip: float = setting(1.0, above=0)
+    gradient_clip: float = setting(1.0, above=0, rare=True)
     """Maximum norm of the gradient."""
-    accumulate: int = setting(1, at_least=1)
+    accumulate: int = setting(1, at_least=1, rare=True)
     """Batches per optimizer step: a larger effective batch in the memory of a small one."""
-    label_smoothing: float = setting(0.1, at_least=0, below=1)
+    label_smoothing: float = setting(0.1, at_least=0, below=1, rare=True)
     """Share of each target that is spread evenly over all labels."""
-    class_weights: Literal["balanced", "none"] = setting("balanced")
+    class_weights: Literal["balanced", "none"] = setting("balanced", rare=True)
     """Weights of the labels in the loss; balanced gives rare labels as much as frequent ones."""
 
     @property
@@ -302,7 +308,7 @@ class AuditSettings(Settings):
     groups: str | None = setting(None, metavar="PATTERN")
     """Regular expression for the part of a clip's path that is its group, such as a person or
     camera; groups are never split."""
-    strict: bool = setting(False)
+    strict: bool = setting(False, rare=True)
     """Stop with exit code 1 if there is leakage between training and held-out clips."""
 
     def _check(self) -> None:
@@ -345,13 +351,15 @@ class SegmentSettings(Settings):
     labels: tuple[str, ...] = setting((), option="only", metavar="LABEL")
     """Write segments of this label only; can be given several times. Empty: all."""
     smoothing_seconds: float | None = setting(
-        None, option="smooth", at_least=0, derived="one window"
+        None, option="smooth", at_least=0, derived="one window", metavar="SECONDS", rare=True
     )
     """Seconds over which scores are smoothed; 0 takes the best label of every moment."""
-    min_seconds: float | None = setting(None, at_least=0, derived="half a window")
+    min_seconds: float | None = setting(
+        None, at_least=0, derived="half a window", metavar="SECONDS", rare=True
+    )
     """Length of the shortest segment in seconds; shorter ones join the better neighbour."""
     gap_seconds: float | None = setting(
-        None, option="close_gaps", at_least=0, derived="half a window"
+        None, option="close_gaps", at_least=0, derived="half a window", metavar="SECONDS", rare=True
     )
     """Longest gap in seconds between two segments of one label that is closed."""
     reject_below: float | None = setting(None, option=None, at_least=0, at_most=1)

@@ -12,8 +12,9 @@ from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
+from activity_cli.cli.help_text import Command, show_all, write_options
 from activity_cli.setting_fields import Option, build, options_of
 
 _PANELS = {
@@ -45,12 +46,29 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
         for table, group in groups.items():
             names = [option.name for option in options_of(group)]
             values[table] = build(group, {name: values.pop(name) for name in names})
+        del values["help_all"]  # its callback has acted
         command(**values)
 
-    parameters = list(_expand(signature.parameters.values()))
+    parameters = [*_expand(signature.parameters.values()), _HELP_ALL]
     expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {p.name: p.annotation for p in parameters}
     return expanded
+
+
+_HELP_ALL = inspect.Parameter(
+    "help_all",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--help-all",
+            callback=show_all,
+            is_eager=True,
+            help="Show all options and exit.",
+        ),
+    ],
+)
 
 
 def _is_group(parameter: inspect.Parameter) -> bool:
@@ -81,6 +99,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         metavar=extra.metavar,
         envvar=extra.envvar,
         show_default=extra.derived or True,
+        hidden=extra.rare,
     )
     return inspect.Parameter(
         option.name,
@@ -93,14 +112,14 @@ def _parameter(option: Option) -> inspect.Parameter:
 COMMANDS = {
     "Use a model": {
         "predict": "Recognize the action in a video and when it happens, or score many videos.",
-        "explain": "Show why a model predicts a label: when, where, and by which part of it.",
         "watch": "Recognize actions in live video.",
+        "explain": "Show why a model predicts a label: when, where, and by which part of it.",
         "merge": "Join files of results into one, with one row per path, sorted by path.",
     },
     "Make a model": {
-        "sample": "Draw labelled clips of a moving figure, to try training with.",
-        "tune": "Search for the settings that suit your clips, by cross-validation.",
         "train": "Train a model on your own labelled clips.",
+        "tune": "Search for the settings that suit your clips, by cross-validation.",
+        "sample": "Draw labelled clips of a moving figure, to try training with.",
         "settings": "Print a settings file with all defaults, for train and crossval.",
     },
     "Measure": {
@@ -116,33 +135,10 @@ COMMANDS = {
         "check": "Decode every file; report damage, odd properties and duplicates.",
         "models": "List the shipped models and the pretrained networks, or fetch one.",
         "cache": "Show the size of the cache of features and prepared CNNs, or clear it.",
+        "help": "Show the help of a command or a topic, such as exit-codes.",
     },
 }
 """The first sentence of each command's help, which is also that of its function."""
-
-
-def _write_sections(command: Any, context: Any, formatter: Any) -> None:
-    """Write arguments and options as plain text, a section per panel.
-
-    Typer draws them with Rich, whose import takes longer than all the rest of `activity --help`.
-    """
-    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-    for param in command.get_params(context):
-        if record := param.get_help_record(context):
-            kind = "Arguments" if param.param_type_name == "argument" else "Options"
-            sections.setdefault(param.rich_help_panel or kind, []).append(record)
-    for title, records in sections.items():
-        if records:
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-class Command(TyperCommand):
-    """A command with its options in sections."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options into the help."""
-        _write_sections(self, ctx, formatter)
 
 
 class LazyGroup(TyperGroup):
@@ -161,7 +157,7 @@ class LazyGroup(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write options and commands into the help."""
-        _write_sections(self, ctx, formatter)
+        write_options(self, ctx, formatter)
         for title, commands in COMMANDS.items():
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()))
@@ -172,7 +168,7 @@ def load_command(name: str) -> Command:
     function = getattr(import_module(f"activity_cli.cli.{name}"), name)
     own = typer.Typer(add_completion=False, **_PLAIN)
     own.command(name, cls=Command, help=_unwrap(function.__doc__))(with_option_groups(function))
-    return cast(Command, typer.main.get_command(own))
+    return Command.with_levels(cast(Command, typer.main.get_command(own)))
 
 
 def _unwrap(docstring: str) -> str:

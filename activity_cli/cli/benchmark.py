@@ -26,7 +26,7 @@ class BenchmarkOptions:
 
     precisions: tuple[Precision, ...] = setting((), option="precision", derived="all")
     """Only this precision; can be given several times."""
-    output: Path | None = setting(None)
+    output: Path | None = setting(None, metavar="FOLDER")
     """Folder for benchmark.json and benchmark.png."""
 
 

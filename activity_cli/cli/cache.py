@@ -15,7 +15,12 @@ def cache(
     ] = False,
     cache_dir: Annotated[
         Path | None,
-        typer.Option(envvar="ACTIVITY_CACHE_DIR", help="Cache folder.", show_default="the user's"),
+        typer.Option(
+            metavar="FOLDER",
+            envvar="ACTIVITY_CACHE_DIR",
+            help="Cache folder.",
+            show_default="the user's",
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:

@@ -17,13 +17,13 @@ class CheckOptions:
 
     pattern: tuple[str, ...] = setting(())
     """Only files that match, e.g. '*.mp4'; can be given several times."""
-    exclude: tuple[str, ...] = setting(())
+    exclude: tuple[str, ...] = setting((), metavar="PATTERN")
     """Leave out files that match, e.g. '*/old/*'."""
     workers: int | None = setting(None, at_least=1, derived="one per core")
     """Videos decoded at the same time."""
-    timeout: float = setting(3600.0)
+    timeout: float = setting(3600.0, metavar="SECONDS")
     """Seconds that the decoding of one file may take."""
-    output: Path | None = setting(None)
+    output: Path | None = setting(None, metavar="FILE")
     """File for one row per video: .csv, .jsonl or .parquet."""
 
 

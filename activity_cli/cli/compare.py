@@ -19,13 +19,14 @@ def compare(
         ),
     ],
     *,
-    machine: options.EngineOptions,
     speed: Annotated[
         bool, typer.Option("--speed/--no-speed", help="Measure the time per clip on this machine.")
     ] = True,
     output: Annotated[
-        Path | None, typer.Option(help="Write one row per run to this .csv or .json file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write one row per run to this .csv or .json file."),
     ] = None,
+    machine: options.EngineOptions,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,

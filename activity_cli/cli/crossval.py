@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from activity_cli.training.head import HeadConfig
 
 Ensemble = Annotated[
-    bool, typer.Option("--ensemble", help="Save the networks of all folds as one model, too.")
+    bool,
+    typer.Option(
+        "--ensemble", help="Save the networks of all folds as one model, too.", hidden=True
+    ),
 ]
 
 
@@ -35,18 +38,18 @@ def crossval(
     context: typer.Context,
     data: options.Data,
     *,
-    machine: options.MachineOptions,
-    clip: ClipOptions,
-    augmentation: AugmentOptions,
-    network: NetworkSettings,
-    training: TrainSettings,
-    cnn: CnnSettings,
-    labels: LabelOptions,
-    audit: AuditSettings,
+    output: options.ReportFolder = None,
     folds: CrossvalOptions,
+    audit: AuditSettings,
+    labels: LabelOptions,
     settings: SettingsFile = None,
     ensemble: Ensemble = False,
-    output: options.ReportFolder = None,
+    clip: ClipOptions,
+    training: TrainSettings,
+    network: NetworkSettings,
+    augmentation: AugmentOptions,
+    cnn: CnnSettings,
+    machine: options.MachineOptions,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,

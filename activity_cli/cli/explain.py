@@ -20,13 +20,13 @@ class ExplainOptions:
     """Run folder, model folder, or name of a shipped model."""
     label: str | None = setting(None, derived="the predicted label")
     """Label to explain."""
-    start: float | None = setting(None, at_least=0)
+    start: float | None = setting(None, at_least=0, metavar="SECONDS")
     """Start of the piece to explain, in seconds."""
-    end: float | None = setting(None, at_least=0)
+    end: float | None = setting(None, at_least=0, metavar="SECONDS")
     """End of the piece to explain, in seconds."""
-    output: Path | None = setting(None)
+    output: Path | None = setting(None, metavar="FOLDER")
     """Folder for explanation.png and explanation.json."""
-    save_video: Path | None = setting(None)
+    save_video: Path | None = setting(None, metavar="FILE")
     """File for the clip with the heat map drawn in, .mp4."""
 
 

@@ -45,7 +45,7 @@ class ExportOptions:
     """Video, folder, pattern or list on which the export is compared with torch."""
     calibrate: str | None = setting(None, metavar="CLIPS", derived="those of --verify")
     """Video, folder, pattern or list for the calibration of int8."""
-    output: Path | None = setting(None, derived="exports/NAME")
+    output: Path | None = setting(None, derived="exports/NAME", metavar="FOLDER")
     """Folder that gets a folder per format."""
 
 

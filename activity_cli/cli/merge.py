@@ -14,7 +14,9 @@ def merge(
         typer.Argument(metavar="FILES", help="Results of predict: .csv, .jsonl or .parquet."),
     ],
     *,
-    output: Annotated[Path, typer.Option(help="File for all rows: .csv, .jsonl or .parquet.")],
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="File for all rows: .csv, .jsonl or .parquet.")
+    ],
     partial: Annotated[
         bool, typer.Option("--partial", help="Merge even if a shard is missing.")
     ] = False,

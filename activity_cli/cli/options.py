@@ -41,7 +41,9 @@ Json = Annotated[bool, _output("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, _output("--quiet", "-q", help="Show no progress and no notes.")]
 ReportFolder = Annotated[
     Path | None,
-    typer.Option(help="Folder for report.html, metrics.json, predictions.csv and pictures."),
+    typer.Option(
+        metavar="FOLDER", help="Folder for report.html, metrics.json, predictions.csv and pictures."
+    ),
 ]
 Reject = Annotated[
     str,
@@ -58,6 +60,7 @@ TestTimeAugmentation = Annotated[
         help="Test-time augmentation: average the scores of so many versions of each clip, mirrored"
         " and shifted in time.",
         min=1,
+        hidden=True,
     ),
 ]
 
@@ -93,14 +96,18 @@ def this_command() -> str:
 class EngineOptions:
     """What computes the CNN. It has no effect on what a model is."""
 
-    engine: Literal["auto", "openvino", "onnx", "torch"] = setting("auto")
+    engine: Literal["auto", "openvino", "onnx", "torch"] = setting("auto", rare=True)
     """Inference engine; auto is torch on a GPU, else OpenVINO."""
     device: str = setting("auto", metavar="DEVICE")
-    """Device: auto, cpu, cuda, cuda:1 or mps."""
-    precision: Precision = setting("auto")
+    """Device: cpu, cuda, cuda:1 or mps."""
+    precision: Precision = setting("auto", rare=True)
     """Precision of the CNN; auto is the fastest one that is safe on this machine."""
     cache_dir: Path | None = setting(
-        None, envvar="ACTIVITY_CACHE_DIR", derived="the user's cache folder"
+        None,
+        envvar="ACTIVITY_CACHE_DIR",
+        derived="the user's cache folder",
+        metavar="FOLDER",
+        rare=True,
     )
     """Folder for cached features and prepared networks."""
 
@@ -121,13 +128,13 @@ class EngineOptions:
 class MachineOptions(EngineOptions):
     """How this machine reads videos. It has no effect on what a model is."""
 
-    workers: int | None = setting(None, at_least=1, derived="one per core")
+    workers: int | None = setting(None, at_least=1, derived="one per core", rare=True)
     """Videos decoded at the same time."""
     decoder_threads: int | None = setting(
-        None, at_least=1, derived="1, and all cores for a single video"
+        None, at_least=1, derived="1, and all cores for a single video", rare=True
     )
     """Decoder threads per video."""
-    timeout: float | None = setting(None, derived="600, and 4 per MB")
+    timeout: float | None = setting(None, derived="600, and 4 per MB", metavar="SECONDS", rare=True)
     """Seconds that the decoding of one file may take."""
 
     def predict_config(self, on_prepare: "OnPrepare") -> "PredictConfig":

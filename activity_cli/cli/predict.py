@@ -37,11 +37,11 @@ class PredictOptions(ModelOptions):
 
     top_k: int = setting(3, at_least=1)
     """Labels to report per video."""
-    all_scores: bool = setting(False)
+    all_scores: bool = setting(False, rare=True)
     """Put the score of every label into the rows."""
-    no_cache: bool = setting(False)
+    no_cache: bool = setting(False, rare=True)
     """Neither read features from the cache nor write them."""
-    output: Path | None = setting(None)
+    output: Path | None = setting(None, metavar="FILE")
     """File for one row per video: .csv, .jsonl or .parquet."""
 
 
@@ -49,12 +49,12 @@ def predict(
     sources: options.Sources,
     *,
     own: PredictOptions,
-    machine: options.MachineOptions,
-    batch: BatchOptions,
-    windows: WindowOptions,
-    cluster: ClusterOptions,
     reject: options.Reject = "off",
+    windows: WindowOptions,
+    batch: BatchOptions,
+    machine: options.MachineOptions,
     tta: options.TestTimeAugmentation = 1,
+    cluster: ClusterOptions,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,

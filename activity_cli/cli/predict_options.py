@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 class ModelOptions:
     """The model, and which of its labels are reported."""
 
-    model: str | None = setting(
-        None, derived=f"{KINETICS600} if its weights are here, else {DEFAULT_MODEL}"
-    )
+    model: str | None = setting(None, derived=f"{KINETICS600} if downloaded, else {DEFAULT_MODEL}")
     """Run folder, model folder, exported file, kinetics600, or name of a shipped model."""
     labels: str | None = setting(None, metavar="LABELS|FILE", derived="all")
     """Report these labels only, under other names: 'jogging,driving car=driving', or a file with
     one per line."""
-    unknown: bool = setting(False)
+    unknown: bool = setting(False, rare=True)
     """With --labels, report the score of all other labels as unknown."""
 
     def choose(self, *, may_ask: bool) -> str:
@@ -77,9 +75,13 @@ class ModelOptions:
 class LengthOptions:
     """How long windows are, and how far apart."""
 
-    window: float | None = setting(None, derived="length of the model's training clips")
+    window: float | None = setting(
+        None, derived="length of the model's training clips", metavar="SECONDS", rare=True
+    )
     """Length of a window in seconds."""
-    stride: float | None = setting(None, derived="a quarter of a window")
+    stride: float | None = setting(
+        None, derived="a quarter of a window", metavar="SECONDS", rare=True
+    )
     """Seconds from the start of a window to the start of the next."""
 
 
@@ -87,7 +89,7 @@ class LengthOptions:
 class WindowOptions(LengthOptions):
     """How windows slide over videos that are longer than a clip."""
 
-    whole: bool = setting(False)
+    whole: bool = setting(False, rare=True)
     """Score every video as one clip, without windows."""
     segment_settings: SegmentSettings
     segments: tuple[Path, ...] = setting((), metavar="FILE")
@@ -97,7 +99,7 @@ class WindowOptions(LengthOptions):
     """Picture of scores and thumbnails, .png."""
     save_video: Path | None = setting(None, metavar="FILE")
     """Copy of the video with label and scores drawn in, .mp4."""
-    clips_dir: Path | None = setting(None, metavar="FOLDER")
+    clips_dir: Path | None = setting(None, metavar="FOLDER", rare=True)
     """Folder for the segments as videos."""
 
     def window_config(self, on_seconds: "OnSeconds") -> "WindowConfig | None":
@@ -135,19 +137,19 @@ class WindowOptions(LengthOptions):
 class BatchOptions:
     """Which files are scored, and when again."""
 
-    pattern: tuple[str, ...] = setting(())
+    pattern: tuple[str, ...] = setting((), rare=True)
     """Only files that match, e.g. '*.mp4'; can be given several times."""
-    exclude: tuple[str, ...] = setting(())
+    exclude: tuple[str, ...] = setting((), metavar="PATTERN", rare=True)
     """Leave out files that match, e.g. '*/old/*'."""
-    shard: str | None = setting(None, metavar="I/N")
+    shard: str | None = setting(None, metavar="I/N", rare=True)
     """Part of the files for one of N machines, e.g. 2/3."""
     dry_run: bool = setting(False)
     """Show how many files would be scored, and stop."""
     retry_failed: bool = setting(False)
     """Score files without a score again."""
-    verify_content: bool = setting(False)
+    verify_content: bool = setting(False, rare=True)
     """Detect changed files by content instead of size and time."""
-    max_failures: str | None = setting(None, metavar="N|P%")
+    max_failures: str | None = setting(None, metavar="N|P%", rare=True)
     """Stop if more files than this have no score: 10, or 5%."""
 
     def find(self, sources: Sequence[str]) -> list[Path]:
@@ -163,15 +165,15 @@ class BatchOptions:
 class ClusterOptions:
     """Whether a cluster scores the files, and what each worker gets of it."""
 
-    cluster: str | None = setting(None, metavar="auto|local|HOST:PORT")
+    cluster: str | None = setting(None, metavar="auto|local|HOST:PORT", rare=True)
     """Score on a Ray cluster: a running one (auto), one started here (local), or the address of its
     head."""
-    cpus_per_worker: int = setting(1, at_least=1)
+    cpus_per_worker: int = setting(1, at_least=1, rare=True)
     """Cores of a worker; each worker loads one model."""
-    gpus_per_worker: float = setting(0.0, at_least=0)
+    gpus_per_worker: float = setting(0.0, at_least=0, rare=True)
     """GPUs of a worker; 0.5 shares one."""
     cluster_workers: str | None = setting(
-        None, metavar="N|MIN,MAX", derived="as many as there is room for"
+        None, metavar="N|MIN,MAX", derived="as many as there is room for", rare=True
     )
     """Number of workers: 4, or between 2 and 8 as there is room: 2,8."""
 

@@ -47,16 +47,18 @@ class ClipOptions:
     """How a video becomes a clip, and which networks read it."""
 
     streams: str | None = setting(
-        None, metavar="STREAMS", derived="rgb+motion+action with its weights, else both"
+        None, metavar="STREAMS", derived="rgb+motion, and action if its weights are here"
     )
-    """Streams joined by +, such as action+motion: rgb, motion (difference images), flow (optical
-    flow), action (the action network); both is rgb+motion, all is rgb+motion+flow."""
-    backbone: str = setting(DEFAULT_BACKBONE)
+    """What the networks see: rgb, motion (difference images), flow (optical flow), action (the
+    action network), joined by +."""
+    backbone: str = setting(DEFAULT_BACKBONE, rare=True)
     """Pretrained CNN; `activity models` lists them."""
     settings: ClipSettings
-    frame_size: int | None = setting(None, at_least=1, derived="the CNN's own; 32 from scratch")
+    frame_size: int | None = setting(
+        None, at_least=1, derived="the CNN's own; 32 from scratch", rare=True
+    )
     """Side of the square frame that the CNN sees, in pixels."""
-    window: float | None = setting(None, derived="each is one clip")
+    window: float | None = setting(None, derived="each is one clip", metavar="SECONDS")
     """Cut longer clips and pieces into windows of this many seconds."""
 
     def __post_init__(self) -> None:
@@ -126,12 +128,12 @@ class AugmentOptions:
 
     settings: AugmentSettings
     augment: tuple[str, ...] = setting(
-        (), metavar="KIND", derived="all but reverse; flip unless a label names a side"
+        (), metavar="KIND", derived="all but reverse; flip unless a label names a side", rare=True
     )
     # A docstring is a literal: a test compares the list with AUGMENTATIONS.
     """What differs between copies; can be given several times: flip, rotate, zoom, shift, colour,
     blur, noise, speed, jitter, crop, reverse."""
-    augment_strength: float = setting(1.0, at_least=0)
+    augment_strength: float = setting(1.0, at_least=0, rare=True)
     """Factor of all changes; 2 is twice as strong."""
 
     def chosen(self) -> AugmentSettings:
@@ -154,7 +156,7 @@ class AugmentOptions:
 class LabelOptions:
     """What labels stand for."""
 
-    background_label: str | None = setting(None)
+    background_label: str | None = setting(None, rare=True)
     """Label of the clips in which nothing happens."""
 
 
@@ -162,9 +164,9 @@ class LabelOptions:
 class SplitOptions:
     """How clips are split for one training run."""
 
-    val_fraction: float = setting(0.15)
+    val_fraction: float = setting(0.15, metavar="SHARE", rare=True)
     """Share of the clips that chooses the best epoch; below 500 clips, inner folds choose it."""
-    test_fraction: float = setting(0.15)
+    test_fraction: float = setting(0.15, metavar="SHARE")
     """Share of the clips that is held out to measure the model."""
 
 
@@ -269,6 +271,6 @@ SettingsFile = Annotated[
         callback=read_below,
         is_eager=True,
         metavar="FILE",
-        help="TOML file with options, such as a run's settings.toml; flags override it.",
+        help="TOML file with options, such as a run's settings.toml. Flags override it.",
     ),
 ]

@@ -50,7 +50,7 @@ Resume = Annotated[
     Path | None,
     typer.Option(
         rich_help_panel="Run",
-        help="Resume this run with its options. --epochs, --patience and --time-limit may be higher"
+        help="Resume this run with its options; --epochs, --patience and --time-limit may be higher"
         " than before.",
         callback=_read_run,
         is_eager=True,
@@ -65,15 +65,15 @@ class RunOptions:
 
     name: str | None = setting(None, derived="the data's name")
     """Name of the run."""
-    output: Path = setting(Path("runs"))
+    output: Path = setting(Path("runs"), metavar="FOLDER")
     """Folder that holds the runs."""
-    time_limit: float | None = setting(None, at_least=0)
+    time_limit: float | None = setting(None, at_least=0, metavar="MINUTES")
     """Minutes after which no further epoch starts; --resume continues."""
-    preview: Path | None = setting(None, metavar="FILE")
+    preview: Path | None = setting(None, metavar="FILE", rare=True)
     """Write a picture, .png, of what the network would see, and stop."""
     dry_run: bool = setting(False)
     """Run one batch through all steps, estimate the time, and stop."""
-    tensorboard: bool = setting(True)
+    tensorboard: bool = setting(True, rare=True)
     """Write TensorBoard files into the run folder, if it is installed."""
 
 
@@ -81,18 +81,18 @@ def train(
     context: typer.Context,
     data: options.Data,
     *,
-    machine: options.MachineOptions,
-    clip: ClipOptions,
-    augmentation: AugmentOptions,
-    network: NetworkSettings,
-    training: TrainSettings,
-    cnn: CnnSettings,
-    labels: LabelOptions,
+    run: RunOptions,
+    resume: Resume = None,
+    settings: SettingsFile = None,
     audit: AuditSettings,
     split: SplitOptions,
-    run: RunOptions,
-    settings: SettingsFile = None,
-    resume: Resume = None,
+    labels: LabelOptions,
+    clip: ClipOptions,
+    training: TrainSettings,
+    network: NetworkSettings,
+    augmentation: AugmentOptions,
+    cnn: CnnSettings,
+    machine: options.MachineOptions,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -35,15 +35,17 @@ class SearchOptions:
 
     trials: int = setting(40, at_least=1)
     """Number of settings to try."""
-    time_limit: float | None = setting(None, at_least=0)
+    time_limit: float | None = setting(None, at_least=0, metavar="MINUTES")
     """Minutes after which no trial starts."""
     search: tuple[str, ...] = setting((), metavar="NAME", derived="all that can be searched")
     """Setting to vary; can be given several times."""
-    try_frames: tuple[int, ...] = setting((8, 16, 24), metavar="N,N,...")
+    try_frames: tuple[int, ...] = setting((8, 16, 24), metavar="N,N,...", rare=True)
     """Numbers of frames to try."""
     nested: bool = setting(False)
     """Measure the gain on unseen clips: a whole search per fold, scored on that fold."""
-    outer_folds: int | None = setting(None, at_least=2, derived="those of --folds or --fold-column")
+    outer_folds: int | None = setting(
+        None, at_least=2, derived="those of --folds or --fold-column", rare=True
+    )
     """As --nested, with this number of outer folds."""
 
     def config(
@@ -73,7 +75,9 @@ class SearchOptions:
 
 SearchFolder = Annotated[
     Path | None,
-    typer.Option(help="Folder of the search.", show_default="tuning/ and the data's name"),
+    typer.Option(
+        metavar="FOLDER", help="Folder of the search.", show_default="tuning/ and the data's name"
+    ),
 ]
 
 
@@ -81,15 +85,15 @@ def tune(
     context: typer.Context,
     data: options.Data,
     *,
-    machine: options.MachineOptions,
-    clip: ClipOptions,
-    network: NetworkSettings,
-    training: TrainSettings,
-    audit: AuditSettings,
-    folds: FoldOptions,
     search: SearchOptions,
-    settings: SettingsFile = None,
     output: SearchFolder = None,
+    settings: SettingsFile = None,
+    folds: FoldOptions,
+    audit: AuditSettings,
+    clip: ClipOptions,
+    training: TrainSettings,
+    network: NetworkSettings,
+    machine: options.MachineOptions,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,

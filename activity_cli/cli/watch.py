@@ -25,9 +25,13 @@ _PICTURE_WIDTH = 640
 class LiveWindowOptions(LengthOptions):
     """Windows over live video."""
 
-    smooth: float | None = setting(None, at_least=0, derived="a stride")
+    smooth: float | None = setting(
+        None, at_least=0, derived="a stride", metavar="SECONDS", rare=True
+    )
     """Seconds over which scores are averaged."""
-    max_delay: float | None = setting(None, above=0, derived="3 strides, at least 2")
+    max_delay: float | None = setting(
+        None, above=0, derived="3 strides, at least 2", metavar="SECONDS", rare=True
+    )
     """Scores that come later than this many seconds are not reported."""
 
 
@@ -40,14 +44,14 @@ def watch(
     ],
     *,
     own: ModelOptions,
-    reading: SourceSettings,
-    events: EventSettings,
-    lengths: LiveWindowOptions,
-    engine: options.EngineOptions,
     reject: options.Reject = "off",
+    events: EventSettings,
     show: Annotated[
         bool, typer.Option("--show", help="Show the picture in a window; q closes it.")
     ] = False,
+    reading: SourceSettings,
+    lengths: LiveWindowOptions,
+    engine: options.EngineOptions,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from activity_cli.cli.app import COMMANDS
+from activity_cli.cli.app import COMMANDS, load_command
+from activity_cli.cli.help import TOPICS
 from tests.media import noise_pictures, write_video
 from tests.workplace import Workplace
 
@@ -29,6 +30,36 @@ def help_texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("help")
     workplace = Workplace(folder, folder)
     return {command: workplace.run(command, "--help").stdout for command in SUMMARIES}
+
+
+@pytest.mark.parametrize("command", SUMMARIES)
+def test_help_fits_a_screen_and_help_all_has_every_option(
+    help_texts: dict[str, str], command: str, empty: Workplace
+) -> None:
+    everything = empty.run(command, "--help-all").stdout
+    parsed = {
+        flag
+        for param in load_command(command).params
+        if param.param_type_name == "option" and param.name != "help_all"
+        for flag in param.opts
+    }
+    assert parsed <= flags_in(everything)
+    assert len(help_texts[command].splitlines()) <= 45
+    assert all(len(line) <= 80 for line in everything.splitlines())
+    # Where all options are in --help, nothing else is mentioned.
+    assert ("--help-all" in help_texts[command]) == (not parsed <= flags_in(help_texts[command]))
+
+
+def flags_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--?[\w-]+", text.replace("[no-]", "")))
+
+
+def test_help_names_topics_and_commands(empty: Workplace, help_texts: dict[str, str]) -> None:
+    assert "exit-codes" in empty.run("help").stdout
+    assert "finished, but some files have no score" in empty.run("help", "exit-codes").stdout
+    assert empty.run("help", "train").stdout == help_texts["train"]
+    assert "Topics: exit-codes" in empty.run("help", "fly", code=2).stderr
+    assert all(len(line) <= 78 for _, text in TOPICS.values() for line in text.splitlines())
 
 
 def test_the_help_lists_every_command_in_its_panel(empty: Workplace) -> None:
@@ -60,8 +91,10 @@ def test_the_readme_names_only_commands_and_options_that_exist(
     assert len(used) >= 8
     for _, command, *arguments in used:
         assert command in help_texts
-        for option in (argument for argument in arguments if argument.startswith("--")):
-            assert option in help_texts[command], f"{command} has no {option}"
+        params = load_command(command).params
+        known = {flag for param in params for flag in (*param.opts, *param.secondary_opts)}
+        given = {one.partition("=")[0] for one in arguments if one.startswith("--")}
+        assert given - {"--", "--help"} <= known
 
 
 def test_help_takes_at_most_twice_as_long_as_the_libraries_that_print_it() -> None:
@@ -102,10 +135,10 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert done.stderr == "0 set()\n"
 
 
-def test_augment_lists_all_kinds(help_texts: dict[str, str]) -> None:
+def test_augment_lists_all_kinds(empty: Workplace) -> None:
     kinds = ", ".join(import_module("activity_cli.settings").AUGMENTATIONS)
 
-    assert f": {kinds}." in " ".join(help_texts["train"].split())
+    assert f": {kinds}." in " ".join(empty.run("train", "--help-all").stdout.split())
 
 
 USAGE_ERRORS = [
@@ -116,7 +149,8 @@ USAGE_ERRORS = [
     (["predict", "clip.mp4", "--shard", "3/2"], "is not a shard", "1/3"),
     (["predict", "clip.mp4", "--speed"], "No such option", "predict -h"),
     (["crossval", "single", "--conv-channels", "a"], "'a' is not a list of numbers", "8,16"),
-    (["train"], "Missing argument", "DATA"),
+    (["train"], "Missing argument 'DATA'", "Example: activity train clips"),
+    (["merge", "a.csv"], "Missing option '--output'", "Example: activity merge"),
     (["compare", "clip.mp4"], "two runs or more", "another run"),
     (["fly"], "No such command 'fly'", ""),
 ]

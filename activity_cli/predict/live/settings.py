@@ -22,13 +22,15 @@ class SourceSettings(Settings):
         math.inf, option="until_idle", above=0, derived="no limit", metavar="SECONDS"
     )
     """Stop when nothing new has come for this many seconds."""
-    max_reconnects: int | None = setting(None, at_least=0, metavar="COUNT", derived="no limit")
+    max_reconnects: int | None = setting(
+        None, at_least=0, metavar="COUNT", derived="no limit", rare=True
+    )
     """Give up after this many failed attempts in a row."""
-    open_timeout: float = setting(10.0, above=0)
+    open_timeout: float = setting(10.0, above=0, metavar="SECONDS", rare=True)
     """Seconds that a stream may take to open."""
-    read_timeout: float = setting(5.0, above=0)
+    read_timeout: float = setting(5.0, above=0, metavar="SECONDS", rare=True)
     """Seconds without a frame after which the source counts as lost."""
-    decoder_threads: int = setting(1, at_least=1)
+    decoder_threads: int = setting(1, at_least=1, rare=True)
     """Decoder threads; each one after the first delays the picture by a frame."""
 
 
@@ -39,11 +41,13 @@ class EventSettings(Settings):
     alert: tuple[str, ...] = setting((), metavar="LABEL")
     """Label that starts an alert, can be given several times; without it every change of label that
     lasts is an event."""
-    min_score: float | None = setting(None, above=0, at_most=1, derived="0.8 for alerts")
+    min_score: float | None = setting(
+        None, above=0, at_most=1, derived="0.8 for alerts", metavar="SCORE"
+    )
     """Score that starts an event; it ends below three quarters of that."""
-    min_seconds: float = setting(1.0, at_least=0)
+    min_seconds: float = setting(1.0, at_least=0, metavar="SECONDS")
     """Seconds that a score has to last to start or end an event."""
-    cool_down: float = setting(5.0, at_least=0)
+    cool_down: float = setting(5.0, at_least=0, metavar="SECONDS", rare=True)
     """Seconds after an alert in which the same label starts no other one."""
     run: str | None = setting(None, metavar="COMMAND")
     """Program to run when an event starts, with the event as JSON on stdin and ACTIVITY_LABEL,
