@@ -1,4 +1,4 @@
-# make demo   set up, then show everything on drawn clips (about 2 minutes)
+# make demo   set up, then show everything on drawn clips (about a minute)
 # make test   set up, then lint, type-check and test: what CI runs
 # make test-fast   the same without tests of Ray, browsers, real time, several processes and exported CNNs
 #
@@ -8,8 +8,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-
-DEMO_LABELS := $(addprefix --label ,walk wave jump sit_down stand_up)
 
 .PHONY: help install demo test test-fast lint format clean
 .DEFAULT_GOAL := help
@@ -32,19 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: export ACTIVITY_CACHE_DIR := demo/cache
 demo: $(STAMP)
 	@rm -rf demo
-	$(BIN)/activity sample demo/clips --clips-per-label 24 $(DEMO_LABELS)
-	$(BIN)/activity sample demo/new --clips-per-label 2 --seed 1 $(DEMO_LABELS) --quiet
-	@echo
-	@echo "=== The included model on a drawn clip"
-	$(BIN)/activity predict demo/new/wave/person00_000.mp4 --model surveillance-fight
-	@echo
-	@echo "=== Our own model, trained on the drawn clips"
-	$(BIN)/activity train demo/clips --name actions --output demo/runs
-	@echo
-	@echo "=== Predictions for clips of people that it was not trained on"
-	$(BIN)/activity predict demo/new --model demo/runs/actions
-	@echo
-	@echo "Pictures: demo/runs/actions/curves.png and demo/runs/actions/model/confusion.png"
+	$(BIN)/activity demo demo
 
 # More workers than two cores: some tests wait for real time or other processes.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

@@ -119,6 +119,7 @@ COMMANDS = {
     "Make a model": {
         "train": "Train a model on your own labelled clips.",
         "tune": "Search for the settings that suit your clips, by cross-validation.",
+        "demo": "Show everything on drawn clips: predict, train, report, storyboard.",
         "sample": "Draw labelled clips of a moving figure, to try training with.",
         "settings": "Print a settings file with all defaults, for train and crossval.",
     },
@@ -133,6 +134,7 @@ COMMANDS = {
     },
     "Inspect": {
         "check": "Decode every file; report damage, odd properties and duplicates.",
+        "doctor": "Examine this installation: engines, codecs, weights, folders; give fixes.",
         "models": "List the shipped models and the pretrained networks, or fetch one.",
         "cache": "Show the size of the cache of features and prepared CNNs, or clear it.",
         "help": "Show the help of a command or a topic, such as exit-codes.",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from activity_cli.common.files import output_error
 from activity_cli.errors import OutputError, SettingsError
 from activity_cli.sampledata.actions import ACTIONS, Floats, Motion, Style, perform
 from activity_cli.sampledata.people import Person, pose
@@ -28,11 +29,12 @@ from activity_cli.sampledata.rendering import (
 from activity_cli.sampledata.scenery import Props, Stand, box, clutter, draw_background
 from activity_cli.types import OnProgress, no_progress
 
-__all__ = ["ACTIONS", "draw_dataset", "make_clip"]
+__all__ = ["ACTIONS", "draw_dataset", "draw_video", "make_clip"]
 
 FRAME_RATES = (20.0, 24.0, 25.0, 30.0)
 SECONDS = (1.6, 2.6)
 """Shortest and longest clip."""
+_VIDEO_FPS = 25.0
 
 
 def draw_dataset(
@@ -90,32 +92,64 @@ def _check(clips_per_label: int, seed: int, labels: Sequence[str]) -> None:
     for name, value, least in (("clips_per_label", clips_per_label, 1), ("seed", seed, 0)):
         if value < least:
             raise SettingsError(f"{name} must be at least {least}, got {value}.")
+    _check_labels(labels)
+    if not labels or len(set(labels)) < len(labels):
+        raise SettingsError("labels must name each action once, and at least one.")
+
+
+def _check_labels(labels: Sequence[str]) -> None:
     if unknown := [label for label in labels if label not in ACTIONS]:
         raise SettingsError(
             f"No sample clips can be drawn of {', '.join(unknown)}.",
             hint=f"Choose from {', '.join(ACTIONS)}.",
         )
-    if not labels or len(set(labels)) < len(labels):
-        raise SettingsError("labels must name each action once, and at least one.")
+
+
+def draw_video(path: Path, labels: Sequence[str], *, seed: int = 0) -> None:
+    """Draw one person who performs these actions one after the other, about 2 s each.
+
+    Raises:
+        SettingsError: a label is unknown.
+        OutputError: the file cannot be written.
+    """
+    _check_labels(labels)
+
+    def frames() -> Iterator[Picture]:
+        person = Person.draw(np.random.default_rng(seed))
+        for index, label in enumerate(labels):
+            clip = make_clip(label, person, np.random.default_rng([seed, index]))
+            drawn = list(clip.frames())
+            seconds = np.arange(0, len(drawn) / clip.frame_rate, 1 / _VIDEO_FPS)
+            yield from (drawn[int(t * clip.frame_rate)] for t in seconds)
+
+    try:
+        _encode(path, _VIDEO_FPS, frames())
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _draw_file(path: Path, label: str, person: int, index: int, seed: int) -> None:
-    """Draw one clip and encode it as MPEG-4.
+    """Draw one clip; an OSError if it cannot be written."""
+    # One random stream per clip: a clip does not depend on which others are drawn.
+    rng = np.random.default_rng([seed, zlib.crc32(label.encode()), index])
+    clip = make_clip(label, Person.draw(np.random.default_rng([seed, person])), rng)
+    _encode(path, clip.frame_rate, clip.frames())
+
+
+def _encode(path: Path, fps: float, frames: Iterator[Picture]) -> None:
+    """Encode frames as MPEG-4.
 
     Raises:
         OSError: there is no encoder, or the file is incomplete.
     """
     import cv2
 
-    # One random stream per clip: a clip does not depend on which others are drawn.
-    rng = np.random.default_rng([seed, zlib.crc32(label.encode()), index])
-    clip = make_clip(label, Person.draw(np.random.default_rng([seed, person])), rng)
     fourcc, size = cv2.VideoWriter.fourcc(*"mp4v"), (FRAME_WIDTH, FRAME_HEIGHT)
-    video = cv2.VideoWriter(str(path), fourcc, clip.frame_rate, size)
+    video = cv2.VideoWriter(str(path), fourcc, fps, size)
     if not video.isOpened():
         raise OSError("OpenCV cannot write MPEG-4 video there")
     try:
-        for frame in clip.frames():
+        for frame in frames:
             video.write(frame)
     finally:
         video.release()

@@ -63,11 +63,7 @@ class OnnxClassifier:
 
 def load_extractor(network: FeatureNetwork, engine: Engine, cache: NetworkCache) -> OnnxExtractor:
     """Load a network for inputs of one size; see `choice.load_extractor`."""
-    if engine.precision not in {"auto", "fp32"}:
-        raise SettingsError(
-            f"The onnx engine does not compute in {engine.precision}.",
-            hint="Use fp32, or openvino.",
-        )
+    choose_precision(engine)
     size = network.shape if network.is_of_clips else network.shape[0]
     session = _prepare(
         network.name,
@@ -79,6 +75,16 @@ def load_extractor(network: FeatureNetwork, engine: Engine, cache: NetworkCache)
         free=({0: "N"}, {0: "N"}),
     )
     return OnnxExtractor(session, network)
+
+
+def choose_precision(engine: Engine) -> str:
+    """Return fp32; a SettingsError if another precision is asked for."""
+    if engine.precision not in {"auto", "fp32"}:
+        raise SettingsError(
+            f"The onnx engine does not compute in {engine.precision}.",
+            hint="Use fp32, or openvino.",
+        )
+    return "fp32"
 
 
 def load_classifier(

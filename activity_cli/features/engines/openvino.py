@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from activity_cli.common.optional_dependencies import import_openvino, openvino_core
 from activity_cli.errors import SettingsError
-from activity_cli.features.engines.choice import Engine, Precision
+from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.protocol import FeatureNetwork, NetworkCache, check_frames
 from activity_cli.types import Images
 
@@ -83,7 +83,7 @@ def load_extractor(
 
     The precision `auto` is bf16 on CPUs with AMX, else fp32.
     """
-    precision = _choose_precision(openvino_core(), engine.precision)
+    precision = choose_precision(engine)
     side, channels = network.own_size, network.shape[-1]
     shape = (1 if network.is_of_clips else _BATCH, *network.shape)
     compiled = _compile(
@@ -125,10 +125,12 @@ def load_classifier(
     return OpenVinoClassifier(compiled)
 
 
-def _choose_precision(core: Any, precision: Precision) -> str:
+def choose_precision(engine: Engine) -> str:
+    """Return the precision of the CNN; a SettingsError if this CPU does not compute in it."""
+    precision = engine.precision
     if precision == "auto":
         return "bf16" if _has_bf16_tiles() else "fp32"
-    if precision.upper() not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision.upper() not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise SettingsError(f"This CPU does not compute in {precision}.", hint="Use auto or fp32.")
     return precision
 

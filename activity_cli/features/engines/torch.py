@@ -12,7 +12,7 @@ from torch import nn
 
 from activity_cli.common.processes import thread_limit
 from activity_cli.errors import SettingsError
-from activity_cli.features.engines.choice import Engine, Precision
+from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.protocol import FeatureNetwork, NetworkCache, check_frames
 from activity_cli.types import Images
 
@@ -110,7 +110,7 @@ def load_extractor(
     cache: NetworkCache,  # noqa: ARG001  # every engine gets it
 ) -> TorchExtractor:
     """Load a network; see `choice.load_extractor`. `auto` is fp16 on GPUs, else fp32."""
-    precision = _choose_precision(engine.device, engine.precision)
+    precision = choose_precision(engine)
     return TorchExtractor(network, device=engine.device, precision=precision)
 
 
@@ -121,7 +121,9 @@ def load_classifier(
     return TorchClassifier(build(), device=engine.device)
 
 
-def _choose_precision(device: str, precision: Precision) -> str:
+def choose_precision(engine: Engine) -> str:
+    """Return the precision of the CNN; a SettingsError if the device does not compute in it."""
+    device, precision = engine.device, engine.precision
     kind = torch.device(device).type
     if precision == "bf16":
         # avx512_bf16 or amx_bf16 on x86, bf16 on ARM
