@@ -28,6 +28,7 @@ _EXTRAS = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "int8": ("nncf",),
     "parquet": ("pyarrow",),
+    "codecs": ("av",),
     "video": ("imageio-ffmpeg",),
     "cluster": ("ray",),
     "tune": ("optuna",),
@@ -189,7 +190,7 @@ def probe_codecs() -> dict[str, str]:
             decoders[codec] = ""
             with suppress(VideoError), VideoReader(path, num_threads=1) as reader:
                 reader.retrieve()
-                decoders[codec] = "OpenCV"
+                decoders[codec] = reader.decoder
     return decoders
 
 
@@ -202,7 +203,7 @@ def _codecs(found: dict[str, str] | Exception) -> Iterator[Finding]:
     decodes = ", ".join(f"{codec} by {by}" for codec, by in found.items() if by)
     yield Finding("Video", "decoders", decodes)
     for codec in (codec for codec, by in found.items() if not by):
-        fix = "Convert such files to H.264: ffmpeg -i VIDEO -c:v libx264 VIDEO-h264.mp4"
+        fix = "pip install 'activity-cli[codecs]'"
         yield Finding("Video", codec, "no decoder", level="note", fix=fix)
 
 

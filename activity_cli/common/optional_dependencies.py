@@ -76,6 +76,14 @@ def require_onnx() -> None:
     import_onnxruntime()
 
 
+def import_av() -> Any:
+    """Import PyAV, whose FFmpeg then writes nothing to stderr."""
+    with _extra("Decoding AV1", package="av", extra="codecs"):
+        import av
+    av.logging.set_level(None)
+    return av
+
+
 def import_optuna() -> Any:
     """Import Optuna, and keep it from writing to the terminal."""
     with _extra("Tuning", package="optuna", extra="tune"):

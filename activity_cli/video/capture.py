@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import VideoError
+
+if TYPE_CHECKING:
+    from activity_cli.video.pyav import PyAvCapture
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB; BGR where a name says so
 
@@ -74,7 +77,7 @@ class LiveCapture(AbstractContextManager["LiveCapture"]):
         return retrieve_bgr(self._capture, "A frame")
 
 
-def retrieve_bgr(capture: cv2.VideoCapture, name: str) -> Frame:
+def retrieve_bgr(capture: "cv2.VideoCapture | PyAvCapture", name: str) -> Frame:
     """Return a capture's current frame, (H, W, 3) BGR; `name` is for the VideoError."""
     ok, bgr = capture.retrieve()
     if not ok:

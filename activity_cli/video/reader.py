@@ -16,8 +16,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.errors import MissingVideoError, NoVideoError, UnsupportedVideoError, VideoError
+from activity_cli.errors import (
+    MissingExtraError,
+    MissingVideoError,
+    NoVideoError,
+    UnsupportedVideoError,
+    VideoError,
+)
 from activity_cli.video.capture import Frame, open_file, quiet_opencv, retrieve_bgr
+from activity_cli.video.pyav import PyAvCapture
 
 # Codecs that every OpenCV with FFmpeg decodes, by their fourcc in upper case. When one of these
 # yields no frame the file is at fault; with any other codec the decoder is.
@@ -88,10 +95,15 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         head = _read_head(path)
         with ExitStack() as resources:
             resources.enter_context(quiet_opencv())
-            self._capture = open_file(path, num_threads, wait_seconds=wait_seconds)
-            resources.callback(self._capture.release)
-            self.info = _read_info(path, head, self._capture)
-            self._first_is_pending = self._capture.grab()
+            capture = open_file(path, num_threads, wait_seconds=wait_seconds)
+            resources.callback(capture.release)
+            self.info = _read_info(path, head, capture)
+            self._capture: cv2.VideoCapture | PyAvCapture = capture
+            self._first_is_pending = capture.grab()
+            if not (self._first_is_pending or _has_decoder(self.info) or wait_seconds):
+                self._capture = _open_with_pyav(self.info, num_threads)
+                resources.callback(self._capture.release)
+                self._first_is_pending = self._capture.grab()
             _check_content(head, self.info, has_frames=self._first_is_pending)
             self._resources = resources.pop_all()
         self._num_grabbed = 0
@@ -99,6 +111,11 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         self._anchor = (0, 0.0)  # index and time of the last frame with a usable timestamp
         self.stamp_seconds = math.nan
         """The timestamp of the current frame as the file has it, right or not."""
+
+    @property
+    def decoder(self) -> str:
+        """What decodes: OpenCV, or PyAV where OpenCV has no decoder."""
+        return "PyAV" if isinstance(self._capture, PyAvCapture) else "OpenCV"
 
     def __exit__(self, *error: object) -> None:
         self.close()
@@ -125,6 +142,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         has passed, frames may be garbage. Frames without a timestamp count from 0, as at the
         start of a file.
         """
+        assert isinstance(self._capture, cv2.VideoCapture)  # other kinds are decoded whole
         self._first_is_pending = False
         # Half a frame more, lest rounding leads to the key frame before.
         lead = (_SEEK_LEAD_FRAMES + 0.5) * frame_interval_seconds(self.info)
@@ -250,17 +268,33 @@ def _check_content(head: bytes, info: VideoInfo, *, has_frames: bool) -> None:
         if (is_cover or is_picture) and not _has_second_frame(info.path):
             what = "sound with a cover picture" if is_cover else "a picture"
             raise VideoError(f"It is {what}, not a video.")
-    elif info.codec.upper() in _DECODABLE_CODECS.split():
-        raise VideoError("No frame can be decoded: the file is damaged or was cut off.")
     else:
-        source = info.path.absolute()
-        target = source.with_name(f"{source.stem}-h264.mp4")
-        raise UnsupportedVideoError(
-            f"This OpenCV has no decoder for its codec, "
-            f"{_CODEC_NAMES.get(info.codec.upper(), info.codec or 'unknown')}.",
-            hint=f"Convert it: ffmpeg -i {shlex.quote(str(source))} -c:v libx264"
-            f" {shlex.quote(str(target))}",
+        raise VideoError("No frame can be decoded: the file is damaged or was cut off.")
+
+
+def _has_decoder(info: VideoInfo) -> bool:
+    return info.codec.upper() in _DECODABLE_CODECS.split()
+
+
+def _open_with_pyav(info: VideoInfo, num_threads: int) -> PyAvCapture:
+    """Open a video that OpenCV cannot decode; an UnsupportedVideoError if PyAV cannot either."""
+    codec = _CODEC_NAMES.get(info.codec.upper(), info.codec or "unknown")
+    problem = f"OpenCV has no decoder for its codec, {codec}"
+    try:
+        return PyAvCapture(
+            info.path, num_threads=num_threads, rotation_degrees=info.rotation_degrees
         )
+    except MissingExtraError as error:
+        problem = f"{problem}. PyAV may have one: {error.hint}"
+    except VideoError:
+        problem = f"{problem}, and PyAV has none either."
+    source = info.path.absolute()
+    target = source.with_name(f"{source.stem}-h264.mp4")
+    raise UnsupportedVideoError(
+        problem,
+        hint=f"Convert it: ffmpeg -i {shlex.quote(str(source))} -c:v libx264"
+        f" {shlex.quote(str(target))}",
+    )
 
 
 def _has_second_frame(path: Path) -> bool:

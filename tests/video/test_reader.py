@@ -10,7 +10,7 @@ import pytest
 
 from activity_cli.errors import MissingVideoError, UnsupportedVideoError, VideoError
 from activity_cli.video.reader import VideoReader, read_packet_times
-from tests.media import DrawClip, drifting_pictures, iter_frames, noise_pictures
+from tests.media import DrawClip, drifting_pictures, iter_frames, noise_pictures, turn_clockwise
 
 
 def reason_for(path: Path) -> str:
@@ -72,16 +72,10 @@ def test_frames_without_timestamps_are_counted_on(tmp_path: Path) -> None:
 
 
 def test_rotation_tags_are_honoured(draw_clip: DrawClip) -> None:
-    # The track header's matrix, in 16.16 fixed point: identity, then a quarter turn clockwise.
-    one, none, minus_one, last = (n.to_bytes(4, "big") for n in (1 << 16, 0, 0xFFFF << 16, 1 << 30))
-    identity = b"".join([one, none, none, none, one, none, none, none, last])
-    turned = b"".join([none, one, none, minus_one, none, none, none, none, last])
     picture = np.zeros((48, 64, 3), dtype=np.uint8)
     picture[:24, :32] = 255  # white at the top left
     path = draw_clip("a.mp4", pictures=[picture] * 3)
-    content = path.read_bytes()
-    track = content.index(b"tkhd")
-    path.write_bytes(content[:track] + content[track:].replace(identity, turned, 1))
+    turn_clockwise(path)
 
     with VideoReader(path) as reader:
         reader.grab()
@@ -219,9 +213,12 @@ def test_a_known_codec_that_gives_nothing_is_damaged(draw_clip: DrawClip) -> Non
     assert "damaged" in reason_for(path)
 
 
-def test_a_codec_without_decoder_is_unsupported(tmp_path: Path) -> None:
+def test_a_codec_without_decoder_is_unsupported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # AV1 by hand, in IVF: a temporal delimiter, a sequence header for 640x360, an empty frame.
-    # OpenCV's wheels open AV1 and have no software decoder for it.
+    # OpenCV's wheels open AV1 and have no software decoder for it; PyAV is taken away.
+    monkeypatch.setitem(sys.modules, "av", None)
     unit = (
         b"\x12\0" + bytes.fromhex("0a0e0000000cc4ff673ffe6408080410") + b"\x32\x08\x10" + bytes(7)
     )
@@ -229,7 +226,7 @@ def test_a_codec_without_decoder_is_unsupported(tmp_path: Path) -> None:
     path = tmp_path / "it's.ivf"
     path.write_bytes(head + b"".join(struct.pack("<IQ", len(unit), i) + unit for i in range(5)))
 
-    with pytest.raises(UnsupportedVideoError, match="AV1") as caught:
+    with pytest.raises(UnsupportedVideoError, match=r"AV1.*pip install .*codecs") as caught:
         VideoReader(path)
     command = shlex.split(caught.value.hint.removeprefix("Convert it: "))
     assert command[:3] == ["ffmpeg", "-i", str(path)]
