@@ -1,6 +1,7 @@
 # make demo   set up, then show everything on drawn clips (about a minute)
 # make test   set up, then lint, type-check and test: what CI runs
 # make test-fast   the same without tests of Ray, browsers, real time, several processes and exported CNNs
+# make docs   the documentation as a site: site/index.html
 #
 # All of them need nothing but Python 3.11 or newer; everything is installed into .venv.
 
@@ -9,7 +10,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test test-fast lint format clean
+.PHONY: help install demo docs test test-fast lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +32,11 @@ demo: export ACTIVITY_CACHE_DIR := demo/cache
 demo: $(STAMP)
 	@rm -rf demo
 	$(BIN)/activity demo demo
+
+docs: $(STAMP)
+	$(BIN)/python docs/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 # More workers than two cores: some tests wait for real time or other processes.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
@@ -54,4 +60,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo site build dist .mypy_cache .ruff_cache .pytest_cache

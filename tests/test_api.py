@@ -1,6 +1,5 @@
-"""The README's Python example, and what it promises."""
+"""Prediction from Python gives what the command gives."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,6 @@ from activity_cli import load_model
 from activity_cli.errors import ModelError
 from activity_cli.types import Status
 from tests.workplace import Workplace, rows_of
-
-README = Path(__file__).parents[1] / "README.md"
 
 
 def test_python_says_what_the_command_says(shared: Workplace, workplace: Workplace) -> None:
@@ -39,28 +36,6 @@ def test_python_says_what_the_command_says(shared: Workplace, workplace: Workpla
     assert results[-1].prediction is None
     assert alone.prediction is not None
     assert alone.prediction.label == expected[0]["label"]
-
-
-def test_the_readme_example_runs(shared: Workplace, workplace: Workplace) -> None:
-    [example] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    clip = next((shared.folder / "clips" / "wave").glob("*.mp4"))
-    (workplace.folder / "footage").mkdir()
-    for name in ("video.mp4", "footage/1.mp4", "footage/2.mp4"):
-        (workplace.folder / name).symlink_to(clip)
-    (workplace.folder / "footage" / "bad.mp4").write_text("no video")
-
-    done = subprocess.run(
-        [sys.executable, "-c", example],
-        cwd=workplace.folder,
-        env={**workplace.environment, "PYTHONPATH": str(README.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "unreadable" in done.stdout
-    assert done.stdout.count("\n") == 4
 
 
 def test_loading_is_light_until_a_model_is_asked_for(tmp_path: Path) -> None:

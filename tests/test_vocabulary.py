@@ -41,6 +41,7 @@ WORDS = re.compile("|".join(rf"\b(?:{pattern})\b" for pattern in REPLACED))
 PAGES = [
     *sorted((ROOT / "activity_cli").rglob("*.py")),
     *sorted((ROOT / "activity_cli").rglob("*.j2")),
+    *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
 ]

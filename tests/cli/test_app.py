@@ -16,7 +16,6 @@ from tests.media import noise_pictures, write_video
 from tests.workplace import Workplace
 
 SUMMARIES = {name: text for commands in COMMANDS.values() for name, text in commands.items()}
-README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture
@@ -79,22 +78,6 @@ def test_every_command_has_its_summary_and_an_example(
 
     assert SUMMARIES[command] in shown
     assert f"Example: activity {command}" in shown
-
-
-def test_the_readme_names_only_commands_and_options_that_exist(
-    help_texts: dict[str, str],
-) -> None:
-    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
-    lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    used = [line.partition("#")[0].split() for line in lines if line.startswith("activity ")]
-
-    assert len(used) >= 8
-    for _, command, *arguments in used:
-        assert command in help_texts
-        params = load_command(command).params
-        known = {flag for param in params for flag in (*param.opts, *param.secondary_opts)}
-        given = {one.partition("=")[0] for one in arguments if one.startswith("--")}
-        assert given - {"--", "--help"} <= known
 
 
 def test_help_takes_at_most_twice_as_long_as_the_libraries_that_print_it() -> None:

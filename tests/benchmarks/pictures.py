@@ -1,0 +1,111 @@
+"""Make the pictures of README and docs from what the program really writes.
+
+    make demo && .venv/bin/python -m tests.benchmarks.pictures
+
+Reads what `make demo` left in demo/, runs a few commands on it, and writes docs/images/. The report
+needs chromium. The pictures show drawn clips only. benchmark.png is made by `activity benchmark`.
+"""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+from PIL import Image
+from rich.console import Console
+from rich.text import Text
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "demo"
+PICTURES = ROOT / "docs" / "images"
+COLUMNS = 92
+ON_SCREEN = (
+    "activity predict demo/video.mp4 --model demo/runs/actions",
+    "activity predict demo/new --model demo/runs/actions",
+)
+OVERLAY_SECONDS = (3.0, 6.5)  # from one action into the next
+OVERLAY_FPS = 8
+
+
+def main() -> None:
+    """Write the pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    frames = list(overlay_frames(DEMO / "overlay.mp4"))
+    frames[0].save(
+        PICTURES / "overlay.webp",
+        save_all=True,
+        append_images=frames[1:],
+        duration=1000 // OVERLAY_FPS,
+        loop=0,
+        quality=60,
+        method=6,
+    )
+    save_small(DEMO / "storyboard.png", "storyboard.webp")
+    clip = next((DEMO / "new" / "wave").iterdir())
+    why = ("--output", "demo/why", "--overwrite", "--quiet")
+    run("explain", str(clip), "--model", "demo/runs/actions", *why)
+    save_small(DEMO / "why" / "explanation.png", "explanation.webp")
+    draw_screen()
+    draw_report()
+
+
+def overlay_frames(video: Path) -> Iterator[Image.Image]:
+    """Yield some frames of the video with labels."""
+    capture = cv2.VideoCapture(str(video))
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    start, end = OVERLAY_SECONDS
+    wanted = {round((start + i / OVERLAY_FPS) * fps) for i in range(int((end - start) * 8))}
+    for number in range(round(end * fps)):
+        _, frame = capture.read()
+        if number in wanted:
+            yield Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+
+
+def save_small(source: Path, name: str, width: int = 1400) -> None:
+    """Save a picture at a width that suits a page."""
+    picture = Image.open(source).convert("RGB")
+    height = round(picture.height * width / picture.width)
+    picture.resize((width, height), Image.Resampling.LANCZOS).save(PICTURES / name, quality=80)
+
+
+def run(*arguments: str) -> str:
+    """Run a command in the root and return what it prints."""
+    own = {"ACTIVITY_CACHE_DIR": "demo/cache", "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "activity_cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **own},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def draw_screen() -> None:
+    """Draw the terminal with two commands and their results."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    for command in ON_SCREEN:
+        console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+        console.print(Text.from_ansi(run(*command.split()[1:]).rstrip()))
+        console.print()
+    svg = console.export_svg(title="activity")
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # fonts from the network
+    (PICTURES / "terminal.svg").write_text(svg, encoding="utf-8")
+
+
+def draw_report() -> None:
+    """Photograph the top of the report."""
+    picture = DEMO / "report.png"
+    page = (DEMO / "runs" / "actions" / "report.html").as_uri()
+    options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1000")
+    subprocess.run(["chromium", *options, f"--screenshot={picture}", page], check=True)
+    save_small(picture, "report.webp", width=1100)
+
+
+if __name__ == "__main__":
+    main()
