@@ -5,6 +5,8 @@ The module of a command is imported when that command runs. A command takes sett
 """
 
 import inspect
+import json as jsonlib
+import platform
 from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from functools import wraps
@@ -14,7 +16,10 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from activity_cli.cli import verbosity
+from activity_cli.cli.completion import COMPLETIONS
 from activity_cli.cli.help_text import Command, show_all, write_options
+from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import Option, build, options_of
 
 _PANELS = {
@@ -46,10 +51,12 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
         for table, group in groups.items():
             names = [option.name for option in options_of(group)]
             values[table] = build(group, {name: values.pop(name) for name in names})
-        del values["help_all"]  # its callback has acted
+        for parameter in common:  # their callbacks have acted
+            del values[parameter.name]
         command(**values)
 
-    parameters = [*_expand(signature.parameters.values()), _HELP_ALL]
+    common = (*(verbosity.PARAMETERS if "quiet" in signature.parameters else ()), _HELP_ALL)
+    parameters = [*_expand(signature.parameters.values()), *common]
     expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {p.name: p.annotation for p in parameters}
     return expanded
@@ -100,6 +107,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         envvar=extra.envvar,
         show_default=extra.derived or True,
         hidden=extra.rare,
+        autocompletion=COMPLETIONS.get(option.name),
     )
     return inspect.Parameter(
         option.name,
@@ -193,25 +201,27 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from activity_cli.version import __version__
-
-        typer.echo(f"activity {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def activity(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
-        ),
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="With --version: as JSON, with those of the libraries.")
     ] = False,
 ) -> None:
     """Recognize human actions in video: OpenCV frames, a pretrained CNN and an LSTM.
 
     Works offline and on a plain CPU.
     """
-    del version  # its callback has acted
+    if version and json:
+        from activity_cli.model.folder import installed_versions
+
+        typer.echo(jsonlib.dumps({"python": platform.python_version()} | installed_versions()))
+    elif version:
+        from activity_cli.version import __version__
+
+        typer.echo(f"activity {__version__}")
+    elif context.invoked_subcommand is None:
+        raise SettingsError("Which command?", hint="activity --help lists them.")
+    if version:
+        raise typer.Exit

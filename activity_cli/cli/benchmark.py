@@ -31,7 +31,7 @@ class BenchmarkOptions:
 
 
 def benchmark(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL)] = DEFAULT_MODEL,
+    model: options.Model = DEFAULT_MODEL,
     clips: Annotated[
         list[str] | None,
         typer.Argument(

@@ -1,7 +1,6 @@
 """`activity evaluate`: measure a model on labelled clips."""
 
 from dataclasses import replace
-from typing import Annotated
 
 import typer
 
@@ -11,7 +10,7 @@ from activity_cli.cli.progress import progress_report
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    model: options.ModelOrExport,
     data: options.Data,
     *,
     output: options.ReportFolder = None,

@@ -16,7 +16,7 @@ from activity_cli.settings import DEFAULT_MODEL
 class ExplainOptions:
     """What is explained, and where the explanation is written."""
 
-    model: str = setting(DEFAULT_MODEL)
+    model: str = setting(DEFAULT_MODEL, envvar="ACTIVITY_MODEL")
     """Run folder, model folder, or name of a shipped model."""
     label: str | None = setting(None, derived="the predicted label")
     """Label to explain."""

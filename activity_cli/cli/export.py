@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Literal
 
 from activity_cli.cli import options
 from activity_cli.cli.progress import progress_report
@@ -50,7 +48,7 @@ class ExportOptions:
 
 
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL)],
+    model: options.Model,
     *,
     own: ExportOptions,
     overwrite: options.Overwrite = False,

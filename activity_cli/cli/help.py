@@ -52,9 +52,23 @@ start   start of the piece in seconds; end is its end""",
         "Environment variables.",
         """\
 ACTIVITY_CACHE_DIR  folder for cached features and prepared networks
+ACTIVITY_MODEL      model of predict, watch and explain: --model
+ACTIVITY_DEVICE     auto, cpu, cuda, cuda:1 or mps: --device
+ACTIVITY_PROGRESS   auto, plain, json or none: --progress
 ACTIVITY_WEIGHTS    folder with weights of networks, read before the network
 ACTIVITY_OFFLINE    1: download nothing
-ACTIVITY_DEBUG      1: show the traceback of every error""",
+ACTIVITY_DEBUG      1: show the traceback of every error, as -vv does""",
+    ),
+    "completion": (
+        "How the shell completes commands, options, models, labels and columns.",
+        """\
+Install it once for the shell in use (bash, zsh, fish, PowerShell):
+
+    activity --install-completion
+
+Then open a new terminal. The Tab key completes commands and options, models
+after --model (shipped ones and those below runs/), labels after --label,
+--only and --alert, columns of the CSV after --group-column and --fold-column.""",
     ),
 }
 """Topics: a summary and plain text of at most 78 columns."""

@@ -79,7 +79,7 @@ def write_options(command: Any, context: Any, formatter: Any, *, is_full: bool =
             is_shown = False
         if is_shown and not param.hidden:
             kind = "Arguments" if is_argument else panel or "Options"
-            sections.setdefault(kind, []).append(describe(param, context))
+            sections.setdefault(kind, []).append(describe(param, context, is_full=is_full))
     # Options of no panel, such as --help, come last.
     sections["Options"] = sections.pop("Options")
     for title, records in sections.items():
@@ -88,12 +88,12 @@ def write_options(command: Any, context: Any, formatter: Any, *, is_full: bool =
                 formatter.write_dl(records, col_max=_NAME_WIDTH)
 
 
-def describe(param: Any, context: Any) -> tuple[str, str]:
+def describe(param: Any, context: Any, *, is_full: bool) -> tuple[str, str]:
     """Return an option as people type it, and what it does, with its default."""
     if param.param_type_name == "argument":
         return param.display_name_raw, param.help or ""
     text = param.help or ""
-    notes = [note for note in (_default(param, context), _variable(param)) if note]
+    notes = [note for note in (_default(param, context), is_full and _variable(param)) if note]
     return _names(param), f"{text} [{'; '.join(notes)}]" if notes else text
 
 
@@ -104,7 +104,7 @@ def _names(param: Any) -> str:
         is_no = negative == f"--no-{long.removeprefix('--')}"
         long = f"--[no-]{long.removeprefix('--')}" if is_no else f"{long}/{negative}"
     names = ", ".join([*short, long])
-    return names if param.is_flag else f"{names} {value_name(param)}"
+    return names if param.is_flag or param.count else f"{names} {value_name(param)}"
 
 
 def value_name(param: Any) -> str:

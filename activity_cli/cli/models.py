@@ -33,7 +33,7 @@ def models(
         _list_models(json=json)
 
 
-def _pull(name: str | None, source: Path | None, *, quiet: bool) -> Path:
+def _pull(name: str | None, source: Path | None, *, quiet: int) -> Path:
     """Fetch the weights of the action network unless they are on this machine."""
     from activity_cli.cli.progress import progress_report
     from activity_cli.errors import SettingsError

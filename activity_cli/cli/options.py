@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from activity_cli.cli.completion import complete_model
 from activity_cli.features.engines.choice import Precision
 from activity_cli.setting_fields import setting
 
@@ -32,13 +33,25 @@ Sources = Annotated[
         metavar="SOURCE", help="Videos, folders, globs, lists (.txt, .csv), or - for stdin."
     ),
 ]
-MODEL = "Run folder, model folder, or name of a shipped model."
-MODEL_HELP = "Run folder, model folder, exported file, or name of a shipped model."
+_model = partial(typer.Argument, metavar="MODEL", autocompletion=complete_model)
+Model = Annotated[str, _model(help="Run folder, model folder, or name of a shipped model.")]
+ModelOrExport = Annotated[
+    str, _model(help="Run folder, model folder, exported file, or name of a shipped model.")
+]
 
 _output = partial(typer.Option, rich_help_panel="Output")
 Overwrite = Annotated[bool, _output("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, _output("--json", help="Print the result as JSON.")]
-Quiet = Annotated[bool, _output("--quiet", "-q", help="Show no progress and no notes.")]
+Quiet = Annotated[
+    int,
+    _output(
+        "--quiet",
+        "-q",
+        count=True,
+        show_default=False,
+        help="Show no progress and no notes; -qq no warnings either.",
+    ),
+]
 ReportFolder = Annotated[
     Path | None,
     typer.Option(
@@ -79,7 +92,7 @@ def print_result(values: Any, show: "Callable[[], RenderableType]", *, json: boo
         results_console().print(shown)
 
 
-def print_note(line: str, *, quiet: bool) -> None:
+def print_note(line: str, *, quiet: int) -> None:
     """Print a line about a result to stderr."""
     from activity_cli.report.terminal.console import messages_console
 
@@ -98,7 +111,7 @@ class EngineOptions:
 
     engine: Literal["auto", "openvino", "onnx", "torch"] = setting("auto", rare=True)
     """Inference engine; auto is torch on a GPU, else OpenVINO."""
-    device: str = setting("auto", metavar="DEVICE")
+    device: str = setting("auto", metavar="DEVICE", envvar="ACTIVITY_DEVICE")
     """Device: cpu, cuda, cuda:1 or mps."""
     precision: Precision = setting("auto", rare=True)
     """Precision of the CNN; auto is the fastest one that is safe on this machine."""

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 class ModelOptions:
     """The model, and which of its labels are reported."""
 
-    model: str | None = setting(None, derived=f"{KINETICS600} if downloaded, else {DEFAULT_MODEL}")
+    model: str | None = setting(
+        None,
+        envvar="ACTIVITY_MODEL",
+        derived=f"{KINETICS600} if downloaded, else {DEFAULT_MODEL}",
+    )
     """Run folder, model folder, exported file, kinetics600, or name of a shipped model."""
     labels: str | None = setting(None, metavar="LABELS|FILE", derived="all")
     """Report these labels only, under other names: 'jogging,driving car=driving', or a file with

@@ -1,5 +1,6 @@
 """Progress on stderr, as bars in a terminal or as plain lines, and Ctrl-C while a command runs."""
 
+import json
 import signal
 import sys
 import threading
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from activity_cli.cli.verbosity import Style, progress_style
 from activity_cli.report.terminal import describe_seconds
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_JSON_LINES = 0.5
 
 STAGE_NAMES = {
     "download": "Downloading (kB)",
@@ -42,10 +45,20 @@ STAGE_NAMES = {
 
 
 class ProgressReport:
-    """Shows progress: call it with (stage, done, total). Without a console it is silent."""
+    """Shows progress: call it with (stage, done, total).
 
-    def __init__(self, console: Console | None, bars: "Progress | None" = None) -> None:
-        self._console, self._bars = console, bars
+    `quiet` 1 shows warnings only, 2 nothing. The style is that of --progress.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        bars: "Progress | None" = None,
+        *,
+        quiet: int = 0,
+        style: Style = "auto",
+    ) -> None:
+        self._console, self._bars, self._quiet, self._style = console, bars, quiet, style
         self._tasks: dict[str, TaskID] = {}
         self._detail = ""
         self._last_line = time.monotonic()
@@ -53,6 +66,8 @@ class ProgressReport:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that `done` of `total` steps of a stage are over."""
+        if self._quiet or self._style == "none":
+            return
         name = STAGE_NAMES.get(stage, stage)
         started = self._started.setdefault(stage, time.monotonic())
         now = time.monotonic()
@@ -60,7 +75,11 @@ class ProgressReport:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(name, detail=self._detail)
             self._bars.update(self._tasks[stage], completed=done, total=total or None)
-        elif self._console and done and now - self._last_line > _SECONDS_BETWEEN_LINES:
+        elif self._style == "json":
+            if done == total or now - self._last_line > _SECONDS_BETWEEN_JSON_LINES:
+                self._last_line = now
+                self._print_json(stage=stage, done=done, total=total or None, detail=self._detail)
+        elif done and now - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = now
             rate = done / max(now - started, 1e-3)
             left = f", {describe_seconds((total - done) / rate)} left" if total > done else ""
@@ -75,22 +94,32 @@ class ProgressReport:
             if self._bars is not None:
                 self._bars.update(task, detail=text)
 
-    def note(self, line: str, *, style: str = "dim") -> None:
+    def note(self, line: str) -> None:
         """Print a line about what is going on."""
-        if self._console:
-            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+        if not self._quiet:
+            self._print("note", line, "dim")
 
     def warn(self, line: str) -> None:
         """Print a line that the user should read."""
-        self.note(line, style="yellow")
+        if self._quiet < 2:
+            self._print("warning", line, "yellow")
+
+    def _print(self, kind: str, line: str, style: str) -> None:
+        if self._style == "json":
+            self._print_json(**{kind: line})
+        else:
+            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def _print_json(self, **values: str | int | None) -> None:
+        print(json.dumps(values), file=sys.stderr, flush=True)
 
 
 @contextmanager
-def progress_report(*, quiet: bool) -> Iterator[ProgressReport]:
-    """Yield what shows the progress of a command."""
-    console = None if quiet else Console(stderr=True)
-    if console is None or not console.is_terminal:
-        yield ProgressReport(console)
+def progress_report(*, quiet: int, style: Style | None = None) -> Iterator[ProgressReport]:
+    """Yield what shows the progress of a command; the style is that of --progress."""
+    console, style = Console(stderr=True), style or progress_style()
+    if quiet or style != "auto" or not console.is_terminal:
+        yield ProgressReport(console, quiet=quiet, style=style)
         return
     from rich import progress as bar
 

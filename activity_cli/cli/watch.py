@@ -79,7 +79,11 @@ def watch(
         settings = _watch_settings(loaded.description, reading, events, lengths, show=show)
         watched = Watch(what, loaded, settings, stop=stop)
         view = LiveView(
-            what.name, watched.summary, has_alerts=bool(events.alert), as_json=json, quiet=quiet
+            what.name,
+            watched.summary,
+            has_alerts=bool(events.alert),
+            as_json=json,
+            quiet=bool(quiet),
         )
         hook = EventHook(command, view.note)
         try:
@@ -96,7 +100,7 @@ def watch(
 
 
 def _load_model(
-    model: str, own: ModelOptions, engine: options.EngineOptions, reject: str, *, quiet: bool
+    model: str, own: ModelOptions, engine: options.EngineOptions, reject: str, *, quiet: int
 ) -> "LiveModel":
     """Load the model, with the rule of --reject."""
     from activity_cli.predict.live.watching import load_live_model

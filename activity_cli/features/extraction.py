@@ -4,6 +4,7 @@ Decoders run ahead in processes of their own; the CNN takes what is ready.
 N requests, K augmented views, S streams, T frames per clip, D features.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ from activity_cli.video.augmentation import View, ViewsOf, plain_only
 from activity_cli.video.clips import read_clips
 from activity_cli.video.decoder_pool import ClipReader, DecoderPool, Decoders
 from activity_cli.video.pipeline import pipelined_map
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +199,8 @@ class _Preparer:
             views = self._read(request, views)
             # A file that changed while it was read is scored, but not cached.
             may_cache = bool(identity) and file_fingerprint(request.path) == before
+            was_known = not any(view.is_new for view in views.values())
+            _LOG.debug("%s: %s", request.path, "from the cache" if was_known else "decoded")
         except VideoError as error:
             return _Prepared(request=request, error=error)
         return _Prepared(

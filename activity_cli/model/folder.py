@@ -12,6 +12,7 @@ A CNN that training did not change is found by name and checked by hash.
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from activity_cli.model.ood import OodDetector
 from activity_cli.settings import KINETICS600, ClipSettings, NetworkSettings
 from activity_cli.version import __version__
 
+_LOG = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 ENSEMBLE_VERSION = 2
 """For models with several members, which the first versions cannot read."""
@@ -285,6 +287,7 @@ def load_model(name: str | Path) -> Model:
     if description.backbone.mode != "frozen":
         _read_tensors(folder / CNN_FILE, description.backbone.weights_sha256)
         description = _with_cnn_file(description, folder)
+    _LOG.info("Model %s: %s", description.name, folder)
     return Model(
         folder=folder, description=description, weights_sha256=digest, ood_sha256=ood_digest
     )

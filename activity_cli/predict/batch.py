@@ -4,6 +4,7 @@
 journal when a run ends, also by Ctrl-C.
 """
 
+import logging
 import re
 import threading
 from collections import Counter
@@ -29,6 +30,7 @@ from activity_cli.predict.results.journal import (
 )
 from activity_cli.types import FileResult, FileState, Status, VideoSegments
 
+_LOG = logging.getLogger(__name__)
 SHARD = "shard"
 """Key in a journal's provenance: the part of the list that its rows are of."""
 
@@ -89,6 +91,7 @@ def score_files(
         requests = results.requests(look=look)
     num_failed = 0
     for num_files, result in enumerate(predictor.predict(requests, stop=stop), start=1):
+        _LOG.debug("%s: %s", result.path, result.status)
         before_row(result)
         if results is not None:
             results.write(result)

@@ -6,6 +6,7 @@ Light to import: each engine is imported when a network is loaded into it.
 import ctypes
 import importlib
 import importlib.util
+import logging
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 EngineName = Literal["openvino", "onnx", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
+_LOG = logging.getLogger(__name__)
 _CUDA_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 
 
@@ -113,6 +115,8 @@ def load_extractor(
     )
     runtime, cache = _runtime(engine, cache_dir, on_prepare)
     extractor: Extractor = runtime.load_extractor(network, engine, cache)
+    where = f"{extractor.identity} on {engine.device}"
+    _LOG.info("CNN %s: %s, cache %s", backbone.name, where, cache_dir)
     return extractor
 
 
