@@ -88,7 +88,7 @@ def write_options(command: Any, context: Any, formatter: Any, *, is_full: bool =
                 formatter.write_dl(records, col_max=_NAME_WIDTH)
 
 
-def describe(param: Any, context: Any, *, is_full: bool) -> tuple[str, str]:
+def describe(param: Any, context: Any, *, is_full: bool = True) -> tuple[str, str]:
     """Return an option as people type it, and what it does, with its default."""
     if param.param_type_name == "argument":
         return param.display_name_raw, param.help or ""
