@@ -50,7 +50,7 @@ class ModelOptions:
         is_offered = self.model is None and model == DEFAULT_MODEL and not is_offline()
         if is_offered and may_ask and sys.stdin.isatty() and sys.stderr.isatty():
             size = f"{weights.FILE_BYTES / 1e6:.1f} MB"
-            question = f"Download the {size} network that knows 600 everyday actions?"
+            question = f"Download the {size} network for 600 everyday actions?"
             if typer.confirm(question, default=True, err=True):
                 with progress_report(quiet=False) as report:
                     report.note(f"{weights.SOURCE}, {weights.LICENCE}")

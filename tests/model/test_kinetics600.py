@@ -22,7 +22,7 @@ from tests.action_weights import real_weights
 from tests.media import DrawClip, drifting_pictures
 from tests.workplace import Workplace
 
-QUESTION = "Download the 3.3 MB network that knows 600 everyday actions? [Y/n]"
+QUESTION = "Download the 3.3 MB network for 600 everyday actions? [Y/n]"
 
 
 @pytest.fixture
