@@ -29,6 +29,15 @@ REPLACED = {
     r"Reading(?= |\b\()(?=\()|made_with|GoingOn|RowShape|USUAL_\w+": (
         "DataConfig, provenance, RowSchema, REFERENCE_NUM_CLIPS"
     ),
+    r"[Nn]amed wrongly|was named|taken for what|of the clips called|[Cc]alled unknown": (
+        "most confident errors, confusion matrix, precision, reported as unknown"
+    ),
+    r"never made up|[Ll]ook twice|[Ff]igures flatter|mostly luck|could as well be": (
+        "reported without a score, low confidence, overestimated, unreliable, 95% CI"
+    ),
+    r"what chance explains|difference that is sure|clips to learn from|memory does not do": (
+        "not significant, no significant effect, training clips, out of memory"
+    ),
     r"no number any more|is no number|says nothing|what is known|as dear as|so dear": (
         "became NaN, was dropped, known classes, costs as much as"
     ),

@@ -166,11 +166,11 @@ class LazyGroup(TyperGroup):
         return name, listed and load_command(str(listed.name)), rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write options and commands into the help."""
-        write_options(self, ctx, formatter)
+        """Write commands and options into the help."""
         for title, commands in COMMANDS.items():
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()))
+        write_options(self, ctx, formatter)
 
 
 def load_command(name: str) -> Command:
@@ -196,7 +196,7 @@ app = typer.Typer(
     name="activity",
     cls=LazyGroup,
     no_args_is_help=True,
-    epilog="Start with:  activity predict video.mp4",
+    epilog="Start with:  activity demo. Exit codes, data and more:  activity help",
     **_PLAIN,
 )
 

@@ -15,7 +15,7 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...", help="Run folders of train, or folders of crossval or evaluate."
+            metavar="RUN", help="Run folders of train, or folders of crossval or evaluate."
         ),
     ],
     *,

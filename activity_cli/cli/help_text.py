@@ -90,11 +90,10 @@ def write_options(command: Any, context: Any, formatter: Any, *, is_full: bool =
 
 def describe(param: Any, context: Any, *, is_full: bool = True) -> tuple[str, str]:
     """Return an option as people type it, and what it does, with its default."""
-    if param.param_type_name == "argument":
-        return param.display_name_raw, param.help or ""
     text = param.help or ""
     notes = [note for note in (_default(param, context), is_full and _variable(param)) if note]
-    return _names(param), f"{text} [{'; '.join(notes)}]" if notes else text
+    names = param.display_name_raw if param.param_type_name == "argument" else _names(param)
+    return names, f"{text} [{'; '.join(notes)}]" if notes else text
 
 
 def _names(param: Any) -> str:
@@ -123,6 +122,7 @@ def _default(param: Any, context: Any) -> str:
     """The default and, of a choice, the other values."""
     kind = param.type_descriptor
     choices = [str(getattr(one, "value", one)) for one in kind.choices or ()]
+    choices = choices if len(choices) > 1 else []
     shown = _default_text(param, context)
     if shown in choices:
         return f"default: {shown}; or {', '.join(one for one in choices if one != shown)}"

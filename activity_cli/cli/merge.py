@@ -11,7 +11,7 @@ from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
 def merge(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILES", help="Results of predict: .csv, .jsonl or .parquet."),
+        typer.Argument(metavar="FILE", help="Results of predict: .csv, .jsonl or .parquet."),
     ],
     *,
     output: Annotated[

@@ -223,7 +223,7 @@ Options of the command line override the file; the file overrides the defaults."
 def settings() -> None:
     """Print a settings file with all defaults, for train and crossval.
 
-    Change what you like, leave out what you do not, and give it to `activity train DATA
+    Change the values that you need, delete the others, and give it to `activity train DATA
     --settings run.toml`. The settings.toml of a run folder is such a file as well.
 
     Example:  activity settings > run.toml
