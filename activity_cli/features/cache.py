@@ -28,7 +28,7 @@ from activity_cli.video.augmentation import PLAIN, View
 
 _FORMAT = 1  # raise it when sampling, motion images or the entry's layout change
 
-_NAMES: dict[Stream, str] = {"action": f"action sqrt {SHA256[:16]}"}
+_NAMES: dict[Stream, str] = {"action": f"action sqrt and hidden {SHA256[:16]}"}
 """Names in an entry of streams that depend on more than the key. Others have their own name."""
 
 

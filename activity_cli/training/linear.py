@@ -24,7 +24,7 @@ _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 1))
 _MAX_BASIS = 1000  # clips that the kernel is made of; more are expressed by these
 _MAX_CLIPS_FOR_WEIGHTS = 500  # the closed form takes the cube of their number
 _WEIGHT_STEPS, _WEIGHT_RATE, _LEAST_RIDGE = 60, 0.15, 1e-4
-_WEIGHT_PRIOR = 0.01  # pulls the logarithms of the kernels' weights together
+_NATS = 3.0  # that weights of the kernels with logarithms of unit spread must gain over equal ones
 _MARGIN = 0.03  # share by which the changes must lower the loss: smaller gains were chance
 _MAX_STEPS, _MEMORY = 100, 8  # of L-BFGS
 
@@ -186,7 +186,7 @@ def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
         residuals = [torch.linalg.solve(inverse[o][:, o], dual[o]) for o in held_out]
         logits = log_scale.exp() * (truth[order] - torch.cat(residuals))
         loss = F.cross_entropy(logits, targets[order])
-        loss = loss + _WEIGHT_PRIOR * (logs - logs.mean()).square().mean()
+        loss = loss + _NATS / len(rows) * (logs - logs.mean()).square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return torch.softmax(logs, 0).detach()

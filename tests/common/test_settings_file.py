@@ -97,6 +97,7 @@ def test_no_file_at_all(tmp_path: Path) -> None:
     assert "activity settings >" in raised.value.hint
 
 
+@pytest.mark.slow
 def test_a_runs_file_makes_it_again_beside_it_and_flags_win(shared: Workplace) -> None:
     first = shared.folder / "runs" / "first"
     command = ("train", "clips", "--json", "--quiet", "--settings")

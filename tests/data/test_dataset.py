@@ -273,6 +273,7 @@ def test_a_piece_beyond_the_end_of_its_video_names_the_line(
     prepare("a.avi,run,0,2.5\na.avi,run,2,4\na.avi,wave,4,5\n")  # one label may overlap itself
 
 
+@pytest.mark.slow
 def test_a_model_learns_from_long_videos(shared: Workplace, workplace: Workplace) -> None:
     with (workplace.folder / "pieces.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -99,6 +99,7 @@ def test_folders_that_are_no_run_are_refused(tmp_path: Path) -> None:
             read_run(damaged)
 
 
+@pytest.mark.slow
 def test_compare_shows_metrics_cost_and_settings(shared: Workplace) -> None:
     shared.run(
         "train", "clips", "--settings", "runs/first", "--hidden-size", "8", "--name", "small"

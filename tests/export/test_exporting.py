@@ -18,6 +18,7 @@ from tests.export.conftest import LABELS
 from tests.workplace import Workplace, rows_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "openvino", "torchscript"])
 def test_the_example_in_the_readme_runs_without_activity(
     format: Format, exports: Path, clips: list[Path], tmp_path: Path
@@ -87,6 +88,7 @@ print(*used, "host:", torch.get_num_threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["torchscript", "torch-export"])
 def test_torch_files_obey_the_thread_limit_and_leave_the_host_its_own(
     format: Format, exports: Path, clips: list[Path]

@@ -42,6 +42,7 @@ def test_predict_takes_an_export_like_any_model(
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_graphs_of_fixed_size_and_none_without_the_other(
     tiny: Model, clips: list[Path], tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_smaller_precisions_are_smaller_and_pass(
         assert np.any(found != expected)
 
 
+@pytest.mark.slow
 def test_onnx_in_fp16_has_halves_and_passes(tiny: Model, clips: list[Path], tmp_path: Path) -> None:
     import onnx
 

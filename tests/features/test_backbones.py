@@ -137,6 +137,7 @@ def test_the_classifier_of_each_kind_of_cnn_is_cut_off(name: str, feature_size: 
     assert features.shape == (2, feature_size)
 
 
+@pytest.mark.slow
 def test_torchvision_imports_and_its_extension_is_left_alone_where_it_loads() -> None:
     program = (
         "from activity_cli.common.optional_dependencies import (_declared, _extension_loads, "

@@ -223,6 +223,7 @@ def data_config(place: Path) -> DataConfig:
     return DataConfig(backbone=find_backbone(), clip=clip, cache_dir=place / "cache", engine=ENGINE)
 
 
+@pytest.mark.slow
 def test_training_calibrates_names_the_background_and_remembers_its_clips(trained: Model) -> None:
     calibration = trained.description.calibration
 

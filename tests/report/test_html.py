@@ -214,6 +214,7 @@ def test_predictions_of_a_run_are_those_of_a_later_predict(shared: Workplace) ->
         assert result.prediction.scores.tolist() == pytest.approx(kept, abs=tolerance)
 
 
+@pytest.mark.slow
 def test_without_test_clips_few_are_measured_by_inner_folds(shared: Workplace) -> None:
     done = shared.run(
         "train", "clips", "--name", "all_learned", "--test-fraction", "0", "--json", *QUICK

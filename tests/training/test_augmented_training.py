@@ -17,6 +17,7 @@ from activity_cli.video.clips import read_clips
 from tests.workplace import QUICK, Workplace
 
 
+@pytest.mark.slow
 def test_views_train_end_to_end(shared: Workplace, workplace: Workplace) -> None:
     for path in sorted((shared.folder / "clips").glob("wa*/*.mp4"))[::3]:  # walk and wave
         copy = workplace.folder / "clips" / path.parent.name / path.name

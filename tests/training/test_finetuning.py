@@ -89,10 +89,11 @@ def models(
     }
 
 
+@pytest.mark.slow
 # One engine for each is enough: that all engines agree is the promise of the conformance suite.
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [pytest.param("finetune", "openvino", marks=pytest.mark.slow), ("scratch", "onnx")],
+    [("finetune", "openvino"), ("scratch", "onnx")],
 )
 def test_engine_and_export_agree_with_torch(
     *,

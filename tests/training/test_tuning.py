@@ -165,6 +165,7 @@ def tune_nested(
         return run_nested(data, outer, Space.around(base), scorer, search), found
 
 
+@pytest.mark.slow
 def test_the_nested_score_never_sees_the_outer_fold(tmp_path: Path) -> None:
     features, targets = some_features()
     held_out = np.flatnonzero(np.arange(NUM_CLIPS) // 4 % 3 == 0)  # of fold a

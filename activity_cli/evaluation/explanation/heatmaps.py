@@ -30,6 +30,7 @@ class Activations(NamedTuple):
 
     features: Tensor  # (N, D), with a graph that reaches back to the maps
     maps: tuple[Tensor, ...]  # (n, K, h, w) of each batch of frames
+    constant: Tensor | float = 0.0  # (N, D) part of the features that is no sum over the cells
 
 
 EvidenceTerm = tuple[Tensor, Tensor]
@@ -71,14 +72,19 @@ def run_cnn(cnn: FrameFeatures, stage: str, images: Images) -> Activations:
 def run_action(network: ActionFeatures, frames: Images) -> Activations:
     """Run a clip (T, H, W, 3) through the action network and keep the maps of its last stage.
 
-    The root of a feature is taken as a division by a constant: its slope at 0 has no bound, and so
-    the cells of a frame add up to the feature.
+    The root of a mean is taken as a division by a constant: its slope at 0 has no bound, and so
+    the cells of a frame add up to the root. What they do not add up to is a hidden unit's bias.
     """
     network.requires_grad_(False)
     with _keep_maps(network.network.last) as maps:
-        features = network.before_root(torch.from_numpy(frames)[None])[0]
-    roots = features.detach().sqrt().clamp(min=1e-6)
-    return Activations(features=features / roots, maps=tuple(maps))
+        pooled = network.pooled(torch.from_numpy(frames)[None])[0]
+    roots, units = pooled.detach().sqrt().clamp(min=1e-6), network.hidden(pooled)
+    is_linear = ((units > 0) & (units < 6)).float()
+    from_cells = is_linear * F.linear(pooled.detach(), network.hidden.weight)
+    hidden = F.relu6(units)
+    features = torch.cat([pooled / roots, hidden], dim=1)
+    constant = torch.cat([torch.zeros_like(roots), hidden.detach() - from_cells], dim=1)
+    return Activations(features=features, maps=tuple(maps), constant=constant)
 
 
 @contextmanager
@@ -134,7 +140,8 @@ def heat_of(activations: Activations, terms: Iterable[EvidenceTerm]) -> Floats:
         of_features, *of_maps = torch.autograd.grad(
             evidence, (activations.features, *activations.maps), retain_graph=True
         )
-        of_baseline = torch.split((of_features * baseline).sum(dim=1), sizes)  # (n,) each
+        apart = baseline - activations.constant  # spread over the cells of a frame
+        of_baseline = torch.split((of_features * apart).sum(dim=1), sizes)  # (n,) each
         each = zip(cells, activations.maps, of_maps, of_baseline, strict=True)
         for total, maps, gradient, base in each:
             heat = (maps.detach() * gradient).sum(dim=1)  # (n, h, w)

@@ -138,7 +138,7 @@ def load_action_extractor(
     movinet = "activity_cli.features.movinet"  # imports torch
     network = FeatureNetwork(
         name=action_weights.NAME,
-        key=f"{action_weights.NAME} {action_weights.SHA256}",
+        key=f"{action_weights.NAME} with hidden units {action_weights.SHA256}",
         build=lambda: importlib.import_module(movinet).build_action_features(),
         shape=(num_frames, frame_size, frame_size, 3),
         feature_size=action_weights.FEATURE_SIZE,
