@@ -140,6 +140,7 @@ def run_crossval(
                 make_fit_function(labelled.features, data_config, config, cnn),
                 head.training,
                 name=name if compare else "folds",
+                baselines=not compare,
                 on_progress=data_config.on_progress,
             )
     majority = majority_baseline(labelled, folds)
@@ -191,9 +192,13 @@ def cross_validate(
     settings: TrainSettings,
     *,
     name: str = "folds",
+    baselines: bool = True,
     on_progress: OnProgress = no_progress,
 ) -> CrossValidation:
-    """Score every clip by a network trained on the other folds; `name` is for progress reports."""
+    """Score every clip by a network trained on the other folds, with simpler baselines beside it.
+
+    `name` is for progress reports.
+    """
     targets, labels = labelled.targets, labelled.dataset.labels
     scores = np.zeros((len(targets), len(labels)), np.float32)
     ood_score = np.zeros(len(targets), np.float32)
@@ -211,7 +216,12 @@ def cross_validate(
         if fitted.network.temporal == "lstm":
             orders.append(
                 score_ablations(
-                    fitted.network, data, learned=others, rows=held_out, settings=settings
+                    fitted.network,
+                    data,
+                    learned=others,
+                    rows=held_out,
+                    settings=settings,
+                    baselines=baselines,
                 )
             )
         results.append(

@@ -101,24 +101,13 @@ def fit_head(
         DataError: no clip can be spared for that; and the errors of `loop.train`.
     """
     rows = np.concatenate([train_rows, val_rows])
-    seed, targets = config.training.seed, data.targets[rows]
-    groups = None if data.groups is None else data.groups[rows]
-    fold = choosing_folds(targets, groups, seed=seed)
-    deals = [
-        choosing_folds(targets, groups, _LINEAR_FOLDS, seed=seed + n) for n in range(_LINEAR_DEALS)
-    ]
-    if len(val_rows):
-        fold = np.where(np.arange(len(rows)) < len(train_rows), -1, 0)
-    if not (fold >= 0).any():
-        raise DataError(
-            "No clips are left to choose the best epoch: no label has two to learn from.",
-            hint="Add clips.",
-        )
+    seed = config.training.seed
+    fold, deals = _deal(data, rows, seed, num_val=len(val_rows))
     with one_thread(), seeded(seed):
         tasks, strengths = _fit_pooled_heads(data, config, rows, fold, deals)
         result, factor = fit_temporal_heads(tasks, config.training, session)
-        found = [task.logits(task.held_out) for task in tasks]
-        logits = torch.cat([pooled + lstm for pooled, lstm in found])  # (V, C)
+        found = [t.pooled_logits(t.held_out) + t.temporal_logits(t.held_out) for t in tasks]
+        logits = torch.cat(found)  # (V, C)
     held_out = np.concatenate([task.held_out.numpy() for task in tasks])
     networks = tuple(task.network.eval() for task in tasks[1:])
     return FittedNetwork.of(
@@ -155,7 +144,7 @@ def _fit_pooled_heads(
         pooled=clips.pooled[:, : networks[0].num_pooled],
         targets=targets[clip_of],
         weights=loss.clip_weights(targets[clip_of]),
-        deals=[deal[clip_of] for deal in deals if (deal >= 0).any()] or [fold[clip_of]],
+        deals=[deal[clip_of] for deal in deals],
         num_labels=len(data.labels),
     )
     strengths = LinearStrengths.choose(linear_clips)
@@ -183,7 +172,36 @@ def fit_linear_head(
 ) -> SequenceClassifier:
     """Fit a classifier without an LSTM: of the mean over time, or of a single frame."""
     config = HeadConfig(network=NetworkSettings(temporal=temporal), training=settings)
-    return fit_head(data, config, rows, rows[:0]).network
+    fold, deals = _deal(data, rows, settings.seed)
+    with one_thread(), seeded(settings.seed):
+        [task], _ = _fit_pooled_heads(data, config, rows, np.full_like(fold, -1), deals)
+    return task.network.eval()
+
+
+def _deal(
+    data: FeatureDataset, rows: Rows, seed: int, *, num_val: int = 0
+) -> tuple[Fold, list[Fold]]:
+    """Deal rows (N,) to inner folds, which choose the epoch, and several times to smaller ones.
+
+    The last rows, if they are for validation, are the only fold of the first kind.
+
+    Raises:
+        DataError: no clip can be held out.
+    """
+    targets = data.targets[rows]
+    groups = None if data.groups is None else data.groups[rows]
+    fold = choosing_folds(targets, groups, seed=seed)
+    if num_val:
+        fold = np.where(np.arange(len(rows)) < len(rows) - num_val, -1, 0)
+    if not (fold >= 0).any():
+        raise DataError(
+            "No clips are left to choose the best epoch: no label has two to learn from.",
+            hint="Add clips.",
+        )
+    deals = [
+        choosing_folds(targets, groups, _LINEAR_FOLDS, seed=seed + n) for n in range(_LINEAR_DEALS)
+    ]
+    return fold, [deal for deal in deals if (deal >= 0).any()] or [fold]
 
 
 def label_weights(

@@ -10,7 +10,7 @@ N clips and views, S streams, K coefficients over time, D features, C labels, P 
 together, R rank of the kernel.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -26,7 +26,10 @@ _MAX_CLIPS_FOR_WEIGHTS = 500  # the closed form takes the cube of their number
 _WEIGHT_STEPS, _WEIGHT_RATE, _LEAST_RIDGE = 60, 0.15, 1e-4
 _NATS = 3.0  # that weights of the kernels with logarithms of unit spread must gain over equal ones
 _MARGIN = 0.03  # share by which the changes must lower the loss: smaller gains were chance
-_MAX_STEPS, _MEMORY = 100, 8  # of L-BFGS
+_MAX_STEPS, _MAX_LENGTHS, _MEMORY = 100, 12, 8  # of L-BFGS: steps, lengths of a step tried
+
+_Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(points (R, P, C), which problems (P,)) -> losses (P,) and gradients (R, P, C)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,9 +200,8 @@ def _solve(
 ) -> Tensor:
     """Solve P logistic regressions together: (N, R), (N, P), (P,) -> (R + 1, P, C), bias last.
 
-    L-BFGS with a line search per problem; parameters are scaled by a bound of the Hessian (Böhning,
-    "Multinomial logistic regression algorithm", 1992). Ends when no loss falls by more than the
-    tolerance, as a share of it.
+    Parameters are scaled by a bound of the Hessian (Böhning, "Multinomial logistic regression
+    algorithm", 1992).
     """
     weights = weights / weights.sum(dim=0)
     truth = F.one_hot(clips.targets, clips.num_labels).float().unsqueeze(1)  # (N, 1, C)
@@ -209,38 +211,58 @@ def _solve(
     bound = 0.5 * weights.amax(dim=0) * with_ones.square().sum(dim=0).unsqueeze(1) + ridge
     scale, ridge, weights = (each.unsqueeze(2) for each in (bound.rsqrt(), ridge, weights))
 
-    def evaluate(point: Tensor) -> tuple[Tensor, Tensor]:
-        parameters = scale * point
+    def evaluate(point: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
+        own_scale, own_ridge, own_weights = (x[:, problems] for x in (scale, ridge, weights))
+        parameters = own_scale * point
         logits = (with_ones @ parameters.flatten(1)).view(len(inputs), *point.shape[1:])
         total = torch.logsumexp(logits, -1, keepdim=True)
-        loss = _dot(weights, total - (logits * truth).sum(-1, keepdim=True))
-        loss = loss + 0.5 * _dot(ridge, parameters.square())
-        errors = weights * (torch.exp(logits - total) - truth)  # (N, P, C)
+        loss = _dot(own_weights, total - (logits * truth).sum(-1, keepdim=True))
+        loss = loss + 0.5 * _dot(own_ridge, parameters.square())
+        errors = own_weights * (torch.exp(logits - total) - truth)  # (N, P, C)
         slopes = (with_ones.T @ errors.flatten(1)).view(point.shape)
-        return loss, scale * (slopes + ridge * parameters)
+        return loss, own_scale * (slopes + own_ridge * parameters)
 
-    point = torch.zeros(*bound.shape, clips.num_labels)
-    loss, gradient = evaluate(point)
+    start = torch.zeros(*bound.shape, clips.num_labels)
+    return scale * _minimise(evaluate, start, tolerance=tolerance)
+
+
+def _minimise(evaluate: _Evaluate, start: Tensor, *, tolerance: float) -> Tensor:
+    """Solve P problems (R, P, C) together by L-BFGS, with a line search for each.
+
+    A problem ends when its loss falls by less than the tolerance, as a share of it, or float32
+    allows no progress. The others go on without it.
+    """
+    problems, solution = torch.arange(start.shape[1]), start.clone()
+    point, (loss, gradient) = start, evaluate(start, problems)
     history: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(_MAX_STEPS):
         direction = _direction(gradient, history)
         step, slope = torch.ones(len(loss)), _dot(direction, gradient)
-        for factor in (*[0.4] * 11, 0.0):  # 0: in float32 no progress is possible
-            new_point = point + step.unsqueeze(1) * direction
-            new_loss, new_gradient = evaluate(new_point)
-            failed = new_loss > loss + 1e-4 * step * slope + 1e-7 * loss.abs()
-            if not failed.any():
+        new_point, new_loss, new_gradient = point.clone(), loss.clone(), gradient.clone()
+        waiting = torch.arange(len(problems))
+        for _ in range(_MAX_LENGTHS):
+            tried = point[:, waiting] + step[waiting].unsqueeze(1) * direction[:, waiting]
+            tried_loss, slopes = evaluate(tried, problems[waiting])
+            allowed = loss + 1e-4 * step * slope + 1e-7 * loss.abs()
+            good = tried_loss <= allowed[waiting]
+            place, waiting = waiting[good], waiting[~good]
+            new_point[:, place], new_gradient[:, place] = tried[:, good], slopes[:, good]
+            new_loss[place] = tried_loss[good]
+            if not len(waiting):
                 break
-            step = torch.where(failed, factor * step, step)
+            step[waiting] *= 0.4
         moved, turned = new_point - point, new_gradient - gradient
         curvature = _dot(moved, turned)
         rate = torch.where(curvature > 1e-12, 1 / curvature.clamp(min=1e-12), torch.zeros(()))
         history = [*history, (moved, turned, rate)][-_MEMORY:]
-        is_done = bool((loss - new_loss < tolerance * loss.clamp(min=1e-3)).all())
-        point, loss, gradient = new_point, new_loss, new_gradient
-        if is_done:
+        solution[:, problems] = new_point
+        rest = torch.nonzero(loss - new_loss >= tolerance * loss.clamp(min=1e-3)).flatten()
+        if not len(rest):
             break
-    return scale * point
+        problems, loss = problems[rest], new_loss[rest]
+        point, gradient = new_point[:, rest], new_gradient[:, rest]
+        history = [(moved[:, rest], turned[:, rest], rate[rest]) for moved, turned, rate in history]
+    return solution
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

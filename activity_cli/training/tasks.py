@@ -4,6 +4,7 @@ N clips, V of validation, B of a batch, K views; A is the shape of what the trai
 CNN read of one frame; S, T, D, C as in `network`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ IMAGES_AT_ONCE = 32
 CLIPS_AT_ONCE = 4  # without gradients: they are many frames each
 _LSTM_WEIGHTS = tuple(index / 20 for index in range(61))
 _NATS = 2.0
+_NOT_MEASURED = EpochMetrics(train_loss=0.0, train_accuracy=0.0, val_loss=0.0, val_accuracy=0.0)
 _LARGE_INPUT = 2**14  # numbers per frame; the activations behind them take a hundred times as much
 
 
@@ -179,14 +181,19 @@ class HeadTask:
         return self.loss(self.module(self.clips.centred[drawn]), self.labels[rows])
 
     @torch.no_grad()
-    def logits(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (n, C) logits of the pooled linear head and of the LSTM, in eval mode."""
-        parts = [self.clips.rows(part) for part in torch.split(positions, ENCODING_BATCH)]
-        pooled = torch.cat([self.network.pooled_logits(part) for part in parts])
+    def pooled_logits(self, positions: Tensor) -> Tensor:
+        """Return (n, C) logits of the pooled linear head."""
+        parts = torch.split(positions, ENCODING_BATCH)
+        return torch.cat([self.network.pooled_logits(self.clips.rows(part)) for part in parts])
+
+    @torch.no_grad()
+    def temporal_logits(self, positions: Tensor) -> Tensor:
+        """Return (n, C) logits of the LSTM, in eval mode; 0 without one."""
         if self.network.temporal != "lstm":
-            return pooled, torch.zeros_like(pooled)
+            return torch.zeros(len(positions), self.network.pooled_head.out_features)
         self.module.eval()
-        return pooled, torch.cat([self.module(part.centred) for part in parts])
+        parts = torch.split(positions, ENCODING_BATCH)
+        return torch.cat([self.module(self.clips.centred[part]) for part in parts])
 
 
 def fit_temporal_heads(
@@ -194,28 +201,43 @@ def fit_temporal_heads(
 ) -> tuple[TrainResult, float]:
     """Train the LSTMs, weigh them against the pooled linear heads, return the weight as well.
 
-    The best epoch has the lowest loss on the held-out clips of all tasks, by the sum of both. The
-    weight is 0 where the LSTM does not lower it. Training metrics are those of the first task.
+    The first task is all clips, the others the inner folds. The best epoch has the lowest loss on
+    their held-out clips, by the sum of both. The weight is 0 where the LSTM does not lower it: the
+    first task is trained only where it does, up to that epoch. Training metrics are those of the
+    first fold.
     """
-    first = tasks[0]
-    held_out = torch.cat([task.targets[task.held_out] for task in tasks])
+    whole, *folds = tasks
+    first, num_clips = folds[0], len(whole.labels)
+    held_out = torch.cat([task.targets[task.held_out] for task in folds])
     targets = torch.cat([first.labels, held_out])
+    pooled_of_train = first.pooled_logits(first.train)
+    pooled = torch.cat([task.pooled_logits(task.held_out) for task in folds])
 
-    def held_out_logits() -> tuple[Tensor, Tensor]:
-        found = [task.logits(task.held_out) for task in tasks]
-        return torch.cat([pooled for pooled, _ in found]), torch.cat([lstm for _, lstm in found])
+    def lstm_logits() -> Tensor:
+        return torch.cat([task.temporal_logits(task.held_out) for task in folds])
 
     def evaluate() -> EpochMetrics:
-        pooled, lstm = held_out_logits()
+        lstm = lstm_logits()
         weight = lstm_weight(pooled, lstm, held_out)
-        of_train = first.logits(first.train)
-        logits = [linear + weight * other for linear, other in (of_train, (pooled, lstm))]
-        return EpochMetrics.of(torch.cat(logits), targets, len(first.train))
+        of_train = pooled_of_train + weight * first.temporal_logits(first.train)
+        logits = torch.cat([of_train, pooled + weight * lstm])
+        return EpochMetrics.of(logits, targets, len(first.train))
 
     if first.network.temporal != "lstm":
         return TrainResult(history=(evaluate(),), best_epoch=0, ending="nothing to train"), 0.0
-    result = train(tasks, evaluate, settings, session, name="lstm")
-    weight = lstm_weight(*held_out_logits(), held_out)
+    result = train(folds, evaluate, settings, session, name="lstm", num_clips=num_clips)
+    weight = lstm_weight(pooled, lstm_logits(), held_out)
+    if weight:
+        torch.manual_seed(settings.seed)  # the same where the folds were resumed
+        silent = replace(session, on_epoch=lambda _: None, deadline=math.inf)
+        train(
+            [whole],
+            lambda: _NOT_MEASURED,
+            settings,
+            silent,
+            name="lstm-of-all-clips",
+            num_epochs=result.best_epoch,
+        )
     for task in tasks:
         for parameter in task.module.classifier.parameters():
             parameter.data.mul_(weight)

@@ -1,6 +1,6 @@
 """A training on disk: its metrics (history.csv, TensorBoard) and its state.
 
-The state is one safetensors file, replaced after every epoch; its header holds the rest as JSON.
+The state is one safetensors file, replaced after epochs; its header holds the rest as JSON.
 
     module/NAME, best/NAME     weights of the last epoch and of the best one
     optimizer/INDEX/NAME       state of the optimizer for each parameter

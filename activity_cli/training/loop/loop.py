@@ -36,12 +36,13 @@ class Session:
     on_note: Callable[[str], None] = lambda _: None
     """Called with messages for the user, in one line each."""
     folder: Path | None = None
-    """Where a checkpoint is written after each epoch. A checkpoint in it is resumed."""
+    """Where a checkpoint is written, once a second at most. A checkpoint in it is resumed."""
     deadline: float = math.inf  # time of `time.monotonic` after which no further epoch begins
     context: DistributedContext = SINGLE_PROCESS
 
 
 NO_SESSION = Session()  # no callbacks, no checkpoint, no limit
+SECONDS_PER_CHECKPOINT = 1.0  # epochs since the last one are computed again, to the same result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +62,22 @@ def train(
     session: Session = NO_SESSION,
     *,
     name: str = "training",
+    num_clips: int | None = None,
+    num_epochs: int | None = None,
 ) -> TrainResult:
     """Train until the epochs or the time are over, or the validation loss stops improving.
 
     An epoch trains each task in turn. `evaluate` computes the metrics that choose the best epoch,
-    while all modules are in eval mode. `name` is that of the checkpoint file.
+    while all modules are in eval mode. `name` is that of the checkpoint file. `num_clips` sets the
+    schedule, by default the clips of the largest task. With `num_epochs`, training ends after that
+    part of the schedule, and the last epoch is kept.
 
     Raises:
         TrainingError: the loss became NaN, or memory ran out twice.
         CheckpointError: the checkpoint is damaged, or of another network.
         OutputError: the checkpoint cannot be written.
     """
-    num_clips = max(len(task.labels) for task in tasks)
+    num_clips = num_clips or max(len(task.labels) for task in tasks)
     settings = settings.for_clips(num_clips)
     num_steps = math.ceil(num_clips / (settings.batch_size * settings.accumulate))
     trainers = [
@@ -89,20 +94,26 @@ def train(
         checkpoint = Checkpoint(history=[first], best=first, best_weights=_weights_of(trainers))
         if file:
             save_checkpoint(file, trainers, checkpoint, session.context)
+    saved = time.monotonic()
     for epoch in checkpoint.history:
         session.on_epoch(epoch)
     num_done = len(checkpoint.history)
-    while (ending := _ending(checkpoint, settings, session, num_done)) is None:
+    last = num_epochs or settings.most_epochs
+    while (ending := _ending(checkpoint, settings, session, num_done, last)) is None:
         started = time.perf_counter()
         for trainer in trainers:
             trainer.run_epoch()
         epoch = _evaluate(trainers, evaluate, started)
         checkpoint.history.append(epoch)
-        if epoch.val_loss < checkpoint.best.val_loss:
+        if num_epochs or epoch.val_loss < checkpoint.best.val_loss:
             checkpoint.best, checkpoint.best_weights = epoch, _weights_of(trainers)
-        if file:
+        is_due = time.monotonic() - saved >= SECONDS_PER_CHECKPOINT
+        if file and session.context.broadcast(is_due):
             save_checkpoint(file, trainers, checkpoint, session.context)
+            saved = time.monotonic()
         session.on_epoch(epoch)
+    if file and len(checkpoint.history) > num_done:
+        save_checkpoint(file, trainers, checkpoint, session.context)
     for trainer, weights in zip(trainers, checkpoint.best_weights, strict=True):
         trainer.task.module.load_state_dict(weights)
     return TrainResult(
@@ -135,16 +146,16 @@ def _evaluate(
 
 
 def _ending(
-    checkpoint: Checkpoint, settings: TrainSettings, session: Session, num_done: int
+    checkpoint: Checkpoint, settings: TrainSettings, session: Session, num_done: int, last: int
 ) -> Ending | None:
     """Return why the training ends here, or None; the same in every process.
 
     At least one epoch is trained, so that a training that is resumed again and again ends.
     """
-    last = checkpoint.history[-1].epoch
-    if last >= settings.most_epochs:
+    done = checkpoint.history[-1].epoch
+    if done >= last:
         return "epochs"
-    if last - checkpoint.best.epoch >= settings.most_patience:
+    if done - checkpoint.best.epoch >= settings.most_patience:
         return "patience"
     overdue = len(checkpoint.history) > num_done and time.monotonic() >= session.deadline
     return "time limit" if session.context.broadcast(overdue) else None
