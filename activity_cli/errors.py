@@ -59,7 +59,7 @@ class LongVideoError(VideoError):
 
 
 class WorkerCrashError(VideoError):
-    """The process that decoded the video crashed."""
+    """The process that decoded the video crashed, or the CNN failed on its frames."""
 
     status = "crashed"
 

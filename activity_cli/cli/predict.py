@@ -68,6 +68,7 @@ def predict(
     Example:  activity predict footage/ --model runs/gym --output scores.csv
     """
     from activity_cli.predict.rejection import with_rejection
+    from activity_cli.predict.results import rows_suffix
     from activity_cli.predict.results.segment_files import SegmentOutputs
     from activity_cli.report.terminal import console
 
@@ -76,6 +77,8 @@ def predict(
     if batch.dry_run:
         console.results_console().print(console.show_plan(paths, own.output))
         return
+    if own.output:
+        rows_suffix(own.output)  # a wrong format is an error before the CNN is prepared
     model = own.choose(may_ask=not (json or quiet))
     segments = SegmentOutputs(windows.segments, paths, output=own.output, overwrite=overwrite)
     visuals = windows.visual_writer(paths, overwrite=overwrite)

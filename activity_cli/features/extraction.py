@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Sample
-from activity_cli.errors import LongVideoError, VideoError
+from activity_cli.errors import LongVideoError, VideoError, WorkerCrashError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cache import (
     FeatureCache,
@@ -132,7 +132,7 @@ def extract_features(
     finished = pipelined_map(
         requests,
         prepare=preparer.prepare,
-        compute=lambda batch: _run_networks(batch, extractor),
+        compute=_Networks(extractor),
         size_of=lambda prepared: sum(map(len, prepared.images)),
         batch_size=extractor.batch_size,
         num_workers=pool.decoders.num_workers,
@@ -246,6 +246,37 @@ class _Preparer:
             view: replace(found, clip=clip, decoded=clip.decoded)
             for (view, found), clip in zip(new.items(), clips, strict=True)
         }
+
+
+class _Networks:
+    """Runs the networks on the clips of a batch. A clip that they fail on has no features."""
+
+    def __init__(self, extractor: StreamExtractor) -> None:
+        self._extractor = extractor
+        self._has_failed = False  # on the clip before
+
+    def __call__(self, batch: Sequence[_Prepared]) -> list[_Prepared]:
+        """Return the clips with features; raise the error of two clips in a row, or of a GPU."""
+        try:
+            found = _run_networks(batch, self._extractor)
+        except RuntimeError as error:
+            if "cuda" in str(error).lower():  # nothing can be computed on the device any more
+                raise
+            return [self._run_alone(item) for item in batch]
+        self._has_failed = False
+        return found
+
+    def _run_alone(self, item: _Prepared) -> _Prepared:
+        try:
+            [found] = _run_networks([item], self._extractor)
+        except RuntimeError as error:
+            if self._has_failed:
+                raise
+            self._has_failed = True
+            reason = f"The CNN failed on this file: {str(error).strip().splitlines()[0]}"
+            return _Prepared(request=item.request, error=WorkerCrashError(reason))
+        self._has_failed &= not item.images  # a cached clip proves nothing
+        return found
 
 
 def _run_networks(batch: Sequence[_Prepared], extractor: StreamExtractor) -> list[_Prepared]:

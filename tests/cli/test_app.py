@@ -181,6 +181,7 @@ def test_an_error_is_one_line_with_the_next_step(
     assert step in printed
     assert not done.stdout
     assert not (empty.folder / "x.docx").exists()
+    assert "docx" not in message or "Preparing" not in printed
 
 
 @pytest.mark.parametrize("command", [["settings"], ["--help"], ["train", "--help"]])

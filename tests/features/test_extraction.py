@@ -1,6 +1,6 @@
 """Features from the real CNN, and the cache that must never change them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from activity_cli.features.extraction import (
     extract_features,
 )
 from activity_cli.features.labelled import DataConfig, FeatureTable, gather_features
-from activity_cli.features.streams import StreamExtractor, load_streams
-from activity_cli.settings import CNN_STREAMS, AugmentSettings, ClipSettings
-from activity_cli.types import Status
+from activity_cli.features.streams import StreamExtractor, StreamFeatures, load_streams
+from activity_cli.settings import CNN_STREAMS, AugmentSettings, ClipSettings, Stream
+from activity_cli.types import Images, Status
 from activity_cli.video.augmentation import training_views
 from activity_cli.video.clips import read_clips
 from activity_cli.video.decoder_pool import DecoderPool
@@ -216,3 +216,39 @@ def test_every_request_is_accounted_for_in_order(
     assert table.rows.tolist() == [1, 3]
     np.testing.assert_array_equal(table.values[0], reader.read().values)
     np.testing.assert_array_equal(table.values[1], table.values[0])
+
+
+class FailsOnDarkClips(StreamExtractor):
+    """The real networks, but what computes them refuses dark pictures."""
+
+    error = "could not execute a primitive"
+
+    def extract(self, clips: Sequence[Mapping[Stream, Images]]) -> list[StreamFeatures]:
+        if any(clip["rgb"].max() < 9 for clip in clips):
+            raise RuntimeError(self.error)
+        return super().extract(clips)
+
+
+def test_a_clip_that_the_cnn_fails_on_costs_its_own_row_and_a_broken_cnn_ends_the_run(
+    reader: Reader, backbone: Backbone, extractor: StreamExtractor
+) -> None:
+    dark = write_video(
+        reader.clip.with_name("dark.mp4"), [np.zeros((32, 32, 3), np.uint8)] * 9, fps=10
+    )
+    failing = FailsOnDarkClips(extractor.frames)
+
+    def statuses(*paths: Path) -> list[str]:
+        requests = [ClipRequest(path=path) for path in paths]
+        found = extract_features(
+            requests, SETTINGS, extractor=failing, backbone=backbone, pool=reader.pool
+        )
+        return [f"{clip.status} {clip.reason}".strip() for clip in found]
+
+    crashed = "crashed The CNN failed on this file: could not execute a primitive"
+    paths = [reader.clip, dark, reader.clip, dark, reader.clip]
+    assert statuses(*paths) == ["ok", crashed, "ok", crashed, "ok"]
+    with pytest.raises(RuntimeError, match="primitive"):
+        statuses(reader.clip, dark, dark)
+    failing.error = "CUDA error: an illegal memory access was encountered"
+    with pytest.raises(RuntimeError, match="CUDA"):
+        statuses(dark, reader.clip)
