@@ -49,8 +49,7 @@ class ClipOptions:
     streams: str | None = setting(
         None, metavar="STREAMS", derived="rgb+motion, and action if its weights are here"
     )
-    """What the networks see: rgb, motion (difference images), flow (optical flow), action (the
-    action network), joined by +."""
+    """What the networks see, joined by +: rgb, motion, flow (optical flow), action."""
     backbone: str = setting(DEFAULT_BACKBONE, rare=True)
     """Pretrained CNN; `activity models` lists them."""
     settings: ClipSettings

@@ -50,8 +50,7 @@ Resume = Annotated[
     Path | None,
     typer.Option(
         rich_help_panel="Run",
-        help="Resume this run with its options; --epochs, --patience and --time-limit may be higher"
-        " than before.",
+        help="Resume this run with its options, or more --epochs, --patience, --time-limit.",
         callback=_read_run,
         is_eager=True,
         metavar="RUN",
@@ -72,7 +71,7 @@ class RunOptions:
     preview: Path | None = setting(None, metavar="FILE", rare=True)
     """Write a picture, .png, of what the network would see, and stop."""
     dry_run: bool = setting(False)
-    """Run one batch through all steps, estimate the time, and stop."""
+    """Try all steps on one batch, estimate the time, and stop."""
     tensorboard: bool = setting(True, rare=True)
     """Write TensorBoard files into the run folder, if it is installed."""
 
