@@ -245,10 +245,9 @@ def test_a_clip_that_the_cnn_fails_on_costs_its_own_row_and_a_broken_cnn_ends_th
         return [f"{clip.status} {clip.reason}".strip() for clip in found]
 
     crashed = "crashed The CNN failed on this file: could not execute a primitive"
-    paths = [reader.clip, dark, reader.clip, dark, reader.clip]
-    assert statuses(*paths) == ["ok", crashed, "ok", crashed, "ok"]
+    assert statuses(reader.clip, dark, reader.clip) == ["ok", crashed, "ok"]
     with pytest.raises(RuntimeError, match="primitive"):
-        statuses(reader.clip, dark, dark)
+        statuses(dark, dark)  # two in a row, in whichever order they are decoded
     failing.error = "CUDA error: an illegal memory access was encountered"
     with pytest.raises(RuntimeError, match="CUDA"):
         statuses(dark, reader.clip)
