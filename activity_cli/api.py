@@ -71,6 +71,7 @@ def load_model(
     stride_seconds: float | None = None,
     tta: int = 1,
     remember: bool = True,
+    trust_model: bool = False,
     cache_dir: str | PathLike[str] | None = None,
 ) -> ActionModel:
     """Load a model, ready to recognize actions.
@@ -91,6 +92,7 @@ def load_model(
         stride_seconds: from one window to the next; None is a quarter of a window.
         tta: views of each clip whose scores are averaged (test-time augmentation).
         remember: whether features are read from the cache and written to it.
+        trust_model: whether an exported torch file may be loaded: that can run code in it.
         cache_dir: for features and prepared networks; None is the user's cache folder.
 
     Raises:
@@ -114,6 +116,7 @@ def load_model(
         labels=None if labels is None else LabelSelection(tuple(labels), unknown),
         windows=None if whole else windows,
         tta=tta,
+        trust_model=trust_model,
     )
     model = default_model() if model is None else model
     return ActionModel(load_predictor(model if isinstance(model, str) else Path(model), config))

@@ -55,7 +55,8 @@ class Setting:
     rare: bool = False
     """Whether only `--help-all` shows the option."""
     envvar: str | None = None
-    """Environment variable that sets it. Such an option is not part of settings files."""
+    """Environment variable that sets it."""
+    is_local: bool = False  # of one machine: settings files do not have it
 
     def problem(self, value: Any) -> str:
         """Return why a value is out of bounds; empty where it is not."""

@@ -30,6 +30,11 @@ CNN_STREAMS: tuple[Stream, ...] = ("rgb", "motion", "flow")
 _STREAM_WORDS: Mapping[str, tuple[Stream, ...]] = {"both": STREAMS, "all": CNN_STREAMS}
 
 
+MOST_LABEL_CHARACTERS = 255
+"""As many as a folder's name has: longer ones are damage, and would flood what people read."""
+_MOST_UNITS = 8192  # of a layer: more is damage, and would take gigabytes
+
+
 def parse_streams(text: str) -> tuple[Stream, ...]:
     """Return the streams of a value of --streams, in the fixed order, or raise a SettingsError."""
     names = _STREAM_WORDS.get(text, tuple(text.split("+")))
@@ -52,9 +57,11 @@ def name_streams(streams: Collection[Stream]) -> str:
 class ClipSettings(Settings):
     """How a video becomes a fixed-size clip. Saved with the model, reused as is."""
 
-    num_frames: int = setting(16, option="frames", at_least=1, search=(8, 16, 24), rare=True)
+    num_frames: int = setting(
+        16, option="frames", at_least=1, at_most=10_000, search=(8, 16, 24), rare=True
+    )
     """Frames per clip, spread evenly over it."""
-    frame_size: int = setting(224, option=None, at_least=1)
+    frame_size: int = setting(224, option=None, at_least=1, at_most=4096)
     """Side of the square frame that the CNN sees, in pixels. Frames are squashed, not cropped."""
     streams: tuple[Stream, ...] = setting(STREAMS, option=None, search=("both", "rgb", "motion"))
     """What the networks see: RGB frames, motion images and optical flow go through the CNN,
@@ -171,7 +178,7 @@ NO_VIEWS = AugmentSettings()  # no augmentation
 class NetworkSettings(Settings):
     """The sequence classifier that reads the CNN features of a clip."""
 
-    num_components: int = setting(64, option=None, at_least=1)
+    num_components: int = setting(64, option=None, at_least=1, at_most=_MOST_UNITS)
     """Principal components of each stream's centred features that the LSTM reads."""
     temporal: Temporal = setting(
         "lstm", choices={"lstm": "lstm", "mean": "mean"}, search=("lstm", "mean"), rare=True
@@ -179,13 +186,17 @@ class NetworkSettings(Settings):
     """How the sequence is read: by mean pooling and an LSTM, or by mean pooling alone."""
     pooling: Pooling = setting("attention", search=get_args(Pooling), rare=True)
     """How the LSTM's outputs over time become one vector."""
-    hidden_size: int = setting(32, at_least=1, search=(16, 32, 64, 128), rare=True)
+    hidden_size: int = setting(
+        32, at_least=1, at_most=_MOST_UNITS, search=(16, 32, 64, 128), rare=True
+    )
     """LSTM units per direction."""
-    num_layers: int = setting(1, option="layers", at_least=1, search=(1, 2), rare=True)
+    num_layers: int = setting(1, option="layers", at_least=1, at_most=16, search=(1, 2), rare=True)
     """LSTM layers."""
     bidirectional: bool = setting(True, option="bidirectional/one-way", rare=True)
     """Read the sequence in both directions."""
-    projection_size: int = setting(32, at_least=1, search=(16, 32, 64, 128), rare=True)
+    projection_size: int = setting(
+        32, at_least=1, at_most=_MOST_UNITS, search=(16, 32, 64, 128), rare=True
+    )
     """Size of each stream's projection, before the streams are fused."""
     dropout: float = setting(0.5, at_least=0, below=1, search=SearchRange(0.1, 0.8), rare=True)
     """Share of units dropped in training."""
@@ -218,7 +229,9 @@ class CnnSettings(Settings):
         None, option="cnn_epochs", at_least=1, derived=_by_mode(_CNN_EPOCHS), rare=True
     )
     """Maximum number of epochs in which CNN and classifier train together."""
-    conv_channels: tuple[int, ...] = setting((16, 32, 64), at_least=1, metavar="N,N,...", rare=True)
+    conv_channels: tuple[int, ...] = setting(
+        (16, 32, 64), at_least=1, at_most=_MOST_UNITS, metavar="N,N,...", rare=True
+    )
     """Filters of each block of a CNN trained from scratch; every block halves the frame."""
     conv_kernel: int = setting(3, at_least=1, rare=True)
     """Side of the convolution kernels of a CNN trained from scratch, in pixels."""

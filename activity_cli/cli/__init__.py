@@ -16,6 +16,7 @@ from activity_cli.errors import ActivityError, SettingsError
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
+_MOST_CHARACTERS = 2000  # of a message: names and labels of others may be long
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_SOME_WITHOUT_SCORE = 3
@@ -108,5 +109,7 @@ def _print_error(error: ActivityError) -> None:
 
 
 def _printable(text: str) -> str:
-    """Escape bytes of file names that are not text."""
-    return " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").split("\n"))
+    """Return one line, with escapes for bytes that are not text and for control characters."""
+    text = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]} ..."
+    text = " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").split("\n"))
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -17,6 +17,7 @@ def evaluate(
     reject: options.Reject = "off",
     machine: options.MachineOptions,
     tta: options.TestTimeAugmentation = 1,
+    trust_model: options.TrustModel = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -41,7 +42,8 @@ def evaluate(
     if output is not None:
         new_folder(output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report:
-        predictor = load_predictor(model, replace(machine.predict_config(report.note), tta=tta))
+        config = machine.predict_config(report.note)
+        predictor = load_predictor(model, replace(config, tta=tta, trust_model=trust_model))
         probe = probe_order(predictor, model)
         judging = with_rejection(predictor, reject, on_rule=report.note)
         measurement = evaluate_model(

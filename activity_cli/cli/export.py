@@ -106,7 +106,8 @@ def export(
             raise
     options.print_result(done.to_json(), lambda: show_export(done), json=json)
     first = done.folder / done.parities[0].format
-    note = f"Written to {done.folder}. Try: activity predict VIDEO --model {first}"
+    trust = " --trust-model" * (done.parities[0].format in ("torchscript", "torch-export"))
+    note = f"Written to {done.folder}. Try: activity predict VIDEO --model {first}{trust}"
     options.print_note(note, quiet=quiet or json)
 
 

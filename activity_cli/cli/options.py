@@ -66,6 +66,14 @@ Reject = Annotated[
         metavar="auto|off|SCORE",
     ),
 ]
+TrustModel = Annotated[
+    bool,
+    typer.Option(
+        "--trust-model",
+        hidden=True,
+        help="Load an exported torch file, which can run code that it contains.",
+    ),
+]
 TestTimeAugmentation = Annotated[
     int,
     typer.Option(
@@ -118,6 +126,7 @@ class EngineOptions:
     cache_dir: Path | None = setting(
         None,
         envvar="ACTIVITY_CACHE_DIR",
+        is_local=True,
         derived="the user's cache folder",
         metavar="FOLDER",
         rare=True,

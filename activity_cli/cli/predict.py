@@ -88,6 +88,7 @@ def predict(
         config = replace(
             machine.predict_config(report.note),
             labels=own.selection(),
+            trust_model=own.trust_model,
             windows=windows.window_config(_watch_seconds(report, is_alone=len(paths) == 1)),
             tta=tta,
             use_cache=not own.no_cache,

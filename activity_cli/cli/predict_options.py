@@ -33,6 +33,8 @@ class ModelOptions:
     labels: str | None = setting(None, metavar="LABELS|FILE", derived="all")
     """Report these labels only, under other names: 'jogging,driving car=driving', or a file with
     one per line."""
+    trust_model: bool = setting(False, rare=True)
+    """Load an exported torch file, which can run code that it contains."""
     unknown: bool = setting(False, rare=True)
     """With --labels, report the score of all other labels as unknown."""
 

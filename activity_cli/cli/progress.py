@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from activity_cli.cli.verbosity import Style, progress_style
-from activity_cli.report.terminal import describe_seconds
+from activity_cli.report.terminal import describe_seconds, new_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -117,7 +117,7 @@ class ProgressReport:
 @contextmanager
 def progress_report(*, quiet: int, style: Style | None = None) -> Iterator[ProgressReport]:
     """Yield what shows the progress of a command; the style is that of --progress."""
-    console, style = Console(stderr=True), style or progress_style()
+    console, style = new_console(stderr=True), style or progress_style()
     if quiet or style != "auto" or not console.is_terminal:
         yield ProgressReport(console, quiet=quiet, style=style)
         return

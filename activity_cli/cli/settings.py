@@ -233,9 +233,9 @@ def settings() -> None:
 
 
 def settings_keys() -> list[Option]:
-    """Return all keys of a settings file, but those that the environment sets for this machine."""
+    """Return all keys of a settings file: all settings but those of one machine."""
     keys = [key for table, group in TABLES.items() for key in options_of(group, table=table)]
-    return [key for key in keys if key.setting.envvar is None]
+    return [key for key in keys if not key.setting.is_local]
 
 
 def settings_text(context: typer.Context, streams: tuple[Stream, ...]) -> str:

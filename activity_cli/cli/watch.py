@@ -108,7 +108,11 @@ def _load_model(
     from activity_cli.report.terminal.console import show_model
 
     with progress_report(quiet=quiet) as report:
-        config = replace(engine.predict_config(report.note), labels=own.selection())
+        config = replace(
+            engine.predict_config(report.note),
+            labels=own.selection(),
+            trust_model=own.trust_model,
+        )
         loaded = load_live_model(model, config)
         if own.model is None:
             report.note(show_model(loaded.description, is_default=True).plain)

@@ -114,6 +114,14 @@ def write_json(path: Path, value: object) -> None:
     write_text_atomically(path, text + "\n")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON; a ValueError if it is damaged, or nested so deep that Python gives up."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def encode_text(text: str) -> bytes:
     """Encode as UTF-8; file names that are not valid text keep their bytes."""
     try:

@@ -53,7 +53,7 @@ def read_settings(path: Path, keys: Sequence[Option]) -> dict[str, Any]:
     except DataError as error:
         hint = "`activity settings > settings.toml` writes one to start from."
         raise SettingsError(error.message, hint=hint) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         hint = (
             'TOML has tables such as [training], and lines such as epochs = 40 or streams = "rgb"'
         )

@@ -7,7 +7,9 @@ and tabs between the fields, blank lines and spaces around values are all accept
 import codecs
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from activity_cli.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 SEPARATORS = (",", ";", "\t")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 class RowError(DataError):
@@ -43,10 +46,29 @@ class Table:
     bad_rows: tuple[RowError, ...]
 
 
+def guarded(value: object) -> object:
+    """Return a field of a CSV; of a text that a spreadsheet would run as a formula, with a ' first.
+
+    Names of files and labels may come from others. `unguarded` takes the ' away again.
+    """
+    if not isinstance(value, str) or not _FORMULA.match(value):
+        return value
+    with suppress(ValueError):
+        float(value)
+        return value  # -1 is a number
+    return f"'{value}"
+
+
+def unguarded(text: str) -> str:
+    """Return the text of which `guarded` made a field."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a CSV with a header; None is an empty field."""
+    """Write a CSV with a header; None is an empty field. Texts are guarded, see `guarded`."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([guarded(value) for value in row] for row in (columns, *rows))
     write_text_atomically(path, text.getvalue())
 
 
@@ -107,13 +129,13 @@ def _read_rows(path: Path, text: str, separator: str) -> list[tuple[int, list[st
     line = 1
     try:
         for fields in reader:
-            values = [field.strip() for field in fields]
+            values = [unguarded(field.strip()) for field in fields]
             if any(values):
                 rows.append((line, values))
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {line}: quotes that do not match ({error}).",
+            f"{path}, line {line}: quotes that do not match, or a too long value ({error}).",
             hint='Quote a whole value or nothing of it, and write a quote inside as "".',
         ) from error
     return rows

@@ -17,6 +17,7 @@ from activity_cli.common.files import describe_other_files, is_file, is_folder, 
 from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
 from activity_cli.data.dataset import Dataset, Sample, SplitName
 from activity_cli.errors import DataError
+from activity_cli.settings import MOST_LABEL_CHARACTERS
 
 KNOWN_COLUMNS = ("path", "label", "start", "end", "group", "split")
 SPLIT_NAMES: Mapping[str, SplitName] = {
@@ -161,6 +162,10 @@ def _sample(path: Path, row: Row) -> Sample:
         if not values[column]:
             hint = "Write the video's path." if column == "path" else "Write what the clip shows."
             raise RowError(path, row.line, column, "the value is empty.", hint=hint)
+    if len(values["label"]) > MOST_LABEL_CHARACTERS:
+        problem = f"the label has {len(values['label']):,} characters."
+        hint = f"A label has at most {MOST_LABEL_CHARACTERS} characters."
+        raise RowError(path, row.line, "label", problem, hint=hint)
     start, end = _seconds(path, row, "start"), _seconds(path, row, "end")
     if end is not None and (start or 0.0) >= end:
         problem = f"the clip ends at {end:g} s, but starts at {start or 0.0:g} s."

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from activity_cli.common.files import new_folder, write_bytes_atomically, write_json
+from activity_cli.common.files import new_folder, parse_json, write_bytes_atomically, write_json
 from activity_cli.common.optional_dependencies import opencv_version
 from activity_cli.errors import ModelError, SettingsError
 from activity_cli.features import action_weights
@@ -33,9 +33,10 @@ from activity_cli.features.backbones import Backbone
 from activity_cli.features.streams import feature_size
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.ood import OodDetector
-from activity_cli.settings import KINETICS600, ClipSettings, NetworkSettings
+from activity_cli.settings import KINETICS600, MOST_LABEL_CHARACTERS, ClipSettings, NetworkSettings
 from activity_cli.version import __version__
 
+_MOST_MEMBERS = 1000
 _LOG = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 ENSEMBLE_VERSION = 2
@@ -151,6 +152,14 @@ class ModelDescription:
             background=values.get("background"),
             num_members=values.get("num_members", 1),
         )
+        if not all(map(_is_text, values["labels"])):
+            raise ValueError("its labels are not all texts")
+        if max(map(len, description.labels), default=0) > MOST_LABEL_CHARACTERS:
+            raise ValueError(f"a label has more than {MOST_LABEL_CHARACTERS} characters")
+        if not 0 < len(set(description.labels)) == len(description.labels):
+            raise ValueError("it has no labels, or some twice")
+        if not 1 <= description.num_members <= _MOST_MEMBERS:
+            raise ValueError(f"num_members is {description.num_members}")
         if values.get("action_network") != description.action_network:
             raise ValueError("its action network is another one than this version has")
         return description
@@ -267,7 +276,7 @@ def load_model(name: str | Path) -> Model:
         return load_kinetics600()
     folder = find_model(name)
     try:
-        values = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        values = parse_json((folder / MODEL_FILE).read_text(encoding="utf-8"))
         version = values["format_version"]
         if version not in {FORMAT_VERSION, ENSEMBLE_VERSION}:
             raise ModelError(
@@ -278,7 +287,7 @@ def load_model(name: str | Path) -> Model:
         digest = values["weights_sha256"]
         # The second is the name that earlier versions gave it.
         ood_digest = values.get("ood_sha256", values.get("familiar_sha256"))
-    except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SettingsError) as error:
         raise ModelError(
             f"{folder / MODEL_FILE} cannot be read as a model: {_describe(error)}.",
             hint=_RESTORE_HINT,
@@ -359,3 +368,7 @@ def _describe(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return (isinstance(error, OSError) and error.strerror) or str(error).rstrip(".")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)

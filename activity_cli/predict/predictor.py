@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from activity_cli.common.cache import default_cache_dir
-from activity_cli.errors import SettingsError
+from activity_cli.errors import ModelError, SettingsError
 from activity_cli.features.engines.choice import Engine, Precision, choose_engine
 from activity_cli.features.engines.protocol import OnPrepare
 from activity_cli.features.extraction import ClipRequest
@@ -59,6 +59,8 @@ class PredictConfig:
     tta: int = 1
     """Views of each clip whose scores are averaged (test-time augmentation); 1 is the plain clip.
     Windows over longer videos are scored without it."""
+    trust_model: bool = False
+    """Whether exported torch files may be loaded, which can run code that they contain."""
     on_prepare: OnPrepare = ignore
     """Called with one line when something slow is prepared, and with the cost of `tta`."""
 
@@ -71,12 +73,23 @@ class PredictConfig:
         """Return the requested engine, else the fastest; a SettingsError if it is not possible."""
         return choose_engine(self.engine, device=self.device, precision=self.precision)
 
-    def check_no_engine(self, path: Path) -> None:
-        """Raise a SettingsError if an engine is requested for this exported model."""
+    def check_export(self, path: Path, format: str) -> None:
+        """Check that this exported model may be loaded as requested.
+
+        Raises:
+            ModelError: its format can run code, and the model is not trusted.
+            SettingsError: an engine is requested.
+        """
         if {self.engine, self.device, self.precision} != {"auto"}:
             raise SettingsError(
                 f"{path} is an exported model: it runs in its own runtime and precision.",
                 hint="Remove --engine, --device and --precision.",
+            )
+        if format in ("torchscript", "torch-export") and not self.trust_model:
+            raise ModelError(
+                f"{path} is a torch file: loading it can run code that it contains.",
+                hint="If you trust its origin, add --trust-model. ONNX, OpenVINO and model folders "
+                "run no code.",
             )
 
 
@@ -120,8 +133,9 @@ def load_predictor(name: str | Path, config: PredictConfig | None = None) -> Pre
     path = Path(name)
     predictor: Predictor
     if is_exported(path):
-        config.check_no_engine(path)
-        predictor = export_predictor(read_exported(path), config)
+        exported = read_exported(path)
+        config.check_export(path, exported.format)
+        predictor = export_predictor(exported, config)
     else:
         predictor = model_predictor(load_model(name), config)
     if cost := describe_cost(predictor.provenance, slides=config.windows is not None):

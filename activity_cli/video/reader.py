@@ -43,6 +43,9 @@ _TEXT_BYTES = bytes([*b"\t\n\f\r\x1b", *range(32, 256)])
 _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
 _COVER_PICTURE_FPS = 90000.0  # FFmpeg's rate for the cover picture inside an audio file
 
+# Of a frame: 16384 x 8192. 8K video has a quarter of that.
+_MOST_PIXELS = 2**27
+
 # Sent to frame k, OpenCV starts at the last key frame that is at least so many frames earlier.
 _SEEK_LEAD_FRAMES = 16
 
@@ -98,6 +101,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             capture = open_file(path, num_threads, wait_seconds=wait_seconds)
             resources.callback(capture.release)
             self.info = _read_info(path, head, capture)
+            _check_size(self.info)
             self._capture: cv2.VideoCapture | PyAvCapture = capture
             self._first_is_pending = capture.grab()
             if not (self._first_is_pending or _has_decoder(self.info) or wait_seconds):
@@ -254,6 +258,15 @@ def _read_info(path: Path, head: bytes, capture: cv2.VideoCapture) -> VideoInfo:
         has_stored_times=head[4:8] in _MP4_STARTS or head.startswith(_MATROSKA_START),
         rotation_degrees=int(capture.get(cv2.CAP_PROP_ORIENTATION_META)),
     )
+
+
+def _check_size(info: VideoInfo) -> None:
+    """Refuse frames that would take gigabytes, before one is decoded."""
+    if info.width * info.height > _MOST_PIXELS:
+        raise VideoError(
+            f"Its frames have {info.width} x {info.height} pixels; at most {_MOST_PIXELS:,} are"
+            " read."
+        )
 
 
 def _check_content(head: bytes, info: VideoInfo, *, has_frames: bool) -> None:

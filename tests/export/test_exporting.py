@@ -111,7 +111,9 @@ def test_an_export_is_a_model_for_predict_and_evaluate(
     done = workplace.run(*export, "--output", "out")
     again = workplace.run(*export, "--output", "out", code=1)
     for name, model in (("export", "out/torchscript"), ("model", str(tiny.folder))):
-        workplace.run("evaluate", model, drawn, "--output", name)
+        workplace.run("evaluate", model, drawn, "--output", name, "--trust-model")
+    for command in (("evaluate", "out/torchscript", drawn), ("predict", drawn, "--model", "out")):
+        assert "can run code that it contains" in workplace.run(*command, code=1).stderr
 
     assert "passed" in done.stdout
     assert "--overwrite" in again.stderr

@@ -111,15 +111,20 @@ def nodes(workplace: Workplace) -> Iterator[Nodes]:
 # Before the tests that start nodes: `auto` would find these.
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("address", "message"),
+    ("address", "left_by_a_head", "message"),
     [
-        ("127.0.0.1:1", "There is no Ray cluster at 127.0.0.1:1"),
-        ("auto", "No Ray cluster is running on this machine"),
+        ("127.0.0.1:1", "", "There is no Ray cluster at 127.0.0.1:1"),
+        ("auto", "", "No Ray cluster is running on this machine"),
+        # Ray itself would try to reach a head that was killed for minutes.
+        ("auto", "127.0.0.1:1", "There is no Ray cluster at 127.0.0.1:1"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_an_error_with_what_to_type(
-    workplace: Workplace, address: str, message: str
+    workplace: Workplace, address: str, left_by_a_head: str, message: str
 ) -> None:
+    place = Path(workplace.environment["RAY_TMPDIR"], "ray", "ray_current_cluster")
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(left_by_a_head)
     stderr = workplace.run("clips", "--cluster", address, code=1)
 
     assert message in stderr

@@ -89,7 +89,8 @@ def test_an_ensemble_predicts_exports_and_says_what_it_is(
     scores = []
     for number, model in enumerate((str(run), "exported/torchscript")):
         rows = f"{number}.csv"
-        workplace.run("predict", *clips, "--model", model, "--output", rows, "--all-scores")
+        options = ("--output", rows, "--all-scores", "--trust-model")
+        workplace.run("predict", *clips, "--model", model, *options)
         scores.append(
             [
                 [float(v) for k, v in row.items() if k.startswith("score:")]

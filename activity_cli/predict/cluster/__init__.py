@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -54,6 +54,8 @@ def connect(address: str, *, on_note: Callable[[str], None]) -> Iterator[None]:
     ray = import_ray()
     if address not in ("auto", "local"):
         _check_reachable(address)
+    elif address == "auto" and (found := _last_address()):
+        _check_reachable(found)
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     # Workers find modules where this process does, whatever folder it was started in.
     if path := os.environ.get("PYTHONPATH"):
@@ -246,6 +248,20 @@ def _portable(worker: WorkerConfig) -> WorkerConfig:
     # The name of a shipped model is no path and stays as it is.
     model = str(_absolute(Path(worker.model))) if Path(worker.model).exists() else worker.model
     return replace(worker, model=model, predict=predict)
+
+
+def _last_address() -> str | None:
+    """Return the address that Ray takes for `auto`: RAY_ADDRESS, or that of the last head here.
+
+    A head that was killed leaves its address in the file.
+    """
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
+    with suppress(OSError, ImportError):
+        from ray._common.utils import get_ray_address_file  # not public, but the only way
+
+        return Path(get_ray_address_file(None)).read_text(encoding="utf-8").strip() or None
+    return None
 
 
 def _check_reachable(address: str) -> None:

@@ -5,11 +5,11 @@ The document is JSON under the key `activity`; `export.readme` writes it.
 B clips, S streams, T frames per clip, H = W pixels, D CNN features, C labels.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+from activity_cli.common.files import parse_json
 from activity_cli.errors import ModelError
 from activity_cli.model.folder import ModelDescription
 from activity_cli.types import frame_roles
@@ -101,7 +101,7 @@ class GraphMetadata:
                 hint="Export it with `activity export MODEL`.",
             )
         try:
-            values = json.loads(document)
+            values = parse_json(document)
             if (version := values["export_version"]) != EXPORT_VERSION:
                 raise ModelError(
                     f"{path} has export format {version}; this activity reads {EXPORT_VERSION}.",
@@ -115,7 +115,7 @@ class GraphMetadata:
                 description=ModelDescription.from_json(values["model"]),
                 weights_sha256=values["weights_sha256"],
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise damaged(path, f"its description cannot be read ({error})") from error
 
 

@@ -82,8 +82,8 @@ class LiveModel:
 def load_live_model(name: str | Path, config: PredictConfig) -> LiveModel:
     """Load a model for live video. Names and errors are those of `load_predictor`."""
     if is_exported(Path(name)):
-        config.check_no_engine(Path(name))
         exported = read_exported(Path(name))
+        config.check_export(Path(name), exported.format)
         description, select = select_labels(exported.description, config.labels)
         scan = export_scan(open_exported(exported), exported.description)
         return LiveModel(description=description, scan=scan.selecting(select))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.common.files import encode_text, writing
+from activity_cli.common.tables import guarded
 from activity_cli.errors import MissingExtraError, OutputError
 from activity_cli.types import FileResult
 
@@ -115,7 +116,7 @@ def import_parquet() -> tuple[Any, Any]:
 
 def _csv_line(values: Sequence[object]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerow(values)  # ends in \r\n, so it quotes values with either
+    csv.writer(text).writerow(map(guarded, values))  # ends in \r\n, so it quotes values with either
     return encode_text(text.getvalue().removesuffix("\r\n") + "\n")
 
 

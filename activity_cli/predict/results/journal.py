@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from activity_cli.common.files import sha256_of, writing
+from activity_cli.common.files import parse_json, sha256_of, writing
 from activity_cli.errors import OutputError
 from activity_cli.types import FileState, Segment
 
@@ -105,10 +105,10 @@ def read_header(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """
     first = next(_read_lines(path), None)
     try:
-        values: dict[str, Any] = json.loads(first[1]) if first else {}
+        values: dict[str, Any] = parse_json(first[1]) if first else {}
         header = dict(values["made_with"]), tuple(map(str, values.get("outputs", ())))
         version = values["format"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, "its first line is not that of a journal") from error
     if version != FORMAT_VERSION:
         raise _damaged(path, f"it has format {version}, and this version reads {FORMAT_VERSION}")
@@ -132,14 +132,23 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 def parse_entry(line: bytes) -> Entry:
     """Parse what `entry_line` wrote; a ValueError, KeyError or TypeError if it is damaged."""
-    values = json.loads(line)
-    names = [field.name for field in fields(Segment)]
-    segments = (dict(zip(names, each, strict=True)) for each in values.get("segments", ()))
+    values = dict(parse_json(line))
+    row, names = dict(values["row"]), [field.name for field in fields(Segment)]
+    segments = [dict(zip(names, each, strict=True)) for each in values.get("segments", ())]
+    texts = [row["path"], *(segment.pop("label") for segment in segments)]
+    numbers = [number for segment in segments for number in segment.values()]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a path or label is not a text")
+    if not all(isinstance(number, float | int) for number in numbers):
+        raise TypeError("a time or score is not a number")
     return Entry(
-        path=values["row"]["path"],
+        path=row["path"],
         state=FileState(*values["file"]),
-        row=values["row"],
-        segments=tuple(Segment(**segment) for segment in segments),
+        row=row,
+        segments=tuple(
+            Segment(label=label, **segment)
+            for label, segment in zip(texts[1:], segments, strict=True)
+        ),
     )
 
 

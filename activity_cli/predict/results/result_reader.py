@@ -5,7 +5,6 @@ that a crash may have kept out of the results.
 """
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from activity_cli.common.files import parse_json
+from activity_cli.common.tables import unguarded
 from activity_cli.errors import DataError
 from activity_cli.predict.results import PARQUET, SUFFIXES, RowSchema, import_parquet
 from activity_cli.predict.results.journal import (
@@ -72,11 +73,14 @@ def open_stored(path: Path) -> StoredResults:
     provenance, journal = None, journal_path(path)
     if journal.exists():
         provenance, _ = read_header(journal)
-        columns = tuple(provenance.get("columns", ()))
+        stored = provenance.get("columns", ())
+        columns = tuple(map(str, stored)) if isinstance(stored, list | tuple) else ()
+        has_rows = True
     else:
-        columns = next((tuple(row) for _, row in _read(path)), ())
+        first = next((tuple(row) for _, row in _read(path)), None)
+        columns, has_rows = first or (), first is not None
     is_result = columns[: len(_FIRST)] == _FIRST and columns[-len(_LAST) :] == _LAST
-    is_empty = provenance is None and not columns and path.suffix.lower() == ".jsonl"
+    is_empty = not has_rows and path.suffix.lower() == ".jsonl"
     if not is_result and not is_empty:
         raise DataError(
             f"{path} is not a result file; its columns are {', '.join(columns) or 'none'}.",
@@ -107,7 +111,10 @@ def _read_csv(path: Path) -> NumberedRows:
             if len(fields) != len(columns):
                 raise _bad_row(path, line, f"{len(fields)} values for {len(columns)} columns")
             texts = dict(zip(columns, fields, strict=True))
-            yield line, {name: _value(path, line, name, text) for name, text in texts.items()}
+            yield (
+                line,
+                {name: _value(path, line, name, unguarded(t)) for name, t in texts.items()},
+            )
             line = reader.line_num + 1
 
 
@@ -129,7 +136,7 @@ def _read_jsonl(path: Path) -> NumberedRows:
     _check_last_line(path)
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            row = json.loads(line)
+            row = parse_json(line)
             if not isinstance(row, dict):
                 raise _bad_row(path, number, "it is not a JSON object")
             if number == 1:
@@ -169,7 +176,9 @@ def _check(path: Path, line: int, row: Row, columns: Sequence[str]) -> None:
     except ValueError:
         raise _bad_row(path, line, f"there is no status {row['status']!r}") from None
     score = row["score"]
-    has_score = row["label"] is not None and isinstance(score, float | int) and math.isfinite(score)
+    has_score = (
+        row["label"] is not None and isinstance(score, float | int) and abs(score) < math.inf
+    )
     if status.has_score != has_score:
         with_or_without = "without" if status.has_score else "with"
         raise _bad_row(path, line, f"status {status} {with_or_without} a label and score")

@@ -1,13 +1,25 @@
 """What commands print. Here: tables, bars, times and printable text."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    ConsoleRenderable,
+    RenderableType,
+    RenderHook,
+)
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 SCORE_STYLE = "cyan"
 _BAR_CELLS = 24
+# Control characters but line ends, and those that reverse the direction of text.
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -50,6 +62,33 @@ def common_folder(paths: Sequence[str]) -> str:
 def printable(text: str) -> str:
     """Return a path or label with characters escaped that are not printable."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Harmless:
+    """Renders what it wraps with control characters escaped: names may hold what moves a cursor."""
+
+    shown: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.shown, options):
+            text = segment.text
+            if not segment.control:
+                text = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+            yield Segment(text, segment.style, segment.control)
+
+
+class _HarmlessHook(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Wrap all that is printed."""
+        return [_Harmless(one) for one in renderables]
+
+
+def new_console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Return a console that prints no control characters but its own."""
+    console = Console(stderr=stderr, width=width, highlight=False)
+    console.push_render_hook(_HarmlessHook())
+    return console
 
 
 def describe_seconds(seconds: float) -> str:

@@ -13,7 +13,14 @@ from rich.text import Text
 from activity_cli.common import and_more, count_of
 from activity_cli.common.files import is_file
 from activity_cli.predict.results.journal import journal_path
-from activity_cli.report.terminal import SCORE_STYLE, bar, common_folder, new_table, printable
+from activity_cli.report.terminal import (
+    SCORE_STYLE,
+    bar,
+    common_folder,
+    new_console,
+    new_table,
+    printable,
+)
 from activity_cli.report.terminal.timeline import show_timeline
 from activity_cli.settings import DEFAULT_MODEL, MOST_LABELS_SHOWN
 from activity_cli.types import FileResult, Status
@@ -31,13 +38,13 @@ _STATUS_STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: 
 
 def results_console() -> Console:
     """Return the console for results. A pipe gets long lines, not wrapped ones."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    console = new_console()
+    return console if console.is_terminal else new_console(width=200)
 
 
 def messages_console() -> Console:
     """Return the console for messages about the results."""
-    return Console(stderr=True, highlight=False)
+    return new_console(stderr=True)
 
 
 def show_predictions(results: Sequence[FileResult], *, top_k: int) -> RenderableType:

@@ -23,7 +23,7 @@ from activity_cli.predict.live.events import (
     Tick,
     WatchSummary,
 )
-from activity_cli.report.terminal import SCORE_STYLE, bar, clock
+from activity_cli.report.terminal import SCORE_STYLE, bar, clock, new_console
 from activity_cli.settings import MOST_LABELS_SHOWN
 from activity_cli.types import UNKNOWN
 
@@ -47,7 +47,7 @@ class LiveView:
         self._has_alerts = has_alerts
         self._is_json = as_json or not sys.stdout.isatty()
         self._quiet = quiet
-        self._notes = Console(stderr=True, highlight=False)
+        self._notes = new_console(stderr=True)
         self._began = time.monotonic()
         self._status = LiveStatus()
         self._scored: Scored | None = None
@@ -101,7 +101,7 @@ class LiveView:
                 change(event.label)
                 if not self._is_json:
                     # While the panel is shown, only its console may print.
-                    console = self._notes if self._live else Console(highlight=False)
+                    console = self._notes if self._live else new_console()
                     console.print(event_line(message))
 
     def note(self, line: str) -> None:
