@@ -155,9 +155,10 @@ class _Run:
         )
         return self._results
 
-    def score(self, visuals: "VisualWriter", *, look: bool, stop: "Event") -> None:
+    def score(self, visuals: "VisualWriter | None", *, look: bool, stop: "Event") -> None:
         """Score the files that have no row yet; make the pictures of each."""
         from activity_cli.predict.batch import FailureLimit, score_files
+        from activity_cli.predict.predictor import ignore
 
         num_files, num_kept = len(self._paths), self._results.num_kept if self._results else 0
         num_left = num_files - num_kept
@@ -165,13 +166,16 @@ class _Run:
             kept = f", {num_kept} scored before: {num_left}" if num_kept else ""
             self._report.note(f"{num_files} files{kept} to score.")
         limit = self._batch.max_failures
+        draw = visuals and partial(
+            visuals.make, on_progress=self._report, on_note=self._report.note
+        )
         for result in score_files(
             self._predictor,
             self._paths,
             results=self._results,
             limit=FailureLimit.parse(limit) if limit else None,
             look=look,
-            before_row=partial(visuals.make, on_progress=self._report, on_note=self._report.note),
+            before_row=draw or ignore,
             stop=stop,
         ):
             self._add(result)

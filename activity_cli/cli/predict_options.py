@@ -126,8 +126,10 @@ class WindowOptions(LengthOptions):
             )
         return None
 
-    def visual_writer(self, paths: Sequence[Path], *, overwrite: bool) -> "VisualWriter":
-        """Return what makes pictures and videos of each file; an OutputError if it cannot."""
+    def visual_writer(self, paths: Sequence[Path], *, overwrite: bool) -> "VisualWriter | None":
+        """Return what makes pictures and videos of each file, if any; else an OutputError."""
+        if not (self.save_video or self.storyboard or self.clips_dir):
+            return None  # its modules are not imported
         from activity_cli.report.overlay.outputs import VisualWriter
 
         return VisualWriter(

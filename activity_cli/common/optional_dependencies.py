@@ -24,11 +24,27 @@ def import_openvino() -> Any:
 
     It sends usage events through the package openvino-telemetry, and the only documented switch is
     a file in the user's home folder. So this process treats that package as not installed.
+
+    Its converter, a third of the import, is left out: see `convert_to_openvino`.
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: not found
-    import openvino
-
+    converter = "openvino.tools.ovc"
+    if "openvino" not in sys.modules:
+        sys.modules[converter] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if sys.modules.get(converter, openvino) is None:
+            del sys.modules[converter]
     return openvino
+
+
+def convert_to_openvino(module: Any, **options: Any) -> Any:
+    """Convert a torch module to OpenVINO's Model, see `openvino.convert_model`."""
+    import_openvino()
+    from openvino.tools.ovc import convert_model
+
+    return convert_model(module, **options)
 
 
 def openvino_core() -> Any:

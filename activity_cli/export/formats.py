@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from activity_cli.common.optional_dependencies import import_openvino
+from activity_cli.common.optional_dependencies import convert_to_openvino, import_openvino
 from activity_cli.export.graphs import ClipNetwork, Graph, graph_of
 from activity_cli.export.quantize import join_onnx, join_openvino, quantize_onnx, quantize_openvino
 from activity_cli.export.readme import metadata_texts
@@ -166,10 +166,9 @@ def _halve_onnx_weights(model: Any) -> None:
 
 def openvino_model(graph: Graph) -> Any:
     """Convert a graph to openvino.Model, with the names and free sizes of its signature."""
-    ov = import_openvino()
     inputs = graph.signature.inputs
     shapes = [tuple(-1 if isinstance(a, str) else a for a in spec.axes) for spec in inputs]
-    model = ov.convert_model(graph.script, example_input=graph.examples(), input=shapes)
+    model = convert_to_openvino(graph.script, example_input=graph.examples(), input=shapes)
     for port, spec in zip(model.inputs, inputs, strict=True):
         port.get_tensor().set_names({spec.name})
         port.get_node().set_friendly_name(spec.name)

@@ -5,18 +5,13 @@ ACTIVITY_WEIGHTS, then in the user's cache folder, to which it is fetched. Light
 """
 
 import hashlib
-import http.client
 import io
 import os
-import tarfile
 import time
-import urllib.request
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 
 from activity_cli.common.cache import default_cache_dir
 from activity_cli.common.files import sha256_of, write_bytes_atomically
@@ -116,6 +111,8 @@ def fetch_action_weights(
         BackboneError: no address gave the right file, or it cannot be written, or
             ACTIVITY_OFFLINE is set.
     """
+    import http.client
+
     hint = (
         f"Fetch {addresses[0]} elsewhere, then: activity models pull {NAME} --from FILE. "
         f"Or set ACTIVITY_WEIGHTS to a folder with {FILE_NAME}."
@@ -149,6 +146,8 @@ def copy_action_weights(file: Path) -> Path:
 
 def _download(address: str, timeout_seconds: float, on_progress: OnProgress) -> bytes:
     """Return the answer of a server; OSError, HTTPException or ValueError if it has none."""
+    import urllib.request
+
     deadline = time.monotonic() + timeout_seconds
     request = urllib.request.Request(address, headers={"User-Agent": f"activity/{__version__}"})
     content = bytearray()
@@ -178,6 +177,9 @@ def _find_weights_in(content: bytes) -> bytes:
 
 
 def _candidates(content: bytes) -> Iterator[bytes]:
+    import tarfile
+    import zlib
+
     yield content
     if not content.startswith(b"\x1f\x8b"):  # gzip
         return
@@ -203,6 +205,8 @@ def _store(content: bytes) -> Path:
 
 def _describe(error: Exception) -> str:
     """Describe in a few words why a file could not be had."""
+    from urllib.error import HTTPError, URLError
+
     match error:
         case TimeoutError() | URLError(reason=TimeoutError()):
             return "too slow"

@@ -128,6 +128,7 @@ def extract_features(
         num_threads=num_threads,
         max_seconds=max_seconds,
         views_of=views_of,
+        on_miss=extractor.prefetch,
     )
     finished = pipelined_map(
         requests,
@@ -185,6 +186,7 @@ class _Preparer:
     num_threads: int
     max_seconds: float | None
     views_of: ViewsOf
+    on_miss: Callable[[], None]  # called before a clip is decoded
 
     def prepare(self, request: ClipRequest) -> _Prepared:
         """Prepare one request, in a thread that waits for the worker process that decodes."""
@@ -230,6 +232,7 @@ class _Preparer:
         new = {view: found for view, found in views.items() if found.is_new}
         if not new:
             return views
+        self.on_miss()
         wanted = self.settings.streams
         missing = tuple(s for s in wanted if any(s not in v.streams for v in new.values()))
         clips = self.reader.call(

@@ -134,7 +134,7 @@ def read_labelled(dataset: Dataset, config: DataConfig) -> LabelledClips:
     """
     started = time.perf_counter()
     augment = settle_flip(config.augment, dataset.labels, config.on_prepare)
-    with DecoderPool(config.decoders) as pool:  # its first worker starts while the CNN is loaded
+    with DecoderPool(config.decoders, start=False) as pool:  # features may be cached
         extractor = load_streams(
             config.backbone,
             config.clip,

@@ -5,15 +5,22 @@ S streams, T frames per clip, D features of the widest stream.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.features.action_weights import FEATURE_SIZE, NAME
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.engines.choice import Engine, load_action_extractor, load_extractor
+from activity_cli.features.engines.choice import (
+    Engine,
+    identity_of,
+    load_action_extractor,
+    load_extractor,
+)
 from activity_cli.features.engines.protocol import Extractor
 from activity_cli.settings import CNN_STREAMS, ClipSettings, Stream
 from activity_cli.types import Images
@@ -39,24 +46,52 @@ def pad_features(features: NDArray[np.float16], size: int) -> NDArray[np.float16
     return np.pad(features, [(0, 0)] * (features.ndim - 1) + [(0, missing)])
 
 
-class StreamExtractor:
-    """Computes the features of clips. Clips and a long video may share it, in several threads."""
+Networks = tuple[Extractor | None, Extractor | None]
+"""The frame CNN and the action network, at least one of them."""
 
-    def __init__(self, frames: Extractor | None, action: Extractor | None = None) -> None:
-        self.frames, self.action = frames, action  # at least one of them
-        loaded = [extractor for extractor in (frames, action) if extractor]
-        self.identity = loaded[0].identity
-        self.feature_size = max(extractor.feature_size for extractor in loaded)
-        self.batch_size = frames.batch_size if frames else 64  # images
+
+class StreamExtractor:
+    """Computes the features of clips. Clips and a long video may share it, in several threads.
+
+    The networks are loaded when they are first needed: cached features need none.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Networks],
+        *,
+        identity: str,
+        feature_size: int,
+        batch_size: int = 64,
+    ) -> None:
+        self.identity, self.feature_size = identity, feature_size
+        self.batch_size = batch_size  # images per call that keep the device busy
+        self._load, self._loading = load, cast("Future[Networks] | None", None)
         self._lock = threading.Lock()
+
+    def prefetch(self) -> None:
+        """Begin to load the networks, in a thread of its own."""
+        with self._lock:
+            if self._loading is None:
+                loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+                self._loading = loader.submit(self._load)
+                loader.shutdown(wait=False)
+
+    @property
+    def networks(self) -> Networks:
+        """The networks, loaded; errors are those of `load_extractor`."""
+        self.prefetch()
+        assert self._loading is not None
+        return self._loading.result()
 
     def extract(self, clips: Sequence[Mapping[Stream, Images]]) -> list[StreamFeatures]:
         """Compute features (T, D) of pictures (T, H, W, channels), by clip and stream."""
         found: list[StreamFeatures] = [{} for _ in clips]
+        frames, action = self.networks
         actions: tuple[Stream, ...] = ("action",)
         for network, join, streams in (
-            (self.frames, np.concatenate, CNN_STREAMS),
-            (self.action, np.stack, actions),
+            (frames, np.concatenate, CNN_STREAMS),
+            (action, np.stack, actions),
         ):
             places = [(n, s) for n, clip in enumerate(clips) for s in streams if s in clip]
             if places and network:
@@ -76,11 +111,26 @@ def load_streams(
     cache_dir: Path,
     on_prepare: Callable[[str], None] = lambda _: None,
 ) -> StreamExtractor:
-    """Load the networks that the streams of a clip need; errors are those of `load_extractor`."""
-    where: dict[str, Any] = {"cache_dir": cache_dir, "on_prepare": on_prepare}
-    where["frame_size"], frames, action = clip.frame_size, None, None
-    if not set(CNN_STREAMS).isdisjoint(clip.streams):
-        frames = load_extractor(backbone, engine, **where)
-    if "action" in clip.streams:
-        action = load_action_extractor(engine, num_frames=clip.num_frames, **where)
-    return StreamExtractor(frames, action)
+    """Return what loads the networks that the streams of a clip need, once features are missing.
+
+    Raises:
+        SettingsError: the engine does not compute in that precision here.
+        MissingExtraError: the engine is not installed.
+    """
+    reads_frames = not set(CNN_STREAMS).isdisjoint(clip.streams)
+
+    def load() -> Networks:
+        where: dict[str, Any] = {"cache_dir": cache_dir, "on_prepare": on_prepare}
+        where["frame_size"], frames, action = clip.frame_size, None, None
+        if reads_frames:
+            frames = load_extractor(backbone, engine, **where)
+        if "action" in clip.streams:
+            action = load_action_extractor(engine, num_frames=clip.num_frames, **where)
+        return frames, action
+
+    return StreamExtractor(
+        load,
+        identity=identity_of(engine if reads_frames else replace(engine, precision="fp32")),
+        feature_size=feature_size(clip, backbone),
+        batch_size=64 if engine.device == "cpu" else 256,
+    )

@@ -111,8 +111,10 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     )
     maker = ResultMaker(selected, config)
     cache = feature_cache(config.cache_folder) if config.use_cache else None
-    pool = DecoderPool(config.decoders)  # its first worker starts while the CNN is loaded
+    pool = DecoderPool(config.decoders, start=not config.use_cache)
     extractor, classifier = load_networks(model, config)
+    if not config.use_cache:
+        extractor.prefetch()
 
     def read(
         requests: Iterable[ClipRequest], max_seconds: float | None, stop: threading.Event | None

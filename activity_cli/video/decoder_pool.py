@@ -59,11 +59,16 @@ AUTO_DECODERS = Decoders()
 
 
 class DecoderPool(AbstractContextManager["DecoderPool"]):
-    """The worker processes that decode. A context manager; the first one starts at once."""
+    """The worker processes that decode. A context manager.
 
-    def __init__(self, decoders: Decoders = AUTO_DECODERS) -> None:
+    With `start` the first one starts at once, not when something is decoded.
+    """
+
+    def __init__(self, decoders: Decoders = AUTO_DECODERS, *, start: bool = True) -> None:
         self.decoders = decoders
-        self._workers = WorkerPool(decoders.num_workers, imports=[read_clip.__module__])
+        self._workers = WorkerPool(
+            decoders.num_workers, imports=[read_clip.__module__], start=start
+        )
 
     def __exit__(self, *error: object) -> None:
         self.close()

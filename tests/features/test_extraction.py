@@ -121,8 +121,11 @@ def test_cached_streams_are_kept_when_action_is_added(
     before = reader.read()
     engine = Engine(name="torch", device="cpu")
     action = load_action_extractor(engine, cache_dir=tmp_path, num_frames=4, frame_size=224)
-    reader.extractor = StreamExtractor(reader.extractor.frames, action)
-    monkeypatch.setattr(reader.extractor.frames, "extract", None)  # it must not be called
+    frames = reader.extractor.networks[0]
+    reader.extractor = StreamExtractor(
+        lambda: (frames, action), identity=reader.extractor.identity, feature_size=1280
+    )
+    monkeypatch.setattr(frames, "extract", None)  # it must not be called
 
     both = reader.read(settings)
     alone = reader.read(replace(settings, streams=("action",)))

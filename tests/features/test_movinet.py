@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from activity_cli.common.optional_dependencies import import_openvino
+from activity_cli.common.optional_dependencies import convert_to_openvino, import_openvino
 from activity_cli.features.action_weights import NUM_PARAMETERS, kinetics600_labels
 from activity_cli.features.conversion import export_program, quiet_jit
 from activity_cli.features.engines.torch import torch_threads
@@ -123,7 +123,7 @@ def test_the_converted_network_gives_the_same_features(small_network: MovinetA0)
     frames = noise(1, 5)
     openvino = import_openvino()
     with quiet_jit():
-        converted = openvino.convert_model(movinet, example_input=frames[:, :2])
+        converted = convert_to_openvino(movinet, example_input=frames[:, :2])
     converted.reshape(list(frames.shape))
     compiled = openvino.compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

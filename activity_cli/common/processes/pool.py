@@ -48,17 +48,23 @@ class PoolClosedError(RuntimeError):
 class WorkerPool(AbstractContextManager["WorkerPool"]):
     """Runs functions in processes that may crash or hang. A context manager.
 
-    Any number of threads may call at once. The first worker is started at once, the others when
-    calls need them; one that crashed or took too long is replaced. Workers end with this process,
-    however it ends, and do not receive Ctrl-C. As they start, they import the modules `imports`, so
-    that no call waits for that. `timeout_seconds` counts from when a worker begins with a call.
+    Any number of threads may call at once. The first worker is started at once, if `start` says so,
+    the others when calls need them; one that crashed or took too long is replaced. Workers end with
+    this process, however it ends, and do not receive Ctrl-C. As they start, they import the modules
+    `imports`, so that no call waits for that. `timeout_seconds` counts from when a worker begins
+    with a call.
 
     Raises:
         ActivityError: the system starts no more processes.
     """
 
     def __init__(
-        self, num_workers: int, *, timeout_seconds: float | None = None, imports: Sequence[str] = ()
+        self,
+        num_workers: int,
+        *,
+        timeout_seconds: float | None = None,
+        imports: Sequence[str] = (),
+        start: bool = True,
     ) -> None:
         if num_workers < 1:
             raise SettingsError(f"num_workers must be at least 1, got {num_workers}")
@@ -68,7 +74,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         self._timeout_seconds = timeout_seconds
         self._imports = imports
         self._changed = threading.Condition()  # guards all below
-        self._workers = [_Worker(imports)]
+        self._workers = [_Worker(imports)] if start else []
         self._num_failed_starts = 0
         self._is_closed = False
         atexit.register(self.close)

@@ -85,6 +85,18 @@ def choose_engine(
     return Engine(name=engine, device=device, precision=precision)
 
 
+def identity_of(engine: Engine) -> str:
+    """Return the identity of the extractors that an engine loads, see `Extractor`.
+
+    Raises:
+        SettingsError: the engine does not compute in that precision here.
+        MissingExtraError: the engine is not installed.
+    """
+    module = importlib.import_module(f"activity_cli.features.engines.{engine.name}")
+    device = f"-{engine.device.partition(':')[0]}" if engine.name == "torch" else ""
+    return f"{engine.name}{device}-{module.choose_precision(engine)}"
+
+
 def load_extractor(
     backbone: "Backbone",
     engine: Engine,

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common.optional_dependencies import import_openvino, openvino_core
+from activity_cli.common.optional_dependencies import (
+    convert_to_openvino,
+    import_openvino,
+    openvino_core,
+)
 from activity_cli.errors import SettingsError
 from activity_cli.features.engines.choice import Engine
 from activity_cli.features.engines.protocol import FeatureNetwork, NetworkCache, check_frames
@@ -181,7 +185,7 @@ def _compile(
 
         cache.on_prepare(f"Preparing {what} for OpenVINO, once")
         with quiet_jit():
-            network = ov.convert_model(
+            network = convert_to_openvino(
                 build().eval(), example_input=torch.from_numpy(example), input=[tuple(free_shape)]
             )
         cache.files.write(f"{network_key}.ir", _pack(network))

@@ -90,6 +90,7 @@ def load_live_model(name: str | Path, config: PredictConfig) -> LiveModel:
     model = load_model(name)
     description, select = select_labels(model.description, config.labels)
     extractor, classifier = load_networks(model, config)
+    extractor.prefetch()
     scan = model_scan(extractor, classifier, model.ood_detector())
     return LiveModel(description=description, scan=scan.selecting(select))
 

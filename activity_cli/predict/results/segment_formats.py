@@ -15,7 +15,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from xml.sax.saxutils import escape, quoteattr
 
 from activity_cli.predict.results import SCORE_DIGITS
 from activity_cli.types import Segment, VideoSegments
@@ -57,6 +56,8 @@ def audacity_text(video: VideoSegments) -> str:
 
 def elan_document(video: VideoSegments, target: Path) -> str:
     """Return an ELAN file (EAF 3.0) with one tier; it refers to the video relative to `target`."""
+    from xml.sax.saxutils import escape, quoteattr  # imports what talks to the network
+
     slots, annotations = [], []
     for number, segment in enumerate(video.segments, start=1):
         first, last = f"ts{2 * number - 1}", f"ts{2 * number}"
@@ -142,6 +143,8 @@ def label_studio_config(labels: Sequence[str]) -> str:
 
     It has no XML declaration: Label Studio refuses text that names an encoding.
     """
+    from xml.sax.saxutils import quoteattr
+
     offered = "".join(f"\n    <Label value={quoteattr(_one_line(label))}/>" for label in labels)
     return f"""\
 <View>
