@@ -66,6 +66,8 @@ class ClipSettings(Settings):
     streams: tuple[Stream, ...] = setting(STREAMS, option=None, search=("both", "rgb", "motion"))
     """What the networks see: RGB frames, motion images and optical flow go through the CNN,
     `action`, the RGB frames in their order, through the action network."""
+    rgb_every: int = setting(1, option=None, at_least=1)
+    """Every how many frames the stream rgb shows another one; the CNN computes it once."""
     motion_step_seconds: float = setting(1 / 12, option=None, at_least=0.001)
     """Time between the two frames of a motion or flow image."""
     motion_gain: float = setting(2.0, option=None, at_least=0.001)
@@ -106,10 +108,10 @@ class ClipSettings(Settings):
         return self.frame_size, self.frame_size, self.channels
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values. RGB is left out, so that older models keep their fingerprints."""
+        """Return plain values. Some defaults are left out: older models keep their fingerprints."""
         # Not super(): a dataclass with slots is made twice, and super() finds the first one.
-        values = Settings.to_json(self)
-        return {k: v for k, v in values.items() if (k, v) != ("channels", 3)}
+        added = {"channels": 3, "rgb_every": 1}
+        return {k: v for k, v in Settings.to_json(self).items() if added.get(k) != v}
 
 
 def _amount(default: float, *, below: float | None = None, at_most: float | None = None) -> Any:

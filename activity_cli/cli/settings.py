@@ -7,7 +7,7 @@ Every setting of the dataclasses in `TABLES` is an option and a key of the file.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -39,6 +39,20 @@ if TYPE_CHECKING:
 
 _SCRATCH_FRAME = 32
 """Side of the frames of a CNN trained from scratch, by default: enough for drawn figures."""
+
+
+class SpeedPoint(NamedTuple):
+    """What the frame CNN sees, as chosen by `tests/benchmarks/frontier.py`."""
+
+    size: float  # side of a frame, as a share of the CNN's own
+    rgb_every: int  # see `ClipSettings`
+
+
+SPEEDS: Mapping[str, SpeedPoint] = {
+    "fast": SpeedPoint(160 / 224, 4),
+    "balanced": SpeedPoint(1.0, 2),
+    "best": SpeedPoint(1.0, 1),
+}
 _LIMITS = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise": 0.9}
 
 
@@ -46,6 +60,8 @@ _LIMITS = {"jitter": 0.5, "crop": 0.9, "shift": 0.9, "brightness": 0.9, "noise":
 class ClipOptions:
     """How a video becomes a clip, and which networks read it."""
 
+    speed: Literal["fast", "balanced", "best"] = setting("balanced")
+    """Speed or accuracy."""
     streams: str | None = setting(
         None, metavar="STREAMS", derived="rgb+motion, and action if its weights are here"
     )
@@ -54,7 +70,7 @@ class ClipOptions:
     """Pretrained CNN; `activity models` lists them."""
     settings: ClipSettings
     frame_size: int | None = setting(
-        None, at_least=1, derived="the CNN's own; 32 from scratch", rare=True
+        None, at_least=1, derived="by --speed; 32 from scratch", rare=True
     )
     """Side of the square frame that the CNN sees, in pixels."""
     window: float | None = setting(None, derived="each is one clip", metavar="SECONDS")
@@ -83,13 +99,18 @@ class ClipOptions:
         if self.streams:
             streams = parse_streams(self.streams)
         else:
-            streams = _usual_streams(report) if action and reads_action else STREAMS
+            streams = _usual_streams(report, self.speed) if action and reads_action else STREAMS
         if cnn.mode != "frozen" and "action" in streams:
             raise SettingsError(
                 f"--cnn {cnn.mode} trains the frame CNN, which the stream action does not use.",
                 hint="Use --streams both, or --cnn frozen.",
             )
-        clip = replace(self.settings, streams=streams, frame_size=self.frame_size or own_size)
+        # A CNN that is trained, and those that were not measured, see all frames at their own size.
+        is_known = cnn.mode == "frozen" and self.backbone == DEFAULT_BACKBONE
+        is_known &= streams != ("action",)
+        point = SPEEDS[self.speed] if is_known else SPEEDS["best"]
+        side = self.frame_size or round(own_size * point.size)
+        clip = replace(self.settings, streams=streams, frame_size=side, rgb_every=point.rgb_every)
         backbone = found or scratch_backbone(clip, cnn)
         backbone.check_frames(clip)
         config = machine.predict_config(report.note)
@@ -107,7 +128,7 @@ class ClipOptions:
         )
 
 
-def _usual_streams(report: "ProgressReport") -> tuple[Stream, ...]:
+def _usual_streams(report: "ProgressReport", speed: str) -> tuple[Stream, ...]:
     """Return the streams of a training that names none, and report them."""
     from activity_cli.features import action_weights
 
@@ -117,8 +138,9 @@ def _usual_streams(report: "ProgressReport") -> tuple[Stream, ...]:
             f"{action_weights.NAME}` ({action_weights.FILE_BYTES / 1e6:.1f} MB)."
         )
         return STREAMS
-    report.note(f"Streams: {', '.join(STREAMS)}, action ({action_weights.NAME})")
-    return (*STREAMS, "action")
+    streams: tuple[Stream, ...] = ("action",) if speed == "fast" else (*STREAMS, "action")
+    report.note(f"Streams: {', '.join(streams)} ({action_weights.NAME})")
+    return streams
 
 
 @dataclass(frozen=True, kw_only=True)

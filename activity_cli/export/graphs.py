@@ -32,7 +32,9 @@ class PictureMaker(nn.Module):
     def forward(self, *images: Tensor) -> Tensor:
         """Map (B, T, H, W, channels) uint8 per role, in order, to (B, S, T, H, W, channels)."""
         by_role = dict(zip(frame_roles(self.clip), images, strict=True))
-        streams = [by_role["frames"]] if "rgb" in self.clip.streams else []
+        streams = []
+        if "rgb" in self.clip.streams:
+            streams.append(by_role["frames"][:, self._held(by_role["frames"].shape[1])])
         if "motion" in self.clip.streams:  # rounds half to even, as `video.motion.motion_image`
             difference = by_role["later"].float() - by_role["earlier"].float()
             image = (self.clip.motion_gain * difference + 128).round().clamp(0, 255)
@@ -40,6 +42,12 @@ class PictureMaker(nn.Module):
         if "flow" in self.clip.streams:
             streams.append(by_role["flow"])
         return torch.stack(streams, dim=1)
+
+    def _held(self, count: int) -> Tensor:
+        """Return (count,) the frames that the stream rgb shows, see `clips.held_frames`."""
+        every, indices = self.clip.rgb_every, torch.arange(count)
+        middles = indices // every * every + every // 2
+        return torch.where(middles < count, middles, indices[-1:])
 
 
 class ClipNetwork(nn.Module):

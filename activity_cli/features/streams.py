@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,22 +86,36 @@ class StreamExtractor:
         return self._loading.result()
 
     def extract(self, clips: Sequence[Mapping[Stream, Images]]) -> list[StreamFeatures]:
-        """Compute features (T, D) of pictures (T, H, W, channels), by clip and stream."""
+        """Compute features (T, D) of pictures (T, H, W, channels), by clip and stream.
+
+        The CNN computes a picture that repeats the one before it only once.
+        """
         found: list[StreamFeatures] = [{} for _ in clips]
         frames, action = self.networks
-        actions: tuple[Stream, ...] = ("action",)
-        for network, join, streams in (
-            (frames, np.concatenate, CNN_STREAMS),
-            (action, np.stack, actions),
-        ):
-            places = [(n, s) for n, clip in enumerate(clips) for s in streams if s in clip]
-            if places and network:
-                with self._lock:
-                    rows = network.extract(join([clips[n][s] for n, s in places]))
-                parts = rows.astype(np.float16).reshape(len(places), -1, network.feature_size)
-                for (n, stream), features in zip(places, parts, strict=True):
-                    found[n][stream] = features
+        places = [(n, s) for n, clip in enumerate(clips) for s in CNN_STREAMS if s in clip]
+        if places and frames:
+            stacks = [clips[n][s] for n, s in places]
+            is_new = [_is_new(stack) for stack in stacks]
+            kept = [stack[new] for stack, new in zip(stacks, is_new, strict=True)]
+            rows = self._run(frames, kept)
+            parts = np.split(rows, np.cumsum([new.sum() for new in is_new])[:-1])
+            for (n, stream), part, new in zip(places, parts, is_new, strict=True):
+                found[n][stream] = part[np.cumsum(new) - 1]
+        with_action = [n for n, clip in enumerate(clips) if "action" in clip]
+        if with_action and action:
+            rows = self._run(action, [clips[n]["action"][None] for n in with_action])
+            for n, features in zip(with_action, rows, strict=True):
+                found[n]["action"] = features
         return found
+
+    def _run(self, network: Extractor, inputs: Sequence[Images]) -> NDArray[np.float16]:
+        with self._lock:
+            return network.extract(np.concatenate(inputs)).astype(np.float16)
+
+
+def _is_new(pictures: Images) -> NDArray[np.bool_]:
+    """Return (T,) whether each picture differs from the one before it."""
+    return np.array([True, *(not np.array_equal(a, b) for a, b in pairwise(pictures))])
 
 
 def load_streams(

@@ -232,7 +232,9 @@ def model_scan(
     """Return how a model reads timesteps, each once, and the windows over them.
 
     The action network reads every window from its first frame on, as it read the training clips:
-    a timestep is kept as a record of its CNN features and its frame.
+    a timestep is kept as a record of its CNN features and its frame. Its state after the window
+    before, which would save that, makes other features: the accuracy on Weizmann (16 frames that
+    follow themselves) was 0.70 in place of 0.93, and on fights scores differed by 0.06.
     """
 
     def see(timesteps: Timesteps) -> NDArray[Any]:

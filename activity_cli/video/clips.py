@@ -22,7 +22,7 @@ from activity_cli.video.capture import Frame
 from activity_cli.video.decoding import Pass, Shrink, decode_all, decode_by_seeking, plan_seeks
 from activity_cli.video.motion import flow_images, motion_image, stabilize
 from activity_cli.video.reader import VideoInfo, VideoReader, frame_interval_seconds
-from activity_cli.video.sampling import Choice, Seconds, choose_frames
+from activity_cli.video.sampling import Choice, Indices, Seconds, choose_frames
 
 # Beyond this many frames (19 hours at 30 fps) planning from the header takes too much memory.
 _MAX_PLANNED_FRAMES = 2**21
@@ -118,14 +118,26 @@ def images_by_stream(
     """Make the pictures of each stream from frames by role: (..., H, W, channels) uint8 each."""
     images: dict[Stream, Images] = {}
     if "rgb" in settings.streams:
-        images["rgb"] = frames["frames"]
+        shown = held_frames(frames["frames"].shape[-4], settings)
+        images["rgb"] = np.take(frames["frames"], shown, axis=-4)
     if "motion" in settings.streams:
         images["motion"] = motion_image(frames["later"], frames["earlier"], settings.motion_gain)
     if "flow" in settings.streams:
         images["flow"] = frames["flow"]
     if "action" in settings.streams:
-        images["action"] = frames["frames"]  # the array of rgb itself, where that is used too
+        images["action"] = frames["frames"]
     return images
+
+
+def held_frames(count: int, settings: ClipSettings) -> Indices:
+    """Return (count,) which of so many frames the stream rgb shows in place of each.
+
+    Frames in a row share the middle one of them: what a scene looks like changes more slowly than
+    what moves in it.
+    """
+    indices = np.arange(count)
+    middles = indices // settings.rgb_every * settings.rgb_every + settings.rgb_every // 2
+    return np.minimum(middles, count - 1)
 
 
 def stack_roles(

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -61,7 +62,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for task in tasks(arguments.fights, arguments.weizmann, Path(folder), clip):
             for name, fit in FITS.items():
-                print(f"{task.name:22} {name:20} {measure(task, fit)}", flush=True)
+                found = measure(task, fit)
+                print(
+                    f"{task.name:22} {name:20} accuracy {found.accuracy:.3f}  "
+                    f"log-loss {found.loss:.3f}  {found.cpu_seconds:.1f} s",
+                    flush=True,
+                )
 
 
 def tasks(fights: Path, weizmann: Path, folder: Path, clip: ClipSettings) -> Iterator[Task]:
@@ -73,7 +79,9 @@ def tasks(fights: Path, weizmann: Path, folder: Path, clip: ClipSettings) -> Ite
     data = read(weizmann / "labels.csv", clip)
     assert data.groups is not None
     yield Task(name="weizmann", data=data, folds=by_value(data.groups.tolist()))
-    table = draw_dataset(folder / "drawn", clips_per_label=40)
+    table = folder / "drawn" / "labels.csv"
+    if not table.exists():
+        draw_dataset(table.parent, clips_per_label=40)
     data, rows = read(table, clip), list(csv.DictReader(table.open(encoding="utf-8")))
     for shots in (5, 8):
         folds = []
@@ -169,8 +177,16 @@ FITS: dict[str, Fit] = {
 }
 
 
-def measure(task: Task, fit: Fit) -> str:
-    """Accuracy and log-loss over all held-out clips, and the CPU seconds of a fit."""
+class Measured(NamedTuple):
+    """Figures of a fit over all held-out clips."""
+
+    accuracy: float
+    loss: float  # mean log-loss
+    cpu_seconds: float  # per fold
+
+
+def measure(task: Task, fit: Fit) -> Measured:
+    """Fit on each fold and score the clips that it holds out."""
     right, losses, seconds = [], [], 0.0
     for train, held_out in task.folds:
         started = time.process_time()
@@ -180,7 +196,7 @@ def measure(task: Task, fit: Fit) -> str:
         right.append(scores.argmax(axis=1) == targets)
         losses.append(-np.log(np.maximum(scores[np.arange(len(targets)), targets], 1e-12)))
     accuracy, loss = np.concatenate(right).mean(), np.concatenate(losses).mean()
-    return f"accuracy {accuracy:.3f}  log-loss {loss:.3f}  {seconds / len(task.folds):.1f} s"
+    return Measured(float(accuracy), float(loss), seconds / len(task.folds))
 
 
 if __name__ == "__main__":

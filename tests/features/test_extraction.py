@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from activity_cli.features.action_weights import FEATURE_SIZE
 from activity_cli.features.backbones import Backbone, find_backbone
@@ -22,7 +23,7 @@ from activity_cli.features.streams import StreamExtractor, StreamFeatures, load_
 from activity_cli.settings import CNN_STREAMS, AugmentSettings, ClipSettings, Stream
 from activity_cli.types import Images, Status
 from activity_cli.video.augmentation import training_views
-from activity_cli.video.clips import read_clips
+from activity_cli.video.clips import read_clip, read_clips
 from activity_cli.video.decoder_pool import DecoderPool
 from tests.action_weights import real_weights
 from tests.media import noise_pictures, write_video
@@ -113,6 +114,33 @@ def test_streams_are_served_apart_and_completed(reader: Reader) -> None:
     np.testing.assert_array_equal(motion.values, both.values[1:])
 
 
+def test_rgb_shows_every_other_frame_and_the_cnn_sees_each_picture_once(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both: tuple[Stream, ...] = ("rgb", "action")
+    settings = replace(SETTINGS, num_frames=5, streams=("rgb",))
+    every, held = reader.read(settings), replace(settings, rgb_every=2, streams=both)
+    clip = read_clip(reader.clip, held)
+    cnn, seen = reader.extractor.networks[0], []
+    assert cnn is not None
+    extract = cnn.extract
+
+    def counted(images: Images) -> NDArray[np.float32]:
+        seen.append(len(images))
+        return extract(images)
+
+    monkeypatch.setattr(cnn, "extract", counted)
+    [features] = reader.extractor.extract([{"rgb": clip.images["rgb"]}])
+
+    assert every.values is not None
+    np.testing.assert_array_equal(features["rgb"], every.values[0, [1, 1, 3, 3, 4], :])
+    assert seen == [3]
+    plain_settings = replace(held, rgb_every=1)
+    plain = read_clip(reader.clip, plain_settings)
+    np.testing.assert_array_equal(clip.images["action"], plain.images["action"])
+    assert "rgb_every" not in plain_settings.to_json()  # the features of older models stay valid
+
+
 def test_cached_streams_are_kept_when_action_is_added(
     reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +151,9 @@ def test_cached_streams_are_kept_when_action_is_added(
     action = load_action_extractor(engine, cache_dir=tmp_path, num_frames=4, frame_size=224)
     frames = reader.extractor.networks[0]
     reader.extractor = StreamExtractor(
-        lambda: (frames, action), identity=reader.extractor.identity, feature_size=1280
+        lambda: (frames, action),
+        identity=reader.extractor.identity,
+        feature_size=action.feature_size,
     )
     monkeypatch.setattr(frames, "extract", None)  # it must not be called
 
@@ -238,7 +268,9 @@ def test_a_clip_that_the_cnn_fails_on_costs_its_own_row_and_a_broken_cnn_ends_th
     dark = write_video(
         reader.clip.with_name("dark.mp4"), [np.zeros((32, 32, 3), np.uint8)] * 9, fps=10
     )
-    failing = FailsOnDarkClips(extractor.frames)
+    failing = FailsOnDarkClips(
+        lambda: extractor.networks, identity=extractor.identity, feature_size=1280
+    )
 
     def statuses(*paths: Path) -> list[str]:
         requests = [ClipRequest(path=path) for path in paths]
