@@ -5,6 +5,8 @@ traceback. Errors can be pickled: those of worker processes are raised again in 
 """
 
 import copyreg
+from collections.abc import Collection
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -102,3 +104,9 @@ class MissingExtraError(ActivityError):
 
 class OutputError(ActivityError):
     """A result cannot be written to the requested place."""
+
+
+def did_you_mean(wrong: str, known: Collection[str]) -> str:
+    """Return ` Did you mean wave?` for what resembles a known word; empty if nothing does."""
+    close = get_close_matches(wrong, known, cutoff=0.6)
+    return f" Did you mean {' or '.join(close)}?" if close else ""

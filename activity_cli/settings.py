@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal, Self, get_args
 
-from activity_cli.errors import SettingsError
+from activity_cli.errors import SettingsError, did_you_mean
 from activity_cli.setting_fields import SearchRange, Settings, setting
 
 Stream = Literal["rgb", "motion", "flow", "action"]
@@ -316,13 +316,17 @@ class TrainSettings(Settings):
         return replace(settled, patience=settled.most_patience)
 
 
+AUTO_GROUPS = "auto"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSettings(Settings):
     """Which clips must not be on both sides of a split, and what happens if they are."""
 
-    groups: str | None = setting(None, metavar="PATTERN")
-    """Regular expression for the part of a clip's path that is its group, such as a person or
-    camera; groups are never split."""
+    groups: str | None = setting(None, metavar="auto|PATTERN")
+    """Groups, such as persons or cameras, that are never split: auto takes those that names or
+    similar scenes suggest; PATTERN is a regular expression for the part of a path that is the
+    group."""
     strict: bool = setting(False, rare=True)
     """Stop with exit code 1 if there is leakage between training and held-out clips."""
 
@@ -354,7 +358,7 @@ def check_labels(asked: Collection[str], known: Collection[str]) -> None:
     """Raise a SettingsError with the closest labels if the model does not have all of these."""
     if unknown := sorted(set(asked) - set(known)):
         raise SettingsError(
-            f"The model has no label {', '.join(unknown)}.",
+            f"The model has no label {', '.join(unknown)}.{did_you_mean(unknown[0], known)}",
             hint=f"Its labels: {show_labels(known, unknown)}.",
         )
 

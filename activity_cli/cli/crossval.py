@@ -51,6 +51,7 @@ def crossval(
     cnn: CnnSettings,
     machine: options.MachineOptions,
     overwrite: options.Overwrite = False,
+    open_report: options.Open = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -62,6 +63,10 @@ def crossval(
     Example:  activity crossval clips --folds 5 --compare
     """
     del settings  # the options have its values by now
+    _prepare(output, cnn, ensemble=ensemble, overwrite=overwrite)
+    dataset = options.check_data(data, background=labels.background_label)
+    folds.deal(dataset, seed=training.seed)
+    clip.check_backbone(cnn)
     from activity_cli.report.assembly import crossval_report
     from activity_cli.report.html import write_report
     from activity_cli.report.run_folder import crossval_metrics, write_evaluation
@@ -69,7 +74,6 @@ def crossval(
     from activity_cli.training.crossval import run_crossval
     from activity_cli.training.head import HeadConfig
 
-    _prepare(output, cnn, ensemble=ensemble, overwrite=overwrite)
     head = HeadConfig(network=network, training=training)
     with progress_report(quiet=quiet) as report:
         run = run_crossval(
@@ -83,16 +87,20 @@ def crossval(
             audit=audit,
         )
     text = settings_text(context, run.data.clip.streams)
-    content = crossval_report(run, command=this_command(), settings=tomllib.loads(text))
+    content = crossval_report(
+        run, command=this_command(), settings=tomllib.loads(text), source=str(data)
+    )
     metrics = crossval_metrics(run, content)
     if output is not None:
-        write_evaluation(output, content, metrics, settings=text, folds=run.folds)
+        groups = run.other.groups if run.other else None
+        write_evaluation(output, content, metrics, settings=text, folds=run.folds, groups=groups)
         write_report(content, output / REPORT_FILE, decoders=machine.decoders())
         if ensemble:
             _save_ensemble(run, head, content, output)
     options.print_result(
         metrics, lambda: show_crossval(run, content, output, has_model=ensemble), json=json
     )
+    options.open_report(output, wanted=open_report)
 
 
 def _prepare(output: Path | None, cnn: CnnSettings, *, ensemble: bool, overwrite: bool) -> None:

@@ -19,6 +19,7 @@ def evaluate(
     tta: options.TestTimeAugmentation = 1,
     trust_model: options.TrustModel = False,
     overwrite: options.Overwrite = False,
+    open_report: options.Open = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -28,8 +29,9 @@ def evaluate(
 
     Example:  activity evaluate runs/gym new_clips --output results
     """
+    dataset = options.check_data(data, min_labels=1)
+    options.check_model(model)
     from activity_cli.common.files import new_folder
-    from activity_cli.data.loading import load_dataset
     from activity_cli.evaluation.measurement import evaluate_model, probe_order
     from activity_cli.predict.predictor import load_predictor
     from activity_cli.predict.rejection import with_rejection
@@ -38,7 +40,6 @@ def evaluate(
     from activity_cli.report.run_folder import measurement_metrics, write_evaluation
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_measurement
 
-    dataset = load_dataset(data, min_labels=1)
     if output is not None:
         new_folder(output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report:
@@ -55,11 +56,13 @@ def evaluate(
         engine=predictor.provenance["engine"],
         orders=probe.scores() if probe else None,
         command=this_command(),
+        model=model,
     )
     metrics = measurement_metrics(measurement, content)
     if output is not None:
         write_evaluation(output, content, metrics)
         write_report(content, output / REPORT_FILE, decoders=machine.decoders())
     options.print_result(metrics, lambda: show_measurement(content, output), json=json)
+    options.open_report(output, wanted=open_report)
     if measurement.predictions.left_out:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)

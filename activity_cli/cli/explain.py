@@ -26,6 +26,8 @@ class ExplainOptions:
     """End of the piece to explain, in seconds."""
     output: Path | None = setting(None, metavar="FOLDER")
     """Folder for explanation.png and explanation.json."""
+    details: bool = setting(False)
+    """Show the gates of the LSTM in the picture, too."""
     save_video: Path | None = setting(None, metavar="FILE")
     """File for the clip with the heat map drawn in, .mp4."""
 
@@ -65,16 +67,16 @@ def explain(
         if own.output is not None:
             from activity_cli.report.figures.explanation import write_explanation
 
-            write_explanation(explanation, own.output)
+            write_explanation(explanation, own.output, details=own.details)
         if own.save_video is not None:
             from activity_cli.report.figures.explanation import save_heat_video
 
             save_heat_video(explanation, own.save_video, overwrite=overwrite, on_progress=report)
-        options.print_result(
-            explanation_values(explanation), lambda: show_explanation(explanation), json=json
-        )
-        if own.output is None:
-            report.note("Add --output FOLDER for a picture of it.")
-        for path in (own.output and own.output / "explanation.png", own.save_video):
-            if path is not None:
-                report.note(f"Written: {path}")
+    options.print_result(
+        explanation_values(explanation), lambda: show_explanation(explanation), json=json
+    )
+    if own.output is None:
+        options.print_note("Add --output FOLDER for a picture of it.", quiet=quiet)
+    for path in (own.output and own.output / "explanation.png", own.save_video):
+        if path is not None:
+            options.print_note(f"Written: {path}", quiet=quiet)

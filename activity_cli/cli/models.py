@@ -1,5 +1,6 @@
 """`activity models`: the shipped models and the networks, and to fetch one."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +20,10 @@ def models(
         Path | None,
         typer.Option("--from", metavar="FILE", help="Take the weights from this file instead."),
     ] = None,
+    backbones: Annotated[
+        bool, typer.Option("--backbones", help="List the CNNs that a model can be trained with.")
+    ] = False,
+    *,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -29,6 +34,8 @@ def models(
     if action == "pull":
         file = _pull(name, source, quiet=quiet)
         options.print_result({"name": name, "file": str(file)}, lambda: str(file), json=json)
+    elif backbones:
+        _list_backbones(json=json)
     else:
         _list_models(json=json)
 
@@ -56,20 +63,33 @@ def _pull(name: str | None, source: Path | None, *, quiet: int) -> Path:
 
 
 def _list_models(*, json: bool) -> None:
+    """List the shipped models and the runs in `runs`; imports no torch."""
+    from activity_cli.errors import ActivityError
     from activity_cli.features.action_weights import list_action_networks
-    from activity_cli.features.backbones import list_backbones
-    from activity_cli.model.folder import load_model, shipped_models
+    from activity_cli.model.folder import load_model, own_models, shipped_models
     from activity_cli.model.kinetics600 import describe_kinetics600
-    from activity_cli.report.terminal.console import messages_console, show_models
+    from activity_cli.report.terminal.console import show_models
 
-    with messages_console().status("Reading the catalogue of CNNs"):
-        listed = [describe_kinetics600()]
-        listed += [load_model(folder).description for folder in shipped_models()]
-        backbones = list_backbones()
+    listed = [describe_kinetics600()]
+    listed += [load_model(folder).description for folder in shipped_models()]
+    own = {}
+    for folder in own_models():
+        with suppress(ActivityError):  # a damaged one: the command that uses it reports it
+            own[str(folder)] = load_model(folder).description
     networks = list_action_networks()
     values = {
         "models": [{"name": m.name, **m.to_json()} for m in listed],
+        "runs": [{"folder": folder, **m.to_json()} for folder, m in own.items()],
         "action_networks": [asdict(network) for network in networks],
-        "backbones": [asdict(backbone) for backbone in backbones],
     }
-    options.print_result(values, lambda: show_models(listed, networks, backbones), json=json)
+    options.print_result(values, lambda: show_models(listed, own, networks), json=json)
+
+
+def _list_backbones(*, json: bool) -> None:
+    from activity_cli.features.backbones import list_backbones
+    from activity_cli.report.terminal.console import messages_console, show_backbones
+
+    with messages_console().status("Reading the catalogue of CNNs"):
+        found = list_backbones()
+    values = {"backbones": [asdict(backbone) for backbone in found]}
+    options.print_result(values, lambda: show_backbones(found), json=json)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from activity_cli.data.dataset import Dataset
     from activity_cli.features.engines.protocol import OnPrepare
     from activity_cli.predict.predictor import PredictConfig
     from activity_cli.video.decoder_pool import Decoders
@@ -52,18 +53,11 @@ Quiet = Annotated[
         help="Show no progress and no notes; -qq no warnings either.",
     ),
 ]
+Open = Annotated[bool, _output("--open", help="Open report.html in the browser.")]
 ReportFolder = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER", help="Folder for report.html, metrics.json, predictions.csv and pictures."
-    ),
-]
-Reject = Annotated[
-    str,
-    typer.Option(
-        help="Which clips are reported as unknown: by the model's own thresholds (auto), none"
-        " (off), or those below a score.",
-        metavar="auto|off|SCORE",
     ),
 ]
 TrustModel = Annotated[
@@ -74,6 +68,14 @@ TrustModel = Annotated[
         help="Load an exported torch file, which can run code that it contains.",
     ),
 ]
+_reject = partial(
+    typer.Option,
+    help="Clips reported as unknown: by the model's thresholds (auto), none, or those below a"
+    " score.",
+    metavar="auto|off|SCORE",
+)
+Reject = Annotated[str, _reject()]
+RejectByModel = Annotated[str | None, _reject(show_default="off; auto for the included model")]
 TestTimeAugmentation = Annotated[
     int,
     typer.Option(
@@ -98,6 +100,35 @@ def print_result(values: Any, show: "Callable[[], RenderableType]", *, json: boo
         typer.echo(shown)  # a path stays on one line
     else:
         results_console().print(shown)
+
+
+def check_data(data: Path, *, background: str | None = None, min_labels: int = 2) -> "Dataset":
+    """Read labelled data before anything heavy is imported; a DataError if it cannot be used."""
+    from activity_cli.data.loading import load_dataset
+
+    dataset = load_dataset(data, min_labels=min_labels)
+    dataset.check_label(background)
+    return dataset
+
+
+def check_model(name: str) -> None:
+    """Raise a ModelError where there is no such model, before anything heavy is imported."""
+    from activity_cli.model.folder import find_model
+    from activity_cli.predict.exported import is_exported
+    from activity_cli.settings import KINETICS600
+
+    if name != KINETICS600 and not is_exported(Path(name)):
+        find_model(name)
+
+
+def open_report(folder: Path | None, *, wanted: bool) -> None:
+    """Open the report in the browser, if there is one."""
+    if wanted and folder is not None:
+        import webbrowser
+
+        from activity_cli.report.terminal.evaluation import REPORT_FILE
+
+        webbrowser.open((folder / REPORT_FILE).absolute().as_uri())
 
 
 def print_note(line: str, *, quiet: int) -> None:

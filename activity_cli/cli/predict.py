@@ -6,8 +6,9 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from os.path import lexists
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -39,6 +40,8 @@ class PredictOptions(ModelOptions):
     """Labels to report per video."""
     all_scores: bool = setting(False, rare=True)
     """Put the score of every label into the rows."""
+    sort: Literal["name", "score"] = setting("name", rare=True)
+    """Order of several videos on the screen: by name, or highest score first."""
     no_cache: bool = setting(False, rare=True)
     """Neither read features from the cache nor write them."""
     output: Path | None = setting(None, metavar="FILE")
@@ -49,7 +52,7 @@ def predict(
     sources: options.Sources,
     *,
     own: PredictOptions,
-    reject: options.Reject = "off",
+    reject: options.RejectByModel = None,
     windows: WindowOptions,
     batch: BatchOptions,
     machine: options.MachineOptions,
@@ -67,16 +70,20 @@ def predict(
 
     Example:  activity predict footage/ --model runs/gym --output scores.csv
     """
-    from activity_cli.predict.rejection import with_rejection
-    from activity_cli.predict.results import rows_suffix
-    from activity_cli.predict.results.segment_files import SegmentOutputs
-    from activity_cli.report.terminal import console
-
     started = time.perf_counter()
     paths = batch.find(sources)
     if batch.dry_run:
+        from activity_cli.report.terminal import console
+
         console.results_console().print(console.show_plan(paths, own.output))
         return
+    if not (own.output or own.all_scores or windows.segments) and not any(map(lexists, paths)):
+        _show_missing(paths, own, json=json)
+        raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
+    from activity_cli.predict.rejection import with_rejection
+    from activity_cli.predict.results import rows_suffix
+    from activity_cli.predict.results.segment_files import SegmentOutputs
+
     if own.output:
         rows_suffix(own.output)  # a wrong format is an error before the CNN is prepared
     model = own.choose(may_ask=not (json or quiet))
@@ -107,6 +114,24 @@ def predict(
         raise KeyboardInterrupt
     if run.num_without_score:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
+
+
+def _show_missing(paths: "Sequence[Path]", own: PredictOptions, *, json: bool) -> None:
+    """Report files that are all missing, before any model is loaded."""
+    from activity_cli.errors import did_you_mean
+    from activity_cli.types import FileResult, Status
+
+    for path in paths:
+        beside = [str(file) for file in path.parent.glob("*")] if path.parent.is_dir() else []
+        reason = f"There is no file at this path.{did_you_mean(str(path), beside)}"
+        if json:
+            from activity_cli.predict.results import RowSchema
+
+            result = FileResult(path=str(path), status=Status.MISSING, reason=reason)
+            row = RowSchema(top_k=own.top_k, labels=()).row(result)
+            typer.echo(jsonlib.dumps(row | {"segments": []}))
+        else:
+            typer.echo(f"{path}  missing  {reason}")
 
 
 class _Run:
@@ -213,6 +238,8 @@ class _Run:
 
         own, results = self._own, self._results
         if self._shown:
+            if own.sort == "score":
+                self._shown.sort(key=lambda r: -r.prediction.score if r.prediction else 1)
             shown = console.show_predictions(self._shown, top_k=own.top_k)
             console.results_console().print(shown)
         if seconds is None:

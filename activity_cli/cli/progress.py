@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from activity_cli.cli.verbosity import Style, progress_style
-from activity_cli.report.terminal import describe_seconds, new_console
+from activity_cli.report.terminal import clock, describe_seconds, new_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -38,6 +38,9 @@ STAGE_NAMES = {
     "cut": "Cutting pieces",
     "check": "Checking",
     "compare": "Comparing",
+    "folds": "Folds",
+    "random folds": "Random folds",
+    "folds by group": "Folds by group",
     "train": "Training folds",
     "benchmark": "Measuring",
     "export": "Exporting",
@@ -73,19 +76,39 @@ class ProgressReport:
         now = time.monotonic()
         if self._bars is not None:
             if stage not in self._tasks:
+                if done == total:  # nothing to show, or said before
+                    return
+                self._started[stage] = now
                 self._tasks[stage] = self._bars.add_task(name, detail=self._detail)
             self._bars.update(self._tasks[stage], completed=done, total=total or None)
+            if done == total:
+                self._finish(stage)
         elif self._style == "json":
             if done == total or now - self._last_line > _SECONDS_BETWEEN_JSON_LINES:
                 self._last_line = now
                 self._print_json(stage=stage, done=done, total=total or None, detail=self._detail)
         elif done and now - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = now
-            rate = done / max(now - started, 1e-3)
-            left = f", {describe_seconds((total - done) / rate)} left" if total > done else ""
-            speed = f", {rate:.1f}/s" if rate >= 0.1 else ""
+            passed = now - started
+            times = _describe_times(passed, passed * (total - done) / done if total else None)
             detail = f", {self._detail}" if self._detail else ""
-            print(f"{name}: {done} of {total}{speed}{left}{detail}", file=sys.stderr, flush=True)
+            print(f"{name}: {done} of {total}, {times}{detail}", file=sys.stderr, flush=True)
+
+    def _finish(self, stage: str) -> None:
+        """Replace the bar of a stage by one line."""
+        assert self._bars is not None
+        number = self._tasks.pop(stage)
+        task = next(task for task in self._bars.tasks if task.id == number)
+        took = clock(time.monotonic() - self._started[stage], tenths=False)
+        count = f"{task.completed:.0f} in {took}"
+        self._bars.remove_task(number)
+        line = Text.assemble(("✓ ", "green"), f"{task.description:<18} ", (count, "dim"))
+        self._console.print(line)
+
+    def finish(self) -> None:
+        """End all stages that are still shown: the command has come to its end."""
+        for stage in list(self._tasks):
+            self._finish(stage)
 
     def detail(self, text: str) -> None:
         """Show a text beside the progress, such as how many files failed so far."""
@@ -114,6 +137,12 @@ class ProgressReport:
         print(json.dumps(values), file=sys.stderr, flush=True)
 
 
+def _describe_times(passed_seconds: float, left_seconds: float | None) -> str:
+    """Return elapsed and remaining time: 0:43 elapsed, 1 s left."""
+    left = f", {describe_seconds(left_seconds)} left" if left_seconds else ""
+    return f"{clock(passed_seconds, tenths=False)} elapsed{left}"
+
+
 @contextmanager
 def progress_report(*, quiet: int, style: Style | None = None) -> Iterator[ProgressReport]:
     """Yield what shows the progress of a command; the style is that of --progress."""
@@ -123,26 +152,23 @@ def progress_report(*, quiet: int, style: Style | None = None) -> Iterator[Progr
         return
     from rich import progress as bar
 
-    class _RateColumn(bar.ProgressColumn):
-        """Steps per second, over the last steps."""
+    class _TimesColumn(bar.ProgressColumn):
+        """Elapsed and remaining time."""
 
         def render(self, task: bar.Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"· {speed:.1f}/s" if speed else "", "dim")
+            return Text(_describe_times(task.elapsed or 0.0, task.time_remaining), "dim")
 
     columns = (
         bar.TextColumn("{task.description:<18}", markup=False),
-        bar.BarColumn(bar_width=30),
+        bar.BarColumn(bar_width=20),
         bar.MofNCompleteColumn(),
-        bar.TextColumn("·", style="dim"),
-        bar.TimeElapsedColumn(),
-        bar.TextColumn("left", style="dim"),
-        bar.TimeRemainingColumn(),
-        _RateColumn(),
+        _TimesColumn(),
         bar.TextColumn("{task.fields[detail]}", style="yellow", markup=False),
     )
     with bar.Progress(*columns, console=console) as bars:
-        yield ProgressReport(console, bars)
+        report = ProgressReport(console, bars)
+        yield report
+        report.finish()
 
 
 @contextmanager

@@ -80,6 +80,13 @@ class ClipOptions:
         if self.streams is not None:
             parse_streams(self.streams)
 
+    def check_backbone(self, cnn: CnnSettings) -> None:
+        """Raise a BackboneError for a name that no CNN has; imports nothing heavy."""
+        from activity_cli.features.backbones import check_name
+
+        if cnn.mode != "scratch":
+            check_name(self.backbone)
+
     def data_config(
         self,
         machine: MachineOptions,

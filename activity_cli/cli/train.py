@@ -15,7 +15,7 @@ import typer
 
 from activity_cli.cli import StoppedError, options
 from activity_cli.cli.options import this_command
-from activity_cli.cli.progress import progress_report
+from activity_cli.cli.progress import ProgressReport, progress_report
 from activity_cli.cli.settings import (
     AugmentOptions,
     ClipOptions,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from activity_cli.training.fitting import Plan
     from activity_cli.training.loop.checkpoint import TrainingLog
     from activity_cli.training.loop.distributed import DistributedContext
+    from activity_cli.training.loop.trainer import EpochMetrics
 
 
 def _read_run(context: typer.Context, folder: Path | None) -> Path | None:
@@ -92,6 +93,7 @@ def train(
     augmentation: AugmentOptions,
     cnn: CnnSettings,
     machine: options.MachineOptions,
+    open_report: options.Open = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -104,6 +106,8 @@ def train(
     Example:  activity train clips --name gym
     """
     del settings  # the options have its values by now
+    options.check_data(data, background=labels.background_label)
+    clip.check_backbone(cnn)
     from activity_cli.training.fitting import Plan
     from activity_cli.training.head import HeadConfig
     from activity_cli.training.loop.distributed import init_distributed
@@ -126,9 +130,11 @@ def train(
         if run.preview or run.dry_run:
             done = _try_out(plan, run) if processes.is_main else None
         else:
-            done = _train(plan, run, context, processes, resume=resume, deadline=deadline)
+            done = _train(plan, run, context, processes, report, resume=resume, deadline=deadline)
     if done is not None:
         options.print_result(*done, json=json)
+        folder = done[0].get("run")
+        options.open_report(folder and Path(folder), wanted=open_report)
 
 
 _Result = tuple[dict[str, Any], Callable[[], "RenderableType"]]
@@ -153,6 +159,7 @@ def _train(
     run: RunOptions,
     context: typer.Context,
     processes: "DistributedContext",
+    report: ProgressReport,
     *,
     resume: Path | None,
     deadline: float,
@@ -172,12 +179,19 @@ def _train(
 
     name, config = run.name or plan.data.resolve().stem, plan.data_config
     with (
-        run_folder(run.output, name, old=resume, context=processes) as folder,
+        run_folder(
+            run.output, name, old=resume, context=processes, on_note=config.on_warning
+        ) as folder,
         TrainingLog(folder, tensorboard=run.tensorboard, quiet=not processes.is_main) as log,
         _explain_how_to_resume(plan.data, folder, log),
     ):
+
+        def on_epoch(epoch: "EpochMetrics") -> None:
+            log(epoch)
+            report.detail(f"loss {epoch.val_loss:.2f}, accuracy {epoch.val_accuracy:.1%}")
+
         session = Session(
-            on_epoch=log,
+            on_epoch=on_epoch,
             on_note=config.on_prepare,
             folder=folder / CHECKPOINT_FOLDER,
             deadline=deadline,
@@ -187,10 +201,16 @@ def _train(
         # They are written as training begins, so that it can be resumed.
         begin = partial(write_text_atomically, folder / SETTINGS_FILE, text)
         fit = fit_plan(plan, session, on_begin=begin)
+        report.detail("")
         if not processes.is_main:
             return None
         trained = save_run(fit, folder)
-        content = training_report(trained, command=this_command(), settings=tomllib.loads(text))
+        content = training_report(
+            trained,
+            command=this_command(),
+            settings=tomllib.loads(text),
+            source=str(plan.data),
+        )
         metrics = training_metrics(trained, content)
         write_training_run(trained, content, metrics, text)
         write_report(content, folder / REPORT_FILE, decoders=config.decoders)

@@ -44,7 +44,7 @@ def watch(
     ],
     *,
     own: ModelOptions,
-    reject: options.Reject = "off",
+    reject: options.RejectByModel = None,
     events: EventSettings,
     show: Annotated[
         bool, typer.Option("--show", help="Show the picture in a window; q closes it.")
@@ -84,6 +84,7 @@ def watch(
             has_alerts=bool(events.alert),
             as_json=json,
             quiet=bool(quiet),
+            in_video_time=not what.is_live,
         )
         hook = EventHook(command, view.note)
         try:
@@ -100,7 +101,7 @@ def watch(
 
 
 def _load_model(
-    model: str, own: ModelOptions, engine: options.EngineOptions, reject: str, *, quiet: int
+    model: str, own: ModelOptions, engine: options.EngineOptions, reject: str | None, *, quiet: int
 ) -> "LiveModel":
     """Load the model, with the rule of --reject."""
     from activity_cli.predict.live.watching import load_live_model

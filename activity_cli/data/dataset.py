@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common import and_more
-from activity_cli.errors import DataError, SettingsError, VideoError
+from activity_cli.errors import DataError, SettingsError, VideoError, did_you_mean
 from activity_cli.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -85,7 +85,10 @@ class Dataset:
         """Raise a DataError if there are no clips of a label; None always passes."""
         if label is not None and label not in self.labels:
             hint = f"The labels are: {', '.join(self.labels)}."
-            raise DataError(f"There are no clips of the background label {label!r}.", hint=hint)
+            meant = did_you_mean(label, self.labels)
+            raise DataError(
+                f"There are no clips of the background label {label!r}.{meant}", hint=hint
+            )
 
     def no_column(self, column: str) -> DataError:
         """Return the error for a column that the data does not have."""
@@ -93,7 +96,8 @@ class Dataset:
         columns = [*known, *self.samples[0].folds]
         return DataError(
             f"{self.root}: the data has no column {column} with values; "
-            f"its columns are {', '.join(columns) or 'path and label only'}.",
+            f"its columns are {', '.join(columns) or 'path and label only'}."
+            f"{did_you_mean(column, columns)}",
             hint="Choose one of these, or add the column to the CSV.",
         )
 
@@ -186,8 +190,13 @@ def describe_counts(dataset: Dataset) -> str:
     return f"{total}: {', '.join(f'{label} {count}' for label, count in counts.items())}."
 
 
-def balance_warnings(dataset: Dataset, settings: TrainSettings) -> list[str]:
-    """Return warnings about uneven or small numbers of clips, a line each."""
+def balance_warnings(
+    dataset: Dataset, settings: TrainSettings, *, in_folds: bool = False
+) -> list[str]:
+    """Return warnings about uneven or small numbers of clips, a line each.
+
+    `in_folds`: they are for a cross-validation, which tests on every clip.
+    """
     counts = dataset.counts()
     rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     lines = []
@@ -200,9 +209,9 @@ def balance_warnings(dataset: Dataset, settings: TrainSettings) -> list[str]:
             f"{remedy} Prefer F1 to accuracy."
         )
     if few := [f"{label} {count}" for label, count in counts.items() if count < FEW]:
+        advice = "." if in_folds else ", and use `activity crossval`, which tests on every clip."
         lines.append(
             f"Few clips: {and_more(few, 5, 'labels')}. Metrics for labels with fewer than "
-            f"{FEW} clips are unreliable: add clips, and use `activity crossval`, which tests on "
-            "every clip."
+            f"{FEW} clips are unreliable: add clips{advice}"
         )
     return lines

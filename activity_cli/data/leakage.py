@@ -1,13 +1,12 @@
 """Find clips that leak between the parts of a split: copies, and groups that are in several parts.
 
-N is clips, F features. This detector of near duplicates compares the CNN features that training
-needs anyway, so every run can afford it; it also finds brighter and mirrored copies, but only pairs
-across parts, and no times. The one in `data.inspection.duplicates` decodes every file: it needs no
-model, finds trimmed copies, and distinguishes copies from other clips of the same camera.
+N is clips, F features. Pairs of clips with similar CNN features, which training needs anyway, are
+candidates; copies are those of them whose movement agrees, by the rule of `activity check`
+(`data.inspection.duplicates`). The others are of one scene: `data.scene_groups` suggests groups.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import nlargest
@@ -22,11 +21,11 @@ from numpy.typing import NDArray
 from activity_cli.common import count_of
 from activity_cli.common.files import sha256_of
 from activity_cli.data.dataset import Dataset, Sample
-from activity_cli.data.name_groups import NameGroups, find_groups, guess_groups
+from activity_cli.data.scene_groups import SuggestedGroups
 from activity_cli.data.splits import PARTS
 
 NEAR = 0.85
-"""Cosine of two clips' standardised mean features from which they count as near copies.
+"""Cosine of two clips' standardised mean features from which they may be copies.
 
 On 300 surveillance clips, pairs of different sources reached 0.76, of one source 0.93; on drawn
 clips of different persons 0.69. Re-encoded, brighter or trimmed copies had at least 0.91, mirrored
@@ -35,6 +34,9 @@ MOST_CLIPS = 20_000
 """No search for near copies among more: its time grows with the square of their number."""
 MOST_PAIRS = 100  # pairs that are kept for the report; the others are only counted
 _BLOCK = 256
+
+Confirm = Callable[[Sequence[tuple[Path, Path]]], Sequence[bool]]
+"""Returns which pairs of files are copies."""
 
 Kind = Literal["same file", "same video", "near copy"]
 _WORDS: Mapping[Kind, str] = {
@@ -65,8 +67,9 @@ class Leakage:
     """At most `MOST_PAIRS`: identical files and videos first, then the most similar pairs."""
     num_leaks: Mapping[Kind, int]  # all pairs that were found, kept or not
     split_groups: tuple[str, ...]  # groups of the data that are in several parts
-    guess: NameGroups | None  # groups that the file names suggest, where the data has none
-    num_guessed_split: int = 0  # how many of these are in several parts
+    has_groups: bool = True
+    suggestion: SuggestedGroups | None = None  # where the data has no groups
+    num_suggested_split: int = 0  # how many of these are in several parts
     skipped: str = ""  # why there was no search for near copies
 
     @property
@@ -76,12 +79,12 @@ class Leakage:
 
     @property
     def is_found(self) -> bool:
-        """Whether there is leakage; groups that are only guessed from names don't count."""
+        """Whether there is leakage; groups that are only suggested don't count."""
         return bool(self.leaks or self.split_groups)
 
     def lines(self) -> list[str]:
         """Describe everything, a line for each kind, with what to do."""
-        return [*self.found_lines(), *self.guessed_lines()]
+        return [*self.found_lines(), *self.group_lines()]
 
     def found_lines(self) -> list[str]:
         """Describe the leakage, and whether the search for near copies was skipped."""
@@ -110,15 +113,21 @@ class Leakage:
             )
         return lines
 
-    def guessed_lines(self) -> list[str]:
-        """Describe the groups that the file names suggest."""
-        if self.guess is None:
+    def group_lines(self) -> list[str]:
+        """Warn where the data has no groups, and propose some."""
+        if self.has_groups:
             return []
-        number = self.num_guessed_split
+        warning = (
+            "No groups given: if clips of one camera, person or video are in training and test, "
+            "accuracy is overestimated."
+        )
+        if self.suggestion is None:
+            return [f"{warning} None are suggested by names or scenes: add a `group` column."]
+        number = self.num_suggested_split
         split = f", {number} of them in several {self._parts}" * bool(number)
+        option = quote(self.suggestion.pattern) if self.suggestion.pattern else "auto"
         return [
-            f"Names look like {self.guess.describe()}{split}. If clips of one group belong "
-            f"together (person, camera, video), add --groups {quote(self.guess.pattern)}"
+            f"{warning} Suggested: {self.suggestion.describe()}{split}. Use `--groups {option}`."
         ]
 
     @property
@@ -136,13 +145,15 @@ class Leakage:
             }
             for leak in self.leaks
         ]
-        guess = self.guess and {
-            "pattern": self.guess.pattern,
-            "num_groups": len(self.guess.names),
-            "num_in_several_parts": self.num_guessed_split,
+        one = self.suggestion
+        suggested = one and {
+            "by": "names" if one.pattern else "scenes",
+            "pattern": one.pattern or None,
+            "num_groups": len(one.names),
+            "num_in_several_parts": self.num_suggested_split,
         }
         found = {"found": self.is_found, "num_pairs": self.num_pairs, "pairs": pairs}
-        groups = {"split_groups": list(self.split_groups), "groups_in_names": guess}
+        groups = {"split_groups": list(self.split_groups), "suggested_groups": suggested}
         return found | groups | {"notes": self.lines()}
 
 
@@ -151,11 +162,15 @@ def find_leakage(
     features: NDArray[np.floating[Any]] | None,
     part: NDArray[np.int64],
     part_names: Sequence[str],
+    suggestion: SuggestedGroups | None = None,
+    *,
+    confirm: Confirm | None = None,
 ) -> Leakage:
     """Find clips that show the same, and groups, in several parts of a split of N samples.
 
     Features are (N, S, T, D); None where the CNN is still to be fine-tuned: then there is no search
-    for near copies. `part` is (N,) the position of each sample's part, or fold, in `part_names`.
+    for near copies. Candidates for them are `confirm`ed, pieces of videos excepted. `part` is (N,)
+    the position of each sample's part, or fold, in `part_names`.
     """
     same = {(leak.first, leak.second): leak for leak in _same_sources(dataset.samples, part)}
     num_leaks = Counter[Kind](leak.kind for leak in same.values())
@@ -167,9 +182,11 @@ def find_leakage(
         skipped = f"there are more than {MOST_CLIPS} clips"
     else:
         near, num_near = _near_copies(mean_features(features), part, known=same)
+        if confirm is not None and near:
+            near = _confirmed(near, dataset.samples, confirm)
+            num_near = len(near)
         num_leaks += Counter[Kind]({"near copy": num_near})
-    guess = guess_groups(dataset)
-    guessed = find_groups(dataset, guess.pattern) if guess else [None] * len(part)
+    suggested = [] if suggestion is None else [str(n) for n in suggestion.numbers]
     return Leakage(
         samples=dataset.samples,
         part=part,
@@ -177,8 +194,9 @@ def find_leakage(
         leaks=(*same.values(), *near)[:MOST_PAIRS],
         num_leaks=num_leaks,
         split_groups=_in_several([sample.group for sample in dataset.samples], part),
-        guess=guess,
-        num_guessed_split=len(_in_several(guessed, part)),
+        has_groups=dataset.groups() is not None,
+        suggestion=suggestion,
+        num_suggested_split=len(_in_several(suggested, part)) if suggested else 0,
         skipped=skipped,
     )
 
@@ -223,6 +241,19 @@ def _near_copies(
         for similarity, first, second in best
     ]
     return leaks, count
+
+
+def _confirmed(near: Sequence[Leak], samples: Sequence[Sample], confirm: Confirm) -> list[Leak]:
+    """Return the candidates that are copies. Pieces are not compared: their videos may be long."""
+    whole, pairs = [], []
+    for leak in near:
+        first, second = samples[leak.first], samples[leak.second]
+        times = [(sample.start_seconds, sample.end_seconds) for sample in (first, second)]
+        whole.append(times == [(None, None)] * 2)
+        if whole[-1]:
+            pairs.append((first.path, second.path))
+    answers = iter(confirm(pairs))
+    return [leak for leak, one in zip(near, whole, strict=True) if not one or next(answers)]
 
 
 def _same_sources(samples: Sequence[Sample], part: NDArray[np.int64]) -> Iterator[Leak]:

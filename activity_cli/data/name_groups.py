@@ -1,7 +1,7 @@
 """Guess from file names which clips belong together.
 
 File names often contain the person or source: `person03`, `_g01_`, `cam2`, `fight12_003` for the
-third piece of a video. The guess is only suggested to the user, never applied without `--groups`.
+third piece of a video. The guess is only suggested, never applied without `--groups`.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import Literal
 
 from activity_cli.data.dataset import Dataset
 from activity_cli.errors import DataError
+from activity_cli.settings import AUTO_GROUPS
 
 _WHO = "person|subject|subj|actor|user|participant|volunteer|player|patient"
 _WHERE = "camera|cam|scene|room|session|source|video|vid"
@@ -78,12 +79,13 @@ def find_groups(dataset: Dataset, pattern: str) -> list[str | None]:
 
 
 def group_by_name(dataset: Dataset, pattern: str | None) -> Dataset:
-    """Take groups from what a pattern finds in each path; None leaves the data set as it is.
+    """Take groups from what a pattern finds in each path; None and `auto` leave the data as it is.
 
     It is a DataError if all clips get the same group, or none.
     """
-    if pattern is None:
+    if pattern in {None, AUTO_GROUPS}:
         return dataset
+    assert pattern is not None
     groups = find_groups(dataset, pattern)
     if len(set(groups)) == 1:
         first = dataset.samples[0].name

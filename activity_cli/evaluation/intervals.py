@@ -121,11 +121,16 @@ def estimate_metrics(
     )
 
 
-def mean_with_interval(values: NDArray[np.floating[Any]], groups: Groups | None) -> Estimate:
+def mean_with_interval(values: NDArray[Any], groups: Groups | None) -> Estimate:
     """Return the mean of (N,) values of clips, such as differences between two models."""
     sums = np.stack([values.astype(np.float64), np.ones(len(values))], axis=1)
     [found] = _bootstrap(sums, groups, lambda totals: totals[:, :1] / totals[:, 1:])
     return found
+
+
+def accuracy_with_interval(correct: NDArray[np.bool_], groups: Groups | None) -> Estimate:
+    """Return the accuracy of (N,) clips with the interval that `estimate_metrics` gives it."""
+    return _at_least_wilson(mean_with_interval(correct, groups), len(correct))
 
 
 def wilson_estimate(num_correct: int, total: int) -> Estimate:

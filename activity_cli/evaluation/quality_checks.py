@@ -59,21 +59,24 @@ def compute_findings(
 ) -> Findings:
     """Compute metrics with intervals, compare with baselines and run all checks."""
     samples, evaluation = [clip.sample for clip in predictions.clips], predictions.evaluation
-    scores, targets, groups = predictions.scores, predictions.targets, sample_groups(samples)
-    estimates = estimate_metrics(scores, targets, predictions.labels, groups)
-    comparison = compare_with_baselines(scores, targets, baselines, groups)
+    scores, targets, units = predictions.scores, predictions.targets, sample_groups(samples)
+    estimates = estimate_metrics(scores, targets, predictions.labels, units)
+    comparison = compare_with_baselines(scores, targets, baselines, units)
+    groups, leakage = _groups(estimates, split.leakage), _leakage(split)
+    # Suggested groups include copies, and the accuracy by them was measured.
+    is_suggested = split.leakage is not None and split.leakage.suggestion is not None
     checks = [
-        _leakage(split),
-        _same_files(samples),
+        *([groups, leakage] if is_suggested else [leakage, groups]),
         _majority(comparison, evaluation),
+        _same_files(samples),
         _interval(estimates),
-        _groups(estimates, split.leakage),
         *_label_counts(evaluation),
         _calibration(evaluation),
         _left_out(predictions),
     ]
     if split.optimistic_because:
         checks.insert(0, Check("warning", "Tested on new clips", split.optimistic_because))
+    # Within a level the weightiest comes first: the first warning is in the conclusion.
     checks.sort(key=lambda check: ("warning", "note", "fine").index(check.level))
     return Findings(estimates=estimates, baselines=comparison, checks=tuple(checks))
 
@@ -142,8 +145,8 @@ def _groups(estimates: Estimates, leakage: Leakage | None) -> Check:
             "one group are correlated."
         )
         return Check("fine", _GROUPS, text)
-    if guess := leakage.guessed_lines() if leakage else []:
-        return Check("warning", _GROUPS, guess[0])
+    if lines := leakage.group_lines() if leakage else []:
+        return Check("warning", _GROUPS, lines[0])
     text = (
         "The data has no groups. If several clips show the same person, camera or source, "
         "accuracy is overestimated and intervals are too narrow: add a `group` column."

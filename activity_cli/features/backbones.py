@@ -3,11 +3,12 @@
 Light to import: torch and torchvision load when a function needs them.
 """
 
-import difflib
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,7 @@ from urllib.error import URLError
 
 from activity_cli.common.files import sha256_of
 from activity_cli.common.optional_dependencies import import_torchvision
-from activity_cli.errors import BackboneError, SettingsError
+from activity_cli.errors import BackboneError, SettingsError, did_you_mean
 from activity_cli.settings import DEFAULT_BACKBONE, ClipSettings, CnnMode, CnnSettings
 
 _IMAGENET_CLASSES = 1000
@@ -247,14 +248,29 @@ def _torchvision_names() -> list[str]:
     return [name for name in names if not name.startswith(_TRANSFORMERS)]
 
 
+def check_name(name: str) -> None:
+    """Raise a BackboneError for a name that torchvision's sources do not have.
+
+    Their text is searched: to import torchvision takes seconds.
+    """
+    if name == DEFAULT_BACKBONE:
+        return
+    spec = find_spec("torchvision")
+    folders = [Path(one) / "models" for one in (spec and spec.submodule_search_locations) or ()]
+    files = [file for folder in folders for file in folder.glob("*.py")]
+    registered = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+    names = [found for file in files for found in registered.findall(file.read_text("utf-8"))]
+    if name not in names or name.startswith(_TRANSFORMERS):
+        meant = did_you_mean(name, [DEFAULT_BACKBONE, *names])
+        raise BackboneError(
+            f"There is no backbone {name!r}.{meant}",
+            hint="`activity models --backbones` lists them.",
+        )
+
+
 def _torchvision_weights(name: str) -> Any:
     """Return torchvision's entry (WeightsEnum) for the best weights of a CNN."""
-    if name not in (names := _torchvision_names()):
-        close = difflib.get_close_matches(name, [DEFAULT_BACKBONE, *names])
-        meant = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise BackboneError(
-            f"There is no backbone {name!r}.{meant}", hint="`activity models` lists them."
-        )
+    check_name(name)
     return import_torchvision().models.get_model_weights(name).DEFAULT
 
 

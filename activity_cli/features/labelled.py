@@ -17,7 +17,6 @@ from activity_cli.data.dataset import (
     describe_counts,
     prepare_pieces,
 )
-from activity_cli.data.leakage import Leakage, find_leakage
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cache import feature_cache
@@ -31,7 +30,6 @@ from activity_cli.features.extraction import (
 from activity_cli.features.streams import StreamExtractor, load_streams
 from activity_cli.settings import (
     NO_VIEWS,
-    AuditSettings,
     AugmentSettings,
     ClipSettings,
     Stream,
@@ -197,39 +195,13 @@ def join_labels(
     )
 
 
-def announce(dataset: Dataset, config: DataConfig, settings: TrainSettings) -> None:
+def announce(
+    dataset: Dataset, config: DataConfig, settings: TrainSettings, *, in_folds: bool = False
+) -> None:
     """Report the number of clips of each label, and warn where they are few or uneven."""
     config.on_prepare(describe_counts(dataset))
-    for line in balance_warnings(dataset, settings):
+    for line in balance_warnings(dataset, settings, in_folds=in_folds):
         config.on_warning(line)
-
-
-def audit_parts(
-    labelled: LabelledClips,
-    part: NDArray[np.int64],
-    part_names: Sequence[str],
-    *,
-    audit: AuditSettings,
-    data_config: DataConfig,
-) -> Leakage:
-    """Search for clips that are in several parts, warn about them, or stop if that was asked for.
-
-    `part` (N,) is the position of each clip's part in `part_names`: train, val, test; or folds.
-
-    Raises:
-        DataError: leakage was found, and `strict` forbids it.
-    """
-    features = labelled.features
-    values = None if features.holds_frames else features.values
-    leakage = find_leakage(labelled.dataset, values, part, part_names)
-    if audit.strict and leakage.is_found:
-        raise DataError(
-            leakage.lines()[0],
-            hint="Without --strict training continues; metrics.json then lists the pairs.",
-        )
-    for line in leakage.lines():
-        data_config.on_warning(line)
-    return leakage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from safetensors.numpy import load, save
 
 from activity_cli.common.files import new_folder, parse_json, write_bytes_atomically, write_json
 from activity_cli.common.optional_dependencies import opencv_version
-from activity_cli.errors import ModelError, SettingsError
+from activity_cli.errors import ModelError, SettingsError, did_you_mean
 from activity_cli.features import action_weights
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.streams import feature_size
@@ -317,11 +317,18 @@ def find_model(name: str | Path) -> Path:
     for folder in shipped:
         if folder.name == str(name):
             return folder
-    names = ", ".join([*(folder.name for folder in shipped), KINETICS600])
+    names = [*(folder.name for folder in shipped), KINETICS600]
+    meant = did_you_mean(str(name), [*names, *map(str, own_models())])
     raise ModelError(
-        f"There is no model {str(name)!r}: no such folder, and it is none of the shipped models.",
-        hint=f"Shipped: {names}. Your own: the run folder that `activity train` wrote.",
+        f"There is no model {str(name)!r}: no such folder, and it is none of the shipped models."
+        f"{meant}",
+        hint=f"Shipped: {', '.join(names)}. Your own: the run folder that `activity train` wrote.",
     )
+
+
+def own_models(parent: Path = Path("runs")) -> list[Path]:
+    """Return the run folders with a model, as `activity train` names them, by name."""
+    return sorted(file.parents[1] for file in parent.glob(f"*/{MODEL_SUBFOLDER}/{MODEL_FILE}"))
 
 
 def shipped_models() -> list[Path]:

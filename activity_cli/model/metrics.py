@@ -34,7 +34,8 @@ class Evaluation:
     num_clips: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-    """95% Wilson interval of the accuracy, clips taken as independent."""
+    """95% interval of the accuracy: Wilson's, clips taken as independent, until one by group
+    replaces it."""
     macro_precision: float
     macro_recall: float
     macro_f1: float
@@ -70,12 +71,13 @@ class Evaluation:
         false_alarms = num_background - counts[row, row]
         return float(missed / max(num_events, 1)), float(false_alarms / max(num_background, 1))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, interval: bool = True) -> dict[str, Any]:
         """Return plain values for metrics.json."""
+        bounds = [round(bound, 4) for bound in self.accuracy_interval]
         return {
             "num_clips": self.num_clips,
             "accuracy": round(self.accuracy, 4),
-            "confidence_interval": [round(bound, 4) for bound in self.accuracy_interval],
+            **({"confidence_interval": bounds} if interval else {}),
             **{name: round(getattr(self, name), 4) for name in _FIGURES},
             "per_label": [
                 {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(row).items()}

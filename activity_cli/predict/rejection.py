@@ -12,6 +12,7 @@ from activity_cli.model.calibration import RejectRule
 from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.predictor import Predictor
 from activity_cli.predict.segments import find_segments
+from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import UNKNOWN, FileResult, Prediction
 
 _NUMBER_HINT = "Or give the lowest accepted score, such as --reject 0.7."
@@ -30,9 +31,16 @@ def is_event(label: str, description: ModelDescription) -> bool:
 
 
 def read_rule(
-    text: str, description: ModelDescription, *, gives_ood_score: bool
+    text: str | None, description: ModelDescription, *, gives_ood_score: bool
 ) -> RejectRule | None:
-    """Return the rule for `off`, `auto` (the model's) or a lowest score; or a SettingsError."""
+    """Return the rule for `off`, `auto` (the model's) or a lowest score; or a SettingsError.
+
+    None is `auto` for the shipped model, which meets videos of everything, and `off` for others.
+    """
+    if text is None:
+        has_rule = description.calibration is not None and description.calibration.rule is not None
+        is_shipped = description.name == DEFAULT_MODEL and has_rule and gives_ood_score
+        text = "auto" if is_shipped else "off"
     match text.strip().lower():
         case "off":
             return None
@@ -79,7 +87,7 @@ class RejectingPredictor:
 
 
 def with_rejection(
-    predictor: Predictor, text: str, *, on_rule: Callable[[str], None] = lambda _: None
+    predictor: Predictor, text: str | None, *, on_rule: Callable[[str], None] = lambda _: None
 ) -> Predictor:
     """Apply `--reject`, as `read_rule` reads it; `on_rule` gets one line if there is a rule."""
     rule = read_rule(text, predictor.description, gives_ood_score=predictor.gives_ood_score)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,15 @@ from activity_cli.common.processes import available_cpus
 from activity_cli.data.dataset import Dataset, Sample, sample_groups
 from activity_cli.evaluation import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.baselines import BaselineScores, Kind, most_frequent
+from activity_cli.evaluation.conclusion import (
+    Conclusion,
+    Figures,
+    biggest_problem,
+    conclude_crossval,
+    figures_of,
+    figures_of_folds,
+    state_accuracy,
+)
 from activity_cli.evaluation.quality_checks import Findings, compute_findings
 from activity_cli.features.streams import network_names
 from activity_cli.model.folder import ModelDescription, installed_versions
@@ -39,6 +49,11 @@ _STAGES = {
     "network": "CNN and classifier",
 }
 _MAX_LABELS = 20
+MEASURED_ON = {
+    "test": "test clips",
+    "inner-fold": "training clips, each by the network of the inner fold that held it out",
+    "val": "validation clips, which also chose the best epoch, so accuracy is overestimated",
+}
 _HEADS: Mapping[Kind, str] = {"frame": "single frame", "mean": "mean-pool"}
 
 
@@ -55,13 +70,19 @@ class ReportData:
     speed: Metadata  # by stage
     settings: Mapping[str, Mapping[str, Any]]  # by table
     command: str  # as the user typed it
+    conclusion: Conclusion
     folds: tuple["FoldResult", ...] = ()
+    heads: tuple[Figures, ...] = ()  # simpler heads on the same clips and folds
+    figures: tuple[Figures, ...] = ()
+    """Of random folds and of folds by suggested groups, side by side."""
     versions: Metadata = field(default_factory=installed_versions)
     created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
 
 
-def crossval_report(run: "CrossvalRun", *, command: str, settings: Mapping[str, Any]) -> ReportData:
-    """Assemble the report of a cross-validation."""
+def crossval_report(
+    run: "CrossvalRun", *, command: str, settings: Mapping[str, Any], source: str = "DATA"
+) -> ReportData:
+    """Assemble the report of a cross-validation; `source` is the data in the next command."""
     data, result = run.data, run.result
     rows = np.arange(len(data.targets))
     predictions = _predictions(data, rows, result.scores, result.evaluation, result.orders)
@@ -78,22 +99,38 @@ def crossval_report(run: "CrossvalRun", *, command: str, settings: Mapping[str, 
         errors = f"{missed:.1%} of events missed, {false_alarms:.1%} false alarms"
         metadata[f"Background: {run.background}"] = errors
     split, number = f"folds by {run.folds.by}", len(result.folds)
+    findings = compute_findings(predictions, baselines, SplitInfo(by=split, leakage=run.leakage))
+    groups = data.features.groups
+    figures = figures_of_folds(run)
     return ReportData(
         title=data.dataset.root.name or str(data.dataset.root),
         subtitle=f"Cross-validation, {number} {split}",
         method=f"Each clip was scored by the network trained on the other {number - 1} folds.",
-        predictions=predictions,
-        findings=compute_findings(predictions, baselines, SplitInfo(by=split, leakage=run.leakage)),
+        predictions=_with_interval(predictions, findings),
+        findings=findings,
         metadata=metadata,
         speed=_speed_of_run(data, {"training, all folds": result.seconds}),
         settings=settings,
         command=command,
+        conclusion=conclude_crossval(run, findings, figures, quote(source)),
         folds=result.folds,
+        heads=tuple(figures_of(name, one, data, groups) for name, one in run.rounds.items()),
+        figures=figures,
     )
 
 
-def training_report(run: "TrainingRun", *, command: str, settings: Mapping[str, Any]) -> ReportData:
-    """Assemble the report of a training run on its held-out clips."""
+def _with_interval(predictions: Predictions, findings: Findings) -> Predictions:
+    """Give the evaluation the interval of the findings, by group: one for one accuracy."""
+    accuracy = findings.estimates.accuracy
+    interval = (accuracy.low, accuracy.high)
+    evaluation = replace(predictions.evaluation, accuracy_interval=interval)
+    return replace(predictions, evaluation=evaluation)
+
+
+def training_report(
+    run: "TrainingRun", *, command: str, settings: Mapping[str, Any], source: str = "DATA"
+) -> ReportData:
+    """Assemble the report of a training run on its held-out clips; `source` as above."""
     data, rows, description = run.data, run.measured_rows, run.model.description
     predictions = _predictions(data, rows, run.scores, run.evaluation, run.orders)
     learned = np.bincount(data.targets[run.split.train], minlength=len(description.labels))
@@ -108,17 +145,30 @@ def training_report(run: "TrainingRun", *, command: str, settings: Mapping[str, 
         has_lstm=run.orders is not None,
         orders=run.orders,
     )
+    findings = compute_findings(predictions, baselines, split)
+    next_command = f"activity predict VIDEO --model {quote(str(run.folder))}"
+    if run.leakage and not run.leakage.has_groups:
+        groups = " --groups auto" * (run.leakage.suggestion is not None)
+        next_command = f"activity crossval {quote(source)}{groups}"
     parts = describe_parts(len(run.split.train), len(run.split.val), len(run.split.test))
     return ReportData(
         title=description.name,
         subtitle=f"Training run, measured on {len(rows)} {run.measured_on} clips",
         method=f"{parts}. Split by {run.split.by}.",
-        predictions=predictions,
-        findings=compute_findings(predictions, baselines, split),
+        predictions=_with_interval(predictions, findings),
+        findings=findings,
         metadata={**_labelled_metadata(data), **_model_metadata(description)},
         speed=_speed_of_run(data, {s: run.stage_seconds[s] for s in ("training", "measuring")}),
         settings=settings,
         command=command,
+        conclusion=Conclusion(
+            problem=biggest_problem(findings.checks),
+            sentence=state_accuracy(
+                findings.estimates.accuracy, f"{len(rows)} {MEASURED_ON[run.measured_on]}"
+            )
+            + ".",
+            next_command=next_command,
+        ),
     )
 
 
@@ -129,8 +179,12 @@ def measurement_report(
     engine: str,
     orders: OrderScores | None,
     command: str,
+    model: str = "MODEL",
 ) -> ReportData:
-    """Assemble the report of an evaluation; no `orders` if the frame order was not measured."""
+    """Assemble the report of an evaluation; no `orders` if the frame order was not measured.
+
+    `model` is the model in the next command.
+    """
     description, labels = measurement.description, measurement.description.labels
     predictions = replace(measurement.predictions, orders=orders)
     samples = [clip.sample for clip in predictions.clips]
@@ -147,14 +201,21 @@ def measurement_report(
         has_lstm=description.network.temporal == "lstm",
         orders=orders,
     )
+    findings = compute_findings(predictions, baselines, SplitInfo())
+    measured_on = count_of(len(samples), "clip")
     return ReportData(
         title=description.name,
         subtitle=f"Evaluation on {dataset.root.name or dataset.root}, {len(samples)} clips",
         method="The metrics are valid for clips that the model was not trained on.",
-        predictions=predictions,
-        findings=compute_findings(predictions, baselines, SplitInfo()),
+        predictions=_with_interval(predictions, findings),
+        findings=findings,
         metadata={**metadata, "Engine": engine},
         speed=_speed_of_clips(measurement.stage_seconds),
+        conclusion=Conclusion(
+            problem=biggest_problem(findings.checks),
+            sentence=f"{state_accuracy(findings.estimates.accuracy, measured_on)}.",
+            next_command=f"activity predict VIDEO --model {quote(model)}",
+        ),
         settings={
             "clip": description.clip.to_json(),
             "network": description.network.to_json(),

@@ -4,16 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import fill
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from activity_cli.common import describe_parts
 from activity_cli.common.files import write_json, write_text_atomically
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import write_table
 from activity_cli.data.dataset import Sample
+from activity_cli.data.scene_groups import SuggestedGroups
 from activity_cli.data.splits import Folds
 from activity_cli.evaluation import Predictions
 from activity_cli.evaluation.comparison import METRICS_FILE, PREDICTIONS_FILE, SPLIT_FILE
+from activity_cli.evaluation.intervals import plain_values
 from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE, ModelDescription
 from activity_cli.model.metrics import Evaluation
 from activity_cli.report.assembly import ReportData
@@ -49,8 +54,9 @@ def training_metrics(run: "TrainingRun", content: ReportData) -> dict[str, Any]:
     """Return the content of a training run's metrics.json, which `--json` prints as well."""
     calibration = run.model.description.calibration
     return {
+        "conclusion": content.conclusion.to_json(),
         "measured_on": run.measured_on,
-        **run.evaluation.to_json(),
+        **content.predictions.evaluation.to_json(),
         "best_epoch": run.fitted.best_epoch,
         "num_epochs": run.fitted.history[-1].epoch,
         "ended_by": run.fitted.ending,
@@ -72,15 +78,28 @@ def crossval_metrics(run: "CrossvalRun", content: ReportData) -> dict[str, Any]:
         names = ("missed", "false_alarms")
         errors = [round(share, 4) for share in run.result.evaluation.event_errors(run.background)]
         background = {"label": run.background, **dict(zip(names, errors, strict=True))}
+    other = run.other
     return {
-        **run.result.evaluation.to_json(),
+        "conclusion": content.conclusion.to_json(),
+        **content.predictions.evaluation.to_json(),
         "calibration": calibration.to_json() if calibration else None,
         "background": background,
         "folds": [asdict(fold) for fold in run.result.folds],
         "folds_by": run.folds.by,
         "leakage": run.leakage.to_json(),
         "num_left_out": len(run.data.left_out),
-        "heads": {name: result.evaluation.to_json() for name, result in run.rounds.items()},
+        "suggested_groups": other
+        and {
+            "by": "names" if other.groups.pattern else "scenes",
+            "num_groups": len(other.groups.names),
+            "figures": [plain_values(one) for one in content.figures],
+            "not_measured": other.problem or None,
+        },
+        "heads": {
+            name: result.evaluation.to_json()
+            | {"confidence_interval": plain_values(one)["accuracy"][1:]}
+            for (name, result), one in zip(run.rounds.items(), content.heads, strict=True)
+        },
         "hard_pairs": [asdict(pair) for pair in run.hard_pairs],
         "seconds": {**run.data.stage_seconds, "training": run.result.seconds},
         "command": content.command,
@@ -98,6 +117,7 @@ def measurement_metrics(measurement: "Measurement", content: ReportData) -> dict
             "accuracy_of_others": None if accuracy is None else round(accuracy, 4),
         }
     return {
+        "conclusion": content.conclusion.to_json(),
         **content.predictions.evaluation.to_json(),
         "model": measurement.description.name,
         "rejected": rejected,
@@ -121,7 +141,9 @@ def write_training_run(
     write_table(folder / "history.csv", list(epochs[0]), [list(row.values()) for row in epochs])
     _write_split(run)
     write_predictions(folder / PREDICTIONS_FILE, content.predictions)
-    plot_curves(history, run.fitted.best_epoch, folder / "curves.png")
+    counts = np.bincount(run.data.targets)
+    majority = float(counts.max() / counts.sum())
+    plot_curves(history, run.fitted.best_epoch, folder / "curves.png", majority=majority)
     write_card(run.model, content, run.measured_on)
 
 
@@ -132,16 +154,19 @@ def write_evaluation(
     *,
     settings: str = "",
     folds: Folds | None = None,
+    groups: SuggestedGroups | None = None,
 ) -> None:
     """Write metrics.json, predictions.csv and confusion.png of an evaluation or cross-validation.
 
-    A cross-validation also has `settings` as TOML, and folds. May raise an OutputError.
+    A cross-validation also has `settings` as TOML, folds, and suggested groups where the data has
+    none. May raise an OutputError.
     """
     write_json(folder / METRICS_FILE, metrics)
     if settings:
         write_text_atomically(folder / SETTINGS_FILE, settings)
-    names = [folds.names[index] for index in folds.index] if folds else None
-    write_predictions(folder / PREDICTIONS_FILE, content.predictions, names)
+    more = {"suggested_group": [groups.names[n] for n in groups.numbers]} if groups else {}
+    more |= {"fold": [folds.names[index] for index in folds.index]} if folds else {}
+    write_predictions(folder / PREDICTIONS_FILE, content.predictions, more)
     plot_confusion(content.predictions.evaluation, folder / CONFUSION_FILE, title=content.subtitle)
 
 
@@ -160,11 +185,11 @@ def write_card(model: "Model", content: ReportData, measured_on: str) -> None:
 
 
 def write_predictions(
-    path: Path, predictions: Predictions, folds: Sequence[str] | None = None
+    path: Path, predictions: Predictions, more: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> None:
     """Write a CSV row per labelled clip: true label, predicted label, scores; or why it has none.
 
-    `folds` are (N,) names of the folds that held out the clips. May raise an OutputError.
+    `more` are (N,) values of the clips in further columns. May raise an OutputError.
     """
     has_groups = any(clip.sample.group for clip in predictions.clips)
     rows: list[dict[str, object]] = []
@@ -173,7 +198,7 @@ def write_predictions(
         row = {**_piece(clip.sample, "true_label"), "label": clip.label, "score": max(scores)}
         row |= {"status": clip.status.value, "reason": clip.reason}
         row |= {"group": clip.sample.group} if has_groups else {}
-        row |= {"fold": folds[index]} if folds is not None else {}
+        row |= {name: values[index] for name, values in more.items()}
         columns = [f"score_{label}" for label in predictions.labels]
         rows.append(row | dict(zip(columns, scores, strict=True)))
     for sample, status, reason in predictions.left_out:

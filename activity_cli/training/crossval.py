@@ -13,16 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.data.dataset import Dataset
 from activity_cli.data.leakage import Leakage
+from activity_cli.data.scene_groups import SuggestedGroups, require_groups
 from activity_cli.data.splits import Folds, inner_split, spare_val
-from activity_cli.features.labelled import (
-    DataConfig,
-    FeatureDataset,
-    LabelledClips,
-    announce,
-    audit_parts,
-)
+from activity_cli.errors import DataError
+from activity_cli.features.grouping import audit_parts, settle_groups, suggest, with_groups
+from activity_cli.features.labelled import DataConfig, FeatureDataset, LabelledClips, announce
 from activity_cli.model.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.model.encoding import Rows
 from activity_cli.model.frame_order_ablation import OrderScores, join_folds
@@ -92,6 +88,21 @@ class PairComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherFolds:
+    """The same clips in folds by suggested groups; or in random ones, if the first are by these."""
+
+    groups: SuggestedGroups
+    folds: Folds | None = None
+    result: CrossValidation | None = None
+    problem: str = ""  # why there is no result
+
+    @property
+    def by_group(self) -> bool:
+        """Whether these folds are those by groups."""
+        return self.folds is None or self.folds.by == "groups"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CrossvalRun:
     """A cross-validation of labelled data, with simpler heads beside it if they were asked for."""
 
@@ -102,6 +113,7 @@ class CrossvalRun:
     rounds: Mapping[str, CrossValidation]  # by head, simplest first; empty without `compare`
     hard_pairs: Sequence[PairComparison]
     leakage: Leakage  # clips that are in several folds
+    other: "OtherFolds | None" = None  # where the data has no groups, but some are suggested
     background: str | None = None  # the label that stands for no event
 
 
@@ -109,7 +121,7 @@ def run_crossval(
     data: Path,
     data_config: DataConfig,
     *,
-    deal: Callable[[Dataset], Folds],
+    deal: Callable[..., Folds],
     head: HeadConfig,
     cnn: CnnSettings = FROZEN,
     compare: bool = False,
@@ -118,31 +130,65 @@ def run_crossval(
 ) -> CrossvalRun:
     """Read labelled data (folder or CSV) and cross-validate on it.
 
-    `deal` assigns every sample to a fold; `compare` runs the simpler heads as well; `background` is
-    the label that stands for no event.
+    `deal` assigns every sample of a data set to a fold, and takes the keyword `num_folds`. Where
+    the data has no groups, but some are suggested, folds by these are run as well. `compare` runs
+    the simpler heads as well; `background` is the label that stands for no event.
 
     Raises:
         DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
     """
     dataset = load_grouped(data, audit, background)
-    announce(dataset, data_config, head.training)
+    announce(dataset, data_config, head.training, in_folds=True)
     deal(dataset)  # reports errors before minutes of decoding
-    labelled = read_clips_for(dataset, data_config, cnn)
-    folds = deal(labelled.dataset)
+    plain = read_clips_for(dataset, data_config, cnn)
+    labelled = settle_groups(plain, audit, data_config)
+    random = deal(plain.dataset)
+
+    def deal_groups(data: LabelledClips) -> Folds:  # into as many folds as the groups allow
+        assert data.features.groups is not None
+        num_groups = len(np.unique(data.features.groups))
+        return deal(data.dataset, num_folds=min(len(random.names), num_groups))
+
+    folds = random if labelled is plain else deal_groups(labelled)
     leakage = audit_parts(labelled, folds.index, folds.names, audit=audit, data_config=data_config)
-    rounds = {}
-    for temporal, name in _HEADS.items():
-        if compare or temporal == head.network.temporal:
-            config = replace(head, network=replace(head.network, temporal=temporal))
-            rounds[name] = cross_validate(
-                labelled,
-                folds,
-                make_fit_function(labelled.features, data_config, config, cnn),
-                head.training,
-                name=name if compare else "folds",
-                baselines=not compare,
-                on_progress=data_config.on_progress,
-            )
+
+    def run(
+        data: LabelledClips, folds: Folds, temporal: Temporal, name: str, *, baselines: bool = False
+    ) -> CrossValidation:
+        config = replace(head, network=replace(head.network, temporal=temporal))
+        return cross_validate(
+            data,
+            folds,
+            make_fit_function(data.features, data_config, config, cnn),
+            head.training,
+            name=name,
+            baselines=baselines,
+            on_progress=data_config.on_progress,
+        )
+
+    own = head.network.temporal
+    rounds = {
+        name: run(labelled, folds, temporal, name if compare else "folds", baselines=not compare)
+        for temporal, name in _HEADS.items()
+        if compare or temporal == own
+    }
+    other = None
+    if labelled is not plain:
+        groups = require_groups(plain.dataset, suggest(plain))
+        result = run(plain, random, own, "random folds")
+        other = OtherFolds(groups=groups, folds=random, result=result)
+    elif leakage.suggestion and folds.by == "clips":
+        other = OtherFolds(groups=leakage.suggestion)
+        grouped = with_groups(plain, other.groups)
+        try:
+            if cnn.mode != "frozen":
+                raise DataError("a trained CNN would be trained twice. Use --groups auto.")
+            by_group = deal_groups(grouped)
+        except DataError as error:
+            other = replace(other, problem=error.message)
+        else:
+            result = run(grouped, by_group, own, "folds by group")
+            other = replace(other, folds=by_group, result=result)
     majority = majority_baseline(labelled, folds)
     heads = {"majority": majority, **rounds} if compare else {}
     return CrossvalRun(
@@ -153,6 +199,7 @@ def run_crossval(
         rounds=heads,
         hard_pairs=compare_on_hard_pairs(heads, labelled.targets) if compare else (),
         leakage=leakage,
+        other=other,
         background=background,
     )
 

@@ -14,13 +14,8 @@ from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import PARTS, Split, spare_val, split_train_val_test
 from activity_cli.features.engines.choice import load_extractor
 from activity_cli.features.frames import extract_from_frames, read_frames
-from activity_cli.features.labelled import (
-    DataConfig,
-    LabelledClips,
-    announce,
-    audit_parts,
-    read_labelled,
-)
+from activity_cli.features.grouping import audit_parts, settle_groups
+from activity_cli.features.labelled import DataConfig, LabelledClips, announce, read_labelled
 from activity_cli.model.folder import CNN_FILE
 from activity_cli.settings import DEFAULT_AUDIT, FROZEN, AuditSettings, CnnSettings, TrainSettings
 from activity_cli.training.finetuning import CnnTrainer, FittedCnn
@@ -115,6 +110,7 @@ def fit_plan(
         if session.folder:
             check_same(session.folder, parts)
         labelled = read_clips_for(dataset, plan.data_config, plan.cnn)
+        labelled = settle_groups(labelled, plan.audit, plan.data_config)
         split = plan.split(labelled.dataset)
         leakage = audit_parts(
             labelled, split.part, PARTS, audit=plan.audit, data_config=plan.data_config

@@ -1,7 +1,7 @@
 """Save what was fitted as a model folder, and measure it on clips it was not fitted to."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +74,7 @@ def run_folder(
     *,
     old: Path | None = None,
     context: DistributedContext = SINGLE_PROCESS,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Path]:
     """Make a new folder for a run, `parent/name` or `parent/name-2` and so on, or take an old one.
 
@@ -89,6 +90,8 @@ def run_folder(
         yield old or parent / name
         return
     folder = numbered_folder(parent, name)
+    if folder.name != name:
+        on_note(f"{parent / name} exists: this run is {folder}.")
     try:
         yield folder
     finally:
@@ -126,7 +129,7 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
             ood_detector.ood_score(features[rows]),
             measured_on="test clips",
         )
-    metrics = {"measured_on": measured_on, **evaluation.to_json()}
+    metrics = {"measured_on": measured_on, **evaluation.to_json(interval=False)}
     described = replace(model.description, metrics=metrics, calibration=calibration)
     model = write_description(replace(model, description=described))
     return TrainingRun(
@@ -208,7 +211,7 @@ def save_ensemble(run: CrossvalRun, folder: Path, *, name: str, head: HeadConfig
     description = replace(
         description,
         num_members=len(result.networks),
-        metrics={"measured_on": "out of fold", **result.evaluation.to_json()},
+        metrics={"measured_on": "out of fold", **result.evaluation.to_json(interval=False)},
         calibration=result.calibration,
         background=run.background,
     )

@@ -184,6 +184,40 @@ def test_an_error_is_one_line_with_the_next_step(
     assert "docx" not in message or "Preparing" not in printed
 
 
+def test_wrong_input_is_reported_before_anything_heavy_is_loaded(empty: Workplace) -> None:
+    for clip in ("clips/wave/1.mp4", "clips/walk/1.mp4"):
+        write_video(empty.folder / clip, noise_pictures(2), fps=10)
+    (empty.folder / "void").mkdir()
+    wrong = (
+        ["predict", "clips/wave/2.mp4"],
+        ["predict", "void"],
+        ["train", "void"],
+        ["train", "clips", "--backbone", "resnet51"],
+        ["crossval", "clips", "--background-label", "wavee"],
+        ["evaluate", "surveillance-fihgt", "clips"],
+    )
+    script = (
+        "import sys; from activity_cli import cli\n"
+        f"for one in {wrong}:\n    sys.argv = ['activity', *one]; cli.run()\n"
+        "sys.exit(', '.join({'torch', 'torchvision', 'openvino'} & set(sys.modules)) or 0)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=empty.folder,
+        env=empty.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
+    assert "2.mp4  missing" in done.stdout
+    assert "Did you mean clips/wave/1.mp4?" in done.stdout
+    for meant in ("resnet50", "wave?", "surveillance-fight?"):
+        assert f"Did you mean {meant}" in done.stderr
+
+
 @pytest.mark.parametrize("command", [["settings"], ["--help"], ["train", "--help"]])
 def test_a_closed_pipe_ends_a_command_quietly(empty: Workplace, command: list[str]) -> None:
     process = empty.start(*command)

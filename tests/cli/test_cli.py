@@ -323,15 +323,19 @@ def test_cache_is_measured_and_cleared(shared: Workplace, workplace: Workplace) 
     assert [path.name for path in workplace.cache.iterdir()] == ["mine.txt"]
 
 
-def test_models_lists_the_bundled_cnn_and_those_of_torchvision(workplace: Workplace) -> None:
-    listed = json.loads(workplace.run("models", "--json").stdout)
+def test_models_lists_the_included_ones_own_runs_and_on_request_the_cnns(
+    shared: Workplace,
+) -> None:
+    models = json.loads(shared.run("models", "--json").stdout)
+    listed = json.loads(shared.run("models", "--backbones", "--json").stdout)
 
+    assert "first" in " ".join(run["folder"] for run in models["runs"])
     assert listed["backbones"][0]["name"] == "efficientnet_lite0"
     assert listed["backbones"][0]["is_local"] is True
     assert {"resnet18", "mobilenet_v3_small", "convnext_tiny"} <= {
         backbone["name"] for backbone in listed["backbones"]
     }
-    assert [model["name"] for model in listed["models"]] == ["kinetics600", "surveillance-fight"]
+    assert [model["name"] for model in models["models"]] == ["kinetics600", "surveillance-fight"]
 
 
 @pytest.mark.parametrize("damage", ["weights gone", "weights changed", "json gone", "json cut"])

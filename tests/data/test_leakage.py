@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from activity_cli.data.dataset import Dataset, Sample, balance_warnings, describe_counts
+from activity_cli.data.inspection.duplicates import are_copies
 from activity_cli.data.leakage import find_leakage
 from activity_cli.data.name_groups import group_by_name, guess_groups
 from activity_cli.settings import TrainSettings
+from tests.media import noise_pictures, write_video
 from tests.workplace import FEW_PIXELS, Workplace, rows_of
 
 
@@ -105,6 +107,31 @@ def test_what_crosses_parts_is_found_and_nothing_else(tmp_path: Path) -> None:
     assert line.startswith("Leakage: 3 pairs of clips across train, val, test")
 
 
+def test_a_candidate_is_a_copy_only_if_the_files_move_alike(tmp_path: Path) -> None:
+    walls = noise_pictures(2, (96, 72))
+    paths = []
+    for number, (wall, seed) in enumerate([(0, 0), (0, 0), (0, 1), (1, 0)]):
+        shades = np.random.default_rng(seed).integers(0, 255, 24)
+        frames = np.stack([walls[wall]] * 24)
+        for time, shade in enumerate(shades.tolist()):
+            frames[time, 24:48, 3 * time : 3 * time + 24] = shade
+        paths.append(write_video(tmp_path / f"{number}.{('mp4', 'avi')[number % 2]}", frames, 10))
+    samples = tuple(Sample(path=path, name=path.name, label="a") for path in paths)
+    features = np.ones((4, 1, 2, 8)) * np.array([1, 1, 1, -1])[:, None, None, None]
+
+    found = find_leakage(
+        Dataset(root=tmp_path, samples=samples, labels=("a",)),
+        features,
+        np.array([0, 1, 1, 1]),
+        ("train", "val"),
+        confirm=are_copies,
+    )
+
+    # Of one scene are the first three; only the first two are one recording.
+    assert [(leak.first, leak.second) for leak in found.leaks] == [(0, 1)]
+    assert found.num_pairs == 1
+
+
 def test_near_copies_are_counted_all_and_listed_up_to_a_bound() -> None:
     # 700 clips that look all alike make 122,500 pairs across two parts.
     names = [f"a/{number}" for number in range(700)]
@@ -115,7 +142,7 @@ def test_near_copies_are_counted_all_and_listed_up_to_a_bound() -> None:
 
     assert len(found.leaks) == 100
     assert found.num_pairs == found.to_json()["num_pairs"] == 345 * 345
-    (line,) = found.lines()
+    (line,) = found.found_lines()
     assert line.startswith("Leakage: 119025 pairs of clips across folds (119025 near duplicates;")
 
 
@@ -155,11 +182,11 @@ def test_train_says_what_leaks_and_groups_from_names_keep_it_apart(
     assert 0 < leakage["num_pairs"] <= 5
     assert {pair["kind"] for pair in leakage["pairs"]} == {"same file"}
     assert f"across folds ({leakage['num_pairs']} identical files; walk/person" in told
-    assert leakage["groups_in_names"]["num_in_several_parts"] > 0
-    assert "Names look like 7 groups such as person00 and person99" in told
-    assert r"add --groups 'person\d+'" in told
+    assert leakage["suggested_groups"]["num_in_several_parts"] > 0
+    assert "Suggested: 7 groups in the names, such as person00 and person99" in told
+    assert r"Use `--groups 'person\d+'`" in told
     assert stopped.stderr.splitlines()[-2].startswith("Error: Leakage: ")
-    assert "Names look" not in grouped.stderr
+    assert "No groups given" not in grouped.stderr
     split = rows_of(workplace.folder / "runs" / "grouped" / "split.csv")
     parts = {(row["group"], row["split"]) for row in split}
     assert len(parts) == len({group for group, _ in parts}) == 7

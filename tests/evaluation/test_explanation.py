@@ -1,6 +1,7 @@
 """Explanations: contributions add up and lie where and when the action is."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -309,7 +310,7 @@ def test_explain_writes_picture_values_and_video(shared: Workplace, workplace: W
     assert (values["label"], values["predicted"]["label"]) == ("wave", "walk")
     total = values["evidence"]["constant"] + sum(frame["evidence"] for frame in values["frames"])
     assert total == pytest.approx(values["evidence"]["total"], abs=0.02)
-    assert values["summary"].startswith("wave 0.")
+    assert re.match(r"wave \d+\.\d%", values["summary"])
     assert (values["start_seconds"], len(values["frames"])) == (0.3, 8)
     assert all(0.2 < frame["seconds"] < 1.3 for frame in values["frames"])
     heat = np.array([frame["heat"]["motion"] for frame in values["frames"]])

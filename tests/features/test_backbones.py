@@ -84,6 +84,8 @@ def test_the_catalogue_lists_cnns_and_the_bundled_one_first() -> None:
     names = [listing.name for listing in listings]
 
     assert names[0] == DEFAULT_BACKBONE
+    for name in names:  # the names found without an import of torchvision
+        backbones.check_name(name)
     assert listings[0].is_local
     assert {"resnet50", "convnext_tiny", "inception_v3", "vgg16"} <= set(names)
     assert not [name for name in names if name.startswith(("vit", "swin", "maxvit"))]

@@ -15,6 +15,7 @@ from activity_cli.data.dataset import Sample
 from activity_cli.data.splits import make_folds
 from activity_cli.evaluation import ClipPrediction, Predictions, SplitInfo
 from activity_cli.evaluation.baselines import BaselineScores
+from activity_cli.evaluation.conclusion import Conclusion
 from activity_cli.evaluation.quality_checks import compute_findings
 from activity_cli.features.backbones import find_backbone
 from activity_cli.features.extraction import ClipRequest
@@ -71,6 +72,7 @@ def test_all_text_is_escaped() -> None:
         speed={},
         settings={"table": {nasty: nasty}},
         command=nasty,
+        conclusion=Conclusion(problem=nasty, sentence=nasty, next_command=nasty),
     )
 
     page = render_report(data, [1], [0], {0: Strip(), 1: Strip(problem=nasty)})

@@ -3,7 +3,7 @@
 Two copies move alike, shifted in time, and their pictures are alike too; clips in which nothing
 moves are compared as pictures. N is movements of a clip, Q of all those that are looked up, P the
 pixels of a picture; an offset is the number of pictures by which something comes later in one clip
-than in another. `data.leakage` tells why there are two detectors of near duplicates.
+than in another. `data.leakage` asks the same question about clips with similar CNN features.
 
 Thresholds, from 300 clips of surveillance cameras (many from one camera) and 120 drawn ones, and
 from 120 copies of 24 of the former: re-encoded, resized to 40%, trimmed at either end, with every
@@ -11,15 +11,17 @@ second frame. The movement of copies correlates by 0.86 or more. That of no othe
 more than 0.61 in the real clips, and 0.70 in the drawn ones, whose pictures do not agree.
 """
 
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.data.inspection.checks import FileCheck
+from activity_cli.data.inspection.checks import FileCheck, check_files
 from activity_cli.data.inspection.fingerprints import (
     LAG,
     STEP_SECONDS,
@@ -154,6 +156,19 @@ def find_copies(files: Mapping[int, int], store: FingerprintStore) -> list[Copy]
                 )
             )
     return copies
+
+
+def are_copies(pairs: Sequence[tuple[Path, Path]], *, num_workers: int | None = None) -> list[bool]:
+    """Return which pairs of files show the same; decodes each file. Damaged ones are no copies."""
+    paths = list(dict.fromkeys(path for pair in pairs for path in pair))
+    if not paths:
+        return []
+    with FingerprintStore(Path(tempfile.gettempdir())) as store:
+        checks = list(check_files(paths, store, num_workers=num_workers))
+        numbers = {check.fingerprint: file for file, check in enumerate(checks)}
+        known = {number: file for number, file in numbers.items() if number is not None}
+        found = {(paths[copy.first], paths[copy.second]) for copy in find_copies(known, store)}
+    return [(one, other) in found or (other, one) in found for one, other in pairs]
 
 
 def _candidates(

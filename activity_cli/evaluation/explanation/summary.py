@@ -33,9 +33,9 @@ class Span(NamedTuple):
 def summarise(explanation: Explanation) -> str:
     """Return one sentence: label, time, region and stream, share of the LSTM."""
     e, best = explanation, explanation.prediction
-    what = f"{e.label} {e.score:.2f}"
+    what = f"{e.label} {e.score:.1%}"
     if e.label != best.label:
-        what += f", not {best.label} {best.score:.2f}"
+        what += f", not {best.label} {best.score:.1%}"
     text = ", ".join(part for part in (_when(e), _by_what(e)) if part)
     return f"{what}: {text}; {describe_lstm(e)}."
 

@@ -19,13 +19,20 @@ if TYPE_CHECKING:
     from activity_cli.training.loop.trainer import EpochMetrics
 
 
-_BLUE, _ORANGE, _GREY = "#3465a4", "#d9822b", "#6b7280"
+_BLUE, _ORANGE, _GREY = "#0072b2", "#c24e00", "#5a6675"
+RIGHT, WRONG = "#00845f", "#c24e00"
+"""Correct and wrong clips, as in report.html: colours of Okabe and Ito, darker."""
 DPI = 150
 _MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
 
 
-def plot_curves(history: Sequence["EpochMetrics"], best_epoch: int, path: Path) -> None:
-    """Plot loss and accuracy per epoch, for training and held-out clips."""
+def plot_curves(
+    history: Sequence["EpochMetrics"], best_epoch: int, path: Path, *, majority: float
+) -> None:
+    """Plot loss and accuracy per epoch, for training and held-out clips.
+
+    The axis of the accuracy starts at the `majority` rate: that of always the same answer.
+    """
     figure = new_figure(9, 3.6)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
@@ -40,20 +47,30 @@ def plot_curves(history: Sequence["EpochMetrics"], best_epoch: int, path: Path) 
         axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":", label=best)
         axes.set(xlabel="epoch", title=what.capitalize())
         tidy(axes)
-    accuracy_axes.set_ylim(0, 1.02)
+    lowest = min(majority, *(min(e.train_accuracy, e.val_accuracy) for e in history))
+    accuracy_axes.axhline(majority, color=_GREY, linewidth=1, dashes=(4, 4))
+    accuracy_axes.text(0, majority, " majority label", color=_GREY, va="bottom")
+    accuracy_axes.set_ylim(max(0, lowest - 0.03), 1.01)
+    accuracy_axes.yaxis.set_major_formatter("{x:.0%}")
     loss_axes.set_ylim(bottom=0)
     loss_axes.legend(frameon=False)
     save_figure(figure, path)
 
 
 def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
-    """Plot the confusion matrix: shade by share of the true label, numbers are clips."""
+    """Plot the confusion matrix: shade by share of the true label, numbers are clips.
+
+    Colours are those of report.html: correct clips and errors differ.
+    """
     labels, counts = evaluation.labels, evaluation.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(3.6, 1.6 + 0.5 * len(labels))
-    figure = new_figure(side + 0.8, side)
+    figure = new_figure(side, side)
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    own = np.eye(len(labels))[:, :, None]
+    inks = own * rgb(RIGHT) + (1 - own) * rgb(WRONG)
+    strength = np.where(counts > 0, 0.14 + 0.76 * shares, 0.03)[:, :, None]
+    axes.imshow((strength * inks + (1 - strength) * 255) / 255)
     axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="predicted", ylabel="true", title=title)
@@ -64,9 +81,6 @@ def plot_confusion(evaluation: Evaluation, path: Path, *, title: str) -> None:
             if count:
                 colour = "white" if shares[row, column] > 0.55 else "#1f2937"
                 axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    bar = figure.colorbar(image, fraction=0.046, pad=0.04)
-    bar.set_label("share of the true label", color=_GREY)
-    bar.outline.set_visible(False)
     save_figure(figure, path)
 
 

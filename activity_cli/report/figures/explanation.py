@@ -42,7 +42,7 @@ _STREAMS: dict[Stream, tuple[str, str]] = {
     "flow": ("flow", "#009e73"),
     "action": ("action", "#0072b2"),
 }
-_GATES = {"input": "#0072b2", "forget": "#d55e00", "output": "#009e73"}
+_GATES = {"input": "#0072b2", "forget": "#d55e00", "output": "#1f2937"}
 _CELL, _ATTENTION, _SPAN = "#9ca3af", "#cc79a7", "#f3f4f6"
 
 # Inches.
@@ -58,8 +58,11 @@ _MAX_HEIGHT = 14.0  # of the whole picture
 _HEAT = "Heat maps (Grad-CAM) show the regions that contribute, on one scale for all pictures."
 
 
-def write_explanation(explanation: Explanation, folder: Path) -> None:
-    """Write explanation.png and explanation.json, or raise VideoError or OutputError."""
+def write_explanation(explanation: Explanation, folder: Path, *, details: bool = False) -> None:
+    """Write explanation.png and explanation.json, or raise VideoError or OutputError.
+
+    With `details` the picture shows the gates of the LSTM as well.
+    """
     chosen = explanation.most_important(_COLUMNS)
     moments = explanation.seconds[chosen].tolist()
     pictures = read_thumbnails(explanation.video, moments, height=_PICTURE_PIXELS)
@@ -67,7 +70,8 @@ def write_explanation(explanation: Explanation, folder: Path) -> None:
     board.draw_head()
     board.draw_pictures(chosen, pictures)
     board.draw_importance()
-    board.draw_lstm()
+    if details:
+        board.draw_lstm()
     board.sheet.save(folder / PICTURE_FILE, height=board.top + 0.15)
     write_json(folder / VALUES_FILE, explanation_values(explanation))
 
@@ -88,7 +92,7 @@ class _Board:
         e, sheet = self._explanation, self.sheet
         sheet.box(_LEFT, 0.17, 0.2, 0.2, label_colours(e.prediction.labels)[e.label])
         width = sheet.write(_LEFT + 0.3, 0.28, e.label, size=16, bold=True, room=5)
-        sheet.write(_LEFT + 0.42 + width, 0.28, f"{e.score:.2f}", size=16)
+        sheet.write(_LEFT + 0.42 + width, 0.28, f"{e.score:.1%}", size=16)
         about = f"{e.video.name} · {e.model}"
         sheet.write(_WIDTH - _RIGHT, 0.28, about, size=9, colour=GREY, align="right", room=4.5)
         self.top = 0.56
@@ -121,9 +125,23 @@ class _Board:
                     shown = cv2.resize(e.images[stream][frame], (columns, rows))
                     if shown.ndim == 2:  # grey frames
                         shown = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
-                hot = blend_heat(shown, np.maximum(heat[frame], 0) / e.heat_scale)
+                shares = np.maximum(heat[frame], 0) / e.heat_scale
+                if stream in {"motion", "flow"}:
+                    shares = shares * _moving(shown, shares.shape)
+                hot = blend_heat(shown, shares)
                 sheet.picture(left, self.top, width, height, hot)
             self.top += height + 0.08
+        self._draw_scale()
+
+    def _draw_scale(self) -> None:
+        """Draw the colours of the heat from none to the most."""
+        ramp = np.linspace(0, 1, 128, dtype=np.float32)[None]
+        grey = np.full((8, 128, 3), 160, np.uint8)
+        left, middle = _WIDTH - _RIGHT - 1.9, self.top + 0.06
+        self.sheet.picture(left, self.top, 1.3, 0.12, blend_heat(grey, np.repeat(ramp, 8, axis=0)))
+        self.sheet.write(left - 0.06, middle, "heat: none", size=8, colour=GREY, align="right")
+        self.sheet.write(left + 1.36, middle, "most", size=8, colour=GREY)
+        self.top += 0.14
 
     def draw_importance(self) -> None:
         """Draw the contribution of each frame by stream, with occlusion and attention."""
@@ -230,6 +248,7 @@ class _Board:
 _COLOURS = cv2.COLORMAP_INFERNO
 _DARKEST = 60  # of 255: darker colours would hide the picture
 _MAX_COVER = 0.75  # of the picture, where it is hottest
+_STILL = 12.0  # grey levels around the middle in which nothing moves
 _GREYED = 0.6  # of the picture's colour, so that only heat has strong colours
 
 
@@ -276,6 +295,17 @@ def _heat_painter(e: Explanation, size: tuple[int, int]) -> Paint:
         return painted
 
     return paint
+
+
+def _moving(picture: Frame, shape: tuple[int, ...]) -> Floats:
+    """Return (h, w) 1 where something moves in a motion image, which is mid-grey elsewhere, else 0.
+
+    On plain grey the zero padding of the CNN alone gives a ring of heat at the border.
+    """
+    change = np.abs(picture.astype(np.float32) - 128).max(axis=2)
+    strongest = cv2.dilate(change, np.ones((9, 9), np.uint8))
+    moving = (strongest > _STILL).astype(np.float32)
+    return cast(Floats, cv2.resize(moving, (shape[1], shape[0]), interpolation=cv2.INTER_AREA))
 
 
 def heat_at(heat: Floats, frame_seconds: NDArray[np.float64], seconds: float) -> Floats:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,9 @@ def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECO
     second, best = np.sort(predictions.scores, axis=1)[:, -2:].T
     most_certain = np.argsort(-best, kind="stable")
     errors = most_certain[~predictions.is_correct[most_certain]][:_MAX_CLIPS].tolist()
-    uncertain = np.argsort(best - second, kind="stable")[:_MAX_CLIPS].tolist()
+    # A clip is shown once.
+    others = (i for i in np.argsort(best - second, kind="stable").tolist() if i not in errors)
+    uncertain = list(islice(others, _MAX_CLIPS))
     strips = _read_strips(predictions, [*errors, *uncertain], decoders)
     write_text_atomically(path, render_report(data, errors, uncertain, strips))
 
@@ -90,7 +93,9 @@ def _card(predictions: Predictions, position: int, strip: Strip) -> Mapping[str,
             label=f"Scores over time of {labels[target]} and {labels[other]}",
         )
     top = [(labels[i], float(scores[i])) for i in best]
-    return {"clip": clip, "strip": strip, "top": top, "timeline": timeline}
+    piece = "" if clip.sample.start_seconds is None else f"#t={clip.start_seconds:.3f}"
+    address = clip.sample.path.absolute().as_uri() + piece  # opens the clip in a player
+    return {"clip": clip, "strip": strip, "top": top, "timeline": timeline, "address": address}
 
 
 @cache

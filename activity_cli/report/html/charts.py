@@ -28,6 +28,7 @@ _POINTS_PER_INCH = 72
 _SIZE = (440, 300)
 _TIMELINE_SIZE = (440, 84)
 _NUM_BARS = 20
+_CLIPS_PER_BIN = 12  # of the reliability diagram, at least
 
 
 def reliability(
@@ -38,7 +39,10 @@ def reliability(
     Screen readers read the expected calibration error.
     """
     best, lowest = scores.max(axis=1).astype(np.float64), _lowest_score(scores.shape[1])
-    bins = np.minimum((best * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    # Bins of equally many clips: those of equal width may hold a single clip, which is 0 or 100%.
+    num_bins = min(NUM_BINS, max(1, len(best) // _CLIPS_PER_BIN))
+    edges = np.quantile(best, np.arange(1, num_bins) / num_bins)
+    bins = np.searchsorted(edges, best, side="left")
     _, bins, counts = np.unique(bins, return_inverse=True, return_counts=True)  # without empty ones
     means, hits = np.bincount(bins, best) / counts, np.bincount(bins, correct)
     shares = hits / counts

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from activity_cli.predict.results.merging import MergeReport
 
 _STAGES = {"decode": "decoding", "cnn": "CNN", "lstm": "classifier", "network": "CNN + LSTM"}
+_UNCERTAIN = 0.2  # difference of the two best scores below which a row is marked
+_MAX_TOTALS = 8
 _STATUS_STYLES = {Status.OK: "green", Status.SHORT: "yellow", Status.TRUNCATED: "yellow"}
 
 
@@ -66,38 +68,58 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
     title = Text.assemble(path, ("  " + facts, "dim"))
     table = Table.grid(
         Column(no_wrap=True),
-        Column(style=SCORE_STYLE, no_wrap=True),
+        Column(style="dim" if result.rejected else SCORE_STYLE, no_wrap=True),
         Column(justify="right"),
         padding=(0, 2),
     )
     for rank, (label, score) in enumerate(result.prediction.top(top_k)):
-        style = "bold" if rank == 0 else "dim"
+        style = "bold" if rank == 0 and not result.rejected else "dim"
         table.add_row(Text("  " + label, style), bar(score), Text(f"{score:.1%}", style))
-    lines: list[RenderableType] = [title, table]
+    lines: list[RenderableType] = [title]
+    if result.rejected:
+        why = result.rejected.replace("; closest:", ". Closest:")
+        lines.append(Text(f"  UNKNOWN: {why}", "bold yellow"))
+    lines.append(table)
     if result.status is not Status.OK:
         lines.append(Text(f"  {result.status}: {result.reason}", "yellow"))
-    if result.rejected:
-        lines.append(Text(f"  {result.label}: {result.rejected}", "yellow"))
     return Group(*lines)
 
 
 def show_results(results: Sequence[FileResult]) -> RenderableType:
-    """Show many videos, one line each, with paths relative to their common folder."""
+    """Show many videos, a line each, with paths relative to their common folder; then totals."""
     folder = common_folder([result.path for result in results])
     table = new_table("file", "status", "label", "score", "")
     table.columns[0].overflow = "fold"
     table.columns[1].no_wrap = table.columns[2].no_wrap = True
     table.columns[3].justify = "right"
+    num_uncertain = 0
     for result in results:
         name = Text(printable(os.path.relpath(result.path, folder) if folder else result.path))
         status = Text(result.status.value, _STATUS_STYLES.get(result.status, "red"))
         if result.prediction is None:
             table.add_row(name, status, "", "", Text(result.reason, "dim"))
-        else:
-            score = result.prediction.score
-            label = Text(result.label or "", "yellow" if result.rejected else "bold")
-            table.add_row(name, status, label, f"{score:.1%}", Text(bar(score, 12), SCORE_STYLE))
-    return Group(Text(f"In {printable(folder)}:", "dim"), table) if folder else table
+            continue
+        score = result.prediction.score
+        label = Text(result.label or "", "yellow" if result.rejected else "bold")
+        bars = Text(bar(0 if result.rejected else score, 12), SCORE_STYLE)
+        if _is_uncertain(result):
+            num_uncertain += 1
+            bars.append(" ?", "yellow")
+        table.add_row(name, status, label, f"{score:.1%}", bars)
+    totals = Counter(result.label for result in results if result.label)
+    lines = [f"{label}: {count}" for label, count in totals.most_common(_MAX_TOTALS)]
+    lines += [f"{len(totals) - _MAX_TOTALS} more labels"] * (len(totals) > _MAX_TOTALS)
+    marked = f"; {num_uncertain} uncertain (?)" * bool(num_uncertain)
+    total = Text.assemble("\nTotal  ", (" · ".join(lines) + marked, "bold"))
+    head = [Text(f"In {printable(folder)}:", "dim")] if folder else []
+    return Group(*head, table, *([total] if totals else []))
+
+
+def _is_uncertain(result: FileResult) -> bool:
+    """Return whether the two best labels have nearly the same score."""
+    assert result.prediction is not None
+    best = [score for _, score in result.prediction.top(2)]
+    return len(best) > 1 and best[0] - best[1] < _UNCERTAIN and not result.rejected
 
 
 def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
@@ -189,32 +211,43 @@ def show_merged(merged: "MergeReport", output: Path) -> Text:
 
 def show_models(
     models: "Sequence[ModelDescription]",
+    own: "Mapping[str, ModelDescription]",
     action_networks: "Sequence[ActionNetworkListing]",
-    backbones: "Sequence[BackboneListing]",
 ) -> RenderableType:
-    """Show the shipped models, then the networks that a model can be trained with."""
-    shipped = new_table("model", "labels", "frames", "network", "licence", "weights")
-    for model in models:
-        labels = ", ".join(model.labels)
-        if top1 := model.metrics.get("published_accuracy"):
-            labels = f"{len(model.labels)} everyday actions, {top1:.0%} top-1 as published"
-        one = next((one for one in action_networks if one.name == model.backbone.name), None)
-        here = Text("included", "green") if one is None else _where(one)
-        licence, frames = model.data.get("licence", ""), str(model.clip.num_frames)
-        shipped.add_row(Text(model.name), labels, frames, model.backbone.name, licence, here)
+    """Show the shipped models, then those trained here, by folder."""
+    weights = {one.name: one for one in action_networks}
+    table = new_table("model", "labels", "input", "accuracy", "weights")
+    rows = [(m.name, m, weights.get(m.backbone.name)) for m in models]
+    rows += [(folder, description, None) for folder, description in own.items()]
+    for name, model, network in rows:
+        labels = and_more(list(model.labels), 4)
+        published = model.metrics.get("published_accuracy")
+        if published is not None:
+            labels = f"{len(model.labels)} everyday actions"
+        folds = model.metrics.get("cross_validation", {}).get("fold_by_source", {})
+        accuracy = published or model.metrics.get("accuracy") or folds.get("accuracy")
+        here = Text("here" if name in own else "included", "green")
+        table.add_row(
+            Text(name, "bold"),
+            Text(labels),
+            f"{model.clip.num_frames} frames, {'+'.join(model.clip.streams)}",
+            "" if accuracy is None else f"{accuracy:.1%}",
+            here if network is None else _where(network),
+        )
+    note = "Accuracy on held-out clips; that of kinetics600 as published."
+    more = "CNNs to train with: activity models --backbones"
+    return Group(table, Text(f"\n{note} {more}", "dim"))
+
+
+def show_backbones(backbones: "Sequence[BackboneListing]") -> RenderableType:
+    """Show the CNNs that a model can be trained with."""
     titles = ("backbone", "parameters", "file", "ImageNet top-1", "weights")
-    cnns = new_table(*titles, right=slice(1, 4))
+    table = new_table(*titles, right=slice(1, 4))
     for cnn in backbones:
-        where = ("on this machine", "green") if cnn.is_local else ("downloaded on first use", "dim")
+        where = ("here", "green") if cnn.is_local else ("downloaded on first use", "dim")
         size = f"{cnn.num_parameters / 1e6:.1f} M", f"{cnn.file_mb:.0f} MB"
-        cnns.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", Text(*where))
-    columns = ("action network", "parameters", "file", "licence", "Kinetics-600 top-1", "weights")
-    actions = new_table(*columns, right=slice(1, 3))
-    for one in action_networks:
-        size = f"{one.num_parameters / 1e6:.1f} M", f"{one.file_mb:.1f} MB"
-        top1 = f"{one.kinetics600_top1:.0f}% (float {one.float_kinetics600_top1:.0f}%)"
-        actions.add_row(one.name, *size, one.licence, top1, _where(one))
-    return Group(shipped, Text(), actions, Text(), cnns)
+        table.add_row(cnn.name, *size, f"{cnn.imagenet_top1:.1f}%", Text(*where))
+    return table
 
 
 def _where(network: "ActionNetworkListing") -> Text:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -17,32 +16,36 @@ from activity_cli.report.terminal import describe_seconds, new_table
 
 if TYPE_CHECKING:
     from activity_cli.evaluation import Predictions
+    from activity_cli.evaluation.conclusion import Figures
     from activity_cli.evaluation.quality_checks import Findings
     from activity_cli.report.assembly import ReportData
-    from activity_cli.training.crossval import CrossValidation, CrossvalRun, PairComparison
+    from activity_cli.training.crossval import CrossvalRun
     from activity_cli.training.dry_run import DryRunReport
     from activity_cli.training.run import TrainingRun
 
 REPORT_FILE = "report.html"
-_FEW_CLIPS_PER_LABEL = 30
 _MAX_LABELS_IN_MATRIX = 12
+_WIDTH = 80  # columns of a usual terminal
 _MAX_LEFT_OUT = 5
-_HELD_OUT = {
-    "test": "test clips",
-    "inner-fold": "training clips, each by the network of the inner fold that held it out",
-    "val": "validation clips, which also chose the best epoch, so accuracy is overestimated",
-}
+_FEW_TO_CALIBRATE = 30
+"""Clips below which a calibration error is mostly chance."""
+
+
+def show_conclusion(content: "ReportData") -> RenderableType:
+    """Show the biggest problem, then the accuracy, then the next command."""
+    conclusion = content.conclusion
+    lines = [Text(f"Warning: {conclusion.problem}", "yellow")] if conclusion.problem else []
+    lines += [Text(conclusion.sentence, "bold")]
+    if conclusion.next_command:
+        lines += [Text.assemble("Next:  ", (conclusion.next_command, "bold cyan"))]
+    return Group(Text(), *lines, Text())
 
 
 def show_evaluation(evaluation: Evaluation) -> RenderableType:
-    """Show accuracy and macro averages, the metrics per label and the confusion matrix."""
-    interval = _range(*evaluation.accuracy_interval)
-    headline = Text.assemble(
-        "Accuracy ",
-        (f"{evaluation.accuracy:.1%}", "bold cyan"),
-        (f"  (95% CI {interval}, {evaluation.num_clips} clips)\n", "dim"),
+    """Show the macro averages, the metrics per label and the confusion matrix."""
+    headline = Text(
         f"Macro precision {evaluation.macro_precision:.1%} · recall {evaluation.macro_recall:.1%}"
-        f" · F1 {evaluation.macro_f1:.1%}",
+        f" · F1 {evaluation.macro_f1:.1%}"
     )
     table = new_table("label", "precision", "recall", "F1", "clips", right=slice(1, None))
     for row in evaluation.per_label:
@@ -57,29 +60,39 @@ def show_evaluation(evaluation: Evaluation) -> RenderableType:
 
 
 def _confusion(evaluation: Evaluation) -> Table:
-    """Show a row per true label, shaded by its share."""
-    labels = [label if len(label) <= 10 else f"{label[:9]}…" for label in evaluation.labels]
-    table = new_table("true \\ predicted", *labels, right=slice(1, None))
-    for i, label in enumerate(evaluation.labels):
+    """Show a row per true label, shaded by its share; columns have numbers where names are long."""
+    names = evaluation.labels
+    width = max(map(len, names)) + 2 + sum(max(3, len(name)) + 2 for name in names)
+    columns = names
+    if width > _WIDTH:
+        columns = tuple(str(number) for number in range(1, len(names) + 1))
+        names = tuple(f"{number:>2} {name}" for number, name in enumerate(names, 1))
+    table = new_table("true \\ predicted", *columns, right=slice(1, None))
+    table.columns[0].no_wrap = True
+    for i, name in enumerate(names):
         total = max(int(evaluation.confusion[i].sum()), 1)
         cells = []
         for j, count in enumerate(evaluation.confusion[i].tolist()):
             colour = "green" if i == j else "red"
             style = f"bold {colour}" if count > 2 / 3 * total else colour
             cells.append(Text(str(count), style) if count else Text("·", "dim"))
-        table.add_row(Text(label), *cells)
+        table.add_row(Text(name, overflow="ellipsis"), *cells)
     return table
 
 
-def _show_heads(
-    rounds: Mapping[str, "CrossValidation"], pairs: Sequence["PairComparison"]
-) -> RenderableType:
+def _show_figures(title: str, figures: Sequence["Figures"]) -> Table:
+    """Show accuracies of the same clips below each other."""
+    table = new_table(title, "accuracy", "95% CI", "macro F1", right=slice(1, None))
+    for one in figures:
+        interval = f"{100 * one.accuracy.low:.1f} to {one.accuracy.high:.1%}"
+        accuracy = Text(f"{one.accuracy.value:.1%}", "bold")
+        table.add_row(Text(one.name), accuracy, interval, f"{one.macro_f1:.1%}")
+    return table
+
+
+def _show_heads(run: "CrossvalRun", heads: Sequence["Figures"]) -> RenderableType:
     """Show several heads on the same clips, then the pairs of labels that need the frame order."""
-    table = new_table("head", "accuracy", "95% CI", "macro F1", right=slice(1, None))
-    for name, result in rounds.items():
-        evaluation = result.evaluation
-        accuracy, interval = f"{evaluation.accuracy:.1%}", _range(*evaluation.accuracy_interval)
-        table.add_row(Text(name), Text(accuracy, "bold"), interval, f"{evaluation.macro_f1:.1%}")
+    rounds, pairs, table = run.rounds, run.hard_pairs, _show_figures("head", heads)
     if len(next(iter(rounds.values())).evaluation.labels) == 2:
         return table
     note = "\nTwo-way accuracy on the labels that a single frame confuses most:"
@@ -92,23 +105,17 @@ def _show_heads(
 
 def show_training(run: "TrainingRun", content: "ReportData") -> RenderableType:
     """Show the summary of a training run, down to the next command to type."""
-    evaluation = run.evaluation
-    parts: list[RenderableType] = [
-        Text(f"\nMeasured on {evaluation.num_clips} {_HELD_OUT[run.measured_on]}:"),
-        show_evaluation(evaluation),
-        _show_calibration(run.model.description.calibration),
-        Text(f"{content.method}\n{_describe_fit(run)}", "dim"),
+    return Group(
+        show_conclusion(content),
+        show_evaluation(content.predictions.evaluation),
+        _show_lstm(_describe_fit(run), content.findings),
+        _show_calibration(run.model.description.calibration, len(run.scores)),
+        Text(content.method, "dim"),
         *(Text(note, "yellow") for note in run.fitted.notes),
         *_left_out(content.predictions),
-    ]
-    if len(run.split.train) < _FEW_CLIPS_PER_LABEL * len(evaluation.labels):
-        parts.append(Text("Few clips: `activity crossval` tests on all of them.", "yellow"))
-    parts += [
         Text("\n" + _stages(run.stage_seconds), "dim"),
-        Text(f"Model and report: {run.folder}"),
-        _next_command(run.folder),
-    ]
-    return Group(*parts)
+        Text(f"Model: {run.folder}\nReport: {run.folder / REPORT_FILE}"),
+    )
 
 
 def show_dry_run(report: "DryRunReport") -> RenderableType:
@@ -132,56 +139,67 @@ def show_crossval(
     """Show a cross-validation, and where its ensemble is if it was saved."""
     result = run.result
     folds = ", ".join(f"{fold.name}: {fold.accuracy:.1%}" for fold in result.folds)
-    parts: list[RenderableType] = [
-        show_evaluation(result.evaluation),
-        Text(f"\n{content.subtitle}\nAccuracy per fold: {folds}", "dim"),
+    parts = [show_conclusion(content)]
+    if content.figures:
+        parts += [_show_figures("folds", content.figures), Text()]
+    num_used = sum(fold.best_epoch > 0 for fold in result.folds)
+    used = f"The LSTM is used in {num_used} of {count_of(len(result.folds), 'fold')}."
+    parts += [
+        show_evaluation(content.predictions.evaluation),
+        Text(f"{content.subtitle}\nAccuracy per fold: {folds}", "dim"),
         *_notes(content),
-        _show_calibration(result.calibration),
+        _show_lstm(used if content.findings.baselines.has_lstm else "", content.findings),
+        _show_calibration(result.calibration, len(result.scores)),
         *_left_out(content.predictions),
     ]
     if run.rounds:
         parts += [Text("\nSimpler heads on the same clips and folds:")]
-        parts += [_show_heads(run.rounds, run.hard_pairs)]
-    # The warnings of some checks were printed before.
-    parts.append(_show_findings(content.findings, announced=ANNOUNCED))
+        parts += [_show_heads(run, content.heads)]
+    parts.append(_show_warnings(content, announced=ANNOUNCED))
     seconds = {**run.data.stage_seconds, "training": result.seconds}
-    parts.append(Text("\n" + _stages(seconds), "dim"))
+    parts.append(Text(_stages(seconds), "dim"))
     if folder is not None:
         parts.append(Text(f"Report: {folder / REPORT_FILE}"))
     if folder is not None and has_model:
         parts.append(Text(f"Model: {folder}, an ensemble of {len(result.networks)} networks"))
-        parts.append(_next_command(folder))
     return Group(*parts)
 
 
 def show_measurement(content: "ReportData", folder: Path | None) -> RenderableType:
     """Show an evaluation."""
     return Group(
-        Text(f"{content.title}. {content.subtitle}\n", "dim"),
+        show_conclusion(content),
+        Text(f"{content.title}. {content.subtitle}", "dim"),
         show_evaluation(content.predictions.evaluation),
         *_notes(content),
         *_left_out(content.predictions),
-        _show_findings(content.findings),
+        _show_lstm("", content.findings),
+        _show_warnings(content),
         *([Text(f"Report: {folder / REPORT_FILE}")] if folder else []),
     )
 
 
-def _show_findings(findings: "Findings", *, announced: Collection[str] = ()) -> Text:
-    """Show whether the LSTM helps, the interval by group, and warnings."""
-    lines = [f"\nDoes the LSTM help? {findings.baselines.conclusion()}"]
-    if findings.estimates.by_group:
-        accuracy, units = findings.estimates.accuracy, findings.estimates.units
-        bounds = _range(accuracy.low, accuracy.high)
-        lines.append(f"95% CI of the accuracy by group ({units}): {bounds}")
-    text = Text("\n".join(lines))
-    for check in findings.checks:
-        if check.level == "warning" and check.title not in announced:
-            text.append(f"\n{check.title}: {check.text}", "yellow")
-    return text
+def _show_lstm(used: str, findings: "Findings") -> Text:
+    """Show whether the LSTM is used, and its effect on the accuracy, by one rule everywhere."""
+    return Text(
+        f"\nDoes the LSTM help? {used} {findings.baselines.conclusion()}".replace("  ", " ")
+    )
 
 
-def _show_calibration(calibration: Calibration | None) -> Text:
-    """Show the calibration error, and what `--reject auto` does."""
+def _show_warnings(content: "ReportData", *, announced: Collection[str] = ()) -> RenderableType:
+    """Show the warnings that were neither printed before nor are part of the conclusion."""
+    shown = [
+        f"{check.title}: {check.text}"
+        for check in content.findings.checks
+        if check.level == "warning"
+        and check.title not in announced
+        and check.text != content.conclusion.problem
+    ]
+    return Text("\n".join(["", *shown]), "yellow")
+
+
+def _show_calibration(calibration: Calibration | None, num_clips: int) -> Text:
+    """Show the calibration error on so many clips, and what `--reject auto` does."""
     if calibration is None:
         return Text()
     clips = f"{calibration.num_clips} {calibration.fitted_on}"
@@ -189,12 +207,15 @@ def _show_calibration(calibration: Calibration | None) -> Text:
     if calibration.rule is not None:
         lost = calibration.known_lost or 0
         rejects = f"rejects {calibration.rule}; rejects {lost:.1%} of known clips"
-    return Text(
-        f"\nCalibration error {calibration.ece_before:.1%} -> {calibration.ece_after:.1%} "
-        f"with temperature {calibration.temperature:.2f} ({calibration.measured_on}).\n"
-        f"--reject auto: {rejects}.",
-        "dim",
-    )
+    before, after = f"{calibration.ece_before:.1%}", f"{calibration.ece_after:.1%}"
+    error = f"Calibration error {after} ({calibration.measured_on})"
+    if (fewest := min(num_clips, calibration.num_clips)) < _FEW_TO_CALIBRATE:
+        error += f": {fewest} clips are too few to judge the scores"
+    elif calibration.ece_after < calibration.ece_before:
+        error += f", {before} before temperature scaling ({calibration.temperature:.2f})"
+    else:
+        error += f": temperature scaling did not improve it ({before} without)"
+    return Text(f"{error}.\n--reject auto: {rejects}.", "dim")
 
 
 def _stages(stage_seconds: Mapping[str, float]) -> str:
@@ -203,20 +224,22 @@ def _stages(stage_seconds: Mapping[str, float]) -> str:
 
 
 def _describe_fit(run: "TrainingRun") -> str:
-    """Return which epoch was kept, whether the LSTM is used, and why training ended early."""
+    """Return whether the LSTM is used, by which loss, and why training ended early."""
     fitted = run.fitted
     pooled, best = fitted.history[0], fitted.history[fitted.best_epoch]
-    loss = f"{'Inner-fold' if fitted.inner else 'Validation'} loss {pooled.val_loss:.2f}"
+    kind = f"{'inner-fold' if fitted.inner else 'validation'} loss {pooled.val_loss:.2f}"
     if run.model.description.network.temporal != "lstm":
-        text = "Mean pooling without an LSTM."
+        text = ""
     elif best is pooled:
-        text = f"The LSTM is not used: it did not improve the loss. {loss}"
+        text = f"The LSTM is not used: it did not lower the {kind}."
     else:
-        epoch = f"Best epoch {best.epoch} of {len(fitted.history) - 1}"
-        text = f"{epoch}. {loss} -> {best.val_loss:.2f} with the LSTM"
+        epoch = f"epoch {best.epoch} of {len(fitted.history) - 1}"
+        text = f"The LSTM is used: {kind} -> {best.val_loss:.2f} with it ({epoch})."
+    if fitted.ending == "patience":
+        text += f" Stopped early after epoch {fitted.history[-1].epoch}."
     if fitted.ending == "time limit":
         done = f"epoch {fitted.history[-1].epoch} of {run.settings.most_epochs}"
-        text += f"\nStopped by the time limit after {done}. To continue: --resume {run.folder}"
+        text += f" Stopped by the time limit after {done}. To continue: --resume {run.folder}."
     return text
 
 
@@ -235,12 +258,3 @@ def _left_out(predictions: "Predictions") -> list[RenderableType]:
     lines += [f"  {sample.name}: {status}, {why}" for sample, status, why in shown]
     lines += [f"  and {count - len(shown)} more in the CSV files"] * (count > len(shown))
     return [Text("\n".join(lines), "yellow")]
-
-
-def _next_command(folder: Path) -> Text:
-    command = f"activity predict VIDEO --model {quote(str(folder))}"
-    return Text.assemble("Next:  ", (command, "bold"))
-
-
-def _range(low: float, high: float) -> str:
-    return f"{100 * low:.1f} to {high:.1%}"

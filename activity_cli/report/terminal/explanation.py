@@ -18,7 +18,7 @@ from activity_cli.evaluation.explanation.summary import (
 from activity_cli.evaluation.explanation.values import Explanation, Floats, LstmTrace
 from activity_cli.report.terminal import bar, new_table
 
-_BAR_CELLS = 14
+_BAR_CELLS = 9  # on each side of zero
 _GATES = ("input", "forget", "output")
 
 
@@ -94,7 +94,7 @@ def show_explanation(explanation: Explanation) -> RenderableType:
     largest = max(float(np.abs(importance.per_frame).max()), 1e-9)
     for number, total in enumerate(importance.per_frame.tolist()):
         style = "cyan" if total >= 0 else "red"
-        share = Text(bar(abs(total) / largest, _BAR_CELLS), style)
+        share = Text(_signed_bar(total / largest), style)
         time, values = f"{e.seconds[number]:.2f} s", (each[number] for each in columns.values())
         table.add_row(time, share, Text(f"{total:+.2f}", style), *values)
     notes = [describe_agreement(importance), describe_attention(importance)]
@@ -104,6 +104,12 @@ def show_explanation(explanation: Explanation) -> RenderableType:
         notes.append(f"The mean of {e.num_members} networks is explained.")
     text = "\n".join(note for note in notes if note)
     return Group(Text(summarise(e), "bold"), Text(), table, Text(), Text(text, "dim"))
+
+
+def _signed_bar(share: float) -> str:
+    """Return a bar that grows to the right for a share up to 1, and to the left down to -1."""
+    against = round(max(-share, 0.0) * _BAR_CELLS)
+    return ("█" * against).rjust(_BAR_CELLS) + "│" + bar(share, _BAR_CELLS)
 
 
 def _lstm(lstm: LstmTrace) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def plot_benchmark(rows: "Sequence[BenchmarkRow]", path: Path) -> None:
     colours = [_COLOURS[row.engine] for row in ranked]
     bars = axes.barh([row.name for row in ranked], rates, color=colours, height=0.62)
     labels = [
-        f"{rate:.0f}  ·  {row.ms_per_clip:.0f} ms per clip  ·  {row.label_agreement:.0%} agree"
+        f"{rate:.0f}  ·  {row.ms_per_clip:.0f} ms per clip  ·  {row.label_agreement:.1%} agree"
         for rate, row in zip(rates, ranked, strict=True)
     ]
     axes.bar_label(bars, labels, padding=5, fontsize=8.5, color="#374151")

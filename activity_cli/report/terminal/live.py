@@ -36,12 +36,21 @@ class LiveView:
     """Shows the messages of a watch, and its summary at the end. A context manager.
 
     Results go to stdout: JSON lines (with `as_json` also in a terminal), or a line per event. Notes
-    and a panel with the current state go to stderr, unless `quiet`.
+    and a panel with the current state go to stderr, unless `quiet`. Events of a file have the time
+    in the video, others the time of day.
     """
 
     def __init__(
-        self, source: str, summary: WatchSummary, *, has_alerts: bool, as_json: bool, quiet: bool
+        self,
+        source: str,
+        summary: WatchSummary,
+        *,
+        has_alerts: bool,
+        as_json: bool,
+        quiet: bool,
+        in_video_time: bool = False,
     ) -> None:
+        self._in_video_time = in_video_time
         self._source = source
         self._summary = summary
         self._has_alerts = has_alerts
@@ -73,6 +82,10 @@ class LiveView:
             _print_json(summary_json(self._summary))
         watched = clock(self._summary.watched_seconds, tenths=False)
         self.note(f"Watched {watched}: {_counts(self._summary)}")
+        if self._scored is not None:
+            at = clock(self._scored.at.seconds)
+            score = f"{self._scored.prediction.score:.1%}"
+            self.note(f"Last window, at {at}: {self._scored.label} ({score})")
 
     def show(self, message: Message) -> None:
         """Show a message. Raises a BrokenPipeError if nothing reads stdout any more."""
@@ -102,7 +115,7 @@ class LiveView:
                 if not self._is_json:
                     # While the panel is shown, only its console may print.
                     console = self._notes if self._live else new_console()
-                    console.print(event_line(message))
+                    console.print(event_line(message, in_video_time=self._in_video_time))
 
     def note(self, line: str) -> None:
         """Print a line to stderr; any thread may."""
@@ -205,15 +218,17 @@ def _iso(when: datetime) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def event_line(message: EventFound) -> Text:
-    """Return an event as one line, with the time of day."""
+def event_line(message: EventFound, *, in_video_time: bool) -> Text:
+    """Return an event as one line, with the time in the video or the time of day."""
     event = message.event
     at = message.at.time.astimezone().strftime("%H:%M:%S")
+    if in_video_time:
+        at = clock(event.since_seconds if event.kind == "start" else event.seconds)
     if event.kind == "start":
-        score = (f" starts ({event.score:.0%})", "")
+        score = (f" starts ({event.score:.1%})", "")
         return Text.assemble((at, "dim"), ("  ▶ ", "green"), (event.label, "bold"), score)
     lasted = event.seconds - event.since_seconds
-    end = (f" ended after {lasted:.1f} s, at most {event.score:.0%}", "dim")
+    end = (f" ended after {lasted:.1f} s, at most {event.score:.1%}", "dim")
     return Text.assemble((at, "dim"), ("  ■ ", "dim"), event.label, end)
 
 

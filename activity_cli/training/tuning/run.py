@@ -19,10 +19,12 @@ from activity_cli.common.optional_dependencies import import_optuna
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.loading import load_dataset
 from activity_cli.data.name_groups import group_by_name
+from activity_cli.data.scene_groups import require_groups, suggest_groups
 from activity_cli.data.splits import Folds
-from activity_cli.features.labelled import DataConfig, LabelledClips, announce, audit_parts
+from activity_cli.features.grouping import audit_parts
+from activity_cli.features.labelled import DataConfig, LabelledClips, announce
 from activity_cli.model.calibration import tempered
-from activity_cli.settings import DEFAULT_AUDIT, AuditSettings
+from activity_cli.settings import AUTO_GROUPS, DEFAULT_AUDIT, AuditSettings
 from activity_cli.training.crossval import VAL_FRACTION
 from activity_cli.training.tuning.data import Rows, TuningData, read_tuning_data
 from activity_cli.training.tuning.folder import digest, open_folder, open_study
@@ -139,7 +141,9 @@ def tune(
     """
     import_optuna()  # fail before minutes of decoding, as for the folds below
     dataset = group_by_name(load_dataset(data), config.audit.groups)
-    announce(dataset, data_config, config.space.base.training)
+    if config.audit.groups == AUTO_GROUPS:  # the folds are made before a clip is decoded
+        dataset = require_groups(dataset, suggest_groups(dataset, None)).apply(dataset)
+    announce(dataset, data_config, config.space.base.training, in_folds=True)
     folds = config.make_folds(dataset)
     if config.make_outer_folds:
         outer = config.make_outer_folds(dataset)
