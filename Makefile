@@ -54,6 +54,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 activity_cli
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin activity_cli
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -19,6 +19,7 @@ from activity_cli.errors import SettingsError
 
 Group = TypeVar("Group")
 
+_LARGEST = 10**18  # of whole numbers that are compared and shown as floats
 _BOUNDS = {
     "at_least": (operator.ge, "at least"),
     "at_most": (operator.le, "at most"),
@@ -63,6 +64,7 @@ class Setting:
         if isinstance(value, tuple):
             return next(filter(None, map(self.problem, value)), "")
         if isinstance(value, int | float):
+            value = max(-_LARGEST, min(value, _LARGEST)) if isinstance(value, int) else value
             for name, (is_within, words) in _BOUNDS.items():
                 bound = getattr(self, name)
                 if bound is not None and not is_within(value, bound):  # NaN is within nothing

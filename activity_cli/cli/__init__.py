@@ -5,6 +5,7 @@ run; 2 usage error; 3 finished, but some files have no score; 130 interrupted by
 imported at the top of this module that takes time: Ctrl-C works from here on.
 """
 
+import io
 import os
 import signal
 import sys
@@ -32,6 +33,9 @@ class StoppedError(Exception):
 def main() -> NoReturn:
     """Run the command line as a program: also its imports and its exit end quietly on Ctrl-C."""
     sys.unraisablehook = _end_on_lost_interrupt
+    for stream in (sys.stdout, sys.stderr):  # consoles of Windows may lack signs such as bars
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     code = run()
     # From here on nothing is left to be kept: results are written, worker processes stopped.
     signal.signal(signal.SIGINT, _end_at_once)

@@ -53,7 +53,7 @@ def read_settings(path: Path, keys: Sequence[Option]) -> dict[str, Any]:
     except DataError as error:
         hint = "`activity settings > settings.toml` writes one to start from."
         raise SettingsError(error.message, hint=hint) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         hint = (
             'TOML has tables such as [training], and lines such as epochs = 40 or streams = "rgb"'
         )
@@ -153,6 +153,8 @@ def _kinds(key: Option) -> tuple[Any, ...]:
 
 def _problem(key: Option, value: Any) -> str:
     """Return why the key cannot have this value; empty when it can."""
+    if isinstance(value, int) and abs(value) >= 2**63:  # as in TOML's specification
+        return "the number is too large."
     if any(_is_of(value, kind) for kind in _kinds(key)):
         return f"it {problem}." if (problem := key.setting.problem(value)) else ""
     return f"{_toml(value)} is not {' or '.join(map(_describe, _kinds(key)))}."

@@ -1,7 +1,6 @@
 """One setup of a benchmark in a process of its own: a task as JSON on stdin, figures on stdout."""
 
 import json
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.common.cache import ENGINES
+from activity_cli.common.platform import peak_memory_mib
 from activity_cli.errors import ActivityError, DataError
 from activity_cli.features.action_weights import action_weights_file
 from activity_cli.features.backbones import weights_file
@@ -49,7 +49,7 @@ def main() -> int:
             figures |= {
                 "frames_per_second": _frames_per_second(task, engine),
                 "size_mb": _network_bytes(task, engine) / 1e6,
-                "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_mib": peak_memory_mib(),
             }
     except ActivityError as error:
         print(error.message, file=sys.stderr)

@@ -16,6 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
+from activity_cli.common.platform import enlarge_pipe
 from activity_cli.common.processes.main import Message, decode, encode, receive, send
 from activity_cli.errors import (
     ActivityError,
@@ -25,16 +26,11 @@ from activity_cli.errors import (
     WorkerTimeoutError,
 )
 
-if sys.platform == "linux":
-    import fcntl
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_FAILED_STARTS = 2
 """After so many workers in a row that end before they are ready, the installation is at fault."""
-_PIPE_BYTES = 2**19
-"""Instead of 64 KB. All pipes of a user may hold 64 MB by default, and there is one per worker."""
 
 # Ctrl-C goes to the terminal's foreground group. A new session (on Windows, where that is ignored,
 # a new group) is out of its reach.
@@ -207,11 +203,10 @@ class _Worker:
         self._process = _start_process(imports)
         self._requests = cast(FileIO, self._process.stdin)
         self._answers = cast(FileIO, self._process.stdout)
-        if sys.platform == "linux":
-            # Fewer turns to read a clip, each of which may wait for Python's lock. A user may have
-            # only so many large pipes; with a small one reading takes more turns.
-            with suppress(OSError):
-                fcntl.fcntl(self._answers.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        # Fewer turns to read a clip, each of which may wait for Python's lock. A user may have
+        # only so many large pipes; with a small one reading takes more turns.
+        with suppress(OSError):
+            enlarge_pipe(self._answers.fileno())
 
     @property
     def has_ended(self) -> bool:

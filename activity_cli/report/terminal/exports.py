@@ -57,7 +57,7 @@ def show_benchmark(rows: "Sequence[BenchmarkRow]", output: Path | None) -> Rende
             f"{row.ms_per_clip:.0f}",
             f"{row.cold_start_seconds:.1f}",
             f"{row.size_mb:.1f}",
-            f"{row.peak_mib:.0f}",
+            "" if row.peak_mib is None else f"{row.peak_mib:.0f}",
             f"{row.max_difference:.1e}" if row.max_difference else "0",
             f"{row.label_agreement:.1%}",
         )

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -13,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from activity_cli.common.files import new_folder, output_error, write_json
 from activity_cli.common.optional_dependencies import import_optuna
+from activity_cli.common.platform import lock_file
 from activity_cli.errors import OutputError
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     import optuna
@@ -73,12 +70,9 @@ def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Lock out other processes. The system releases the lock however this process ends."""
-    if sys.platform == "win32":
-        yield
-        return
     with (folder / _LOCK).open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(lock)
         except OSError as error:
             raise OutputError(
                 f"Another search is running in {folder}.",
