@@ -176,6 +176,8 @@ def load_classifier(
         MissingExtraError: the engine is not installed.
     """
     runtime, cache = _runtime(engine, cache_dir, on_prepare)
+    # A later version may read other features for the same weights, as kinetics600 does.
+    key = f"{key} {example_shape}"
     classifier: Classifier = runtime.load_classifier(
         build, engine, cache, key=key, example_shape=example_shape
     )
