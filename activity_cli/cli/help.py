@@ -28,7 +28,7 @@ truncated    ends before its header promises. Scored on what was decoded
 unreadable   damaged, empty, or not a video. No score
 unsupported  a video, but there is no decoder for its codec. No score
 missing      no such file. No score
-crashed      the file crashed its worker process, or the CNN failed on it. No score
+crashed      the file crashed its worker, or the CNN failed on it. No score
 timeout      decoding took longer than --timeout. No score""",
     ),
     "data": (

@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.scaling [--most-files 1000] [--most-minutes 10] [--model MODEL]
 
-Draws its videos. Files are links to one clip: with its features in the cache they show what a file
-costs beside decoding and networks. Resolutions, workers and lengths are scored with --no-cache, the
-lengths in windows. A camera is a recording that `watch` reads: how many of them two cores could
-follow is the CPU time of two cores over that of one recording; 5 windows a second. The commands
-take turns `--rounds` times; medians.
+Draws its videos. Files are hard links to one clip: with its features in the cache they show what a
+file costs beside decoding and networks. Resolutions, workers and lengths are scored with
+--no-cache, the lengths in windows. A camera is a recording that `watch` reads, 5 windows a second:
+two cores could follow as many as its seconds, times two, are in its CPU time. The commands take
+turns `--rounds` times; medians.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def commands(folder: Path, arguments: argparse.Namespace) -> Iterator[Command]:
             files = folder / f"links{count}"
             files.mkdir()
             for number in range(count):
-                (files / f"{number}.mp4").symlink_to(clip)
+                (files / f"{number}.mp4").hardlink_to(clip)
             more = ("--output", str(folder / "scores.csv"), "--overwrite")
             yield f"{count} cached clips", count, ("predict", str(files), *model, *more)
     for workers in (1, 2, 3, 4):
