@@ -129,9 +129,7 @@ def draw(rows: list[dict[str, str | float]], file: Path) -> None:
         ]
         axes.plot([row["ms"] for row in part], heights, "o-", label=streams)
         for row, height in zip(part, heights, strict=True):
-            name = f"{row['size']} x {row['frames']}" + (
-                " rgb/4" if row["rgb_every"] != "1" else ""
-            )
+            name = f"{row['size']} x {row['frames']}, rgb/{row['rgb_every']}"
             axes.annotate(name, (row["ms"], height), fontsize=7)
     axes.set(xlabel="CPU ms per clip", ylabel="accuracy, mean of the data sets")
     axes.legend()
