@@ -131,7 +131,8 @@ class ProgressReport:
         if self._style == "json":
             self._print_json(**{kind: line})
         else:
-            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+            pipe = not self._console.is_terminal  # keeps each line whole
+            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=pipe)
 
     def _print_json(self, **values: str | int | None) -> None:
         print(json.dumps(values), file=sys.stderr, flush=True)
