@@ -47,7 +47,7 @@ def test_each_q_hides_more(
 
 def test_verbose_names_model_engine_cache_and_files(shared: Workplace) -> None:
     clip = "clips/walk/person00_000.mp4"
-    predict = ("predict", clip, "--model", "runs/first", "--quiet")
+    predict = ("predict", clip, "--model", "runs/first", "--no-cache", "--quiet")
 
     assert shared.run(*predict).stderr == ""
     told = shared.run(*predict, "--verbose").stderr
