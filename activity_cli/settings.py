@@ -260,7 +260,7 @@ class CnnSettings(Settings):
 FROZEN = CnnSettings()  # the CNN stays as it is
 
 
-_USUAL_STEPS, _FEWEST_EPOCHS, _USUAL_PATIENCE = 120, 12, 10
+_USUAL_STEPS, _FEWEST_EPOCHS, _FEWEST_PATIENCE = 120, 12, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +270,7 @@ class TrainSettings(Settings):
     epochs: int | None = setting(None, at_least=1, derived="for 120 steps, at least 12", rare=True)
     """Maximum number of passes over the training clips. None: `for_clips` sets it."""
     patience: int | None = setting(
-        None, at_least=1, derived="10, or half of the epochs if more", rare=True
+        None, at_least=1, derived="half of the epochs, at least 6", rare=True
     )
     """Epochs without a better validation loss after which training stops."""
     batch_size: int = setting(32, at_least=1, rare=True)
@@ -306,7 +306,7 @@ class TrainSettings(Settings):
     @property
     def most_patience(self) -> int:
         """Epochs without a better loss, given or by default."""
-        return self.patience or max(_USUAL_PATIENCE, self.most_epochs // 2)
+        return self.patience or max(_FEWEST_PATIENCE, self.most_epochs // 2)
 
     def for_clips(self, num_clips: int) -> Self:
         """Return a copy with epochs and patience set: enough epochs for a usual number of steps."""

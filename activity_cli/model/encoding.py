@@ -44,7 +44,7 @@ def measure_features(
     step = len(rows) * num_frames // _MAX_FRAMES | 1  # odd: not always the same moment
     deviations: list[torch.Tensor] = []
     for batch in batches_of(rows, ENCODING_BATCH):
-        clips = torch.from_numpy(features[batch].astype(np.float32))  # (B, S, T, D)
+        clips = torch.from_numpy(features[batch]).float()  # (B, S, T, D)
         pooled = (basis @ clips).double()
         total += pooled.sum(dim=0)
         squares += pooled.square().sum(dim=0)
@@ -81,7 +81,7 @@ def encode_rows(network: SequenceClassifier, features: Features, rows: Rows) -> 
     """Encode rows of (N, S, T, D) features as the trained part reads them."""
     return Encoded.joined(
         [
-            network.encode(torch.from_numpy(features[batch].astype(np.float32)))
+            network.encode(torch.from_numpy(features[batch]).float())
             for batch in batches_of(rows, ENCODING_BATCH)
         ]
     )

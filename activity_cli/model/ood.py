@@ -58,12 +58,15 @@ def fit_ood_detector(features: NDArray[np.floating[Any]], rows: NDArray[np.int64
     means = np.concatenate(list(_mean_features(features, rows)))  # (N, K)
     mean, spread = means.mean(axis=0), means.std(axis=0)
     scale = spread + max(0.05 * float(spread.mean()), 1e-6)
-    _, _, directions = np.linalg.svd((means - mean) / scale, full_matrices=False)  # as rows
+    standard = (means - mean) / scale
     count = min(_MAX_DIRECTIONS, len(rows) // _CLIPS_PER_DIRECTION)
+    # Through inner products of clips, which are fewer than features. The largest come last.
+    _, vectors = np.linalg.eigh((standard @ standard.T).astype(np.float64))
+    directions, _ = np.linalg.qr(standard.T @ vectors[:, len(rows) - count :])
     return OodDetector(
         mean=mean,
         scale=scale.astype(np.float32),
-        directions=directions[:count].T.astype(np.float16),
+        directions=directions.astype(np.float16),
     )
 
 

@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from activity_cli.training.loop.trainer import Adam
+
 _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 1))
 _MAX_BASIS = 1000  # clips that the kernel is made of; more are expressed by these
 _MAX_CLIPS_FOR_WEIGHTS = 500  # the closed form takes the cube of their number
@@ -178,7 +180,7 @@ def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
     logs = torch.zeros(len(blocks), requires_grad=True)
     log_ridge = torch.tensor(-1.0, requires_grad=True)  # base 10
     log_scale = torch.tensor(1.0, requires_grad=True)  # from regression to logits
-    optimizer = torch.optim.Adam([logs, log_ridge, log_scale], lr=_WEIGHT_RATE)
+    optimizer = Adam([logs, log_ridge, log_scale], lr=_WEIGHT_RATE)
     for _ in range(_WEIGHT_STEPS):
         optimizer.zero_grad()
         kernel = torch.einsum("k,kij->ij", torch.softmax(logs, 0), kernels)
@@ -191,7 +193,8 @@ def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
         loss = F.cross_entropy(logits, targets[order])
         loss = loss + _NATS / len(rows) * (logs - logs.mean()).square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        with torch.no_grad():
+            optimizer.step()
     return torch.softmax(logs, 0).detach()
 
 

@@ -184,10 +184,13 @@ def _compile(
         from activity_cli.features.conversion import quiet_jit
 
         cache.on_prepare(f"Preparing {what} for OpenVINO, once")
+        images = torch.from_numpy(example)
         with quiet_jit():
-            network = convert_to_openvino(
-                build().eval(), example_input=torch.from_numpy(example), input=[tuple(free_shape)]
+            # To check the trace, torch would compute twice and import for a second.
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                build().eval(), images, check_trace=False, strict=False
             )
+            network = convert_to_openvino(traced, example_input=images, input=[tuple(free_shape)])
         cache.files.write(f"{network_key}.ir", _pack(network))
     network.reshape(list(shape))
     compiled = core.compile_model(network, "CPU", properties)

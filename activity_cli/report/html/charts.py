@@ -101,21 +101,30 @@ def score_timeline(
 
     Times are in seconds; screen readers read the label.
     """
-    figure = _new_figure(_TIMELINE_SIZE)
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0.005, 0.3, 0.99, 0.66))
+    # As text, not by matplotlib: a report has up to 16 of them.
+    width, height = _TIMELINE_SIZE
+    top, bottom = 4, height - 24
+
+    def at(score: float) -> str:
+        return f"{bottom - (bottom - top) * score:.1f}"
+
+    parts = [
+        f'<path d="M0 {at(score)}H{width}" stroke="var(--edge)"/>' for score in (0.0, 0.5, 1.0)
+    ]
     for colour, values in lines:
-        centres = (np.arange(len(values)) + 0.5) / len(values)
-        x, y = [0, *centres, 1], [values[0], *values, values[-1]]
-        axes.plot(x, y, color=_COLOURS[colour], linewidth=2, solid_joinstyle="round")
-    axes.set(xlim=(0, 1), ylim=(-0.06, 1.06), yticks=(0, 0.5, 1))
-    axes.set_xticks((0, 1), (clock(start), clock(end)))
-    _style(axes)
-    axes.tick_params(labelleft=False)
-    first, last = axes.get_xticklabels()
-    first.set_horizontalalignment("left")
-    last.set_horizontalalignment("right")
-    return _svg(figure, "timeline", label)
+        centres = (np.arange(len(values)) + 0.5) * (width / len(values))
+        points = zip([0, *centres, width], [values[0], *values, values[-1]], strict=True)
+        joined = " ".join(f"{x:.1f},{at(y)}" for x, y in points)
+        parts.append(
+            f'<polyline points="{joined}" fill="none" stroke="var(--{colour})" stroke-width="2"/>'
+        )
+    for x, anchor, seconds in ((0, "start", start), (width, "end", end)):
+        parts.append(
+            f'<text x="{x}" y="{height - 6}" text-anchor="{anchor}" font-size="12" '
+            f'fill="var(--dim)">{clock(seconds)}</text>'
+        )
+    attributes = f'viewBox="0 0 {width} {height}"'
+    return _element("timeline", label, f"{attributes}>{''.join(parts)}</svg>")
 
 
 def _new_figure(size: tuple[int, int]) -> "Figure":
@@ -151,8 +160,12 @@ def _svg(figure: "Figure", name: str, label: str) -> Markup:
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg)
     for colour, placeholder in _COLOURS.items():
         svg = svg.replace(placeholder, f"var(--{colour})")
-    attributes = Markup(' class="{}" role="img" aria-label="{}"').format(name, label)
-    return Markup("<svg") + attributes + Markup(svg.removeprefix("<svg"))
+    return _element(name, label, svg.removeprefix("<svg"))
+
+
+def _element(name: str, label: str, rest: str) -> Markup:
+    """Return an SVG of a CSS class, with what screen readers read."""
+    return Markup('<svg class="{}" role="img" aria-label="{}" ').format(name, label) + Markup(rest)
 
 
 def _lowest_score(num_labels: int) -> float:

@@ -61,6 +61,8 @@ def common_folder(paths: Sequence[str]) -> str:
 
 def printable(text: str) -> str:
     """Return a path or label with characters escaped that are not printable."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
