@@ -61,7 +61,7 @@ def main() -> None:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    if arguments.plot:
+    if arguments.plot and not arguments.costs_only:
         draw(rows, arguments.plot)
 
 
