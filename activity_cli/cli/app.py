@@ -128,6 +128,7 @@ COMMANDS = {
         "train": "Train a model on your own labelled clips.",
         "tune": "Search for the settings that suit your clips, by cross-validation.",
         "demo": "Show everything on drawn clips: predict, train, report, storyboard.",
+        "import": "Convert annotations of other programs into a CSV of labelled pieces of videos.",
         "sample": "Draw labelled clips of a moving figure, to try training with.",
         "settings": "Print a settings file with all defaults, for train and crossval.",
     },
@@ -175,7 +176,8 @@ class LazyGroup(TyperGroup):
 
 def load_command(name: str) -> Command:
     """Import the module of a command and return the command."""
-    function = getattr(import_module(f"activity_cli.cli.{name}"), name)
+    module = "import_annotations" if name == "import" else name  # a word of Python's own
+    function = getattr(import_module(f"activity_cli.cli.{module}"), module)
     own = typer.Typer(add_completion=False, **_PLAIN)
     own.command(name, cls=Command, help=_unwrap(function.__doc__))(with_option_groups(function))
     return Command.with_levels(cast(Command, typer.main.get_command(own)))

@@ -19,6 +19,8 @@ class CheckOptions:
     """Only files that match, e.g. '*.mp4'; can be given several times."""
     exclude: tuple[str, ...] = setting((), metavar="PATTERN")
     """Leave out files that match, e.g. '*/old/*'."""
+    videos: Path | None = setting(None, metavar="FOLDER", rare=True)
+    """Folder of the videos that a CSV or an annotation file names."""
     workers: int | None = setting(None, at_least=1, derived="one per core")
     """Videos decoded at the same time."""
     timeout: float = setting(3600.0, metavar="SECONDS")
@@ -48,7 +50,7 @@ def check(
     from activity_cli.predict.results import write_rows
     from activity_cli.report.terminal import check as report_of
 
-    files, reasons = find_files(sources, own.pattern, own.exclude)
+    files, reasons = find_files(sources, own.pattern, own.exclude, videos=own.videos)
     if own.output is not None:
         report_of.check_output(own.output, overwrite=overwrite)
     num_files, num_done, num_unsound = len(files), 0, 0

@@ -64,7 +64,7 @@ def crossval(
     """
     del settings  # the options have its values by now
     _prepare(output, cnn, ensemble=ensemble, overwrite=overwrite)
-    dataset = options.check_data(data, background=labels.background_label)
+    dataset = options.check_data(data, background=labels.background_label, videos=clip.videos)
     folds.deal(dataset, seed=training.seed)
     clip.check_backbone(cnn)
     from activity_cli.report.assembly import crossval_report

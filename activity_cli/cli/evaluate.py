@@ -13,6 +13,7 @@ def evaluate(
     model: options.ModelOrExport,
     data: options.Data,
     *,
+    videos: options.Videos = None,
     output: options.ReportFolder = None,
     reject: options.Reject = "off",
     machine: options.MachineOptions,
@@ -29,7 +30,7 @@ def evaluate(
 
     Example:  activity evaluate runs/gym new_clips --output results
     """
-    dataset = options.check_data(data, min_labels=1)
+    dataset = options.check_data(data, min_labels=1, videos=videos)
     options.check_model(model)
     from activity_cli.common.files import new_folder
     from activity_cli.evaluation.measurement import evaluate_model, probe_order

@@ -46,7 +46,9 @@ or a CSV file. Only path and label are required; paths are relative to it:
 group   person, camera or source: clips of one group are never split, so that
         the model is measured on people or places that it was not trained on
 split   train, val or test; without it the split is random
-start   start of the piece in seconds; end is its end""",
+start   start of the piece in seconds; end is its end
+
+or a file of BORIS, ELAN, CVAT, Label Studio and others: activity import --help""",
     ),
     "environment": (
         "Environment variables.",

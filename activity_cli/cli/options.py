@@ -26,7 +26,18 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     Path,
-    typer.Argument(metavar="DATA", help="Folder with one folder of clips per label, or a CSV."),
+    typer.Argument(
+        metavar="DATA",
+        help="Folder with one folder of clips per label, a CSV, or an annotation file.",
+    ),
+]
+Videos = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the videos that a CSV or an annotation file names.",
+        hidden=True,
+    ),
 ]
 Sources = Annotated[
     list[str],
@@ -102,11 +113,17 @@ def print_result(values: Any, show: "Callable[[], RenderableType]", *, json: boo
         results_console().print(shown)
 
 
-def check_data(data: Path, *, background: str | None = None, min_labels: int = 2) -> "Dataset":
+def check_data(
+    data: Path,
+    *,
+    background: str | None = None,
+    min_labels: int = 2,
+    videos: Path | None = None,
+) -> "Dataset":
     """Read labelled data before anything heavy is imported; a DataError if it cannot be used."""
     from activity_cli.data.loading import load_dataset
 
-    dataset = load_dataset(data, min_labels=min_labels)
+    dataset = load_dataset(data, min_labels=min_labels, videos=videos)
     dataset.check_label(background)
     return dataset
 

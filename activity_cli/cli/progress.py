@@ -25,6 +25,7 @@ _SECONDS_BETWEEN_JSON_LINES = 0.5
 STAGE_NAMES = {
     "download": "Downloading (kB)",
     "draw": "Drawing clips",
+    "import": "Reading annotations",
     "features": "Decoding and CNN",
     "pictures": "Decoding",
     "front": "CNN's first stages",

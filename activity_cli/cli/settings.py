@@ -75,6 +75,8 @@ class ClipOptions:
     """Side of the square frame that the CNN sees, in pixels."""
     window: float | None = setting(None, derived="each is one clip", metavar="SECONDS")
     """Cut longer clips and pieces into windows of this many seconds."""
+    videos: Path | None = setting(None, metavar="FOLDER", derived="beside DATA", rare=True)
+    """Folder of the videos that a CSV or an annotation file names."""
 
     def __post_init__(self) -> None:
         if self.streams is not None:
@@ -128,6 +130,7 @@ class ClipOptions:
             engine=config.choose_engine(),
             decoders=config.decoders,
             window_seconds=self.window,
+            videos=self.videos,
             augment=augment,
             on_progress=report,
             on_prepare=report.note,

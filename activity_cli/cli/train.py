@@ -106,7 +106,7 @@ def train(
     Example:  activity train clips --name gym
     """
     del settings  # the options have its values by now
-    options.check_data(data, background=labels.background_label)
+    options.check_data(data, background=labels.background_label, videos=clip.videos)
     clip.check_backbone(cnn)
     from activity_cli.training.fitting import Plan
     from activity_cli.training.head import HeadConfig

@@ -107,7 +107,7 @@ def tune(
     Example:  activity tune clips --trials 40
     """
     del settings  # the options have its values by now
-    folds.deal(options.check_data(data), seed=training.seed)
+    folds.deal(options.check_data(data, videos=clip.videos), seed=training.seed)
     clip.check_backbone(FROZEN)
     from activity_cli.common.files import write_json
     from activity_cli.report.figures import plot_tuning

@@ -2,7 +2,7 @@
 
 Either `clips/<label>/*.mp4`, or a CSV with `path,label` and optional `start,end` (seconds),
 `group`, `split` and further columns, any of which may hold folds. A folder with a `labels.csv` is
-read as that CSV.
+read as that CSV. Files of annotation programs are read by `data/annotations`.
 """
 
 import math
@@ -15,6 +15,7 @@ from pathlib import Path
 from activity_cli.common import count_of
 from activity_cli.common.files import describe_other_files, is_file, is_folder, is_video, walk_files
 from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
+from activity_cli.data.annotations.formats import is_annotation_file
 from activity_cli.data.dataset import Dataset, Sample, SplitName
 from activity_cli.errors import DataError
 from activity_cli.settings import MOST_LABEL_CHARACTERS
@@ -30,25 +31,32 @@ LAYOUT_HINT = (
 _TOUCH_SECONDS = 1e-3  # pieces that overlap by less count as adjacent: programs round times
 
 
-def load_dataset(source: Path, *, min_labels: int = 2, allow_missing: bool = False) -> Dataset:
-    """Read labelled data from a folder or a CSV; a DataError names the place and the fix.
+def load_dataset(
+    source: Path, *, min_labels: int = 2, allow_missing: bool = False, videos: Path | None = None
+) -> Dataset:
+    """Read labelled data from a folder, a CSV or an annotation file of another program.
+
+    A DataError names the place and the fix. `videos` is the folder of the videos that a file names.
 
     Fewer than `min_labels` are an error: training needs two, evaluation needs one. With
     `allow_missing` the files of a CSV need not exist.
     """
+    root = source if is_folder(source) else videos or source.parent
     if is_folder(source):
         table = source / "labels.csv"
-        samples = _from_table(table, allow_missing) if is_file(table) else _from_folders(source)
-        root = source
+        has_table = is_file(table)
+        samples = _from_table(table, allow_missing, videos) if has_table else _from_folders(source)
     elif not is_file(source):
         hint = "Give a folder of labelled clips, or a CSV."
         raise DataError(f"{source} does not exist.", hint=hint)
+    elif is_annotation_file(source):
+        samples = _from_annotations(source, videos)
     elif source.suffix.lower() not in TABLE_SUFFIXES:
         kind = "a video" if is_video(source) else f"a {source.suffix or 'nameless'} file"
         hint = "Give a folder with one folder of clips per label, or a CSV with path,label."
         raise DataError(f"{source} is {kind}, not labelled data.", hint=hint)
     else:
-        samples, root = _from_table(source, allow_missing), source.parent
+        samples = _from_table(source, allow_missing, videos)
     labels = tuple(sorted({sample.label for sample in samples}))
     if len(labels) < min_labels:
         raise DataError(
@@ -119,8 +127,26 @@ def _videos(folder: Path) -> list[Path]:
     return videos
 
 
-def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
+def _from_annotations(source: Path, videos: Path | None) -> list[Sample]:
+    """Read a file of another program, all of whose events must be usable."""
+    from activity_cli.data.annotations.importing import read_pieces  # opens videos: OpenCV
+
+    return [
+        Sample(
+            path=piece.path,
+            name=name,
+            label=piece.label,
+            start_seconds=piece.start,
+            end_seconds=piece.end,
+            group=piece.group or None,
+        )
+        for name, piece in read_pieces(source, videos)
+    ]
+
+
+def _from_table(path: Path, allow_missing: bool, videos: Path | None) -> list[Sample]:
     """Read a CSV. The error is that of the first bad row and counts the others."""
+    folder = videos or path.parent
     table = read_table(path, required=("path", "label"))
     bad_rows = list(table.bad_rows)
     samples: list[Sample] = []
@@ -128,7 +154,7 @@ def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
     num_missing = 0
     for row in table.rows:
         try:
-            sample = _sample(path, row)
+            sample = _sample(path, row, folder)
             key = (os.path.normpath(sample.path), sample.start_seconds or 0.0, sample.end_seconds)
             if (first := seen.setdefault(key, sample)) is not sample:
                 raise _listed_twice(path, sample, first)
@@ -138,8 +164,9 @@ def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
         if allow_missing or is_file(sample.path):
             samples.append(sample)
             continue
-        hint = f"Paths are relative to the CSV's folder, {path.parent.absolute()}."
-        if "\\" in sample.name and is_file(path.parent / sample.name.replace("\\", "/")):
+        base = "--videos" if videos else "the CSV's folder"
+        hint = f"Paths are relative to {base}, {folder.absolute()}."
+        if "\\" in sample.name and is_file(folder / sample.name.replace("\\", "/")):
             hint = "Write / instead of \\ between folders."
         problem = f"there is no file {sample.name}."
         bad_rows.append(RowError(path, row.line, "path", problem, hint=hint))
@@ -155,7 +182,7 @@ def _from_table(path: Path, allow_missing: bool) -> list[Sample]:
     raise worst
 
 
-def _sample(path: Path, row: Row) -> Sample:
+def _sample(path: Path, row: Row, folder: Path) -> Sample:
     """Read one row of a CSV, whose file may be missing."""
     values = row.values
     for column in ("path", "label"):
@@ -176,7 +203,7 @@ def _sample(path: Path, row: Row) -> Sample:
         hint = "Use train, val or test."
         raise RowError(path, row.line, "split", f"{split!r} is not a split.", hint=hint)
     return Sample(
-        path=(path.parent / values["path"]).absolute(),
+        path=(folder / values["path"]).absolute(),
         name=values["path"],
         label=values["label"],
         start_seconds=start,

@@ -51,6 +51,7 @@ class DataConfig:
     decoders: Decoders = AUTO_DECODERS
     window_seconds: float | None = None
     """Longer pieces are cut into windows of this length; None takes each as one clip."""
+    videos: Path | None = None  # folder of the videos that a CSV or an annotation file names
     augment: AugmentSettings = NO_VIEWS  # number and kind of the augmented views of each clip
     on_progress: OnProgress = no_progress
     on_prepare: Callable[[str], None] = lambda _: None

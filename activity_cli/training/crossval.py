@@ -137,7 +137,7 @@ def run_crossval(
     Raises:
         DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
     """
-    dataset = load_grouped(data, audit, background)
+    dataset = load_grouped(data, audit, background, data_config.videos)
     announce(dataset, data_config, head.training, in_folds=True)
     deal(dataset)  # reports errors before minutes of decoding
     plain = read_clips_for(dataset, data_config, cnn)

@@ -79,9 +79,11 @@ class FitResult:
     cnn: bytes | None = None  # the CNN's weights file, if they changed
 
 
-def load_grouped(data: Path, audit: AuditSettings, background: str | None) -> Dataset:
+def load_grouped(
+    data: Path, audit: AuditSettings, background: str | None, videos: Path | None = None
+) -> Dataset:
     """Load labelled data, take groups from names, and check the background label."""
-    dataset = group_by_name(load_dataset(data), audit.groups)
+    dataset = group_by_name(load_dataset(data, videos=videos), audit.groups)
     dataset.check_label(background)
     return dataset
 
@@ -103,7 +105,7 @@ def fit_plan(
     """
     # The main process first: errors are reported once, and the others find all features cached.
     with session.context.main_first():
-        dataset = load_grouped(plan.data, plan.audit, plan.background)
+        dataset = load_grouped(plan.data, plan.audit, plan.background, plan.data_config.videos)
         announce(dataset, plan.data_config, plan.head.training)
         # Before minutes of decoding: can the data be split, and is it what was begun?
         parts = describe_run(dataset, plan.split(dataset), plan)

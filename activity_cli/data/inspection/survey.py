@@ -18,6 +18,7 @@ import numpy as np
 
 from activity_cli.common.files import is_file, is_folder
 from activity_cli.common.tables import TABLE_SUFFIXES, read_table
+from activity_cli.data.annotations.formats import is_annotation_file
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.inspection.checks import DEFAULT_TIMEOUT_SECONDS, FileCheck, check_files
 from activity_cli.data.inspection.duplicates import Columns, DuplicateSet, find_duplicates
@@ -36,13 +37,18 @@ _MOST_BINS = 8
 
 
 def find_files(
-    sources: Sequence[str], patterns: Sequence[str] = (), exclude: Sequence[str] = ()
+    sources: Sequence[str],
+    patterns: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    videos: Path | None = None,
 ) -> tuple[dict[Path, Columns], list[str]]:
     """List the files to check, each with its label, group, split, source and folds.
 
     Files that a table lists may be missing. In labelled data each link to a file counts by itself.
-    Names must match one of `patterns`, if there are any, and none of `exclude`. Also returns why
-    folders were not read as labelled data.
+    Names must match one of `patterns`, if there are any, and none of `exclude`. `videos` is the
+    folder of the videos that a CSV or an annotation file names. Also returns why folders were not
+    read as labelled data.
     """
     paths: dict[str, Found] = {}
     values: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -50,9 +56,9 @@ def find_files(
     lists = (".txt", *TABLE_SUFFIXES)
     collections = [s for s in sources if not is_file(Path(s)) or s.lower().endswith(lists)]
     for source in sources:
-        dataset, reason = _as_dataset(Path(source))
+        dataset, reason = _as_dataset(Path(source), videos)
         reasons += [reason] if reason else []
-        rows = [*_labelled(Path(source), dataset)] if dataset else []
+        rows = [*_labelled(Path(source), dataset, videos)] if dataset else []
         known = {_identify(found.path) for found, _ in rows}
         if dataset is None or is_folder(Path(source)):
             others = find_sources([source])
@@ -76,25 +82,27 @@ def find_files(
     return {path: files[path] for path in selected}, reasons
 
 
-def _as_dataset(source: Path) -> tuple[Dataset | None, str]:
+def _as_dataset(source: Path, videos: Path | None) -> tuple[Dataset | None, str]:
     """Read the source as labelled data; else return None, and for a folder the reason."""
     is_table = source.suffix.lower() in TABLE_SUFFIXES and is_file(source)
-    if is_table:
-        if LABEL not in read_table(source, required=("path",)).columns:
+    if not (is_file(source) and is_annotation_file(source)):
+        if not is_table and not is_folder(source):
             return None, ""
-    elif not is_folder(source):
-        return None, ""
+        if is_table and LABEL not in read_table(source, required=("path",)).columns:
+            return None, ""
     try:
-        return load_dataset(source, min_labels=1, allow_missing=True), ""
+        return load_dataset(source, min_labels=1, allow_missing=True, videos=videos), ""
     except DataError as error:
-        if is_table or is_file(source / "labels.csv"):
+        if is_file(source) or is_file(source / "labels.csv"):
             raise
         return None, error.message
 
 
-def _labelled(source: Path, dataset: Dataset) -> Iterator[tuple[Found, dict[str, str]]]:
+def _labelled(
+    source: Path, dataset: Dataset, videos: Path | None
+) -> Iterator[tuple[Found, dict[str, str]]]:
     """Give the samples, by paths as the user would write them, with the values of their rows."""
-    root = source if is_folder(source) else source.parent
+    root = source if is_folder(source) else videos or source.parent
     for sample in dataset.samples:
         columns = {LABEL: sample.label, "group": sample.group, "split": sample.split}
         given = {name: value for name, value in {**columns, **sample.folds}.items() if value}

@@ -140,7 +140,7 @@ def tune(
         BackboneError: the CNN's weights cannot be loaded.
     """
     import_optuna()  # fail before minutes of decoding, as for the folds below
-    dataset = group_by_name(load_dataset(data), config.audit.groups)
+    dataset = group_by_name(load_dataset(data, videos=data_config.videos), config.audit.groups)
     if config.audit.groups == AUTO_GROUPS:  # the folds are made before a clip is decoded
         dataset = require_groups(dataset, suggest_groups(dataset, None)).apply(dataset)
     announce(dataset, data_config, config.space.base.training, in_folds=True)
