@@ -48,7 +48,7 @@ group   person, camera or source: clips of one group are never split, so that
 split   train, val or test; without it the split is random
 start   start of the piece in seconds; end is its end
 
-or a file of BORIS, ELAN, CVAT, Label Studio and others: activity import --help""",
+or a file of BORIS, ELAN, CVAT and others: activity import --help""",
     ),
     "environment": (
         "Environment variables.",

@@ -70,7 +70,9 @@ def pieces(
         ("day1_labels.csv", "deepethogram", [("day1", "Wave", 1.0, 2.5), DAY1[1]]),
     ],
 )
-def test_golden_file(videos: Path, name: str, kind: str, expected: list[object]) -> None:
+def test_golden_file(
+    videos: Path, name: str, kind: str, expected: list[tuple[str, str, float, float]]
+) -> None:
     assert open_source(GOLDEN / name)[1].name == kind  # by its content
     assert sorted(pieces(GOLDEN / name, videos)) == sorted(expected)
 

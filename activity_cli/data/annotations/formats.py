@@ -1,6 +1,6 @@
 """The formats of annotation files, and which one a file has."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +89,9 @@ def is_annotation_file(path: Path) -> bool:
     source = Source(path)
     if is_video(path) or not source.is_readable:
         return False
-    is_own = source.columns(lambda names: {"path", "label"} <= set(names))
-    return not is_own and find_format(source) is not None
+    found = find_format(source)
+    is_own = found is not None and found.name == "csv" and "path" in source.columns(_has_fields)
+    return found is not None and not is_own
 
 
 def open_source(path: Path, name: str = AUTO) -> tuple[Source, Format]:
@@ -121,3 +122,7 @@ def open_source(path: Path, name: str = AUTO) -> tuple[Source, Format]:
             f"{path} is not {found.title}.", hint="Leave --format out: the content decides."
         )
     return source, found
+
+
+def _has_fields(names: Sequence[str]) -> bool:
+    return len(names) > 1
