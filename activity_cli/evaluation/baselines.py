@@ -86,15 +86,17 @@ class BaselineComparison:
             return _effect_of_shuffling(shuffled)
         gain = mean.gain
         points = f"{signed_points(gain.value)} points vs mean pooling"
-        interval = f"(95% CI {signed_points(gain.low)} to {signed_points(gain.high)})"
+        interval = f"95% CI {signed_points(gain.low)} to {signed_points(gain.high)}"
         if gain.low == gain.high == 0:
             answer = "No: mean pooling, which ignores the order, gives the same result"
-        elif mean.p_value is None or mean.p_value >= SIGNIFICANT:
-            answer = f"{points}, not significant {interval}"
+        elif mean.p_value is None:
+            answer = f"{points}, not significant ({interval})"
+        elif mean.p_value >= SIGNIFICANT:
+            answer = f"{points}, not significant (p = {mean.p_value:.2g}, {interval})"
         elif gain.value > 0:
-            answer = f"Yes: {points} {interval}"
+            answer = f"Yes: {points} ({interval})"
         else:
-            answer = f"No, it lowers accuracy: {points} {interval}"
+            answer = f"No, it lowers accuracy: {points} ({interval})"
         return f"{answer}. {_effect_of_shuffling(shuffled)}"
 
 

@@ -126,7 +126,7 @@ def scores_of(
 ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
     """(N, C) as `predict` gives them; a model folder is computed in torch."""
     is_model = (path / "model.json").exists()
-    config = PredictConfig(cache_dir=cache_dir, tta=test_views)
+    config = PredictConfig(cache_dir=cache_dir, tta=test_views, trust_model=True)
     if is_model:
         config = replace(config, engine="torch", device="cpu", precision="fp32")
     predictor = load_predictor(path, config)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from activity_cli.errors import CheckpointError, TrainingError
 from activity_cli.settings import TrainSettings
+from activity_cli.training.loop import loop
 from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult, train
 from activity_cli.training.loop.trainer import ClipLoss, EpochMetrics, ParameterGroups
 
@@ -116,6 +117,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "constant": {"schedule": "constant", "optimizer": "adam"},
     "accumulate": {"accumulate": 2, "batch_size": 8},
 }
+
+
+@pytest.fixture(autouse=True)
+def _keep_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These epochs are shorter than the time between two checkpoints."""
+    monkeypatch.setattr(loop, "SECONDS_PER_CHECKPOINT", 0.0)
 
 
 @pytest.mark.parametrize("way", WAYS)
