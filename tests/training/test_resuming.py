@@ -94,6 +94,25 @@ def test_ctrl_c_in_a_call_of_tensorboard_ends_the_training(tmp_path: Path) -> No
     board.close()
 
 
+def test_ctrl_c_in_a_call_of_tensorboard_is_heard_after_it(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    epoch, written = EpochMetrics(**{field.name: 0 for field in fields(EpochMetrics)}), list[str]()
+    with TrainingLog(tmp_path, tensorboard=True) as log:
+        log(epoch)
+        board: Any = log._board
+        write = board.add_scalar
+
+        def add_scalar(name: str, *rest: Any) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            write(name, *rest)
+            written.append(name)
+
+        board.add_scalar = add_scalar
+        with pytest.raises(KeyboardInterrupt):
+            log(epoch)
+    assert len(written) == 5
+
+
 def test_a_run_of_an_earlier_version_is_resumed_unless_it_used_what_was_removed(
     tmp_path: Path,
 ) -> None:

@@ -11,8 +11,11 @@ With several trainers the first two lines have the number of the trainer in fron
 
 import json
 import shutil
+import signal
+import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -200,16 +203,39 @@ class TrainingLog:
                 self._board = SummaryWriter(str(board))
         self._file.write((",".join(map(str, values.values())) + "\n").encode())
         if self._board is not None:
-            for part in ("train", "val"):
-                for what in ("loss", "accuracy"):
-                    self._board.add_scalar(f"{what}/{part}", values[f"{part}_{what}"], epoch.epoch)
-            self._board.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
-            self._board.flush()
+            with _interrupt_afterwards():
+                self._write_to_board(self._board, epoch)
+
+    @staticmethod
+    def _write_to_board(board: "SummaryWriter", epoch: EpochMetrics) -> None:
+        values = asdict(epoch)
+        for part in ("train", "val"):
+            for what in ("loss", "accuracy"):
+                board.add_scalar(f"{what}/{part}", values[f"{part}_{what}"], epoch.epoch)
+        board.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
+        board.flush()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        for output in (self._file, kind is not KeyboardInterrupt and self._board):  # may deadlock
+        for output in (self._file, kind is None and self._board):  # after an error it may deadlock
             if output:
                 output.close()
+
+
+@contextmanager
+def _interrupt_afterwards() -> Iterator[None]:
+    """Handle a Ctrl-C that comes in the block at its end: locks of queues may not survive it."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        handler(came[0], None)
