@@ -20,10 +20,7 @@ LONG = (
     "test_finetuning",
     "test_tuning",
     "test_engines",
-    "test_parity",
     "test_cluster",
-    "test_wheel",
-    "test_benchmark",
     "test_html",
     "test_live",
 )
