@@ -51,17 +51,17 @@ def with_groups(labelled: LabelledClips, groups: SuggestedGroups) -> LabelledCli
 
 def settle_groups(
     labelled: LabelledClips, audit: AuditSettings, config: DataConfig
-) -> LabelledClips:
-    """Apply the suggested groups where `--groups auto` asks for them.
+) -> tuple[LabelledClips, SuggestedGroups | None]:
+    """Apply the suggested groups where `--groups auto` asks for them, and return these as well.
 
     Raises:
         DataError: neither names nor scenes suggest groups.
     """
     if audit.groups != AUTO_GROUPS or labelled.features.groups is not None:
-        return labelled
+        return labelled, None
     groups = require_groups(labelled.dataset, suggest(labelled))
     config.on_prepare(f"Groups: {groups.describe()}.")
-    return with_groups(labelled, groups)
+    return with_groups(labelled, groups), groups
 
 
 def audit_parts(

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.data.leakage import Leakage
-from activity_cli.data.scene_groups import SuggestedGroups, require_groups
+from activity_cli.data.scene_groups import SuggestedGroups
 from activity_cli.data.splits import Folds, inner_split, spare_val
 from activity_cli.errors import DataError
-from activity_cli.features.grouping import audit_parts, settle_groups, suggest, with_groups
+from activity_cli.features.grouping import audit_parts, settle_groups, with_groups
 from activity_cli.features.labelled import DataConfig, FeatureDataset, LabelledClips, announce
 from activity_cli.model.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.model.encoding import Rows
@@ -141,7 +141,7 @@ def run_crossval(
     announce(dataset, data_config, head.training, in_folds=True)
     deal(dataset)  # reports errors before minutes of decoding
     plain = read_clips_for(dataset, data_config, cnn)
-    labelled = settle_groups(plain, audit, data_config)
+    labelled, applied = settle_groups(plain, audit, data_config)
     random = deal(plain.dataset)
 
     def deal_groups(data: LabelledClips) -> Folds:  # into as many folds as the groups allow
@@ -149,7 +149,7 @@ def run_crossval(
         num_groups = len(np.unique(data.features.groups))
         return deal(data.dataset, num_folds=min(len(random.names), num_groups))
 
-    folds = random if labelled is plain else deal_groups(labelled)
+    folds = deal_groups(labelled) if applied else random
     leakage = audit_parts(labelled, folds.index, folds.names, audit=audit, data_config=data_config)
 
     def run(
@@ -173,10 +173,9 @@ def run_crossval(
         if compare or temporal == own
     }
     other = None
-    if labelled is not plain:
-        groups = require_groups(plain.dataset, suggest(plain))
+    if applied:
         result = run(plain, random, own, "random folds")
-        other = OtherFolds(groups=groups, folds=random, result=result)
+        other = OtherFolds(groups=applied, folds=random, result=result)
     elif leakage.suggestion and folds.by == "clips":
         other = OtherFolds(groups=leakage.suggestion)
         grouped = with_groups(plain, other.groups)

@@ -112,7 +112,7 @@ def fit_plan(
         if session.folder:
             check_same(session.folder, parts)
         labelled = read_clips_for(dataset, plan.data_config, plan.cnn)
-        labelled = settle_groups(labelled, plan.audit, plan.data_config)
+        labelled, _ = settle_groups(labelled, plan.audit, plan.data_config)
         split = plan.split(labelled.dataset)
         leakage = audit_parts(
             labelled, split.part, PARTS, audit=plan.audit, data_config=plan.data_config
