@@ -89,10 +89,9 @@ class BaselineComparison:
         interval = f"95% CI {signed_points(gain.low)} to {signed_points(gain.high)}"
         if gain.low == gain.high == 0:
             answer = "No: mean pooling, which ignores the order, gives the same result"
-        elif mean.p_value is None:
-            answer = f"{points}, not significant ({interval})"
-        elif mean.p_value >= SIGNIFICANT:
-            answer = f"{points}, not significant (p = {mean.p_value:.2g}, {interval})"
+        elif mean.p_value is None or mean.p_value >= SIGNIFICANT:
+            p = "" if mean.p_value is None else f"p = {mean.p_value:.2g}, "
+            answer = f"{points}, not significant ({p}{interval})"
         elif gain.value > 0:
             answer = f"Yes: {points} ({interval})"
         else:

@@ -204,15 +204,15 @@ class TrainingLog:
         self._file.write((",".join(map(str, values.values())) + "\n").encode())
         if self._board is not None:
             with _interrupt_afterwards():
-                self._write_to_board(self._board, epoch)
+                self._write_to_board(self._board, values)
 
     @staticmethod
-    def _write_to_board(board: "SummaryWriter", epoch: EpochMetrics) -> None:
-        values = asdict(epoch)
+    def _write_to_board(board: "SummaryWriter", values: Mapping[str, Any]) -> None:
+        epoch = values["epoch"]
         for part in ("train", "val"):
             for what in ("loss", "accuracy"):
-                board.add_scalar(f"{what}/{part}", values[f"{part}_{what}"], epoch.epoch)
-        board.add_scalar("learning rate", epoch.learning_rate, epoch.epoch)
+                board.add_scalar(f"{what}/{part}", values[f"{part}_{what}"], epoch)
+        board.add_scalar("learning rate", values["learning_rate"], epoch)
         board.flush()
 
     def __enter__(self) -> Self:
