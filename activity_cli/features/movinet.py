@@ -6,9 +6,9 @@ ReLU6, no squeeze-and-excitation. It was trained on frames of 172 x 172 pixels, 
 causal: the features of a frame depend on that frame and on those before it.
 
 B is clips, T frames per clip, R = T * B rows, C channels, H and W pixels, P = 480 means over
-the last maps, D = P + 2048 features. Rows
-are frames in the order of time, the B frames of one moment together. A convolution over time is
-then a sum of shifted rows, and needs no other layout than one within a frame.
+the last maps, D = P + 2048 features. Rows are frames in the order of time, the B frames of one
+moment together. A convolution over time is then a sum of shifted rows, and needs no other layout
+than one within a frame.
 """
 
 from collections.abc import Iterator, Sequence

@@ -64,7 +64,7 @@ def _show_one(check: FileCheck) -> RenderableType:
     if not check.num_frames:
         return Group(title, *lines)
     promised = check.num_frames_from_header
-    header = f"{promised} by the header" if promised else "no number in the header"
+    header = f"{promised} by the header" if promised else "none stated by the header"
     measured, stated = _rate(check.fps_measured), _rate(check.fps_from_header)
     values: dict[str, RenderableType] = {
         "codec": check.codec or "unknown",
