@@ -42,7 +42,7 @@ def demo(
     _run("Clips of other persons", "sample", new, "--clips-per-label", 2, "--seed", 1, *labels)
     draw_video(video, [label for label in _LABELS for _ in range(2)], seed=2)
     clip = next((new / _LABELS[0]).iterdir())
-    _run("The included model: it can only answer fight or noFight", "predict", clip)
+    _run("Without training: the default model", "predict", clip)
     training = ("--name", "actions", "--output", output / "runs")
     _run("Your own model", "train", clips, *training)
     model = ("--model", output / "runs" / "actions")
