@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common import count_of
 from activity_cli.model.calibration import Scores
 from activity_cli.model.metrics import wilson_interval
 
@@ -67,7 +68,7 @@ class Estimates:
     @property
     def units(self) -> str:
         """Return what was resampled, such as `36 clips` or `6 groups`."""
-        return f"{self.num_units} {'groups' if self.by_group else 'clips'}"
+        return count_of(self.num_units, "group" if self.by_group else "clip")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for metrics.json."""
