@@ -23,6 +23,7 @@ from typing import cast
 import cv2
 import numpy as np
 
+from activity_cli.evaluation.segment_metrics import Bout, SegmentScores, segment_scores
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
@@ -31,7 +32,6 @@ from activity_cli.types import Segment
 from activity_cli.video.capture import Frame
 from activity_cli.video.sampling import choose_windows
 from tests.media import iter_frames
-from tests.segment_metrics import SegmentScores, TrueSegment, segment_scores
 
 FPS, WIDTH, HEIGHT = 25, 640, 360
 RAW = SegmentSettings(smoothing_seconds=0, min_seconds=0, gap_seconds=0)
@@ -43,7 +43,7 @@ class Joined:
 
     path: Path
     seconds: float
-    segments: tuple[TrueSegment, ...]
+    segments: tuple[Bout, ...]
 
 
 def main() -> None:
@@ -111,14 +111,14 @@ def join(rows: Sequence[dict[str, str]], data: Path, path: Path, seed: int) -> J
     codec = cv2.VideoWriter.fourcc(*"mp4v")
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, FPS, (WIDTH, HEIGHT))
     num_frames = 0
-    segments: list[TrueSegment] = []
+    segments: list[Bout] = []
     for run in runs_of_a_label(rows, random.Random(seed)):
         start = num_frames
         for row in run:
             for frame in at_rate(data / row["path"]):
                 writer.write(frame)
                 num_frames += 1
-        segments.append(TrueSegment(start / FPS, num_frames / FPS, run[0]["label"]))
+        segments.append(Bout(start / FPS, num_frames / FPS, run[0]["label"]))
     writer.release()
     return Joined(path, num_frames / FPS, tuple(segments))
 

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from activity_cli.errors import SettingsError
+from activity_cli.evaluation.segment_metrics import Bout, SegmentScores, segment_scores
 from activity_cli.predict.segments import cell_scores, find_segments
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment, Timeline
-from tests.segment_metrics import SegmentScores, TrueSegment, segment_scores
 
 LABELS = ("fall", "run", "wave")
 NOTHING = SegmentSettings(smoothing_seconds=0, min_seconds=0, gap_seconds=0)
@@ -196,7 +196,7 @@ def test_the_stride_does_not_decide_how_much_is_smoothed() -> None:
         assert labels(stride, 3.4) == ["fall"]
 
 
-def noisy_video(seed: int, *, stride: float = 0.5) -> tuple[Timeline, list[TrueSegment]]:
+def noisy_video(seed: int, *, stride: float = 0.5) -> tuple[Timeline, list[Bout]]:
     """Twelve actions of 3 to 12 s, seen through windows of 2 s that straddle the cuts.
 
     Evidence is a logit of 3 for what happens, plus noise that stays for a whole action (some are
@@ -218,7 +218,7 @@ def noisy_video(seed: int, *, stride: float = 0.5) -> tuple[Timeline, list[TrueS
     ) + rng.normal(0, 0.8, (len(starts), 3))
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores = weights / weights.sum(axis=1, keepdims=True)
-    true = [TrueSegment(a, b, LABELS[c]) for (a, b), c in zip(pairwise(cuts), labels, strict=True)]
+    true = [Bout(a, b, LABELS[c]) for (a, b), c in zip(pairwise(cuts), labels, strict=True)]
     return timeline(scores, stride=stride, window=window, end=float(cuts[-1])), true
 
 

@@ -14,19 +14,27 @@ IOU_THRESHOLDS = (0.25, 0.5, 0.75)
 
 
 class Span(Protocol):
-    """A labelled piece of a video: a `Segment`, or a `TrueSegment`."""
+    """A labelled piece of a video: a `Segment` with scores, or a `Bout` without."""
 
     @property
-    def start_seconds(self) -> float: ...
+    def start_seconds(self) -> float:
+        """Its first moment."""
+        ...
+
     @property
-    def end_seconds(self) -> float: ...
+    def end_seconds(self) -> float:
+        """The moment after its last."""
+        ...
+
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """What happens."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class TrueSegment:
-    """What really happens, and when."""
+class Bout:
+    """An action in a video, and when it happens, as a person or a file states it."""
 
     start_seconds: float
     end_seconds: float
@@ -46,12 +54,12 @@ class SegmentScores:
     """Segments found that are right, by the IoU that this takes."""
 
     def f1(self, iou: float = 0.5) -> float:
-        """F1 of whole segments at one of `IOU_THRESHOLDS`; 1 where there is nothing to find."""
+        """Return F1 of whole segments at one of `IOU_THRESHOLDS`; 1 where nothing is to find."""
         total = self.num_found + self.num_true
         return 2 * self.num_matched[iou] / total if total else 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for metrics.json."""
+        """Return plain values for metrics.json."""
         return {
             "frame_accuracy": round(self.frame_accuracy, 4),
             **{f"f1_at_{iou}": round(self.f1(iou), 4) for iou in self.num_matched},
@@ -84,14 +92,14 @@ def segment_scores(
 
 
 def intersection_over_union(a: Span, b: Span) -> float:
-    """Time that two spans share, as a part of the time that either takes. Labels do not matter."""
+    """Return the time that two spans share, as a part of the time that either takes."""
     both = max(0.0, min(a.end_seconds, b.end_seconds) - max(a.start_seconds, b.start_seconds))
     either = (a.end_seconds - a.start_seconds) + (b.end_seconds - b.start_seconds) - both
     return both / either
 
 
 def _seconds_right(found: Sequence[Span], true: Sequence[Span], duration: float) -> float:
-    """Time within the video in which both say the same, having no label included."""
+    """Return the time within the video in which both say the same, having no label included."""
     edges = {0.0, duration}
     for span in (*found, *true):
         edges |= {min(span.start_seconds, duration), min(span.end_seconds, duration)}
@@ -109,7 +117,7 @@ def _label_at(spans: Sequence[Span], seconds: float) -> str | None:
 
 
 def _matches(found: Sequence[Span], true: Sequence[Span], threshold: float) -> int:
-    """How many pairs agree: same label, enough overlap, each in one pair, the best pairs first."""
+    """Return how many pairs agree: same label, enough overlap, each in one pair, best first."""
     pairs = [
         (intersection_over_union(f, t), i, j)
         for i, f in enumerate(found)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.segment_metrics import (
-    TrueSegment,
+from activity_cli.evaluation.segment_metrics import (
+    Bout,
     intersection_over_union,
     segment_scores,
 )
@@ -11,19 +11,19 @@ from tests.segment_metrics import (
 
 def test_figures_of_two_videos() -> None:
     true = [
-        [TrueSegment(0, 4, "run"), TrueSegment(4, 10, "wave")],
-        [TrueSegment(2, 6, "run")],
+        [Bout(0, 4, "run"), Bout(4, 10, "wave")],
+        [Bout(2, 6, "run")],
     ]
     found = [
         # "run": 3 of 4 s shared, IoU 0.75. "wave" is torn apart: 3 of 6 s and 2 of 6 s.
         [
-            TrueSegment(0, 3, "run"),
-            TrueSegment(3, 7, "wave"),
-            TrueSegment(7, 8, "run"),
-            TrueSegment(8, 10, "wave"),
+            Bout(0, 3, "run"),
+            Bout(3, 7, "wave"),
+            Bout(7, 8, "run"),
+            Bout(8, 10, "wave"),
         ],
         # IoU 2/6, and a label that is right nowhere.
-        [TrueSegment(4, 8, "run"), TrueSegment(8, 9, "fall")],
+        [Bout(4, 8, "run"), Bout(8, 9, "fall")],
     ]
 
     scores = segment_scores(found, true, [10, 10])
@@ -38,13 +38,13 @@ def test_figures_of_two_videos() -> None:
 
 
 def test_each_segment_is_matched_once_and_the_best_pair_first() -> None:
-    true = [[TrueSegment(0, 10, "run")]]
-    twice = [[TrueSegment(0, 5, "run"), TrueSegment(4, 10, "run")]]
+    true = [[Bout(0, 10, "run")]]
+    twice = [[Bout(0, 5, "run"), Bout(4, 10, "run")]]
 
     assert segment_scores(twice, true, [10]).num_matched == {0.25: 1, 0.5: 1, 0.75: 0}
     # (0, 10) overlaps both; it must take the one that it fits, so that the other is left over.
-    true = [[TrueSegment(0, 10, "run"), TrueSegment(10, 22, "run")]]
-    found = [[TrueSegment(7, 22, "run"), TrueSegment(0, 7, "run")]]
+    true = [[Bout(0, 10, "run"), Bout(10, 22, "run")]]
+    found = [[Bout(7, 22, "run"), Bout(0, 7, "run")]]
     assert segment_scores(found, true, [22]).num_matched[0.5] == 2
 
 
@@ -53,11 +53,11 @@ def test_nothing_to_find_and_nothing_found_is_right() -> None:
 
     assert (scores.frame_accuracy, scores.f1(0.5)) == (1, 1)
     assert segment_scores([], [], []).frame_accuracy == 1
-    assert segment_scores([[]], [[TrueSegment(0, 5, "run")]], [5]).f1(0.5) == 0
+    assert segment_scores([[]], [[Bout(0, 5, "run")]], [5]).f1(0.5) == 0
 
 
 def test_spans_apart_share_nothing() -> None:
-    a, b = TrueSegment(0, 1, "run"), TrueSegment(1, 2, "run")
+    a, b = Bout(0, 1, "run"), Bout(1, 2, "run")
 
     assert intersection_over_union(a, b) == 0
     assert intersection_over_union(a, a) == 1
