@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common import count_of
 from activity_cli.evaluation.intervals import (
     SIGNIFICANT,
     Estimate,
@@ -31,6 +32,7 @@ TITLES: dict[Kind, tuple[str, str]] = {
     "shuffled": ("Shuffled frames", "the same model on frames in random order"),
     "reversed": ("Reversed frames", "the same model on frames in reversed order"),
 }
+_MIN_GROUPS = 6  # with fewer, no difference can be significant: p is at least 2 / 2**groups
 _FOLDER_ONLY = "needs a model folder and no test-time augmentation"
 _WHY_MISSING: dict[Kind, str] = {
     "frame": "needs training, use `activity crossval`",
@@ -62,6 +64,7 @@ class BaselineComparison:
     baselines: tuple[Baseline, ...]
     has_lstm: bool
     missing: Mapping[Kind, str]  # baselines that were not measured, and why
+    num_groups: int | None = None  # None: clips are independent
 
     def of(self, kind: Kind) -> Baseline | None:
         """Return the baseline of a kind, if it was measured."""
@@ -82,6 +85,8 @@ class BaselineComparison:
             return "The model has no LSTM: it does not read the order of the frames."
         if shuffled is None:
             return "Not measured."
+        if self.num_groups is not None and self.num_groups < _MIN_GROUPS:
+            return _without_intervals(mean, shuffled, self.num_groups)
         if mean is None:
             return _effect_of_shuffling(shuffled)
         gain = mean.gain
@@ -97,6 +102,14 @@ class BaselineComparison:
         else:
             answer = f"No, it lowers accuracy: {points} ({interval})"
         return f"{answer}. {_effect_of_shuffling(shuffled)}"
+
+
+def _without_intervals(mean: Baseline | None, shuffled: Baseline, num_groups: int) -> str:
+    points = "" if mean is None else f"{signed_points(mean.gain.value)} points vs mean pooling. "
+    return (
+        f"{points}Shuffling the frames costs {signed_points(shuffled.gain.value)} points. Test "
+        f"clips of {count_of(num_groups, 'group')} are too few to judge: {_MIN_GROUPS} needed."
+    )
 
 
 def _effect_of_shuffling(shuffled: Baseline) -> str:
@@ -153,6 +166,7 @@ def compare_with_baselines(
             for kind, other in ((kind, correct[kind]) for kind in TITLES if kind in correct)
         ),
         has_lstm=found.has_lstm,
+        num_groups=None if groups is None else int(groups.max()) + 1,
         missing={kind: why for kind, why in reasons.items() if kind not in correct},
     )
 

@@ -62,6 +62,22 @@ def test_the_lstm_helps_where_only_the_order_differs() -> None:
     assert "the model uses their order" in comparison.conclusion()
 
 
+def test_few_groups_give_no_interval() -> None:
+    targets = np.tile([0, 1], 10)
+    right, wrong = np.eye(2)[targets], np.eye(2)[1 - targets]
+    orders = OrderScores(
+        reversed=wrong, shuffled=np.stack([wrong] * 2, 1), parts=right[:, None], pooled=wrong
+    )
+    found = BaselineScores(majority=targets * 0, orders=orders, has_lstm=True)
+    few, enough = (
+        compare_with_baselines(right, targets, found, np.arange(20) % count).conclusion()
+        for count in (5, 10)
+    )
+    assert "clips of 5 groups are too few to judge" in few
+    assert "CI" not in few
+    assert enough.startswith("Yes: +100.0 points vs mean pooling (95% CI")
+
+
 def test_order_does_not_help_where_the_mean_says_it_all() -> None:
     comparison = baselines_in(in_the_mean())
 
