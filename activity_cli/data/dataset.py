@@ -43,6 +43,7 @@ class Sample:
     folds: Mapping[str, str] = field(default_factory=dict)
     """Values of all other columns; cross-validation may take its folds from one of them."""
     line: int | None = None  # of the CSV, for messages
+    captions: tuple[str, ...] = ()  # sentences about it, for `--task describe`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

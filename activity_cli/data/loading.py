@@ -154,7 +154,7 @@ def _from_table(path: Path, allow_missing: bool, videos: Path | None) -> list[Sa
     num_missing = 0
     for row in table.rows:
         try:
-            sample = _sample(path, row, folder)
+            sample = sample_of_row(path, row, folder)
             key = (os.path.normpath(sample.path), sample.start_seconds or 0.0, sample.end_seconds)
             if (first := seen.setdefault(key, sample)) is not sample:
                 raise _listed_twice(path, sample, first)
@@ -182,7 +182,7 @@ def _from_table(path: Path, allow_missing: bool, videos: Path | None) -> list[Sa
     raise worst
 
 
-def _sample(path: Path, row: Row, folder: Path) -> Sample:
+def sample_of_row(path: Path, row: Row, folder: Path) -> Sample:
     """Read one row of a CSV, whose file may be missing."""
     values = row.values
     for column in ("path", "label"):

@@ -5,7 +5,6 @@ pairs of actions, sit_down / stand_up and pick_up / put_down, are the same movem
 backwards: only the order of the frames tells them apart.
 """
 
-import csv
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -15,18 +14,21 @@ from typing import NamedTuple
 import numpy as np
 
 from activity_cli.common.files import output_error
+from activity_cli.common.tables import write_table
 from activity_cli.errors import OutputError, SettingsError
 from activity_cli.sampledata.actions import ACTIONS, Floats, Motion, Style, perform
-from activity_cli.sampledata.people import Person, pose
+from activity_cli.sampledata.captions import describe_clip
+from activity_cli.sampledata.people import Clothes, Person, pose
 from activity_cli.sampledata.rendering import (
     FRAME_HEIGHT,
     FRAME_WIDTH,
     Camera,
+    Colour,
     Layer,
     Picture,
     paint,
 )
-from activity_cli.sampledata.scenery import Props, Stand, box, clutter, draw_background
+from activity_cli.sampledata.scenery import Props, Room, Stand, box, clutter, draw_background
 from activity_cli.types import OnProgress, no_progress
 
 __all__ = ["ACTIONS", "draw_dataset", "draw_video", "make_clip"]
@@ -43,12 +45,14 @@ def draw_dataset(
     clips_per_label: int = 12,
     seed: int = 0,
     labels: Sequence[str] = ACTIONS,
+    captions: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> Path:
     """Draw clips to `output/<label>/` and list them in `output/labels.csv`, written last.
 
     The CSV has columns path, label and group; the group is the person, and each person performs
-    every action. The same seed gives the same files; more clips keep those that fewer give.
+    every action. With `captions`, `output/captions.csv` has two sentences about each clip. The same
+    seed gives the same files; more clips keep those that fewer give.
 
     Raises:
         SettingsError: a label is unknown, or a number is out of range.
@@ -56,7 +60,7 @@ def draw_dataset(
     """
     _check(clips_per_label, seed, labels)
     total = len(labels) * clips_per_label
-    rows = []
+    rows, sentences = [], []
     try:
         output.mkdir(parents=True, exist_ok=True)
         if any(output.iterdir()):
@@ -71,16 +75,17 @@ def draw_dataset(
                     person = 2 * (index // 4) + index % 2
                     name = f"{label}/person{person:02d}_{index:03d}.mp4"
                     unfinished = Path(scratch) / "clip.mp4"
-                    _draw_file(unfinished, label, person, index, seed)
+                    both = _draw_file(unfinished, label, person, index, seed)
                     (output / label).mkdir(exist_ok=True)
                     unfinished.replace(output / name)
                     rows.append((name, label, f"person{person:02d}"))
+                    sentences.append((name, *both, f"person{person:02d}"))
                     on_progress("draw", len(rows), total)
-            unfinished = Path(scratch) / "labels.csv"
-            with unfinished.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerows([("path", "label", "group"), *sorted(rows)])
-            return unfinished.replace(output / "labels.csv")
+            if captions:
+                header = ("path", "caption_1", "caption_2", "group")
+                write_table(output / "captions.csv", header, sorted(sentences))
+            write_table(output / "labels.csv", ("path", "label", "group"), sorted(rows))
+            return output / "labels.csv"
     except OSError as error:
         raise OutputError(
             f"The clips cannot be written to {output}: {error.strerror or error}.",
@@ -128,12 +133,16 @@ def draw_video(path: Path, labels: Sequence[str], *, seed: int = 0) -> None:
         raise output_error(path, error) from error
 
 
-def _draw_file(path: Path, label: str, person: int, index: int, seed: int) -> None:
-    """Draw one clip; an OSError if it cannot be written."""
+def _draw_file(path: Path, label: str, person: int, index: int, seed: int) -> tuple[str, str]:
+    """Draw one clip and return two sentences about it; an OSError if it cannot be written."""
     # One random stream per clip: a clip does not depend on which others are drawn.
     rng = np.random.default_rng([seed, zlib.crc32(label.encode()), index])
-    clip = make_clip(label, Person.draw(np.random.default_rng([seed, person])), rng)
+    who = Person.draw(np.random.default_rng([seed, person]))
+    clip = make_clip(label, who, rng)
     _encode(path, clip.frame_rate, clip.frames())
+    return describe_clip(
+        label, person=who, clothes=clip.clothes, floor=clip.floor, style=clip.style, rng=rng
+    )
 
 
 def _encode(path: Path, fps: float, frames: Iterator[Picture]) -> None:
@@ -168,6 +177,9 @@ class Clip(NamedTuple):
     light: Floats  # (3,) brightness and colour, BGR
     grain: float  # strength of the camera's noise
     grain_seed: int
+    clothes: Clothes
+    floor: Colour
+    style: Style
 
     def frames(self) -> Iterator[Picture]:
         """Paint the frames, (H, W, 3) BGR, one after the other."""
@@ -204,7 +216,8 @@ def make_clip(
     motion = perform(label, progress, style)
     joints = pose(person.body, motion, props.grips)
     mirror = (1, 1, -1 if style.left_handed else 1)
-    things = person.dressed(rng, {n: stand.place(p * mirror) for n, p in joints.items()})
+    clothes = Clothes.draw(rng)
+    things = person.dressed(clothes, {n: stand.place(p * mirror) for n, p in joints.items()})
     if label in {"sit_down", "stand_up"}:
         things += props.chair(stand, len(progress))
     if label in {"pick_up", "put_down"}:
@@ -214,12 +227,16 @@ def make_clip(
     things += clutter(rng, stand, person.body, len(progress))
     walked = motion.travel * person.body.leg_length * np.cos(stand.facing)
     camera = Camera.draw(rng, np.arange(len(progress)) / frame_rate, stand.away, walked)
+    room = Room.draw(rng)
     return Clip(
         frame_rate=frame_rate,
-        background=draw_background(rng, camera),
+        background=draw_background(rng, camera, room),
         camera=camera,
         layers=[Layer.project(thing, camera) for thing in things],
         light=rng.uniform(0.86, 1.16) * (1 + rng.uniform(-0.07, 0.07) * np.array([-1.0, 0, 1])),
         grain=rng.uniform(0.5, 3.5),
         grain_seed=int(rng.integers(2**32)),
+        clothes=clothes,
+        floor=room.floor,
+        style=style,
     )

@@ -4,6 +4,7 @@ Coordinates are metres, (forward, up, right), with the floor at up = 0. Side 0 i
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -137,6 +138,24 @@ _SHOES = "f4f1ea 22252a c0392b 2d6a8f 7a5237 e9b44c"
 _EYES = (32.0, 34.0, 43.0)
 
 
+class Clothes(NamedTuple):
+    """What a person wears in one clip."""
+
+    top: Colour
+    stripe: Colour
+    trousers: Colour
+    shoes: Colour
+    striped: bool
+    long_sleeves: bool
+    shorts: bool
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Clothes":
+        """Draw random clothes."""
+        colours = [pick(rng, palette) for palette in (_TOPS, _TOPS, _BOTTOMS, _SHOES)]
+        return cls(*colours, *(rng.uniform(size=3) < (0.4, 0.55, 0.3)).tolist())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """What stays the same about a person from clip to clip."""
@@ -152,12 +171,11 @@ class Person:
         body, skin, hair = Body.draw(rng), pick(rng, _SKINS), pick(rng, _HAIRS)
         return cls(body=body, skin=skin, hair=hair, long_hair=bool(rng.uniform() < 0.4))
 
-    def dressed(self, rng: np.random.Generator, joints: Joints) -> list[Thing]:
-        """Return the person in random clothes; `joints` are in world coordinates."""
+    def dressed(self, clothes: Clothes, joints: Joints) -> list[Thing]:
+        """Return the person in these clothes; `joints` are in world coordinates."""
         size = self.body.height / 1.7
         soft = size * self.body.girth  # the scale of what is thicker on heavier people
-        top, stripe, trousers, shoes = (pick(rng, p) for p in (_TOPS, _TOPS, _BOTTOMS, _SHOES))
-        striped, long_sleeves, shorts = rng.uniform(size=3) < (0.4, 0.55, 0.3)
+        top, stripe, trousers, shoes, striped, long_sleeves, shorts = clothes
         sleeves, shins = top if long_sleeves else self.skin, self.skin if shorts else trousers
         pelvis, spine = joints["pelvis"], joints["neck"] - joints["pelvis"]
         chest, belly = pelvis + 0.72 * spine, pelvis + 0.3 * spine

@@ -145,7 +145,12 @@ def _rims(middles: Floats, radii: Floats) -> Timesteps:
 
 def pick(rng: np.random.Generator, palette: str) -> Colour:
     """Draw one of the colours of a palette, such as `e07a5f f2cc8f`, red first."""
-    red, green, blue = bytes.fromhex(str(rng.choice(palette.split())))
+    return colour_of(str(rng.choice(palette.split())))
+
+
+def colour_of(digits: str) -> Colour:
+    """Return the colour of six hexadecimal digits, red first."""
+    red, green, blue = bytes.fromhex(digits)
     return float(blue), float(green), float(red)
 
 

@@ -30,13 +30,26 @@ _OVAL = 0.5 + 0.5 * np.stack([np.cos(_TURN), np.sin(_TURN)], axis=-1)
 _RECTANGLE = np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
 
 
-def draw_background(rng: np.random.Generator, camera: Camera) -> Picture:
-    """Draw a wall or sky, a floor and things along the wall, larger than the frame by `MARGIN`."""
+class Room(NamedTuple):
+    """A wall or sky, and a floor."""
+
+    wall_away: float  # metres from the camera
+    wall: Colour
+    floor: Colour
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Room":
+        """Draw a random one."""
+        return cls(rng.uniform(5.9, 7.2), pick(rng, _WALLS), pick(rng, _FLOORS))
+
+
+def draw_background(rng: np.random.Generator, camera: Camera, room: Room) -> Picture:
+    """Draw a room and things along its wall, larger than the frame by `MARGIN`."""
     import cv2
 
     width, height = WIDTH + 2 * int(MARGIN[0]), HEIGHT + 2 * int(MARGIN[1])
     picture = np.zeros((height, width, 3), np.uint8)
-    wall_away, wall, floor = rng.uniform(5.9, 7.2), pick(rng, _WALLS), pick(rng, _FLOORS)
+    wall_away, wall, floor = room
     end = round(camera.see(np.array([0.0, 0.0, wall_away]))[1] + MARGIN[1])
     for rows, colour in ((picture[:end], wall), (picture[end:], floor)):
         rows[:] = np.clip(np.linspace(0.85, 1.05, len(rows))[:, None, None] * colour, 0, 255)

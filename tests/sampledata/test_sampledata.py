@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -12,8 +13,18 @@ import numpy as np
 import pytest
 
 from activity_cli.errors import OutputError, SettingsError
-from activity_cli.sampledata import ACTIONS, FRAME_RATES, SECONDS, draw_dataset, make_clip
+from activity_cli.sampledata import (
+    ACTIONS,
+    FRAME_RATES,
+    SECONDS,
+    captions,
+    draw_dataset,
+    make_clip,
+    people,
+    scenery,
+)
 from activity_cli.sampledata.actions import Motion, Style, perform
+from activity_cli.sampledata.captions import VERBS
 from activity_cli.sampledata.people import Body, Person, pose
 from activity_cli.sampledata.scenery import Props
 
@@ -190,3 +201,32 @@ def test_folders_that_are_in_use_or_cannot_be_made_are_refused(tmp_path: Path) -
         draw_dataset(tmp_path / "kept.txt" / "below")
     with pytest.raises(OutputError, match="cannot be written"):
         draw_dataset(tmp_path / "kept.txt")
+
+
+def test_captions_state_what_was_drawn_and_leave_the_clips_as_they_are(
+    drawn: Path, tmp_path: Path
+) -> None:
+    draw_dataset(tmp_path, clips_per_label=2, seed=3, labels=PAIR, captions=True)
+
+    with (tmp_path / "captions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    for row in rows:
+        assert (tmp_path / row["path"]).read_bytes() == (drawn / row["path"]).read_bytes()
+        action = VERBS[row["path"].split("/")[0]]
+        sentences = row["caption_1"], row["caption_2"]
+        assert all(action.present in one or action.gerund in one for one in sentences)
+        colours = [re.search(r"an? (\w+) shirt", one) for one in sentences]
+        assert len({one and one[1] for one in colours} - {None}) == 1
+        assert all("floor" in one or "grass" in one for one in sentences)
+    assert len({row["caption_1"] for row in rows}) == 4
+
+
+def test_every_colour_that_is_drawn_has_a_name() -> None:
+    for names, palette in (
+        (captions._TOPS, people._TOPS),
+        (captions._BOTTOMS, people._BOTTOMS),
+        (captions._HAIRS, people._HAIRS),
+        (captions._FLOORS, scenery._FLOORS),
+    ):
+        assert sorted(" ".join(names.values()).split()) == sorted(palette.split())
