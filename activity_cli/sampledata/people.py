@@ -152,8 +152,9 @@ class Clothes(NamedTuple):
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Clothes":
         """Draw random clothes."""
-        colours = [pick(rng, palette) for palette in (_TOPS, _TOPS, _BOTTOMS, _SHOES)]
-        return cls(*colours, *(rng.uniform(size=3) < (0.4, 0.55, 0.3)).tolist())
+        top, stripe, trousers, shoes = (pick(rng, p) for p in (_TOPS, _TOPS, _BOTTOMS, _SHOES))
+        striped, long_sleeves, shorts = (rng.uniform(size=3) < (0.4, 0.55, 0.3)).tolist()
+        return cls(top, stripe, trousers, shoes, striped, long_sleeves, shorts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
