@@ -127,6 +127,7 @@ COMMANDS = {
     "Make a model": {
         "train": "Train a model on your own labelled clips.",
         "tune": "Search for the settings that suit your clips, by cross-validation.",
+        "studio": "Label videos, train, and correct what the model finds, in the browser.",
         "demo": "Show everything on drawn clips: predict, train, report, storyboard.",
         "import": "Convert annotations of other programs into a CSV of labelled pieces of videos.",
         "sample": "Draw labelled clips of a moving figure, to try training with.",

@@ -160,6 +160,13 @@ class LineFile:
                 self._file.seek(begin)
             raise output_error(self._path, error) from error
 
+    def sync(self) -> None:
+        """Wait until all lines are on the disk: a power cut does not lose them."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise output_error(self._path, error) from error
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
