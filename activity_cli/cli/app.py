@@ -122,6 +122,7 @@ COMMANDS = {
         "predict": "Recognize the action in a video and when it happens, or score many videos.",
         "watch": "Recognize actions in live video.",
         "explain": "Show why a model predicts a label: when, where, and by which part of it.",
+        "ethogram": "Show how often and how long actions happen: time budgets, agreement.",
         "merge": "Join files of results into one, with one row per path, sorted by path.",
     },
     "Make a model": {

@@ -192,3 +192,13 @@ def _extension_loads() -> bool:
             torch.ops.load_library(extension.origin)  # type: ignore[no-untyped-call]
             return True
     return False
+
+
+def import_parquet() -> tuple[Any, Any]:
+    """Import pyarrow and its module for Parquet; MissingExtraError if it is not installed."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("A .parquet file", package="pyarrow", extra="parquet") from error
+    return pyarrow, parquet

@@ -91,6 +91,18 @@ def segment_scores(
     )
 
 
+def segment_f1(
+    found: Sequence[Sequence[Span]], true: Sequence[Sequence[Span]]
+) -> dict[float, float]:
+    """Return F1 of whole segments of several videos by IoU; 1 where nothing is to find."""
+    videos = list(zip(found, true, strict=True))
+    total = sum(len(f) + len(t) for f, t in videos)
+    return {
+        iou: 2 * sum(_matches(f, t, iou) for f, t in videos) / total if total else 1.0
+        for iou in IOU_THRESHOLDS
+    }
+
+
 def intersection_over_union(a: Span, b: Span) -> float:
     """Return the time that two spans share, as a part of the time that either takes."""
     both = max(0.0, min(a.end_seconds, b.end_seconds) - max(a.start_seconds, b.start_seconds))

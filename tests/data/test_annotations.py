@@ -17,7 +17,7 @@ from activity_cli.data.annotations.formats import FORMATS, ImportOptions, open_s
 from activity_cli.data.annotations.importing import import_annotations
 from activity_cli.data.loading import load_dataset
 from activity_cli.errors import DataError, SettingsError
-from activity_cli.predict.results.segment_files import SegmentOutputs
+from activity_cli.predict.results.segment_files import ENDINGS, SegmentOutputs
 from activity_cli.types import Segment, VideoSegments
 from tests.media import plain_pictures, write_video
 from tests.workplace import Workplace
@@ -105,7 +105,7 @@ ROUND = VideoSegments(
 
 @pytest.mark.parametrize(
     "ending",
-    [".csv", ".jsonl", ".srt", ".vtt", ".eaf", ".txt", ".fiftyone.json", ".labelstudio.json"],
+    ENDINGS,
 )
 def test_what_predict_writes_is_read_again(videos: Path, tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"day1{ending}"

@@ -69,6 +69,7 @@ FORMATS = (
     Format("vtt", "WebVTT", subtitles.is_vtt, subtitles.read_subtitles),
     Format("srt", "SRT", subtitles.is_srt, subtitles.read_subtitles),
     Format("audacity", "Audacity labels", subtitles.is_audacity, subtitles.read_audacity),
+    Format("parquet", "Parquet", tables.is_parquet, tables.read_parquet),
     Format("csv", "CSV", tables.is_events, tables.read_events),
     Format("jsonl", "JSON lines", tables.is_json_lines, tables.read_json_lines),
 )

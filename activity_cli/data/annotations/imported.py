@@ -13,6 +13,7 @@ import numpy as np
 
 from activity_cli.common import and_more, count_of
 from activity_cli.common.files import writing
+from activity_cli.data.annotations.media import Media
 
 _MOST_PLACES = 3
 _TOUCH_SECONDS = 1e-3  # pieces that overlap by less count as adjacent: programs round times
@@ -71,6 +72,8 @@ class Imported:
 
     def __init__(self) -> None:
         self.sources: list[SourceCounts] = []
+        self.media: dict[Path, Media] = {}
+        """The videos that were found, by path."""
         self.num_repeated = 0
         self.num_overlapping = 0
         self.overlap = ""  # the first one
@@ -112,16 +115,16 @@ class Imported:
     def __len__(self) -> int:
         return len(self._columns[0])
 
-    def pieces(self) -> Iterator[Piece]:
-        """Give all pieces."""
+    def pieces(self, digits: int = _DIGITS) -> Iterator[Piece]:
+        """Give all pieces, with times rounded to so many digits."""
         names = list(self._names)
         paths: dict[int, Path] = {}
         for path, label, group, start, end in zip(*self._columns, strict=True):
             yield Piece(
                 paths.setdefault(int(path), Path(names[int(path)])),
                 names[int(label)],
-                None if start != start else round(float(start), _DIGITS),  # noqa: PLR0124 - NaN
-                None if end != end else round(float(end), _DIGITS),  # noqa: PLR0124
+                None if start != start else round(float(start), digits),  # noqa: PLR0124 - NaN
+                None if end != end else round(float(end), digits),  # noqa: PLR0124
                 names[int(group)],
             )
 

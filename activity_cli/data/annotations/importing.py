@@ -48,12 +48,7 @@ def import_annotations(
         for number, path in enumerate(paths):
             on_source(number)
             source, kind = open_source(path, options.format)
-            counts = SourceCounts(path=path, format=kind.name)
-            imported.sources.append(counts)
-            checker = _Checker(source, options, counts, reader)
-            for piece in checker.pieces(kind):
-                imported.add(piece)
-            checker.check_subjects()
+            _read_file(source, kind, options, imported, reader, needs_videos=True)
     on_source(len(paths))
     lines = imported.problems()
     if lines and not lenient:
@@ -66,6 +61,39 @@ def import_annotations(
         raise DataError(" ".join([problem, *lines]), hint="Check the export and --videos.")
     imported.finish()
     return imported
+
+
+def read_files(paths: Sequence[Path], options: ImportOptions) -> Iterator[Imported]:
+    """Read annotation files one by one, whether their videos are found or not.
+
+    The path of a video that is not found is its name in the file. Times are as in the file.
+    """
+    with ExitStack() as stack:
+        reader = cache(lambda: stack.enter_context(DecoderPool(Decoders(num_workers=1))).reader())
+        for path in paths:
+            source, kind = open_source(path, options.format)
+            imported = Imported()
+            _read_file(source, kind, options, imported, reader, needs_videos=False)
+            imported.finish()
+            yield imported
+
+
+def _read_file(
+    source: Source,
+    kind: Format,
+    options: ImportOptions,
+    imported: Imported,
+    reader: Callable[[], ClipReader],
+    *,
+    needs_videos: bool,
+) -> None:
+    counts = SourceCounts(path=source.path, format=kind.name)
+    imported.sources.append(counts)
+    checker = _Checker(source, options, counts, reader, needs_videos=needs_videos)
+    for piece in checker.pieces(kind):
+        imported.add(piece)
+    checker.check_subjects()
+    imported.media |= checker.media
 
 
 def read_pieces(source: Path, videos: Path | None) -> Iterator[tuple[str, Piece]]:
@@ -94,11 +122,15 @@ class _Checker:
         options: ImportOptions,
         counts: SourceCounts,
         reader: Callable[[], ClipReader],
+        *,
+        needs_videos: bool,
     ) -> None:
         self._source, self._options, self._counts = source, options, counts
+        self._needs_videos = needs_videos
         self._finder = MediaFinder(source.path, options.videos)
         self._reader = reader
         self._media: dict[str, Media | str] = {}
+        self.media: dict[Path, Media] = {}  # those that can be read
         self._subjects: set[str] = set()
 
     def pieces(self, kind: Format) -> Iterator[Piece]:
@@ -161,7 +193,7 @@ class _Checker:
         """Return start and end in seconds within the video; None if there are none."""
         rate = (self._options.fps or event.fps or media.fps) if event.in_frames else 1.0
         start, end = (None if t is None else t / rate for t in (event.start, event.end))
-        low, high, length = start or 0.0, end, media.seconds
+        low, high, length = start or 0.0, end, media.seconds if self._needs_videos else None
         place = f"{event.place}, {low:g} s"
         if not (np.isfinite(low) and np.isfinite(0.0 if high is None else high)):
             self._counts.count(NO_TIME, event.place)
@@ -198,8 +230,11 @@ class _Checker:
         if path is not None:
             try:
                 media = replace(self._reader().call(read_media, path), path=path)
+                self.media[path] = media
             except VideoError:
                 media = "a video that cannot be read"
+        if isinstance(media, str) and name and not self._needs_videos:
+            media = Media(path=path or Path(name), seconds=None, fps=np.nan, num_frames=None)
         self._media[name] = media
         return media
 

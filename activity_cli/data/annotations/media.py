@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -36,22 +36,35 @@ class MediaFinder:
         if folder is not None and not is_folder(folder):
             raise DataError(f"{folder} is not a folder.", hint="--videos takes a folder of videos.")
         files = walk_files(folder) if folder else (p for p in self._beside.iterdir() if is_file(p))
-        self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
-        for path in files:
-            if is_video(path):
-                for key in {path.name.casefold(), path.stem.casefold()}:
-                    self._by_name[key].append(path)
+        self._videos = NameIndex(path for path in files if is_video(path))
 
     def find(self, name: str) -> Path | None:
         """Return the video; None where it is missing, or several match equally well."""
         plain = _plain_path(name)
-        if self._folder is None and is_file(found := self._beside / plain):
-            return found.absolute()
+        for folder in (self._beside, Path()) if self._folder is None else ():
+            if is_file(found := folder / plain):  # predict writes paths as seen from the shell
+                return found.absolute()
+        found_path = self._videos.find(name)
+        return found_path and found_path.absolute()
+
+
+class NameIndex:
+    """Videos by name, with or without its ending, whatever folders the name has."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
+        for path in paths:
+            for key in {path.name.casefold(), path.stem.casefold()}:
+                self._by_name[key].append(path)
+
+    def find(self, name: str) -> Path | None:
+        """Return the video whose folders agree best; None where several agree equally, or none."""
+        plain = _plain_path(name)
         for key in _keys(PurePosixPath(plain).name):
             if paths := self._by_name.get(key):
                 scores = [_common_parts(path, plain) for path in paths]
                 best = [p for p, score in zip(paths, scores, strict=True) if score == max(scores)]
-                return best[0].absolute() if len(best) == 1 else None
+                return best[0] if len(best) == 1 else None
         return None
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from activity_cli.common.optional_dependencies import import_parquet
 from activity_cli.data.annotations.events import (
     NO_TIME,
     Event,
@@ -15,6 +16,7 @@ from activity_cli.data.annotations.events import (
     runs_of,
 )
 from activity_cli.data.annotations.source import Source
+from activity_cli.errors import DataError
 
 _COLUMNS = {
     "video": "path video file filename video_name video_id video_path video_file media media_file "
@@ -63,6 +65,30 @@ def read_json_lines(source: Source) -> Iterator[Item]:
             kinds = _kinds(list(row))
             values = {kind: row[name] for kind, name in kinds.items()}
             yield _event(values, f"line {number}", source)
+
+
+def is_parquet(source: Source) -> bool:
+    """Return whether it is a Parquet file."""
+    return source.head.startswith("PAR1")
+
+
+def read_parquet(source: Source) -> Iterator[Item]:
+    """Give an event per row; a MissingExtraError without pyarrow."""
+    pyarrow, parquet = import_parquet()
+    try:
+        file = parquet.ParquetFile(source.path)
+    except pyarrow.ArrowInvalid as error:
+        raise DataError(f"{source.path} cannot be read: {error}.", hint="Copy it again.") from error
+    columns = {name.lower(): name for name in file.schema_arrow.names}
+    if not _is_header(list(columns)):
+        problem = f"{source.path} has no label with times; its columns: {', '.join(columns)}."
+        raise DataError(problem, hint="It needs video,label,start,end.")
+    kinds = {kind: columns[name] for kind, name in _kinds(list(columns)).items()}
+    number = 0
+    for batch in file.iter_batches(batch_size=10_000, columns=list(kinds.values())):
+        for row in batch.to_pylist():
+            number += 1
+            yield _event({k: row[name] for k, name in kinds.items()}, f"row {number}", source)
 
 
 def _event(values: Mapping[str, Any], place: str, source: Source) -> Item:

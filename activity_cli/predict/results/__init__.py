@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.common.files import encode_text, writing
+from activity_cli.common.optional_dependencies import import_parquet
 from activity_cli.common.tables import guarded
-from activity_cli.errors import MissingExtraError, OutputError
+from activity_cli.errors import OutputError
 from activity_cli.types import FileResult
 
 SCORE_DIGITS = 6
@@ -102,16 +103,6 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
             if suffix == ".csv":
                 file.write(_csv_line(columns))
             file.writelines(encode_row(suffix, columns, row) for row in rows)
-
-
-def import_parquet() -> tuple[Any, Any]:
-    """Import pyarrow and its module for Parquet; MissingExtraError if it is not installed."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("A .parquet file", package="pyarrow", extra="parquet") from error
-    return pyarrow, parquet
 
 
 def _csv_line(values: Sequence[object]) -> bytes:

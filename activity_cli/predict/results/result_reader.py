@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.common.files import parse_json
+from activity_cli.common.optional_dependencies import import_parquet
 from activity_cli.common.tables import unguarded
 from activity_cli.errors import DataError
-from activity_cli.predict.results import PARQUET, SUFFIXES, RowSchema, import_parquet
+from activity_cli.predict.results import PARQUET, SUFFIXES, RowSchema
 from activity_cli.predict.results.journal import (
     NO_STATE,
     Entry,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from activity_cli.common.files import NAME, path_per_video, write_json, write_text_atomically
+from activity_cli.common.optional_dependencies import import_parquet
 from activity_cli.errors import OutputError
 from activity_cli.predict.results import (
     PARQUET,
     SCORE_DIGITS,
     SECONDS_DIGITS,
     SUFFIXES,
-    import_parquet,
     write_rows,
 )
 from activity_cli.predict.results.journal import journal_path, read_header

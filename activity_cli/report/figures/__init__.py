@@ -100,9 +100,10 @@ def tidy(axes: "Axes") -> None:
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, without its empty margins, or raise OutputError."""
+    """Write a figure as PNG or SVG, without its empty margins, or raise OutputError."""
+    kind = path.suffix.lower().removeprefix(".")
     with writing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
+        figure.savefig(temporary, dpi=DPI, format=kind, bbox_inches="tight")
 
 
 def plot_tuning(study: "optuna.Study", importance: Mapping[str, float], folder: Path) -> None:
