@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from activity_cli.common.processes import thread_limit
@@ -148,6 +147,8 @@ def _extra(feature: str, *, package: str, extra: str) -> Iterator[None]:
 
 def opencv_version() -> str:
     """Return the version of OpenCV, whichever of its four distributions is installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes as long as numpy's core
+
     for name in ("opencv-python", "opencv-contrib-python"):
         for distribution in (name, f"{name}-headless"):
             with suppress(PackageNotFoundError):

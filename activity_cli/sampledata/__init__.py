@@ -183,11 +183,16 @@ class Clip(NamedTuple):
 
     def frames(self) -> Iterator[Picture]:
         """Paint the frames, (H, W, 3) BGR, one after the other."""
+        import cv2
+
         noise = np.random.default_rng(self.grain_seed)
+        # OpenCV rounds to nearest, and the half makes that rounding down.
+        lit = (np.arange(256)[:, None, None] * self.light - 0.5).astype(np.float32)
         for index in range(len(self.camera.shift)):
             frame = paint(self.background, self.camera, self.layers, index)
-            grain = self.grain * noise.standard_normal((*frame.shape[:2], 1), np.float32)
-            yield np.clip(frame * self.light + grain, 0, 255).astype(np.uint8)
+            grain = self.grain * noise.standard_normal(frame.shape[:2], np.float32)
+            drawn = cv2.add(cv2.LUT(frame, lit), cv2.merge([grain] * 3), dtype=cv2.CV_8U)
+            yield np.asarray(drawn, np.uint8)
 
 
 def make_clip(

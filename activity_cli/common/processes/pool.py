@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from io import FileIO
@@ -45,7 +46,8 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
     """Runs functions in processes that may crash or hang. A context manager.
 
     Any number of threads may call at once. The first worker is started at once, if `start` says so,
-    the others when calls need them; one that crashed or took too long is replaced. Workers end with
+    each other one when calls have waited for half the time that the first took to start: few small
+    files need no second process. One that crashed or took too long is replaced. Workers end with
     this process, however it ends, and do not receive Ctrl-C. As they start, they import the modules
     `imports`, so that no call waits for that. `timeout_seconds` counts from when a worker begins
     with a call.
@@ -72,6 +74,8 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         self._changed = threading.Condition()  # guards all below
         self._workers = [_Worker(imports)] if start else []
         self._num_failed_starts = 0
+        self._max_wait_seconds: float | None = None  # None until the first worker is ready
+        self._waited_seconds = 0.0  # of all calls since then, or since another worker was started
         self._is_closed = False
         atexit.register(self.close)
 
@@ -144,7 +148,11 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
                         hint="Set ACTIVITY_DEBUG=1 to see their messages.",
                     )
             worker = self._acquire()
-        self._num_failed_starts = 0
+        with self._changed:
+            self._num_failed_starts = 0
+            if self._max_wait_seconds is None:
+                self._max_wait_seconds = worker.age_seconds / 2
+                self._changed.notify_all()
         answer = worker.ask(request, timeout_seconds)
         if answer is not None:
             return answer
@@ -163,13 +171,26 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
                 self._check_open()
                 self._drop([w for w in self._workers if w.owner is None and w.has_ended])
                 idle = [worker for worker in self._workers if worker.owner is None]
-                if not idle and len(self._workers) < self._num_workers:
+                patience = None if idle else self._patience_seconds()
+                if patience == 0:
                     idle = [_Worker(self._imports)]
                     self._workers += idle
+                    self._waited_seconds = 0.0
                 if idle:
                     idle[0].owner = threading.get_ident()
                     return idle[0]
-                self._changed.wait()
+                began = time.monotonic()
+                self._changed.wait(patience)
+                if patience is not None:
+                    self._waited_seconds += time.monotonic() - began
+
+    def _patience_seconds(self) -> float | None:
+        """Return for how long a call waits before it starts a worker; None: until one is idle."""
+        if not self._workers:
+            return 0.0
+        if len(self._workers) == self._num_workers or self._max_wait_seconds is None:
+            return None
+        return max(0.0, self._max_wait_seconds - self._waited_seconds)
 
     def _release(self) -> None:
         """Give back the worker of this thread, if any; one without an answer is ended."""
@@ -200,6 +221,7 @@ class _Worker:
         """False while a request has no answer, and for good if none arrives."""
         self._is_ready = False
         self._is_late = False
+        self._started_at = time.monotonic()
         self._process = _start_process(imports)
         self._requests = cast(FileIO, self._process.stdin)
         self._answers = cast(FileIO, self._process.stdout)
@@ -212,6 +234,11 @@ class _Worker:
     def has_ended(self) -> bool:
         """Whether the process is gone, also if nobody has noticed yet."""
         return self._process.poll() is not None
+
+    @property
+    def age_seconds(self) -> float:
+        """Return how long ago the process was started."""
+        return time.monotonic() - self._started_at
 
     def wait_until_ready(self) -> bool:
         """Return whether the worker has started and imported its modules."""
