@@ -2,8 +2,9 @@
 
 import shutil
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,8 +14,12 @@ from tests.made_once import made_once
 from tests.media import DrawClip, Picture, plain_pictures, write_video
 from tests.workplace import LABELS, QUICK, Workplace
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 LONG = (
     "test_cli",
+    "test_page",
     "test_exporting",
     "test_resuming",
     "test_finetuning",
@@ -81,6 +86,20 @@ def shared(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplac
     folder = tmp_path_factory.mktemp("shared") / "workplace"
     shutil.copytree(made_once(tmp_path_factory, "workplace", make), folder)
     return Workplace(folder, folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine (Debian: apt install chromium)")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
+    )
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ class DrawClip(Protocol):
 
 
 def write_video(path: Path, pictures: Iterable[Picture], fps: float) -> Path:
-    """Write RGB pictures as a video: MPEG-4 in .mp4, .mov and .mkv, Motion JPEG in .avi."""
+    """Write RGB pictures as a video: MPEG-4, in .avi Motion JPEG, in .webm VP8."""
     import cv2
 
-    codec = "MJPG" if path.suffix == ".avi" else "mp4v"
+    codec = {".avi": "MJPG", ".webm": "VP80"}.get(path.suffix, "mp4v")
     pictures = list(pictures)
     height, width = pictures[0].shape[:2]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -34,7 +33,6 @@ from tests.workplace import LABELS, QUICK, Workplace, rows_of
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NASTY_LABEL = "<script>window.hit=1</script>"
 NASTY_NAME = 'a&b "<img src=x onerror=window.hit=2>" $title.mp4'
 PHONE, DESK = 360, 1200
@@ -118,19 +116,6 @@ def report(crossval: CrossvalRun) -> Path:
         sample.path.unlink()
     write_report(content, folder / "report.html")
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine (Debian: apt install chromium)")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
-    )
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.mark.slow
