@@ -34,7 +34,13 @@ LONG = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long modules first: a worker that begins one at the end leaves the others nothing to do."""
+    """Long modules first: a worker that begins one at the end leaves the others nothing to do.
+
+    Tests of exports are slow, whatever they do: the exports take 15 seconds.
+    """
+    for item in items:
+        if "exports" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
     ranks = {name: rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG)))
 

@@ -73,7 +73,7 @@ def check_trainable(dataset: Dataset) -> None:
     source, num_clips = dataset.root, len(dataset.samples)
     if num_clips < 2:
         raise DataError(
-            f"{source} has captions of one clip only; training needs clips to learn from and "
+            f"{source} has captions of one clip only; training needs training clips and "
             "others to test on.",
             hint="Add clips: 50 are a start, a few hundred are better.",
         )

@@ -160,6 +160,7 @@ def test_counts_are_told_and_uneven_ones_come_with_what_helps() -> None:
     assert balance_warnings(even, plain) == []
 
 
+@pytest.mark.slow
 def test_train_says_what_leaks_and_groups_from_names_keep_it_apart(
     shared: Workplace, workplace: Workplace
 ) -> None:

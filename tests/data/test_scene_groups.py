@@ -64,6 +64,7 @@ def _draw_cameras(folder: Path) -> None:
         write_video(folder / label / f"IMG_{number:04}.mp4", frames, 8)
 
 
+@pytest.mark.slow
 def test_the_accuracy_on_new_scenes_is_the_first_thing_seen(workplace: Workplace) -> None:
     clips = workplace.folder / "clips"
     _draw_cameras(clips)

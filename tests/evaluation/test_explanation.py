@@ -273,6 +273,7 @@ def test_amid_stillness_nobody_moves_before_and_after(label: str) -> None:
     assert np.ptp(motion.hands[20:-20], axis=0).max() > 0.2
 
 
+@pytest.mark.slow
 def test_importance_lies_where_the_action_is_unless_the_network_is_random(
     shared: Workplace, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_torch_files_obey_the_thread_limit_and_leave_the_host_its_own(
     assert answer.splitlines()[-1] == "1 2 host: 2"
 
 
+@pytest.mark.slow
 def test_an_export_is_a_model_for_predict_and_evaluate(
     tiny: Model, clips: list[Path], tmp_path: Path
 ) -> None:

@@ -138,6 +138,7 @@ def test_a_damaged_export_is_caught_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_model_with_the_action_network_is_one_graph_that_needs_no_weights(
     action: Model, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

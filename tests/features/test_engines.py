@@ -39,6 +39,9 @@ from tests.action_weights import real_weights
 
 STREAMS, FEATURES, LABELS = 2, 12, 3
 NAMES: tuple[EngineName, ...] = get_args(EngineName)
+SLOW_ONNX = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "onnx" else name for name in NAMES
+]  # its converter takes ten seconds
 
 
 class ToyClassifier(nn.Module):
@@ -119,7 +122,10 @@ def load_cnn(cache_dir: Path, engine: Engine, frame_size: int | None = None) -> 
 # ONNX is converted for one size, which takes seconds: the other one says as much.
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("openvino", 224), ("openvino", 96), ("onnx", 96), ("torch", 224), ("torch", 96)],
+    [
+        *(("openvino", 224), ("openvino", 96), ("torch", 224), ("torch", 96)),
+        pytest.param("onnx", 96, marks=pytest.mark.slow),
+    ],
 )
 def test_features_are_those_of_torch_for_frames_of_any_size(
     name: EngineName, side: int, cache_dir: Path, frames: Images
@@ -146,7 +152,7 @@ def test_features_are_those_of_torch_for_frames_of_any_size(
             extractor.extract(wrong)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SLOW_ONNX)
 def test_action_features_are_those_of_torch(
     name: EngineName, tmp_path: Path, frames: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +216,7 @@ def test_reduced_features_point_where_those_of_torch_point(
     assert np.any(features != torch_features)  # it is not fp32 under another name
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SLOW_ONNX)
 def test_classifier_takes_any_number_of_clips_of_any_length(name: EngineName, toys: Path) -> None:
     reference = build_toy().eval()
     for _ in ("converted", "from the cache"):

@@ -117,6 +117,7 @@ def tflite_logits(file: Path, frames: Images) -> NDArray[np.float32]:
     return logits
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_the_converted_network_gives_the_same_features(small_network: MovinetA0) -> None:
     movinet = small_network

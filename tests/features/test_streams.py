@@ -35,6 +35,7 @@ def test_grey_pictures_have_no_action() -> None:
         ClipSettings(channels=1, streams=("rgb", "action"))
 
 
+@pytest.mark.slow
 def test_training_uses_the_action_network_where_it_is_and_resumes_with_it(
     shared: Workplace, workplace: Workplace
 ) -> None:

@@ -245,6 +245,7 @@ def test_a_worker_that_computes_something_else_is_an_error(
             read_outcome(table["outcome"][0].as_py())
 
 
+@pytest.mark.slow
 def test_an_error_that_a_file_causes_in_a_worker_costs_its_own_row(
     tmp_path: Path, config: WorkerConfig, identity: Identity
 ) -> None:
@@ -293,6 +294,7 @@ def test_an_engine_keeps_to_its_threads_and_says_the_same(workplace: Workplace) 
     assert len({features for _, features in said}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["0", "3,2", "many", ",2", "1,2,3"])
 def test_a_number_of_workers_is_one_or_a_range(text: str) -> None:
     assert Workers.parse_count("4") == (4, 4)

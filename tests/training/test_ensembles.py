@@ -58,6 +58,7 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     return scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnx", "torch"])
 def test_every_engine_gives_the_mean_of_the_members(
     kept: Workplace, tmp_path: Path, engine: str
@@ -78,6 +79,7 @@ def test_every_engine_gives_the_mean_of_the_members(
     )
 
 
+@pytest.mark.slow
 def test_an_ensemble_predicts_exports_and_says_what_it_is(
     kept: Workplace, workplace: Workplace
 ) -> None:
@@ -109,6 +111,7 @@ def test_an_ensemble_predicts_exports_and_says_what_it_is(
     assert json.loads((run / "model" / "model.json").read_text())["format_version"] == 2
 
 
+@pytest.mark.slow
 def test_members_that_are_missing_are_named_as_damage(tmp_path: Path, kept: Workplace) -> None:
     model = load_model(kept.folder / "runs/three")
     weights = {k: v for k, v in model.weights().items() if not k.startswith("members.1.")}

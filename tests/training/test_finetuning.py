@@ -55,7 +55,8 @@ def data_config(cnn: CnnSettings, cache_dir: Path) -> DataConfig:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "clips"
-    draw_dataset(folder, clips_per_label=8, labels=("walk", "wave"))
+    # Actions that the CNN as it is does not tell apart: fine-tuning that gains nothing is dropped.
+    draw_dataset(folder, clips_per_label=8, labels=("squat", "jump"))
     return folder
 
 
@@ -132,6 +133,7 @@ def test_engine_and_export_agree_with_torch(
     np.testing.assert_allclose(scores[1], scores[0], atol=0.02)  # bf16 where the CPU has it
 
 
+@pytest.mark.slow
 def test_only_the_last_stages_change_and_batch_norm_keeps_its_statistics(
     models: dict[str, TrainingRun],
 ) -> None:
@@ -149,6 +151,7 @@ def test_only_the_last_stages_change_and_batch_norm_keeps_its_statistics(
     assert not any("running" in name or "num_batches" in name for name in moved)
 
 
+@pytest.mark.slow
 def test_a_damaged_cnn_is_refused_in_one_line(
     models: dict[str, TrainingRun], tmp_path: Path
 ) -> None:

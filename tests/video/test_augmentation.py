@@ -199,6 +199,7 @@ def hidden_order(num_clips: int) -> tuple[Features, Features, NDArray[np.int64]]
     return plain.astype(np.float16), views.astype(np.float16), targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_augmented", [True, False])
 def test_the_head_learns_from_views_and_is_judged_without(is_augmented: bool) -> None:
     plain, views, targets = hidden_order(160)

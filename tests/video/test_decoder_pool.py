@@ -66,6 +66,7 @@ def test_a_file_that_crashes_the_decoder_costs_its_own_row(
     assert statuses(workplace.folder / "rows.csv") == dict.fromkeys(footage, "ok")
 
 
+@pytest.mark.slow
 def test_an_error_that_a_file_causes_in_the_decoder_costs_its_own_row(
     shared: Workplace, workplace: Workplace
 ) -> None:
