@@ -41,7 +41,8 @@ class ModelOptions:
     def choose(self, *, may_ask: bool) -> str:
         """Return the model to load; by default kinetics600, offered in a terminal if it is absent.
 
-        `may_ask` is whether the user may be asked, if one sees the question and can answer.
+        Who declines is not asked again. `may_ask` is whether the user may be asked, if one sees
+        the question and can answer.
         """
         from activity_cli.cli.progress import progress_report
         from activity_cli.features import action_weights as weights
@@ -50,7 +51,8 @@ class ModelOptions:
 
         model = self.model or default_model()
         is_offered = self.model is None and model == DEFAULT_MODEL and not is_offline()
-        if is_offered and may_ask and sys.stdin.isatty() and sys.stderr.isatty():
+        may_ask = may_ask and sys.stdin.isatty() and sys.stderr.isatty()
+        if is_offered and may_ask and not weights.is_download_declined():
             size = f"{weights.FILE_BYTES / 1e6:.1f} MB"
             question = f"Download the {size} network for 600 everyday actions?"
             if typer.confirm(question, default=True, err=True):
@@ -61,6 +63,8 @@ class ModelOptions:
                         return KINETICS600
                     except BackboneError as error:
                         report.warn(f"{error.message} {error.hint}")
+            else:
+                weights.decline_download()
         return model
 
     def selection(self) -> "LabelSelection | None":

@@ -9,7 +9,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,6 +191,21 @@ def _candidates(content: bytes) -> Iterator[bytes]:
                     yield file.read()
     except (zlib.error, tarfile.TarError) as error:
         raise ValueError(f"the archive is damaged ({error})") from error
+
+
+def is_download_declined() -> bool:
+    """Return whether the user was asked for the download before, and did not want it."""
+    return _declined_file().exists()
+
+
+def decline_download() -> None:
+    """Remember that the user does not want the download, as far as the cache can be written."""
+    with suppress(OutputError):
+        write_bytes_atomically(_declined_file(), b"")
+
+
+def _declined_file() -> Path:
+    return default_cache_dir() / "weights" / "declined"
 
 
 def _store(content: bytes) -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,16 @@ def test_a_pipe_gets_the_shipped_model_and_no_question(bare: Workplace) -> None:
 def test_a_terminal_gets_one_question_and_an_answer_in_any_case(
     bare: Workplace, answer: str, failures: int
 ) -> None:
+    bare.environment["ACTIVITY_CACHE_DIR"] = str(shutil.copytree(bare.cache, bare.folder / "cache"))
+    messages = [predict_in_a_terminal(bare, answer) for _ in range(2)]
+
+    assert messages[0].count(QUESTION) == 1
+    assert messages[0].count("No address gave the weights") == failures
+    assert (QUESTION in messages[1]) == (answer == "y")  # who declines is not asked again
+
+
+def predict_in_a_terminal(bare: Workplace, answer: str) -> str:
+    """What `predict` writes into a terminal whose user types the answer."""
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
     done = subprocess.run(
@@ -91,8 +102,5 @@ def test_a_terminal_gets_one_question_and_an_answer_in_any_case(
         check=True,
     )
     os.close(theirs)
-    messages = os.read(ours, 1 << 16).decode()
-
-    assert messages.count(QUESTION) == 1
-    assert messages.count("No address gave the weights") == failures
     assert b"fight" in done.stdout
+    return os.read(ours, 1 << 16).decode()
