@@ -103,8 +103,8 @@ class WindowOptions(LengthOptions):
     """Score every video as one clip, without windows."""
     segment_settings: SegmentSettings
     segments: tuple[Path, ...] = setting((), metavar="FILE")
-    """File for the segments: .csv, .jsonl, .parquet, .srt, .vtt, .eaf, .txt, .fiftyone.json or
-    .labelstudio.json; can be given several times."""
+    """File for the segments: .csv, .jsonl, .parquet, .srt, .vtt, .eaf, .txt, .boris, .cvat.xml,
+    .deepethogram.csv, .fiftyone.json or .labelstudio.json; can be given several times."""
     storyboard: Path | None = setting(None, metavar="FILE")
     """Picture of scores and thumbnails, .png."""
     save_video: Path | None = setting(None, metavar="FILE")

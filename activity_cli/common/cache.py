@@ -66,6 +66,11 @@ class CheckedFiles:
         digest, content = stored[:_DIGEST_SIZE], stored[_DIGEST_SIZE:]
         return content if hashlib.sha256(content).digest() == digest else None
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if the disk lets us."""
+        with suppress(OSError):
+            (self.folder / name).unlink(missing_ok=True)
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically. A full or read-only disk is no error: it only costs time."""
         path = self.folder / name

@@ -5,7 +5,7 @@ N is timesteps, S streams, T frames per window, B windows, C labels; times are s
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 
 from activity_cli.errors import VideoError
 from activity_cli.features.extraction import ClipRequest
+from activity_cli.features.video_cache import (
+    CachedVideo,
+    DamagedEntryError,
+    VideoCache,
+    VideoWriter,
+)
 from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, ignore
 from activity_cli.predict.segments import find_segments
@@ -26,7 +32,7 @@ from activity_cli.video.augmentation import tta_views, views_provenance
 from activity_cli.video.decoder_pool import ResamplingSession
 from activity_cli.video.pipeline import pipelined_map
 from activity_cli.video.resampling import FrameChunk
-from activity_cli.video.sampling import Windows, choose_windows, slide
+from activity_cli.video.sampling import choose_windows, grid_step, pick_timesteps, slide
 
 _TIMESTEPS_AT_A_TIME = 32
 _WINDOWS_AT_A_TIME = 8
@@ -59,6 +65,8 @@ class Scan:
     """From windows of what `see` gave to those that are scored: runs the action network."""
     ood_score: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
     """From windows to out-of-distribution scores (B,); None: the model has none."""
+    cache: VideoCache | None = None
+    """Of what `see` gives; None where that is not cached."""
 
     def selecting(self, select: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> "Scan":
         """Return a copy whose scores are mapped, as by `select_labels`."""
@@ -124,7 +132,7 @@ class ResultMaker:
         self._on_seconds = config.windows.on_seconds if config.windows else ignore
         self.views = tta_views(config.tta, description.labels)
         self.segments = segment_settings(config.windows, description)
-        self._windows = None
+        self._windows, self._grid_seconds = None, 0.0
         if config.windows is not None:
             self._windows = choose_windows(
                 description.clip.num_frames,
@@ -132,6 +140,14 @@ class ResultMaker:
                 window_seconds=config.windows.window_seconds,
                 stride_seconds=config.windows.stride_seconds,
             )
+            # The action network reads frames at even steps, as it was trained.
+            if "action" not in description.clip.streams:
+                usual = choose_windows(
+                    description.clip.num_frames, description.data.get("clip_seconds")
+                )
+                self._grid_seconds = grid_step(self._windows.step_seconds, usual.step_seconds)
+            else:
+                self._grid_seconds = self._windows.step_seconds
         self.max_clip_seconds = self._windows.max_clip_seconds if self._windows else None
         """Longer videos are scored in windows; None if no video is."""
 
@@ -176,10 +192,11 @@ class ResultMaker:
 
     def long_result(self, request: ClipRequest, scan: Scan) -> FileResult | None:
         """Score a long video in windows; None if it turns out to have less than one window."""
-        assert self._windows is not None
         spent: defaultdict[str, float] = defaultdict(float)
         try:
-            found = self._slide(request.path, self._windows, scan, spent)
+            found = self._slide(request.path, scan, spent)
+        except DamagedEntryError:
+            found = self._slide(request.path, replace(scan, cache=None), spent)
         except VideoError as error:
             return self.failure(request, error)
         if found is None:
@@ -187,43 +204,88 @@ class ResultMaker:
         timeline, last = found
         return self._scored(request, timeline, last, last.end_seconds - last.first_seconds, spent)
 
+    def windows(
+        self, path: Path, scan: Scan, spent: defaultdict[str, float], last: list[FrameChunk]
+    ) -> Iterator[tuple[list[float], NDArray[Any]]]:
+        """Yield batches of windows of a video, (B, S, T, ...), with their starts in the video.
+
+        Windows are made of the timesteps of a grid, see `grid_step`, whether these come from the
+        cache or the video. `spent` gets the seconds of each stage, `last` the video's last chunk.
+        Memory does not grow with the length of the video.
+        """
+        assert self._windows is not None
+        step = self._windows.step_seconds
+        entry = scan.cache.open(path, self._grid_seconds) if scan.cache else None
+        with closing(self._timesteps(path, scan, entry, spent, last)) as parts:
+            found = slide(pick_timesteps(parts, step / self._grid_seconds), self._windows)
+            while batch := list(islice(found, _WINDOWS_AT_A_TIME)):
+                started = time.perf_counter()
+                stack = scan.complete(np.stack([window for _, window in batch]))
+                spent[scan.see_stage] += time.perf_counter() - started
+                yield [start * step for start, _ in batch], stack
+
+    def _timesteps(
+        self,
+        path: Path,
+        scan: Scan,
+        entry: CachedVideo | VideoWriter | None,
+        spent: defaultdict[str, float],
+        last: list[FrameChunk],
+    ) -> Generator[NDArray[Any]]:
+        """Yield what `scan.see` makes of a video, from the cache or the video; report progress."""
+        done, grid = 0, self._grid_seconds
+        if isinstance(entry, CachedVideo):
+            for part in entry.parts():
+                yield part
+                done += part.shape[1]
+                self._on_seconds(path, done * grid, entry.last.end_seconds)
+            last.append(entry.last)
+            return
+        with (
+            ResamplingSession(
+                path,
+                self._decoders,
+                self.description.clip,
+                step_seconds=grid,
+                as_streams=scan.as_streams,
+            ) as video,
+            closing(_see_all(video, scan, spent, last)) as parts,
+        ):
+            for part in parts:
+                if entry is not None:
+                    entry.add(part)
+                yield part
+                done += part.shape[1]
+                total = video.info.duration_seconds_from_header or 0.0
+                self._on_seconds(path, done * grid, total)
+        if entry is not None:
+            entry.finish(last[0])
+
     def _slide(
-        self, path: Path, windows: Windows, scan: Scan, spent: defaultdict[str, float]
+        self, path: Path, scan: Scan, spent: defaultdict[str, float]
     ) -> tuple[Timeline, FrameChunk] | None:
         """Score windows over a video, and return its last chunk too; None without a window.
 
         Only the scores take memory that grows with the length of the video.
         """
         last: list[FrameChunk] = []
-        starts: list[int] = []
+        starts: list[float] = []
         scores: list[NDArray[np.float32]] = []
         ood_score: list[NDArray[np.float32]] = []
-        clip, step = self.description.clip, windows.step_seconds
-        with (
-            ResamplingSession(
-                path, self._decoders, clip, step_seconds=step, as_streams=scan.as_streams
-            ) as video,
-            closing(_see_all(video, scan, spent, last)) as parts,
-        ):
-            found = slide(parts, windows)
-            while batch := list(islice(found, _WINDOWS_AT_A_TIME)):
-                started = time.perf_counter()
-                starts += [start for start, _ in batch]
-                stack = scan.complete(np.stack([window for _, window in batch]))
-                completed = time.perf_counter()
-                spent[scan.see_stage] += completed - started
-                scores.append(scan.score(stack))
-                if scan.ood_score is not None:
-                    ood_score.append(scan.ood_score(stack))
-                spent[scan.score_stage] += time.perf_counter() - completed
-                total = video.info.duration_seconds_from_header or 0.0
-                self._on_seconds(path, starts[-1] * step, total)
+        assert self._windows is not None
+        for batch, stack in self.windows(path, scan, spent, last):
+            started = time.perf_counter()
+            starts += batch
+            scores.append(scan.score(stack))
+            if scan.ood_score is not None:
+                ood_score.append(scan.ood_score(stack))
+            spent[scan.score_stage] += time.perf_counter() - started
         if not starts:
             return None
         timeline = Timeline(
             labels=self.description.labels,
-            starts_seconds=last[0].first_seconds + np.array(starts) * step,
-            window_seconds=windows.window_seconds,
+            starts_seconds=last[0].first_seconds + np.array(starts),
+            window_seconds=self._windows.window_seconds,
             end_seconds=last[0].end_seconds,
             scores=np.concatenate(scores),
             ood_score=np.concatenate(ood_score) if ood_score else None,

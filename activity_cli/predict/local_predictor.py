@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from activity_cli.features.extraction import (
     threads_for,
 )
 from activity_cli.features.streams import StreamExtractor, load_streams, pad_features
+from activity_cli.features.video_cache import VideoCache
 from activity_cli.model.folder import Model, ModelDescription
 from activity_cli.model.ood import OodDetector
 from activity_cli.predict.exported import ExportedModel, ExportedRunner, open_exported
@@ -134,7 +136,13 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     return LocalPredictor(
         maker,
         pool,
-        model_scan(extractor, classifier, model.ood_detector()).selecting(select),
+        replace(
+            model_scan(extractor, classifier, model.ood_detector()).selecting(select),
+            # What the action network makes of a window depends on where the window begins.
+            cache=None
+            if cache is None or "action" in description.clip.streams
+            else VideoCache(cache, description.clip, description.backbone, extractor),
+        ),
         read,
         provenance=maker.provenance(model=model.fingerprint, engine=extractor.identity),
         classifier=classifier,

@@ -236,6 +236,34 @@ def choose_windows(
     )
 
 
+def grid_step(step_seconds: float, usual_seconds: float) -> float:
+    """Return the time between the timesteps that windows with this step are made of.
+
+    It is the usual step, or that so often halved that it is not longer than this step. So windows
+    of other lengths are made of the same timesteps, whose features are computed once.
+    """
+    grid = usual_seconds
+    while grid > step_seconds * 1.001:
+        grid /= 2
+    return grid
+
+
+def pick_timesteps(parts: Iterable[NDArray[Any]], ratio: float) -> Iterator[NDArray[Any]]:
+    """Turn timesteps of a grid, (S, n, ...) at a time, into timesteps `ratio` times as far apart.
+
+    Each takes the grid's timestep in whose span its middle lies.
+    """
+    begin = number = 0  # of the part in the grid, and of the next timestep
+    for part in parts:
+        end = begin + part.shape[1]
+        stop = max(number, int(np.ceil(end / ratio)) + 1)
+        places = np.floor((np.arange(number, stop) + 0.5) * ratio + 1e-6).astype(np.int64)
+        places = places[places < end]
+        if len(places):
+            yield part[:, places - begin]
+        number, begin = number + len(places), end
+
+
 def slide(parts: Iterable[NDArray[Any]], windows: Windows) -> Iterator[tuple[int, NDArray[Any]]]:
     """Cut windows out of parts, (S, n, ...) each, that come one by one, with n timesteps.
 

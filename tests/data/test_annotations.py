@@ -53,6 +53,8 @@ def pieces(
         ("boris_aggregated.csv", "boris-events", BOTH),
         ("boris_tabular.tsv", "boris-events", BOTH),
         ("boris_old.tsv", "boris-events", DAY1),
+        ("boris8_offset.boris", "boris", BOTH),  # written by BORIS 8.27; day2 has an offset
+        ("boris8_offset.tsv", "boris-events", BOTH[2:]),
         ("label_studio.json", "label-studio", BOTH),
         ("cvat.xml", "cvat", BOTH),
         ("cvat_tags.xml", "cvat", DAY1),
@@ -98,18 +100,20 @@ ROUND = VideoSegments(
     fps=10,
     segments=tuple(
         Segment(start_seconds=s, end_seconds=e, label=label, mean_score=0.93, peak_score=1)
-        for s, e, label in ((0.04, 1.26, "run & hide"), (2, 3.333, "Ходьба 走る"), (5, 10, "to 5%"))
+        for s, e, label in (
+            (0.04, 1.26, "run & hide"),
+            (2, 3.333, "Ходьба 走る"),
+            (3.333, 4.5, "run & hide"),
+            (5, 10, "to 5%"),
+        )
     ),
 )
 
 
-@pytest.mark.parametrize(
-    "ending",
-    ENDINGS,
-)
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_what_predict_writes_is_read_again(videos: Path, tmp_path: Path, ending: str) -> None:
     file = tmp_path / f"day1{ending}"
-    SegmentOutputs([file], [Path(ROUND.path)]).write([ROUND], [])
+    SegmentOutputs([file], [Path(ROUND.path)]).write([ROUND], ["run & hide", "not found"])
 
     found = pieces(file, videos)
 
@@ -117,6 +121,21 @@ def test_what_predict_writes_is_read_again(videos: Path, tmp_path: Path, ending:
     for (_, _, start, end), segment in zip(found, ROUND.segments, strict=True):
         assert start == pytest.approx(segment.start_seconds, abs=1 / ROUND.fps)
         assert end == pytest.approx(segment.end_seconds, abs=1 / ROUND.fps)
+
+
+def test_boris_takes_its_own_fields_from_what_predict_writes(tmp_path: Path) -> None:
+    # BORIS 8.27 opened such a file, found no problem, and exported the same events (by hand).
+    real = json.loads((GOLDEN / "boris8_offset.boris").read_text())
+    SegmentOutputs([tmp_path / "a.boris"], []).write([ROUND, ROUND], [])
+    ours = json.loads((tmp_path / "a.boris").read_text())
+
+    assert ours.keys() == real.keys()
+    assert ours["project_format_version"] == real["project_format_version"]
+    for part, name in (("behaviors_conf", "0"), ("observations", "monday")):
+        for one in ours[part].values():
+            assert one.keys() == real[part][name].keys()
+            assert [type(v) for v in one.values()] == [type(v) for v in real[part][name].values()]
+    assert list(ours["observations"]) == ["day1", "day1-2"]
 
 
 def test_subjects_choose_label_and_group(videos: Path) -> None:

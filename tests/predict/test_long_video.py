@@ -4,12 +4,17 @@ import csv
 import json
 import os
 import signal
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from activity_cli import load_model
+from activity_cli.features.extraction import ClipRequest
+from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
+from activity_cli.types import FileResult
 from tests.media import iter_frames, write_video
 from tests.processes import process_that_reads
 from tests.workplace import Workplace, rows_of
@@ -144,3 +149,40 @@ def test_a_decoder_that_dies_in_a_long_video_costs_its_row(
     assert rows["a.mp4"]["label"] == ""
     workplace.run(*predict, "--retry-failed")
     assert {row["status"] for row in rows_of(workplace.folder / "rows.csv")} == {"ok"}
+
+
+def test_other_windows_are_made_of_cached_features(
+    shared: Workplace, long_video: Path, tmp_path: Path
+) -> None:
+    model, cache = shared.folder / "runs" / "first", tmp_path / "cache"
+
+    def scored(
+        *, use_cache: bool, window: float | None = None, stride: float | None = None
+    ) -> tuple[FileResult, float]:
+        windows = WindowConfig(window_seconds=window, stride_seconds=stride)
+        config = PredictConfig(cache_dir=cache, use_cache=use_cache, windows=windows)
+        with closing(load_predictor(model, config)) as predictor:
+            [result] = predictor.predict([ClipRequest(path=long_video)])
+        return result, result.stage_seconds["cnn"] + result.stage_seconds["decode"]
+
+    def same(one: FileResult, other: FileResult) -> None:
+        assert one.timeline is not None
+        assert other.timeline is not None
+        np.testing.assert_array_equal(one.timeline.scores, other.timeline.scores)
+        np.testing.assert_array_equal(one.timeline.starts_seconds, other.timeline.starts_seconds)
+        told = [(r.segments, r.status, r.num_frames, r.duration_seconds) for r in (one, other)]
+        assert told[0] == told[1]
+
+    first, seconds = scored(use_cache=True)
+    assert seconds > 0
+    plain, _ = scored(use_cache=False)
+    same(first, plain)
+    for window, stride in ((None, None), (2.9, None), (None, 1.0)):
+        found, seconds = scored(use_cache=True, window=window, stride=stride)
+        assert seconds < 0.05  # nothing was decoded, no network ran
+        same(found, scored(use_cache=False, window=window, stride=stride)[0])
+    for part in cache.rglob("*.0.video"):
+        part.write_bytes(part.read_bytes()[:-9])  # a damaged part counts as absent
+    same(scored(use_cache=True)[0], plain)
+    same(scored(use_cache=True)[0], plain)
+    assert scored(use_cache=True)[1] < 0.05  # it was written anew

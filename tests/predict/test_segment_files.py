@@ -351,7 +351,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     ("name", "hint"),
     [
         ("a.json", ".fiftyone.json or .labelstudio.json"),
-        ("a.xlsx", ".csv, .jsonl, .parquet, .srt, .vtt, .eaf, .txt, .fiftyone.json"),
+        ("a.xlsx", ".csv, .jsonl, .parquet, .srt, .vtt, .eaf, .txt, .cvat.xml"),
         ("a", ".csv"),
     ],
 )

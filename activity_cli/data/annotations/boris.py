@@ -14,6 +14,7 @@ from activity_cli.data.annotations.source import Source
 
 _NO_START, _NO_STOP = "a STOP without a START", "a START without a STOP"
 _NOBODY = "no focal subject"
+_NO_MEDIA = {"", "NA", "Not found"}  # the last one where an observation has a time offset
 _MEDIA = ("media file name", "media file path", "media file", "source")
 
 
@@ -24,7 +25,7 @@ def is_project(source: Source) -> bool:
 
 
 def read_project(source: Source) -> Iterator[Item]:
-    """Give the events of all observations."""
+    """Give the events of all observations, without their time offset."""
     project = source.document
     types = {one["code"]: one.get("type") or "" for one in project["behaviors_conf"].values()}
     for name, observation in project["observations"].items():
@@ -33,13 +34,14 @@ def read_project(source: Source) -> Iterator[Item]:
         lengths = (observation.get("media_info") or {}).get("length") or {}
         seconds = [lengths.get(video) for video in videos]
         begun: dict[tuple[str, ...], Event] = {}
+        offset = float(observation.get("time offset") or 0)
         rows = sorted(observation["events"], key=lambda row: float(row[0]))
         for number, row in enumerate(rows, 1):
             event = Event(
                 video="",
                 label=row[2],
-                start=float(row[0]),
-                end=float(row[0]),
+                start=float(row[0]) - offset,
+                end=float(row[0]) - offset,
                 place=f"observation {name}, event {number}",
                 subject=_subject(row[1] or ""),
             )
@@ -89,7 +91,7 @@ def read_table(source: Source) -> Iterator[Item]:
     first_video: dict[str, str] = {}
     for line, row in source.rows(_is_header):
         place, observation = f"line {line}", row.get("observation id", "")
-        video = next((row[name] for name in _MEDIA if row.get(name, "NA") not in {"", "NA"}), "")
+        video = next((row[name] for name in _MEDIA if row.get(name, "") not in _NO_MEDIA), "")
         video = video.removeprefix("player #1:").strip() or first_video.get(observation, "")
         event = Event(
             video=video,
@@ -106,7 +108,7 @@ def read_table(source: Source) -> Iterator[Item]:
             if start is None or end is None:
                 yield Problem(_NO_START if start is None else _NO_STOP, place)
             else:
-                yield replace(event, start=start, end=end)
+                yield replace(event, start=start - _offset(row), end=end - _offset(row))
         else:
             yield from _pair(row, event, begun)
     for _, place in begun.values():
@@ -123,7 +125,9 @@ def _pair(
     key = (row.get("observation id", ""), event.subject, event.label, *modifiers)
     if time is None:
         yield Problem(NO_TIME, event.place)
-    elif kind == "START":
+        return
+    time -= _offset(row)
+    if kind == "START":
         if key in begun:
             yield Problem(_NO_STOP, begun[key][1])
         begun[key] = time, event.place
@@ -136,6 +140,12 @@ def _pair(
         yield replace(event, start=time, end=time)
     else:
         yield Problem("an event that is not START, STOP or POINT", f"{event.place}: {kind}")
+
+
+def _offset(row: Mapping[str, str]) -> float:
+    """Return the seconds that BORIS added to the times of an observation; 0 in older exports."""
+    seconds = parse_seconds(row.get("time offset (s)"))
+    return 0.0 if seconds is None or math.isnan(seconds) else seconds
 
 
 def _is_header(names: Sequence[str]) -> bool:

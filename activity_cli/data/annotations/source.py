@@ -50,7 +50,8 @@ class Source:
     @property
     def stem(self) -> str:
         """The name of the video, for formats that are for one video and do not name it."""
-        return re.sub(r"[_.](labels|predictions)$", "", self.path.stem, flags=re.IGNORECASE)
+        endings = r"[_.](labels|predictions|deepethogram|cvat)$"
+        return re.sub(endings, "", self.path.stem, flags=re.IGNORECASE)
 
     @property
     def is_readable(self) -> bool:

@@ -32,6 +32,7 @@ _COLUMNS = {
     "group": "group",
 }
 """Names of columns, without their units."""
+BACKGROUND = "background"  # DeepEthogram's column of frames without a behaviour
 _UNIT = re.compile(r"[ _]*[(\[]?\b(s|sec|secs|seconds)\b[)\]]?$|_(s|sec|seconds)$")
 _KINDS = {name: kind for kind, names in _COLUMNS.items() for name in names.split()}
 
@@ -144,7 +145,10 @@ def is_deepethogram(source: Source) -> bool:
 
 
 def read_deepethogram(source: Source) -> Iterator[Item]:
-    """Give an event for each run of 1. Frames of -1 were not looked at: they are in no event."""
+    """Give an event for each run of 1, but for those of frames without a behaviour.
+
+    Frames of -1 were not looked at: they are in no event.
+    """
     num_frames = 0
     problems: list[Problem] = []
 
@@ -155,7 +159,8 @@ def read_deepethogram(source: Source) -> Iterator[Item]:
             states = {name: _state(value) for name, value in list(row.items())[1:]}
             if None in states.values():
                 problems.append(Problem("a value that is not 1, 0 or -1", f"line {line}"))
-            yield [name for name, state in states.items() if state == 1]
+            held = [name for name, state in states.items() if state == 1]
+            yield [name for name in held if name != BACKGROUND]
 
     names = next(iter(source.head.splitlines())).split(",")
     written = {name.strip().lower(): name.strip() for name in names}

@@ -18,6 +18,11 @@ from activity_cli.predict.results import (
     SUFFIXES,
     write_rows,
 )
+from activity_cli.predict.results.annotation_formats import (
+    boris_project,
+    cvat_document,
+    deepethogram_table,
+)
 from activity_cli.predict.results.journal import journal_path, read_header
 from activity_cli.predict.results.segment_formats import (
     audacity_text,
@@ -32,15 +37,17 @@ from activity_cli.types import FileResult, Segment, VideoSegments
 
 COLUMNS = ("path", "start", "end", "label", "score", "peak")
 
-OF_ONE_VIDEO: Mapping[str, Callable[[VideoSegments, Path], str]] = {
-    ".srt": lambda video, _: srt_text(video),
-    ".vtt": lambda video, _: vtt_text(video),
-    ".eaf": elan_document,
-    ".txt": lambda video, _: audacity_text(video),
+OF_ONE_VIDEO: Mapping[str, Callable[[VideoSegments, Path, Sequence[str]], str]] = {
+    ".srt": lambda video, *_: srt_text(video),
+    ".vtt": lambda video, *_: vtt_text(video),
+    ".eaf": lambda video, target, _: elan_document(video, target),
+    ".txt": lambda video, *_: audacity_text(video),
+    ".cvat.xml": lambda video, _, labels: cvat_document(video, labels),
+    ".deepethogram.csv": lambda video, _, labels: deepethogram_table(video, labels),
 }
-"""Texts by ending; a file cannot tell which video a segment is in."""
-FIFTYONE, LABEL_STUDIO = ".fiftyone.json", ".labelstudio.json"
-ENDINGS = (*SUFFIXES, *OF_ONE_VIDEO, FIFTYONE, LABEL_STUDIO)
+"""Texts by ending; a file cannot tell which video a segment is in, or is of one task."""
+BORIS, FIFTYONE, LABEL_STUDIO = ".boris", ".fiftyone.json", ".labelstudio.json"
+ENDINGS = (*SUFFIXES, *OF_ONE_VIDEO, BORIS, FIFTYONE, LABEL_STUDIO)
 
 
 class SegmentOutputs:
@@ -97,7 +104,7 @@ class SegmentOutputs:
 
 def ending_of(path: Path) -> str:
     """Return the ending that chooses the format; an OutputError if there is no such format."""
-    for ending in ENDINGS:
+    for ending in sorted(ENDINGS, key=len, reverse=True):  # .deepethogram.csv is no .csv
         if path.name.lower().endswith(ending):
             return ending
     if path.suffix.lower() == ".json":
@@ -158,7 +165,9 @@ def _with_config(target: Path) -> list[Path]:
 def _write(target: Path, videos: Sequence[VideoSegments], labels: Sequence[str]) -> None:
     ending = ending_of(target)
     if ending in OF_ONE_VIDEO:
-        write_text_atomically(target, OF_ONE_VIDEO[ending](videos[0], target))
+        write_text_atomically(target, OF_ONE_VIDEO[ending](videos[0], target, labels))
+    elif ending == BORIS:
+        write_json(target, boris_project(videos, labels))
     elif ending == FIFTYONE:
         write_json(target, fiftyone_labels(videos, labels))
     elif ending == LABEL_STUDIO:

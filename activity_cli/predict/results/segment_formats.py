@@ -49,7 +49,7 @@ def vtt_text(video: VideoSegments) -> str:
 def audacity_text(video: VideoSegments) -> str:
     """Return a label track for Audacity (File, Import, Labels): start, end and label with tabs."""
     return "".join(
-        f"{segment.start_seconds:.6f}\t{segment.end_seconds:.6f}\t{_one_line(segment.label)}\n"
+        f"{segment.start_seconds:.6f}\t{segment.end_seconds:.6f}\t{one_line(segment.label)}\n"
         for segment in video.segments
     )
 
@@ -66,7 +66,7 @@ def elan_document(video: VideoSegments, target: Path) -> str:
         annotations.append(
             f'\n    <ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a{number}"'
             f' TIME_SLOT_REF1="{first}" TIME_SLOT_REF2="{last}">'
-            f"<ANNOTATION_VALUE>{escape(_one_line(segment.label))}</ANNOTATION_VALUE>"
+            f"<ANNOTATION_VALUE>{escape(one_line(segment.label))}</ANNOTATION_VALUE>"
             "</ALIGNABLE_ANNOTATION></ANNOTATION>"
         )
     media = " ".join(f"{key}={quoteattr(text)}" for key, text in _media(video.path, target).items())
@@ -100,7 +100,7 @@ def fiftyone_labels(videos: Sequence[VideoSegments], labels: Sequence[str]) -> d
     return {
         "classes": list(labels),
         "labels": {
-            _absolute(video.path): [
+            absolute_path(video.path): [
                 {
                     "label": positions[segment.label],
                     "support": list(frame_range(segment, video)),
@@ -132,7 +132,7 @@ def label_studio_tasks(videos: Sequence[VideoSegments]) -> list[dict[str, Any]]:
         prediction = {"model_version": "activity", "score": score, "result": regions}
         served = video.path
         if not _is_address(served):
-            served = "/data/local-files/?d=" + _quoted(_absolute(served).lstrip("/"))
+            served = "/data/local-files/?d=" + _quoted(absolute_path(served).lstrip("/"))
         data = {"video": served, "fps": round(video.fps, 3)}
         tasks.append({"data": data, "predictions": [prediction]})
     return tasks
@@ -145,7 +145,7 @@ def label_studio_config(labels: Sequence[str]) -> str:
     """
     from xml.sax.saxutils import quoteattr
 
-    offered = "".join(f"\n    <Label value={quoteattr(_one_line(label))}/>" for label in labels)
+    offered = "".join(f"\n    <Label value={quoteattr(one_line(label))}/>" for label in labels)
     return f"""\
 <View>
   <TimelineLabels name="{_CONTROL}" toName="{_OBJECT}">{offered}
@@ -174,7 +174,7 @@ def _region(number: int, segment: Segment, video: VideoSegments) -> dict[str, An
         "score": round(segment.mean_score, SCORE_DIGITS),
         "value": {
             "ranges": [{"start": first, "end": last}],
-            "timelinelabels": [_one_line(segment.label)],
+            "timelinelabels": [one_line(segment.label)],
         },
     }
 
@@ -183,7 +183,7 @@ def _media(path: str, target: Path) -> dict[str, str]:
     mime = {"MIME_TYPE": mimetypes.guess_type(path)[0] or "unknown"}
     if _is_address(path):
         return {"MEDIA_URL": path, **mime}
-    media = {"MEDIA_URL": Path(_absolute(path)).as_uri(), **mime}
+    media = {"MEDIA_URL": Path(absolute_path(path)).as_uri(), **mime}
     try:
         relative = os.path.relpath(path, target.parent)
     except ValueError:  # on another drive
@@ -191,7 +191,8 @@ def _media(path: str, target: Path) -> dict[str, str]:
     return {**media, "RELATIVE_MEDIA_URL": "./" + _quoted(relative)}
 
 
-def _absolute(path: str) -> str:
+def absolute_path(path: str) -> str:
+    """Return an absolute path; an address as it is."""
     return path if _is_address(path) else os.path.abspath(path)  # noqa: PTH100 - links stay
 
 
@@ -203,7 +204,7 @@ def _is_address(path: str) -> bool:
     return "://" in path
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return text that can be in a line, and in XML."""
     printable = text.encode("utf-8", "backslashreplace").decode()
     return _NOT_TEXT.sub(" ", printable).strip()
@@ -216,7 +217,7 @@ def _milliseconds(segment: Segment) -> tuple[int, int]:
 
 
 def _caption(segment: Segment) -> str:
-    return f"{_one_line(segment.label)} {segment.mean_score:.0%}".strip()
+    return f"{one_line(segment.label)} {segment.mean_score:.0%}".strip()
 
 
 def _times(segment: Segment, point: str) -> str:

@@ -1,0 +1,136 @@
+"""Features of the timesteps of whole videos on disk, in parts of a few hundred timesteps.
+
+An entry is complete once its last file, the index, is there. Windows of any length, other heads and
+searches read the same entry. S streams, n timesteps, D features.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from activity_cli.common.cache import CheckedFiles
+from activity_cli.errors import VideoError
+from activity_cli.features.backbones import Backbone
+from activity_cli.features.cache import FeatureCache, content_identity, file_fingerprint
+from activity_cli.features.streams import StreamExtractor
+from activity_cli.settings import ClipSettings
+from activity_cli.types import Status
+from activity_cli.video.resampling import FrameChunk
+
+_FORMAT = 1  # raise it when resampling or the layout changes
+_TIMESTEPS_PER_PART = 256
+
+
+class DamagedEntryError(Exception):
+    """A part is missing or damaged: the video must be read again. The entry has been removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedVideo:
+    """The features of a video, and what was known at its end."""
+
+    last: FrameChunk  # without timesteps
+    num_parts: int
+    _files: CheckedFiles
+    _key: str
+
+    def parts(self) -> Iterator[NDArray[np.float16]]:
+        """Give the features (S, n, D) in order; a DamagedEntryError where a part is not whole."""
+        for number in range(self.num_parts):
+            content = self._files.read(_part_name(self._key, number))
+            if content is None:
+                self._files.remove(_index_name(self._key))
+                raise DamagedEntryError
+            yield load(content)["features"]
+
+
+@dataclass(slots=True)
+class VideoWriter:
+    """Adds the features of a video to the cache, part by part."""
+
+    _files: CheckedFiles
+    _key: str
+    _path: Path
+    _fingerprint: tuple[int, int]
+    _held: list[NDArray[Any]] = field(default_factory=list)
+    _num_parts: int = 0
+
+    def add(self, features: NDArray[np.float16]) -> None:
+        """Add the features (S, n, D) of the next timesteps."""
+        self._held.append(features)
+        if sum(part.shape[1] for part in self._held) >= _TIMESTEPS_PER_PART:
+            self._write()
+
+    def finish(self, last: FrameChunk) -> None:
+        """Complete the entry, unless the file was changed while it was read."""
+        if self._held:
+            self._write()
+        if file_fingerprint(self._path) != self._fingerprint:
+            return
+        meta = {
+            "num_parts": self._num_parts,
+            "first_seconds": last.first_seconds,
+            "end_seconds": last.end_seconds,
+            "num_frames": last.num_frames,
+            "status": last.status,
+            "reason": last.reason,
+        }
+        self._files.write(_index_name(self._key), json.dumps(meta).encode())
+
+    def _write(self) -> None:
+        features = np.ascontiguousarray(np.concatenate(self._held, axis=1))
+        self._files.write(_part_name(self._key, self._num_parts), save({"features": features}))
+        self._num_parts += 1
+        self._held.clear()
+
+
+class VideoCache:
+    """The features of videos by content and the time between timesteps."""
+
+    def __init__(
+        self,
+        cache: FeatureCache,
+        settings: ClipSettings,
+        backbone: Backbone,
+        extractor: StreamExtractor,
+    ) -> None:
+        self._files = CheckedFiles(cache.folder)
+        clip = {k: v for k, v in settings.to_json().items() if k != "num_frames"}
+        parts = [_FORMAT, clip, backbone.name, backbone.weights_sha256, extractor.identity]
+        self._key_of: Callable[[str], str] = lambda rest: hashlib.sha256(
+            (json.dumps(parts, sort_keys=True) + rest).encode()
+        ).hexdigest()
+
+    def open(self, path: Path, step_seconds: float) -> "CachedVideo | VideoWriter | None":
+        """Return the features of a video, or what writes them; None if the file cannot be read."""
+        fingerprint = file_fingerprint(path)
+        if fingerprint is None:
+            return None
+        try:
+            identity = content_identity(path, (None, None), fingerprint)
+        except VideoError:
+            return None
+        key = self._key_of(f"{identity} every {step_seconds:.9g} s")
+        with suppress(ValueError, KeyError):
+            meta = json.loads(self._files.read(_index_name(key)) or b"null")
+            if meta is not None:
+                num_parts, status = meta.pop("num_parts"), Status(meta.pop("status"))
+                last = FrameChunk(images={}, num_timesteps=0, is_last=True, status=status, **meta)
+                return CachedVideo(last, num_parts, self._files, key)
+        return VideoWriter(self._files, key, path, fingerprint)
+
+
+def _index_name(key: str) -> str:
+    return f"{key[:2]}/{key}.video"
+
+
+def _part_name(key: str, number: int) -> str:
+    return f"{key[:2]}/{key}.{number}.video"
