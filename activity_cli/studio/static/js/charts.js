@@ -5,7 +5,7 @@ import { percent, svg } from "./dom.js";
  * Draw lines of values 0 to 1 over steps: series are [{name, kind, values}], nulls are gaps.
  * `steps` is the number of steps that the axis has room for, or null for those that are there.
  */
-export function lineChart({ series, steps = null, width = 560, height = 200, label, mark = null, names = null, band = null }) {
+export function lineChart({ series, steps = null, width = 560, height = 200, label, mark = null, names = null, band = null, top: highest = 1 }) {
   const [left, right, top, bottom] = [44, 12, 10, 24];
   const longest = Math.max(2, steps ?? 0, ...series.map((s) => s.values.length));
   const x = (step) => left + (step / (longest - 1)) * (width - left - right);
@@ -13,7 +13,7 @@ export function lineChart({ series, steps = null, width = 560, height = 200, lab
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": label });
   for (const share of [0, 0.5, 1]) {
     drawing.append(svg("line", { x1: left, x2: width - right, y1: y(share), y2: y(share), class: "grid-line" }),
-      svg("text", { x: left - 8, y: y(share) + 4, "text-anchor": "end" }, percent(share).replace(".0", "")));
+      svg("text", { x: left - 8, y: y(share) + 4, "text-anchor": "end" }, highest === 1 ? percent(share).replace(".0", "") : (share * highest).toFixed(2)));
   }
   if (band) band.forEach(([low, high], step) => drawing.append(svg("line", { x1: x(step), x2: x(step), y1: y(low), y2: y(high), class: "interval" })));
   if (mark !== null) drawing.append(svg("line", { x1: x(mark), x2: x(mark), y1: top, y2: height - bottom, class: "best-line" }));

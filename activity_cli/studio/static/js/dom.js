@@ -85,6 +85,9 @@ export function button({ name, image, key, run, kind = "", label = "", title, di
   return element;
 }
 
+/** Return the parts of a text: what stands between backticks is code. */
+export const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
+
 /** Seconds -> "1:02.25" or "1:02" without the hundredths. */
 export function clock(seconds, exact = false) {
   const whole = Math.max(0, exact ? Math.round(seconds * 100) / 100 : Math.round(seconds));

@@ -1,10 +1,11 @@
 /** The frame of the page: rail, routes, events of the server, files that are dropped. */
-import { ApiError, hear } from "./api.js";
+import { ApiError, get, hear } from "./api.js";
 import { button, count, fill, h, icon, percent, setText } from "./dom.js";
 import { drawCurtain, emptyState, liftCurtain, problem, toast } from "./feedback.js";
 import { listen, setGlobalKeys, setScreenKeys, showSheet } from "./keys.js";
-import { keepClips, loadProject, on, redo, refreshProject, store, takeClips, tell, undo } from "./store.js";
+import { loadProject, on, redo, refreshProject, store, takeClips, tell, undo } from "./store.js";
 import { uploadFiles } from "./uploads.js";
+import { stageOf } from "./train.js";
 import * as label from "./label.js";
 import * as results from "./results.js";
 import * as review from "./review.js";
@@ -53,10 +54,10 @@ function showJob() {
   host.hidden = !job;
   if (!job) return;
   const share = job.total ? job.done / job.total : 0;
-  setText(host.querySelector("b"), job.state === "queued" ? `Waiting: ${job.kind}` : job.stage || job.kind);
+  setText(host.querySelector("b"), job.state === "queued" ? `Waiting: ${job.kind}` : stageOf(job));
   setText(host.querySelector(".short"), `${Math.round(100 * share)}%`);
   host.querySelector("i").style.setProperty("--share", `${100 * share}%`);
-  setText(host.querySelector(".dim"), job.left ? `about ${Math.ceil(job.left)} s left` : job.total ? `${job.done} of ${job.total}` : "");
+  setText(host.querySelector(".dim"), job.left ? `about ${train.duration(job.left)} left` : job.total ? `${job.done} of ${job.total}` : "");
 }
 
 function showSaving() {
@@ -176,9 +177,9 @@ async function start() {
     if (place) { event.preventDefault(); location.hash = `#/${place.path}`; }
   });
   hearDrops();
-  const project = await loadProject();
+  const [project, { jobs }] = await Promise.all([loadProject(), get("/api/jobs")]);
+  for (const job of jobs.reverse()) store.jobs.set(job.id, job);
   showJob();
-  keepClips([]);
   hearServer();
   addEventListener("hashchange", route);
   if (!location.hash) history.replaceState(null, "", "#/videos");

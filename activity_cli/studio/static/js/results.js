@@ -1,7 +1,7 @@
 /** Results: a sentence first, then how sure it is, what is taken for what, checks, export. */
 import { get, post } from "./api.js";
 import { intervalBar, lineChart } from "./charts.js";
-import { button, count, fill, h, icon, percent } from "./dom.js";
+import { button, count, fill, h, icon, percent, withCode } from "./dom.js";
 import { copyBox, emptyState, problem } from "./feedback.js";
 import { setScreenKeys } from "./keys.js";
 import { chip } from "./labels.js";
@@ -9,7 +9,7 @@ import { on, store } from "./store.js";
 import { cellDialog } from "./results_cell.js";
 
 const FORMATS = [["onnx", "ONNX", "Python, C++, browsers, phones"], ["openvino", "OpenVINO", "Fastest on Intel CPUs"]];
-const SEGMENT_FORMATS = [[".csv", "CSV"], [".boris.csv", "BORIS"], [".srt", "Subtitles"], [".json", "JSON"]];
+const SEGMENT_FORMATS = [[".csv", "CSV"], [".srt", "subtitles"], [".eaf", "ELAN"], [".labelstudio.json", "Label Studio"]];
 
 export async function open(host, [name]) {
   const screen = new ResultsScreen(host);
@@ -42,14 +42,15 @@ class ResultsScreen {
     this.result = result;
     fill(this.body, h("div", { class: "results" }, this.headline(result), h("div", { class: "results-columns" }, this.matrix(result), h("div", { class: "column" }, this.perLabel(result), this.sessions(runs), this.lstm(result))),
       this.checks(result), this.exports(result), this.commands(commands)));
+    for (const job of store.jobs.values()) this.takeJob(job); // exports of this session
   }
 
   headline(result) {
-    const { accuracy, low, high, weakest } = result;
-    return h("section", { class: "headline" }, h("p", { class: "sentence" }, result.sentence),
+    const { accuracy, low, high } = result;
+    return h("section", { class: "headline" }, h("p", { class: "sentence" }, accuracy === null ? result.sentence : sentenceOf(result)),
       accuracy !== null && intervalBar({ value: accuracy, low, high, label: `Accuracy ${percent(accuracy)}, interval ${percent(low)} to ${percent(high)}` }),
-      h("p", { class: "dim" }, accuracy !== null && low !== null && `95% interval ${percent(low)} to ${percent(high)}${result.by ? `, by ${result.by}` : ""}, ${count(result.clips, "clip")}.`, weakest && weakest.missed > 0 && ` Weakest: ${weakest.label}, ${weakest.missed} of ${weakest.of} missed.`),
-      result.problem && h("div", { class: "notice bad" }, icon("warn"), h("p", {}, result.problem)));
+      h("p", { class: "dim" }, accuracy !== null && low !== null && `95% interval ${percent(low)} to ${percent(high)}${result.by ? `, by ${result.by}` : ""}, ${count(result.clips, "clip")}.`),
+      result.problem && h("div", { class: "notice bad" }, icon("warn"), h("p", {}, withCode(result.problem))));
   }
 
   matrix({ labels, matrix, cells }) {
@@ -87,7 +88,7 @@ class ResultsScreen {
   checks({ checks }) {
     if (!checks.length) return null;
     const sorted = [...checks].sort((a, b) => (b.level === "warning") - (a.level === "warning"));
-    return h("section", { class: "card" }, h("h2", {}, "Checks"), h("ul", { class: "checks" }, sorted.map(({ level, title, text }) => h("li", { class: `check-${level}` }, h("span", { class: "mark" }, icon(level === "warning" ? "warn" : level === "fine" ? "check" : "unsure")), h("div", {}, h("b", {}, title), h("p", { class: "dim" }, text))))));
+    return h("section", { class: "card" }, h("h2", {}, "Checks"), h("ul", { class: "checks" }, sorted.map(({ level, title, text }) => h("li", { class: `check-${level}` }, h("span", { class: "mark" }, icon(level === "warning" ? "warn" : level === "fine" ? "check" : "unsure")), h("div", {}, h("b", {}, title), h("p", { class: "dim" }, withCode(text)))))));
   }
 
   exports({ run, files }) {
@@ -101,7 +102,7 @@ class ResultsScreen {
 
   commands(commands) {
     return h("section", { class: "card" }, h("h2", {}, "The same by commands"), h("p", { class: "lead" }, "What this page did. Run them in the project's folder."),
-      copyBox(this.result.next), commands.map(({ text, does }) => [h("p", { class: "dim small does" }, does), copyBox(text)]));
+      copyBox(this.result.next), commands.map(({ text, does }) => [h("p", { class: "dim small does" }, does[0].toUpperCase() + does.slice(1)), copyBox(text)]));
   }
 
   takeJob(job) {
@@ -111,13 +112,19 @@ class ResultsScreen {
     const shown = h("div", { class: "export-job", "data-job": job.id }, h("b", {}, job.kind === "export" ? "Export" : "Segments"));
     if (job.state === "failed") shown.append(h("span", { class: "bad-text" }, job.error), h("span", { class: "dim" }, job.hint));
     else if (job.state === "done") {
-      shown.append(h("span", {}, job.result?.verified ? "Verified: the same answers as the original." : "Done."), h("ul", { class: "files" }, (job.result?.files ?? []).map((file) => fileLink(file))));
+      shown.append(h("span", {}, job.kind === "export" ? "Verified: the same answers as the original." : "Done."), h("ul", { class: "files" }, (job.result?.files ?? []).map((file) => fileLink(file))));
     } else shown.append(h("span", { class: "dim" }, job.state === "queued" ? "waits" : job.stage), h("span", { class: "bar" }, h("i", { style: { "--share": `${100 * share}%` } })));
     if (before) before.replaceWith(shown);
     else this.exporting.append(shown);
   }
 
   close() { for (const end of this.ends) end(); }
+}
+
+function sentenceOf({ accuracy, by, measured_on: where, weakest }) {
+  const unseen = by === "group" ? "on clips of groups that it was not trained on" : "on clips that it was not trained on";
+  const missed = weakest?.missed ? `; weakest: ${weakest.label}, ${weakest.missed} of ${weakest.of} missed` : "";
+  return `${percent(accuracy)} correct ${where === "test" || by ? unseen : "in cross-validation"}${missed}.`;
 }
 
 function fileLink({ path, bytes }) {

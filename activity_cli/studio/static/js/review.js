@@ -68,7 +68,7 @@ class ReviewScreen {
       h("div", { class: "controls" }, button({ name: "One frame back", key: "Left", image: "back", kind: "plain", run: () => this.player.step(-1) }), this.playButton, button({ name: "One frame on", key: "Right", image: "forward", kind: "plain", run: () => this.player.step(1) }),
         this.clockText, h("span", { class: "grow" }), this.answers), this.track));
     fill(host, h("header", { class: "head" }, h("h1", {}, "Review"), tabs("queue"), h("span", { class: "grow" }), this.again),
-      this.bar = h("div", { class: "review-bar" }, select("sort", SORTS), select("label", [["", "Any label"], ...labels]), h("span", { class: "grow" }), h("label", { for: "threshold" }, "Threshold"), this.threshold, this.thresholdText, this.acceptAll), this.main);
+      this.bar = h("div", { class: "review-bar" }, this.sort = select("sort", SORTS), select("label", [["", "Any label"], ...labels]), h("span", { class: "grow" }), h("label", { for: "threshold" }, "Threshold"), this.threshold, this.thresholdText, this.acceptAll), this.main);
   }
 
   async load() {
@@ -76,11 +76,18 @@ class ReviewScreen {
     this.suggested = answer.suggested ?? [];
     this.items = answer.items;
     keepClips(this.items.map((item) => item.clip));
+    if (!this.items.length && answer.model && choice.sort === "worth") { // all have labels: show where the model is least certain
+      choice = { ...choice, sort: "uncertain" };
+      this.sort.value = "uncertain";
+      await this.load();
+      return;
+    }
     this.bar.hidden = Boolean(answer.unavailable) || !answer.model;
     if (!this.items.length) {
       this.player.pause();
-      const text = answer.unavailable || (answer.model ? "No clip fits this choice." : "Train a model first: then its predictions on all videos are shown here, the least certain first.");
-      fill(this.main, emptyState(icon("review"), answer.model ? "Nothing to review" : "No predictions yet", text, !answer.model && h("a", { class: "button primary", href: "#/train" }, "Train")));
+      const busy = [...store.jobs.values()].some((job) => ["queued", "running"].includes(job.state) && ["train", "predict"].includes(job.kind));
+      const text = busy ? "The model is at work: its predictions appear here when they are done." : answer.unavailable || (answer.model ? "No clip fits this choice." : "Train a model first: then its predictions on all videos are shown here, the least certain first.");
+      fill(this.main, emptyState(icon("review"), answer.model ? "Nothing to review" : "No predictions yet", text, !answer.model && !busy && h("a", { class: "button primary", href: "#/train" }, "Train")));
       return;
     }
     this.showBar();
@@ -132,11 +139,12 @@ class ReviewScreen {
   showWhat() {
     const { item } = this;
     const clip = store.clips.get(item.clip.id) ?? item.clip;
-    const when = item.start !== null && durationOf(clip) > SHORT_SECONDS ? `${clock(item.start, true)} – ${clock(item.end, true)}` : "";
+    const when = this.isMoment(item) ? `${clock(item.start, true)} – ${clock(item.end, true)}` : "";
     fill(this.what, h("h2", { class: "clip-text" }, clip.name), when && h("span", { class: "dim" }, when), h("span", { class: "dim clip-text grow" }, item.why), h("span", { class: `state ${clip.state}` }, clip.state),
       h("a", { class: "button small", href: `#/label/${clip.id}` }, "Open in Label", h("kbd", {}, "E")));
-    fill(this.answers, button({ name: "Accept", label: `Accept ${item.predicted}`, key: "Enter", kind: "primary", run: () => this.accept() }),
-      palette().filter((l) => l.name !== item.predicted).slice(0, 4).map((label) => answer(label, () => this.correct(label.name))), button({ name: "Skip", label: "Skip", key: "N", run: () => this.go(this.index + 1) }));
+    fill(this.answers, button({ name: "Accept", label: `Accept ${item.predicted}`, key: "Enter", kind: "primary", run: () => this.answer(item.predicted, "accept") }),
+      this.isMoment(item) && button({ name: "Accept the prediction for the whole video (Shift+Enter)", label: "Accept all", run: () => this.acceptVideo() }),
+      palette().filter((l) => l.name !== item.predicted).slice(0, 4).map((label) => answer(label, () => this.answer(label.name, "correct to"))), button({ name: "Skip", label: "Skip", key: "N", run: () => this.go(this.index + 1) }));
   }
 
   showRows() {
@@ -148,7 +156,7 @@ class ReviewScreen {
     const lanes = !curve ? [] : curve.labels.map((label, k) => ({ name: label, kind: "curve", height: 34, colour: styleOf(label).colour, threshold: choice.threshold, points: windows(curve).map((w) => ({ start: w.start, end: w.end, middle: w.middle, value: w.scores[k] })) }));
     const shown = lanes.sort((a, b) => Math.max(...b.points.map((p) => p.value)) - Math.max(...a.points.map((p) => p.value))).slice(0, 4);
     this.timeline.setRows([{ name: "Mine", kind: "mine", height: 22, segments: mine }, { name: "Model", kind: "model", height: 22, segments: prediction?.segments ?? [] }, { name: "Differs", kind: "scores", height: 12, scores: disagreement(mine, curve) }, ...shown]);
-    if (durationOf(clip) > SHORT_SECONDS && item.start !== null) this.timeline.setMarks({ in: item.start, out: item.end });
+    if (this.isMoment(item)) this.timeline.setMarks({ in: item.start, out: item.end });
     else this.timeline.setMarks({});
   }
 
@@ -166,24 +174,31 @@ class ReviewScreen {
     this.showRows();
   }
 
-  async accept() {
-    const { item } = this;
-    if (!item) return;
-    const sent = edit([{ op: "accept", clip: item.clip.id }], `accept ${item.predicted} on ${item.clip.name}`);
-    this.go(this.index + 1);
-    if (await sent) this.recount();
-  }
-
-  async correct(label) {
+  /** Give the moment, or a short clip as a whole, a label; then show the next one. */
+  async answer(label, text) {
     const { item } = this;
     if (!item || !label) return;
     const clip = store.clips.get(item.clip.id) ?? item.clip;
-    const whole = durationOf(clip) <= SHORT_SECONDS || item.start === null;
     const isEnd = item.end >= durationOf(clip) - 1e-3;
-    const sent = edit([whole ? { op: "label", clip: clip.id, label } : { op: "paint", clip: clip.id, start: item.start, end: isEnd ? null : item.end, label }], `correct ${clip.name} to ${label}`);
-    this.go(this.index + 1);
-    if (await sent) this.recount();
+    const one = this.isMoment(item) ? { op: "paint", clip: clip.id, start: item.start, end: isEnd ? null : item.end, label } : { op: "label", clip: clip.id, label };
+    await this.send([one], `${text} ${label} on ${clip.name}`);
   }
+
+  /** Take the prediction over for the whole video. */
+  async acceptVideo() {
+    if (this.item) await this.send([{ op: "accept", clip: this.item.clip.id }], `accept the prediction on ${this.item.clip.name}`);
+  }
+
+  async send(edits, text) {
+    const sent = edit(edits, text);
+    const isLast = this.index >= this.items.length - 1;
+    if (!isLast) this.go(this.index + 1);
+    if (!await sent) return;
+    if (isLast) { this.index = 0; await this.load(); } // what is left, anew
+    else await this.recount();
+  }
+
+  isMoment(item) { return item.start !== null && durationOf(store.clips.get(item.clip.id) ?? item.clip) > SHORT_SECONDS; }
 
   async acceptAbove() {
     if (this.acceptAll.disabled) return;
@@ -202,8 +217,9 @@ class ReviewScreen {
   keys() {
     const key = (keys, name, group, run, extra = {}) => ({ keys, name, group, run, ...extra });
     return [
-      key(["Enter"], "Accept, and the next one", "Review", () => this.accept()),
-      key([..."0123456789"], "Correct: this label, and the next one", "Review", (event) => this.correct(labelOfKey(event.code.at(-1))), { shown: "0 – 9" }),
+      key(["Enter"], "Accept, and the next one", "Review", () => this.answer(this.item?.predicted, "accept")),
+      key(["Shift+Enter"], "Accept the prediction of the whole video", "Review", () => this.acceptVideo(), { shown: "Shift Enter" }),
+      key([..."0123456789"], "Correct: this label, and the next one", "Review", (event) => this.answer(labelOfKey(event.code.at(-1)), "correct to"), { shown: "0 – 9" }),
       key(["N", "ArrowDown"], "Next, unchanged", "Review", () => this.go(this.index + 1), { shown: "N ↓", repeat: true }),
       key(["P", "ArrowUp"], "The one before", "Review", () => this.go(this.index - 1), { shown: "P ↑", repeat: true }),
       key(["A"], "Accept all above the threshold", "Review", () => this.acceptAbove()),

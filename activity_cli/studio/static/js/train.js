@@ -1,14 +1,14 @@
 /** Train: is the data ready, one large button, how it goes, how it ended. */
 import { get, post, remove } from "./api.js";
 import { lineChart } from "./charts.js";
-import { add, button, fill, h, icon, percent, setText } from "./dom.js";
+import { add, button, fill, h, icon, percent, setText, withCode } from "./dom.js";
 import { emptyState, problem } from "./feedback.js";
 import { setScreenKeys } from "./keys.js";
 import { chip } from "./labels.js";
 import { on, palette, store } from "./store.js";
 
 const MARKS = { fine: "check", note: "unsure", warning: "warn", stop: "close" };
-const OPTIONS = { name: "", speed: "balanced", groups: "auto", test_fraction: "0.2", window: "", epochs: "", seed: "0" };
+const OPTIONS = { name: "", speed: "", groups: "auto", test_fraction: "", window: "", epochs: "", seed: "" };
 let options = { ...OPTIONS }; // stay while other screens are open
 
 export async function open(host) {
@@ -46,9 +46,9 @@ class TrainScreen {
     const number = (placeholder, min, max, step) => h("input", { class: "field", type: "number", placeholder, min, max, step });
     return h("details", { class: "advanced" }, h("summary", {}, "Advanced"), h("div", { class: "options" },
       field("name", "Name", "Folder below runs/.", h("input", { class: "field", placeholder: store.project.name, maxlength: 60, spellcheck: "false" })),
-      field("speed", "Speed", "Best also reads motion and the action network.", choice([["fast", "Fast"], ["balanced", "Balanced"], ["best", "Best"]])),
+      field("speed", "Speed", "Best also reads motion and the action network.", choice([["", "As in activity.toml, else balanced"], ["fast", "Fast"], ["balanced", "Balanced"], ["best", "Best"]])),
       field("groups", "Groups", "Clips of one group are never in training and test at once.", choice([["auto", "From the clips and their names"], ["", "Only those set here"]])),
-      field("test_fraction", "Held out for the test", "The accuracy is measured on these.", choice([["0.1", "10%"], ["0.2", "20%"], ["0.3", "30%"], ["0", "None: inner folds"]])),
+      field("test_fraction", "Held out for the test", "The accuracy is measured on these.", choice([["", "As in activity.toml, else 20%"], ["0.1", "10%"], ["0.3", "30%"], ["0", "None: inner folds"]])),
       field("window", "Window (seconds)", "Length of the pieces of long videos.", number("automatic", 0.5, 60, 0.5)),
       field("epochs", "Epochs", "At most; the best one is kept.", number("automatic", 1, 1000, 1)),
       field("seed", "Seed", "Another draw of the test clips.", number("0", 0, 1e6, 1))));
@@ -88,7 +88,7 @@ class TrainScreen {
 
   async train() {
     const number = (text) => (text === "" ? null : Number(text));
-    const body = { kind: "train", name: options.name, speed: options.speed, groups: options.groups, test_fraction: Number(options.test_fraction), window: number(options.window), epochs: number(options.epochs), seed: number(options.seed) ?? 0, predict: true };
+    const body = { kind: "train", name: options.name, speed: options.speed || null, groups: options.groups, test_fraction: number(options.test_fraction), window: number(options.window), epochs: number(options.epochs), seed: number(options.seed) };
     this.start.disabled = true;
     try { this.takeJob(await post("/api/jobs", body)); } catch (error) { problem({ text: error.message, hint: error.hint }); this.showButton(); }
   }
@@ -108,28 +108,31 @@ class TrainScreen {
     if (!job) return fill(this.run, emptyState(icon("train"), "No training yet", "While it runs, the curve of its accuracy grows here. Stop keeps the best model so far."));
     const active = this.active;
     const share = job.total ? job.done / job.total : 0;
-    const title = { queued: "Waits for its turn", running: job.stage || "Training", done: "Done", failed: "It failed", cancelled: "Cancelled" }[job.state] ?? job.state;
+    const title = { queued: "Waits for its turn", running: stageOf(job), done: "Done", failed: "It failed", cancelled: "Cancelled" }[job.state] ?? job.state;
     fill(this.run, h("div", { class: "run-head" }, h("h2", {}, title), h("span", { class: "dim" }, active ? timeOf(job) : job.seconds ? `in ${duration(job.seconds)}` : "")),
       h("span", { class: `bar ${active ? "" : "still"}` }, add(h("i", { style: { "--share": `${job.state === "done" ? 100 : 100 * share}%` } }))),
       h("p", { class: "dim small run-detail" }, job.detail || "\u00a0"), this.curve(job));
     if (active) add(this.run, h("div", { class: "row" }, button({ name: "Stop, and keep the best model so far", label: "Stop, keep the model", image: "stop", run: () => this.stop() }), button({ name: "Cancel", label: "Cancel", kind: "plain", run: () => remove(`/api/jobs/${job.id}`) })));
     if (job.state === "failed") add(this.run, h("div", { class: "notice bad" }, icon("warn"), h("p", {}, h("b", {}, job.error), " ", job.hint)));
-    for (const warning of job.warnings) add(this.run, h("div", { class: "notice bad" }, icon("warn"), h("p", {}, warning)));
-    if (job.state === "done") add(this.run, this.ending(job));
+    for (const warning of job.warnings) add(this.run, h("div", { class: "notice bad" }, icon("warn"), h("p", {}, withCode(warning))));
+    if (job.state === "done" || (active && job.stage === "predict")) add(this.run, this.ending(job));
     return undefined;
   }
 
-  curve({ history, total }) {
-    const values = (name) => history.map((epoch) => epoch[name] ?? null);
-    const last = history.at(-1);
-    return h("figure", { class: "curve" }, lineChart({ label: last ? `Accuracy on held-out clips ${percent(last.val_accuracy)} after ${history.length} epochs` : "No epoch yet", steps: Math.max(10, history.length, total && history.length ? Math.min(total, history.length * 2) : 0), names: ["epoch 1", `epoch ${Math.max(10, history.length)}`],
-      series: [{ kind: "training", values: values("train_accuracy") }, { kind: "held-out", values: values("val_accuracy") }] }),
-    h("figcaption", { class: "small dim legend" }, h("span", { class: "held-out" }, "held-out clips"), h("span", { class: "training" }, "training clips")));
+  curve({ history }) {
+    const steps = Math.max(10, history.length);
+    const chart = (title, name, top) => {
+      const values = (part) => history.map((epoch) => (epoch[`${part}_${name}`] ?? null) === null ? null : epoch[`${part}_${name}`] / top);
+      return h("div", {}, h("h3", {}, title), lineChart({ width: 300, height: 190, top, steps, names: ["epoch 0", `${steps - 1}`], label: `${title} over ${history.length} epochs`, series: [{ kind: "training", values: values("train") }, { kind: "held-out", values: values("val") }] }));
+    };
+    const highest = Math.max(0.1, ...history.flatMap((epoch) => [epoch.train_loss, epoch.val_loss]).filter(Number.isFinite));
+    return h("figure", { class: "curve" }, chart("Loss", "loss", Math.ceil(highest * 10) / 10), chart("Accuracy", "accuracy", 1),
+      h("figcaption", { class: "small dim legend" }, h("span", { class: "held-out" }, "held-out clips"), h("span", { class: "training" }, "training clips")));
   }
 
   ending({ result }) {
-    const run = result?.run;
-    const model = store.project.models.find((m) => m.run === run);
+    const model = store.project.models.find((m) => m.run === (result?.run ?? store.project.model));
+    const run = model?.run ?? result?.run;
     return h("div", { class: "ending" }, model && h("p", {}, h("b", {}, percent(model.accuracy)), " correct on clips that it was not trained on."),
       h("div", { class: "row" }, h("a", { class: "button primary", href: `#/results/${encodeURIComponent(run ?? "")}` }, "See the results"), h("a", { class: "button", href: "#/review" }, "Review the predictions")));
   }
@@ -141,6 +144,14 @@ class TrainScreen {
 export function duration(seconds) {
   const whole = Math.max(1, Math.round(seconds));
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+const STAGES = { epochs: "Training", predict: "Predicting all videos", clips: "Reading the clips" };
+
+/** Return what a job does now, for people. */
+export function stageOf({ stage, kind }) {
+  const text = STAGES[stage] || stage || kind;
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 const timeOf = (job) => (job.left ? `about ${duration(job.left)} left` : job.state === "queued" ? "" : `${duration(job.seconds || 1)} so far`);
