@@ -23,11 +23,12 @@ from activity_cli.cli.progress import ProgressReport, progress_report, stop_on_s
 from activity_cli.setting_fields import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from threading import Event
 
     from activity_cli.predict.batch import ResultFile
     from activity_cli.predict.predictor import OnSeconds, Predictor
+    from activity_cli.predict.results.window_file import WindowFile
     from activity_cli.report.overlay.outputs import VisualWriter
     from activity_cli.types import FileResult, VideoSegments
 
@@ -105,8 +106,12 @@ def predict(
         )
         predictor = with_rejection(scoring, reject, on_rule=report.note)
         run = _Run(predictor, paths, own, batch, report, as_json=json)
+        more = (*segments.files, windows.window_scores) if windows.window_scores else segments.files
         if own.output:
-            stack.enter_context(run.open_results(own.output, segments.files, overwrite=overwrite))
+            stack.enter_context(run.open_results(own.output, more, overwrite=overwrite))
+        if windows.window_scores:
+            kept = run.open_windows(windows.window_scores, overwrite=overwrite)
+            stack.callback(kept.close)
         run.score(visuals, look=not cluster.cluster, stop=stop)
         written = segments.write(run.videos(), predictor.description.labels)
     run.show(written, None if quiet else time.perf_counter() - started)
@@ -155,6 +160,7 @@ class _Run:
         labels = predictor.description.labels
         self._schema = RowSchema(top_k=own.top_k, labels=labels if own.all_scores else ())
         self._results: ResultFile | None = None
+        self._windows: WindowFile | None = None
         self._tally = Tally()
         self._shown: list[FileResult] = []
         self._segmented: list[VideoSegments] = []
@@ -180,10 +186,19 @@ class _Run:
         )
         return self._results
 
+    def open_windows(self, path: Path, *, overwrite: bool) -> "WindowFile":
+        """Begin the file of the windows' scores, or add to that of a resumed run."""
+        from activity_cli.predict.results.window_file import WindowFile
+
+        resumes = self._results is not None and self._results.num_kept > 0
+        self._windows = WindowFile(
+            path, self._predictor.description.labels, resumes=resumes, overwrite=overwrite
+        )
+        return self._windows
+
     def score(self, visuals: "VisualWriter | None", *, look: bool, stop: "Event") -> None:
         """Score the files that have no row yet; make the pictures of each."""
         from activity_cli.predict.batch import FailureLimit, score_files
-        from activity_cli.predict.predictor import ignore
 
         num_files, num_kept = len(self._paths), self._results.num_kept if self._results else 0
         num_left = num_files - num_kept
@@ -191,16 +206,24 @@ class _Run:
             kept = f", {num_kept} scored before: {num_left}" if num_kept else ""
             self._report.note(f"{num_files} files{kept} to score.")
         limit = self._batch.max_failures
-        draw = visuals and partial(
-            visuals.make, on_progress=self._report, on_note=self._report.note
-        )
+        outputs: list[Callable[[FileResult], None]] = []
+        if visuals:
+            draw = partial(visuals.make, on_progress=self._report, on_note=self._report.note)
+            outputs.append(draw)
+        if self._windows:
+            outputs.append(self._windows.write)
+
+        def before_row(result: "FileResult") -> None:
+            for write in outputs:
+                write(result)
+
         for result in score_files(
             self._predictor,
             self._paths,
             results=self._results,
             limit=FailureLimit.parse(limit) if limit else None,
             look=look,
-            before_row=draw or ignore,
+            before_row=before_row,
             stop=stop,
         ):
             self._add(result)

@@ -105,6 +105,8 @@ class WindowOptions(LengthOptions):
     segments: tuple[Path, ...] = setting((), metavar="FILE")
     """File for the segments: .csv, .jsonl, .parquet, .srt, .vtt, .eaf, .txt, .boris, .cvat.xml,
     .deepethogram.csv, .fiftyone.json or .labelstudio.json; can be given several times."""
+    window_scores: Path | None = setting(None, metavar="FILE", rare=True)
+    """File for the scores of every window, .csv."""
     storyboard: Path | None = setting(None, metavar="FILE")
     """Picture of scores and thumbnails, .png."""
     save_video: Path | None = setting(None, metavar="FILE")

@@ -175,7 +175,9 @@ def progress_report(*, quiet: int, style: Style | None = None) -> Iterator[Progr
 
 @contextmanager
 def stop_on_signals(
-    *numbers: signal.Signals, note: Callable[[str], None] | None = None
+    *numbers: signal.Signals,
+    note: Callable[[str], None] | None = None,
+    text: str = "Finishing the files in progress. Press Ctrl-C again to stop at once.",
 ) -> Iterator[threading.Event]:
     """Yield an event that the first of these signals sets; the second one ends the program."""
     stop = threading.Event()
@@ -186,7 +188,7 @@ def stop_on_signals(
         stop.set()
         signal.signal(number, before[signal.Signals(number)])
         if note is not None:
-            note("Finishing the files in progress. Press Ctrl-C again to stop at once.")
+            note(text)
 
     for number, handler in before.items():
         if handler in (signal.default_int_handler, signal.SIG_DFL):  # not handled elsewhere

@@ -2,7 +2,7 @@
 
 import socket
 import webbrowser
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -48,21 +48,16 @@ def studio(
         raise MissingExtraError(
             "The studio", package="starlette or uvicorn", extra="studio"
         ) from error
-    listening = _listen(host, port)
-    opened = Studio(_folder(folder, demo=demo), is_demo=demo)
-    try:
-        guard = Guard(host, port := listening.getsockname()[1])
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{port}/?token={guard.token}"
+    root = _folder(folder, demo=demo)
+    with _listen(host, port) as listening, closing(Studio(root, is_demo=demo)) as opened:
+        guard = Guard(host, listening.getsockname()[1])
+        address = guard.address(host)
         typer.echo(address)
         typer.echo(f"{opened.project.root}: open in the browser. Ctrl-C ends it.", err=True)
         if browser:
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):  # the usual end
             Server(opened, guard).run(sockets=[listening])
-    finally:
-        opened.close()
-        listening.close()
     typer.echo("The studio has ended. Everything is saved.", err=True)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import signal
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import typer
 
 from activity_cli.cli import StoppedError, options
 from activity_cli.cli.options import this_command
-from activity_cli.cli.progress import ProgressReport, progress_report
+from activity_cli.cli.progress import ProgressReport, progress_report, stop_on_signals
 from activity_cli.cli.settings import (
     AugmentOptions,
     ClipOptions,
@@ -137,6 +138,7 @@ def train(
         options.open_report(folder and Path(folder), wanted=open_report)
 
 
+_STOPPING = "Stopping after this epoch: the best model so far is kept."
 _Result = tuple[dict[str, Any], Callable[[], "RenderableType"]]
 """Values for `--json`, and what shows them to people."""
 
@@ -184,6 +186,7 @@ def _train(
         ) as folder,
         TrainingLog(folder, tensorboard=run.tensorboard, quiet=not processes.is_main) as log,
         _explain_how_to_resume(plan.data, folder, log),
+        stop_on_signals(signal.SIGTERM, note=report.note, text=_STOPPING) as stop,
     ):
 
         def on_epoch(epoch: "EpochMetrics") -> None:
@@ -195,6 +198,7 @@ def _train(
             on_note=config.on_prepare,
             folder=folder / CHECKPOINT_FOLDER,
             deadline=deadline,
+            stop=stop,
             context=processes,
         )
         text = settings_text(context, config.clip.streams)

@@ -91,6 +91,12 @@ class MediaStore:
         """Return the properties of a video, as far as they were read."""
         return self._current(name) or UNKNOWN_INFO
 
+    def read(self, name: str) -> MediaInfo:
+        """Return the properties of a video; reads them now if they were not read yet."""
+        if self._current(name) is None and name in self._states:
+            self._learn(name)
+        return self.get(name)
+
     def hurry(self, names: Collection[str]) -> None:
         """Read these next: they are on the screen."""
         with self._changed:

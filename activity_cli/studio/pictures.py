@@ -23,6 +23,9 @@ _CHUNK_FRAMES = 64
 _FRAME_HEIGHT = 480
 _TIMEOUT_SECONDS = 120.0
 _QUALITY = 80
+_LONG_FRAMES = 2000
+_FAR_SECONDS = 4.0
+_MOST_FRAMES_TO_KEY = 64
 
 
 class Pictures(AbstractContextManager["Pictures"]):
@@ -78,14 +81,38 @@ class Pictures(AbstractContextManager["Pictures"]):
 
 
 def draw_strip(video: Path, moments: Sequence[float], height: int) -> bytes:
-    """Return the frames at these times side by side, as one JPEG."""
+    """Return the frames at these times side by side, as one JPEG.
+
+    In long videos those of the nearest key frames, where times are far apart or seeking exactly is
+    not possible: a strip must not take minutes.
+    """
     import cv2
 
     from activity_cli.report.overlay.thumbnails import read_thumbnails
+    from activity_cli.video.decoding import is_proven
+    from activity_cli.video.reader import VideoReader
 
-    frames = read_thumbnails(video, moments, height=height)
-    picture = cv2.cvtColor(np.hstack(frames), cv2.COLOR_RGB2BGR)
-    return _jpeg(picture)
+    with VideoReader(video) as reader:
+        is_long = (reader.info.num_frames_from_header or 0) > _LONG_FRAMES
+        is_far = len(moments) > 1 and moments[1] - moments[0] > _FAR_SECONDS
+        is_near = is_long and reader.decoder == "OpenCV" and (is_far or not is_proven(reader.info))
+        frames = [_near(reader, moment) for moment in moments] if is_near else []
+    if frames and all(frame is not None for frame in frames):
+        size = (round(frames[0].shape[1] * height / frames[0].shape[0]), height)
+        return _jpeg(np.hstack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames]))
+    found = read_thumbnails(video, moments, height=height)
+    return _jpeg(cv2.cvtColor(np.hstack(found), cv2.COLOR_RGB2BGR))
+
+
+def _near(reader: Any, seconds: float) -> Any:
+    """Return the first key frame after a jump, as BGR; None if there is none."""
+    reader.seek(seconds)
+    for _ in range(_MOST_FRAMES_TO_KEY):
+        if reader.grab() is None:
+            return None
+        if reader.is_intra():
+            return reader.retrieve_bgr()
+    return None
 
 
 def read_frames(video: Path, first: int, count: int) -> list[bytes]:

@@ -29,6 +29,7 @@ from activity_cli.studio.labels import (
     labels_text,
     merge,
     read_labels,
+    without,
 )
 from activity_cli.studio.security import RequestError, inside
 from activity_cli.types import FileState
@@ -157,12 +158,18 @@ class Project:
 
     def rescan(self) -> tuple[int, int]:
         """Look at the folder again; return how many videos are new and how many are gone."""
-        found = {
-            path.relative_to(self.root).as_posix(): look_at(path)
-            for path in walk_files(self.root)
-            if is_video(path) and path.is_file()
-        }
-        outside = {name for name in found if not inside(self.root, self.root / name)}
+        found: dict[str, FileState] = {}
+        outside = set()
+        is_inside: dict[Path, bool] = {}  # of folders: to resolve each file would take seconds
+        for path in walk_files(self.root):
+            if not is_video(path) or (state := look_at(path)).num_bytes is None or path.is_dir():
+                continue
+            name, parent = path.relative_to(self.root).as_posix(), path.parent
+            found[name] = state
+            if parent not in is_inside:
+                is_inside[parent] = inside(self.root, parent)
+            if not is_inside[parent] or (path.is_symlink() and not inside(self.root, path)):
+                outside.add(name)
         with self._lock:
             added, removed = found.keys() - self.files.keys(), self.files.keys() - found.keys()
             self.files, self._outside = found, outside
@@ -242,6 +249,11 @@ class Project:
             else:
                 self.clips[key.removeprefix(_CLIP)] = ClipState.from_json(value)
 
+    def set_truth(self, truth: tuple[Stretch, ...], text: str) -> Change:
+        """Set the stretches that are kept for measuring."""
+        with self._lock:
+            return self._commit(text, {}, replace(self.shared, truth=truth))
+
     def undo(self) -> Change:
         """Take the last step back, whichever window it came from."""
         with self._lock:
@@ -313,6 +325,10 @@ class Project:
         changes, collided = merge(_clips_of(journal.written_state), self.clips, theirs)
         labels = {piece.label for clip in changes.values() for piece in clip.pieces}
         known = tuple(dict.fromkeys([*self.shared.labels, *sorted(labels)]))
+        changes = {
+            name: replace(clip, pieces=without(clip.pieces, self.shared.reserved(name)))
+            for name, clip in changes.items()
+        }
         is_first = not journal.written
         text = f"{TABLE} was changed: {count_of(len(changes), 'video')} taken over"
         if collided:

@@ -50,9 +50,15 @@ class Guard:
 
     def __init__(self, host: str, port: int) -> None:
         self.token = secrets.token_urlsafe(32)
+        self._port = port
         self.cookie = f"activity_studio_{port}"
-        names = _LOOPBACK if host in (*_LOOPBACK, "::1") else (*_LOOPBACK, host)
+        names = {*_LOOPBACK, f"[{host}]" if ":" in host else host}
         self._hosts = {f"{name}:{port}" for name in names}
+
+    def address(self, host: str) -> str:
+        """Return the first address, with the token."""
+        name = f"[{host}]" if ":" in host else host
+        return f"http://{name}:{self._port}/?token={self.token}"
 
     def check(self, method: str, headers: Mapping[str, str]) -> None:
         """Raise a RequestError unless a request comes from the studio's own page.

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from activity_cli.errors import ActivityError
 from activity_cli.studio.security import HEADERS, Guard, RequestError
 from activity_cli.studio.studio import Studio
+from activity_cli.studio.suggestions import readiness
 from activity_cli.studio.views import Query, error_values
 
 STATIC = Path(__file__).with_name("static")
@@ -70,8 +71,12 @@ def make_app(studio: Studio, guard: Guard) -> ASGIApp:
                 await run_in_threadpool(received.write, chunk)
                 if received.num_bytes > limit:
                     raise _too_large(limit)
-            clip = await run_in_threadpool(received.finish)
+            name = await run_in_threadpool(received.finish)
+        clip = await run_in_threadpool(studio.added, name)
         return Json({"clip": clip}, status_code=201)
+
+    def cancel(request: Request) -> Answer:
+        return _stop(studio, request.path_params["job"], at_once=True)
 
     routes: list[BaseRoute] = [
         Route("/", _file(STATIC / "index.html")),
@@ -84,6 +89,20 @@ def make_app(studio: Studio, guard: Guard) -> ASGIApp:
         post("/api/edits", studio.edit),
         post("/api/undo", lambda _: studio.undo()),
         post("/api/redo", lambda _: studio.redo()),
+        get("/api/clips/{clip}/prediction", lambda r: studio.prediction(r.path_params["clip"])),
+        get("/api/jobs", lambda _: {"jobs": [job.to_json() for job in studio.jobs.all()]}),
+        post("/api/jobs", studio.add_job, status=202),
+        get("/api/jobs/{job}", lambda r: studio.jobs.get(r.path_params["job"]).to_json()),
+        post("/api/jobs/{job}/stop", lambda v: _stop(studio, v["job"], at_once=False)),
+        Route("/api/jobs/{job}", _in_thread(cancel), methods=["DELETE"]),
+        get("/api/readiness", lambda _: readiness(studio.project, studio.runs)),
+        get("/api/runs", lambda _: {"runs": studio.runs.summaries()}),
+        get("/api/runs/{run}", lambda r: studio.runs.result(r.path_params["run"])),
+        get("/api/files", lambda r: _download(studio, r.query_params.get("path", ""))),
+        get("/api/review", lambda r: studio.review(r.query_params)),
+        post("/api/truth", studio.draw_truth),
+        get("/api/truth/next", lambda _: studio.truth()),
+        get("/api/commands", lambda _: studio.command_lines()),
         get("/thumbs/{clip}", lambda r: _thumbs(studio, r)),
         get("/media/{clip}", lambda r: _media(studio, r)),
         get("/frames/{clip}/{number:int}", lambda r: _frame(studio, r)),
@@ -150,6 +169,15 @@ async def _read_json(request: Request) -> Mapping[str, Any]:
     if not isinstance(values, dict):
         raise RequestError("The body must be a JSON object.")
     return values
+
+
+def _stop(studio: Studio, job: str, *, at_once: bool) -> Answer:
+    return studio.jobs.stop(job, at_once=at_once).to_json()
+
+
+def _download(studio: Studio, name: str) -> Response:
+    path = studio.runs.file(name)
+    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 
 def _thumbs(studio: Studio, request: Request) -> Response:

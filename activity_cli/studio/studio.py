@@ -1,34 +1,39 @@
 """One project that is open, and all that serves its page: what the routes call."""
 
-import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from activity_cli.common.files import output_error
+from activity_cli.studio.commands import CHECKED, Commands
 from activity_cli.studio.events import Events
+from activity_cli.studio.jobs import Job, Jobs
+from activity_cli.studio.labels import NOTHING, Piece
 from activity_cli.studio.media import MediaStore
 from activity_cli.studio.pictures import MOST_HEIGHT, MOST_THUMBS, Pictures
+from activity_cli.studio.predictions import ROWS, Predictions
 from activity_cli.studio.project import Change, Project, id_of
+from activity_cli.studio.proxy import MEDIA_TYPES, Proxies, plays
+from activity_cli.studio.review import SORTS, Item, draw_stretches, queue
+from activity_cli.studio.runs import RUNS, Runs
 from activity_cli.studio.security import RequestError, safe_name
-from activity_cli.studio.views import Views
+from activity_cli.studio.suggestions import expand, suggestions
+from activity_cli.studio.uploads import Upload
+from activity_cli.studio.views import Query, Views, piece_values
 
 MOST_UPLOAD_BYTES = 20_000_000_000
 _KEEP_FREE_BYTES = 1_000_000_000
+_FEW_CLIPS = 500
+_SECONDS_BETWEEN_SUGGESTIONS = 20.0
 _MOST_EDITS = 10_000
 _MOST_CLIPS_IN_EVENT = 50
 _MEDIA_TYPES = {
     **{".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4"},
     **{".webm": "video/webm", ".mkv": "video/x-matroska"},
 }
-
-
-class _NoPredictions:
-    def get(self, name: str) -> Any:
-        del name
 
 
 class Studio:
@@ -47,29 +52,174 @@ class Studio:
         self.media = MediaStore(home / "media.jsonl", self.project.root, self._on_known)
         self.media.update(self.project.files)
         self.pictures = Pictures(home / "pictures")
-        self.views = Views(self.project, self.media, _NoPredictions())
+        self.proxies = Proxies(home / "proxies", self._on_proxy)
+        self.runs = Runs(self.project.root, self._id_if_known)
+        self.commands = Commands(self.project, self.runs)
+        self.jobs = Jobs(self.project.root, self._on_job, self._on_job_end)
+        self.predictions = Predictions()
+        self.views = Views(self.project, self.media, lambda: self.predictions)
+        self.project.predicted = self._predicted
+        self.project.above = self._above
+        self._read_predictions()
+        self._suggested: tuple[float, list[dict[str, Any]]] = (-_SECONDS_BETWEEN_SUGGESTIONS, [])
         self._uploads = home / "uploads"
         shutil.rmtree(self._uploads, ignore_errors=True)  # what a crash left behind
 
     def close(self) -> None:
         """Write everything and end all workers."""
         self.events.stop()
+        self.jobs.close()
         self.media.close()
         self.pictures.close()
+        self.proxies.close()
         self.project.close()
 
     def summary(self) -> dict[str, Any]:
         """Return the project as a whole."""
+        current = self.jobs.current
         return {
             **self.views.project(),
-            "models": [],
-            "model": None,
-            "predicted_by": None,
-            "suggestions": [],
-            "job": None,
+            "models": self.runs.summaries(),
+            "model": self.runs.newest,
+            "predicted_by": self.predictions.run,
+            "suggestions": self._suggestions(),
+            "job": current and current.to_json(),
             "demo": self.is_demo,
             "upload_limit": self.upload_limit(),
         }
+
+    def _suggestions(self) -> list[dict[str, Any]]:
+        """Return suggestions; with thousands of labels they take a second, so not at every key."""
+        now = time.monotonic()
+        few = len(self.project.clips) < _FEW_CLIPS
+        if few or now - self._suggested[0] > _SECONDS_BETWEEN_SUGGESTIONS:
+            self._suggested = (now, suggestions(self.project))
+        return self._suggested[1]
+
+    def _id_if_known(self, name: str) -> str | None:
+        return id_of(name) if name in self.project.files else None
+
+    def _predicted(self, name: str) -> tuple[Piece, ...]:
+        found = self.predictions.get(name)
+        return found.pieces if found else ()
+
+    def _above(self, score: float, label: str | None) -> list[str]:
+        """Return the videos without a label that the model is so sure of."""
+        chosen = []
+        for name in self.project.files:
+            clip, found = self.project.clips.get(name, NOTHING), self.predictions.get(name)
+            if found and not clip.pieces and clip.flag != "excluded" and found.score >= score:
+                chosen += [name] if label in (None, found.label) else []
+        return chosen
+
+    def prediction(self, clip_id: str) -> dict[str, Any]:
+        """Return what the model found in a video, with its curve."""
+        name = self.project.name_of(clip_id)
+        found, curve = self.predictions.get(name), self.predictions.curve(name)
+        if found is None:
+            raise RequestError("This video has no prediction.", status=404)
+        row = found.row
+        ranks = ("", *(f"_{rank}" for rank in range(2, 6)))
+        top = [(row[f"label{r}"], row[f"score{r}"]) for r in ranks if row.get(f"label{r}")]
+        return {
+            "model": self.predictions.run,
+            "label": found.label,
+            "score": found.score,
+            "ood": found.ood,
+            "status": row["status"],
+            "reason": row["reason"] or "",
+            "top": top,
+            "segments": [
+                {**piece_values(piece), "score": score}
+                for piece, score in zip(found.segments, found.scores, strict=True)
+            ],
+            "curve": curve and curve.to_json(),
+        }
+
+    def add_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Queue a job."""
+        steps = self.commands.steps(request)
+        job = self.jobs.add(str(request["kind"]), steps)
+        self.project.note({"kind": job.kind, "commands": [step.text for step in steps]})
+        return job.to_json()
+
+    def _on_job(self, job: Job) -> None:
+        self.events.send("job", job.to_json())
+
+    def _on_job_end(self, job: Job) -> None:
+        if job.kind in ("train", "predict", "segments", "check"):
+            self._read_predictions()
+            self.events.send("clips", {"ids": []})
+
+    def _read_predictions(self) -> None:
+        """Take the predictions of the newest model that has scored the videos."""
+        names = [name for name, _ in reversed(self.runs.all())]
+        folders = [self.project.root / RUNS / name for name in names]
+        scored = next((folder for folder in folders if (folder / ROWS).is_file()), None)
+        self.predictions = Predictions(scored)
+        self.views.read_checks(self.project.root / CHECKED)
+
+    def review(self, values: Mapping[str, str]) -> dict[str, Any]:
+        """Return a page of the moments that are most worth labelling."""
+        sort = values.get("sort", "worth")
+        query = Query.parse({k: v for k, v in values.items() if k in ("offset", "limit")})
+        if sort not in SORTS:
+            raise RequestError(f"The queue is sorted by {', '.join(SORTS)}.")
+        items = queue(self.project, self.predictions, sort, values.get("label", ""))
+        shown = items[query.offset : query.offset + query.limit]
+        suggested = [self.predictions.get(name) for name in self._above(0.0, None)]
+        return {
+            "total": len(items),
+            "model": self.predictions.run,
+            "unavailable": "" if len(self.predictions) else "Train a model to get suggestions.",
+            "suggested": sorted((one.score for one in suggested if one), reverse=True),
+            "items": [self._item(item) for item in shown],
+        }
+
+    def _item(self, item: Item) -> dict[str, Any]:
+        moment, clip = item.moment, self.project.clips.get(item.name, NOTHING)
+        middle = (moment.start + moment.end) / 2
+        mine = next((p for p in clip.pieces if p.span[0] <= middle < p.span[1]), None)
+        return {
+            "clip": self.views.clip(item.name),
+            "start": moment.start,
+            "end": moment.end,
+            "label": mine.label if mine else None,
+            "predicted": moment.label,
+            "score": moment.score,
+            "value": moment.value,
+            "why": item.why,
+        }
+
+    def draw_truth(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Draw stretches to measure on."""
+        count, seconds = request.get("count", 20), request.get("seconds", 4)
+        if not isinstance(count, int) or not isinstance(seconds, int | float):
+            raise RequestError("count and seconds must be numbers.")
+        trained = self.runs.trained_on()
+        truth = draw_stretches(self.project, self.media, trained, count, float(seconds))
+        self.project.set_truth(truth, f"draw {count} stretches of ground truth")
+        return self.truth()
+
+    def truth(self) -> dict[str, Any]:
+        """Return the next stretch without an answer, and how many there are."""
+        truth = self.project.shared.truth
+        answered = {"answered": sum(s.is_answered for s in truth), "stretches": len(truth)}
+        stretch = next((one for one in truth if not one.is_answered), None)
+        if stretch is None:
+            return {"stretch": None, **answered}
+        clip = {**self.views.clip(stretch.name), "prediction": None, "worth": None}
+        times = {"start": stretch.start, "end": stretch.end}
+        return {"stretch": stretch.id, "clip": clip, **times, **answered}
+
+    def command_lines(self) -> dict[str, Any]:
+        """Return the commands that the page ran, the newest last."""
+        lines = [
+            {"text": text, "does": note["kind"], "at": note["at"].replace("T", " ")[:16]}
+            for note in self.project.notes
+            for text in note.get("commands", ())
+        ]
+        return {"folder": str(self.project.root), "commands": lines}
 
     def clip(self, clip_id: str) -> dict[str, Any]:
         """Return a video."""
@@ -92,6 +242,7 @@ class Studio:
             raise RequestError("An edit must be an object.")
         if len(edits) > _MOST_EDITS:
             raise RequestError(f"More than {_MOST_EDITS} edits at once.", status=413)
+        edits = [edit for one in edits for edit in expand(self.project, one)]
         try:
             change = self.project.edit(edits, text[:200], join=request.get("join") is True)
         except RequestError as error:
@@ -150,20 +301,31 @@ class Studio:
 
     def media_of(self, clip_id: str, can: frozenset[str]) -> dict[str, Any]:
         """Return how the page shows a video, given the codecs that the browser plays."""
-        path, info = self.project.path_of(clip_id), self._info(clip_id)
+        path = self.project.path_of(clip_id)
+        info = self.media.read(self.project.name_of(clip_id))
         names = ("fps", "frames", "duration", "width", "height")
         common = {name: getattr(info, name) for name in names}
         common["frames_url"] = f"/frames/{clip_id}/"
         if plays(path, info.codec, can):
             return {"kind": "video", "url": f"/media/{clip_id}", **common}
+        if (proxy := self.proxies.ask(path, can)) is not None:
+            url = f"/media/{clip_id}?proxy={proxy['codec']}"
+            return {"kind": "proxy", "url": url, "ready": proxy["ready"], **common}
         return {"kind": "frames", "url": common["frames_url"], **common}
 
+    def _on_proxy(self, video: Path, problem: str) -> None:
+        clip = id_of(video.relative_to(self.project.root).as_posix())
+        self.events.send("proxy", {"clip": clip, "ready": not problem, "error": problem})
+
     def media_file(self, clip_id: str, proxy: str) -> tuple[Path, str]:
-        """Return a video's file, or its proxy, with its media type."""
+        """Return a video's file, or its copy with the codec `proxy`, with its media type."""
         path = self.project.path_of(clip_id)
-        if proxy:
-            raise RequestError("There is no proxy of this video.", status=404)
-        return path, _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+        if not proxy:
+            return path, _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+        copy = self.proxies.path(path, proxy) if proxy in MEDIA_TYPES else None
+        if copy is None or not copy.is_file():
+            raise RequestError("There is no such copy of this video.", status=404)
+        return copy, MEDIA_TYPES[proxy]
 
     def upload_limit(self) -> int:
         """Return how many bytes may be added: room stays for labels and models."""
@@ -171,73 +333,15 @@ class Studio:
         return max(0, min(MOST_UPLOAD_BYTES, free))
 
     @contextmanager
-    def receive(self, name: str) -> Iterator["Upload"]:
+    def receive(self, name: str) -> Iterator[Upload]:
         """Receive a file that is added; it appears in the folder when it is complete."""
-        upload = Upload(self, safe_name(name), self._uploads / secrets.token_hex(8))
+        upload = Upload(self.project.root, safe_name(name), self._uploads / secrets.token_hex(8))
         try:
             yield upload
         finally:
             upload.clear_away()
 
-
-class Upload:
-    """A file on its way into the project."""
-
-    def __init__(self, studio: Studio, name: str, temporary: Path) -> None:
-        self._studio, self._name, self._temporary = studio, name, temporary
-        self.num_bytes = 0
-        try:
-            temporary.parent.mkdir(exist_ok=True)
-            self._file = temporary.open("xb")
-        except OSError as error:
-            raise output_error(temporary, error) from error
-
-    def write(self, chunk: bytes) -> None:
-        """Add bytes."""
-        self.num_bytes += len(chunk)
-        try:
-            self._file.write(chunk)
-        except OSError as error:
-            raise output_error(self._temporary, error) from error
-
-    def finish(self) -> dict[str, Any]:
-        """Put the file into the folder under a name that is free; return the video."""
-        if not self.num_bytes:
-            raise RequestError("The file is empty.")
-        self._file.close()
-        root, wanted = self._studio.project.root, Path(self._name)
-        number = 1
-        while True:
-            ending = f"-{number}" if number > 1 else ""
-            target = root / f"{wanted.stem}{ending}{wanted.suffix}"
-            try:
-                os.link(self._temporary, target)  # fails where there is such a file
-                break
-            except FileExistsError:
-                number += 1
-            except OSError as error:
-                raise output_error(target, error) from error
-        self._studio.rescan()
-        return self._studio.views.clip(target.name)
-
-    def clear_away(self) -> None:
-        """Remove what is left of it."""
-        self._file.close()
-        with suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
-
-
-_CODECS = {
-    **dict.fromkeys(("h264", "avc1", "x264"), "h264"),
-    **{"vp80": "vp8", "vp08": "vp8", "vp90": "vp9", "vp09": "vp9", "av01": "av1"},
-}
-_CONTAINERS = {
-    ".webm": ("vp8", "vp9", "av1"),
-    **dict.fromkeys((".mp4", ".m4v", ".mov"), ("h264", "vp9", "av1")),
-}
-
-
-def plays(path: Path, codec: str, can: frozenset[str]) -> bool:
-    """Return whether a browser plays a file, by its container and codec."""
-    name = _CODECS.get(codec.lower(), "")
-    return name in can and name in _CONTAINERS.get(path.suffix.lower(), ())
+    def added(self, name: str) -> dict[str, Any]:
+        """Return a video that was received."""
+        self.rescan()
+        return self.views.clip(name)

@@ -1,20 +1,26 @@
 """What the page shows, as plain values: the project, its videos, each with all that is known."""
 
+import csv
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from activity_cli.common.tables import unguarded
 from activity_cli.data.dataset import FEW
 from activity_cli.errors import ActivityError
 from activity_cli.report.figures import label_colours
 from activity_cli.studio.labels import NOTHING, ClipState, Piece
 from activity_cli.studio.media import MediaStore
+from activity_cli.studio.predictions import Predictions
 from activity_cli.studio.project import Project, id_of
 from activity_cli.studio.security import RequestError
 from activity_cli.version import __version__
 
 MOST_CLIPS = 500  # in one answer
+_SOUND = ("ok", "short")  # statuses of `check`
 _SORTS = ("name", "length", "worth", "state")
 _STATES = ("new", "suggested", "labelled", "corrected", "unsure", "excluded", "damaged")
 
@@ -53,8 +59,24 @@ class Query(NamedTuple):
 class Views:
     """Builds the answers about a project and its videos."""
 
-    def __init__(self, project: Project, media: MediaStore, predictions: Any) -> None:
-        self._project, self._media, self._predictions = project, media, predictions
+    def __init__(
+        self, project: Project, media: MediaStore, predictions: Callable[[], Predictions]
+    ) -> None:
+        self._project, self._media, self._get_predictions = project, media, predictions
+        self._damage: dict[str, str] = {}  # by `activity check`
+
+    @property
+    def _predictions(self) -> Predictions:
+        return self._get_predictions()
+
+    def read_checks(self, file: Path) -> None:
+        """Take what `activity check` found, if it ran."""
+        found = {}
+        with suppress(OSError, KeyError), file.open(newline="", encoding="utf-8") as opened:
+            for row in csv.DictReader(opened):
+                if row["status"] not in _SOUND:
+                    found[unguarded(row["path"])] = row["reason"] or row["status"]
+        self._damage = found
 
     def clip(self, name: str) -> dict[str, Any]:
         """Return all that is known of a video."""
@@ -83,7 +105,7 @@ class Views:
             return "There is no file of this name any more."
         if self._project.is_outside(name):
             return "This is a link that leaves the folder."
-        return self._media.get(name).damage
+        return self._media.get(name).damage or self._damage.get(name, "")
 
     def _state(self, name: str, clip: ClipState) -> str:
         if self.damage(name):

@@ -5,6 +5,7 @@ CNN read of one frame; S, T, D, C as in `network`.
 """
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -229,7 +230,8 @@ def fit_temporal_heads(
     weight = lstm_weight(pooled, lstm_logits(), held_out)
     if weight:
         torch.manual_seed(settings.seed)  # the same where the folds were resumed
-        silent = replace(session, on_epoch=lambda _: None, deadline=math.inf)
+        on_epoch, stop = (lambda _: None), threading.Event()
+        silent = replace(session, on_epoch=on_epoch, deadline=math.inf, stop=stop)
         train(
             [whole],
             lambda: _NOT_MEASURED,

@@ -237,9 +237,10 @@ def _describe_fit(run: "TrainingRun") -> str:
         text = f"The LSTM is used: {kind} -> {best.val_loss:.2f} with it ({epoch})."
     if fitted.ending == "patience":
         text += f" Stopped early after epoch {fitted.history[-1].epoch}."
-    if fitted.ending == "time limit":
+    if fitted.ending in ("time limit", "stopped"):
         done = f"epoch {fitted.history[-1].epoch} of {run.settings.most_epochs}"
-        text += f" Stopped by the time limit after {done}. To continue: --resume {run.folder}."
+        why = " by the time limit" if fitted.ending == "time limit" else ""
+        text += f" Stopped{why} after {done}. To continue: --resume {run.folder}."
     return text
 
 

@@ -4,9 +4,10 @@ Several tasks are independent fits that share the choice of the epoch (inner fol
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,8 @@ from activity_cli.training.loop.trainer import (
     out_of_memory_error,
 )
 
-Ending = Literal["epochs", "patience", "time limit", "nothing to train"]  # why a training ended
+Ending = Literal["epochs", "patience", "time limit", "stopped", "nothing to train"]
+"""Why a training ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Session:
     folder: Path | None = None
     """Where a checkpoint is written, once a second at most. A checkpoint in it is resumed."""
     deadline: float = math.inf  # time of `time.monotonic` after which no further epoch begins
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Once it is set, no further epoch begins."""
     context: DistributedContext = SINGLE_PROCESS
 
 
@@ -157,8 +161,10 @@ def _ending(
         return "epochs"
     if done - checkpoint.best.epoch >= settings.most_patience:
         return "patience"
-    overdue = len(checkpoint.history) > num_done and time.monotonic() >= session.deadline
-    return "time limit" if session.context.broadcast(overdue) else None
+    ending: Ending | None = "time limit" if time.monotonic() >= session.deadline else None
+    if session.stop.is_set():
+        ending = "stopped"
+    return session.context.broadcast(ending if len(checkpoint.history) > num_done else None)
 
 
 def _weights_of(trainers: Sequence[Trainer]) -> list[dict[str, Tensor]]:
