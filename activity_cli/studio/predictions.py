@@ -69,7 +69,7 @@ class VideoPrediction:
 
     @property
     def worth(self) -> float:
-        """How much a label of this video would teach the model, 0 to 1."""
+        """How much a label of this video would help the model, 0 to 1."""
         uncertain = self.uncertain.value if self.uncertain else 0.0
         unlike = 0.0 if self.ood is None else min(1.0, max(0.0, (self.ood - 1) / (_UNLIKE - 1)))
         return round(max(uncertain, unlike), 4)
