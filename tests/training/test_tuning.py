@@ -1,7 +1,5 @@
 """Tuning: the same numbers as training, exact resume, and nested scores without leakage."""
 
-import os
-import signal
 import time
 import tomllib
 from collections.abc import Mapping
@@ -230,7 +228,7 @@ SEARCH = (
 
 
 @pytest.mark.slow
-def test_a_search_that_was_stopped_and_killed_ends_as_one_that_was_not(
+def test_a_search_that_was_killed_ends_as_one_that_was_not(
     shared: Workplace, workplace: Workplace
 ) -> None:
     (workplace.folder / "clips").symlink_to(shared.folder / "clips")
@@ -239,13 +237,10 @@ def test_a_search_that_was_stopped_and_killed_ends_as_one_that_was_not(
     assert "activity train clips --settings whole/best.toml" in said.stdout
 
     broken = workplace.folder / "broken"
-    for number, (ending, code) in enumerate(((signal.SIGINT, 130), (signal.SIGKILL, -9)), start=1):
-        process = workplace.start(*SEARCH, "--output", "broken")
-        wait_for_trials(broken / "trials.csv", number)
-        os.kill(process.pid, ending)
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == code, stderr
-        assert ending is signal.SIGKILL or "Run the same command again to resume" in stderr
+    process = workplace.start(*SEARCH, "--output", "broken")
+    wait_for_trials(broken / "trials.csv", 2)
+    process.kill()
+    process.communicate(timeout=120)
     workplace.run(*SEARCH, "--output", "broken")
 
     whole = workplace.folder / "whole"
