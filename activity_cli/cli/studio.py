@@ -3,6 +3,7 @@
 import socket
 import webbrowser
 from contextlib import closing, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,10 @@ def studio(
         guard = Guard(host, listening.getsockname()[1])
         address = guard.address(host)
         typer.echo(address)
-        typer.echo(f"{opened.project.root}: open in the browser. Ctrl-C ends it.", err=True)
+        typer.echo(f"Open this address in the browser to label {opened.project.root}.", err=True)
+        if not ip_address(listening.getsockname()[0]).is_loopback:
+            typer.echo(_NETWORK, err=True)
+        typer.echo("Ctrl-C ends the studio. Everything is saved as you go.", err=True)
         if browser:
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):  # the usual end
@@ -71,20 +75,35 @@ def _folder(folder: Path | None, *, demo: bool) -> Path:
             )
         return folder
     from activity_cli.cli.progress import progress_report
-    from activity_cli.sampledata import draw_dataset
+    from activity_cli.common.tables import read_table, write_table
+    from activity_cli.sampledata import draw_dataset, draw_video
 
     folder = folder or Path("activity-studio")
     if not (folder / "labels.csv").exists():
         with progress_report(quiet=False) as report:
-            draw_dataset(folder, clips_per_label=8, labels=_DEMO_LABELS, on_progress=report)
+            table = draw_dataset(folder, clips_per_label=8, labels=_DEMO_LABELS, on_progress=report)
+        rows = read_table(table, required=("path", "label")).rows
+        kept = [tuple(row.values.values()) for row in rows if row.values["group"] != _NEW_PERSON]
+        write_table(table, ("path", "label", "group"), kept)
+        draw_video(folder / "long" / "video.mp4", 3 * _DEMO_LABELS, seed=2)
     return folder
 
 
 _DEMO_LABELS = ("walk", "wave", "jump")
+_NEW_PERSON = "person03"  # whose clips have no labels in the demo
+_NETWORK = (
+    "Everybody in this network who has the address can see the videos and change the labels. "
+    "The connection is not encrypted."
+)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens, or raise a SettingsError."""
+    if host in ("0.0.0.0", "::", ""):
+        raise SettingsError(
+            "--host needs one address of this machine, not all of them.",
+            hint="For example --host 192.168.1.5",
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:

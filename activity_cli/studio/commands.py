@@ -52,7 +52,7 @@ class Commands:
             words += ["--settings", SETTINGS]
         background = self._project.shared.background
         if any(p.label == background for c in self._project.clips.values() for p in c.pieces):
-            words += ["--background-label", background]
+            words += [f"--background-label={background}"]  # it may begin with a dash
         words += _option(request, "speed", "--speed", ("fast", "balanced", "best"))
         words += _option(request, "groups", "--groups", ("auto",))
         words += _number(request, "test_fraction", "--test-fraction", 0.0, 0.9)

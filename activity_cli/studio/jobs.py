@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from activity_cli.common.files import parse_json
+from activity_cli.errors import ActivityError
 from activity_cli.studio.security import RequestError
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -182,9 +183,13 @@ class Jobs:
                     self._changed.wait()
                 job = waiting[0]
                 job.state, job.started = "running", time.monotonic()
-            self._run_job(job)
+            try:
+                self._run_job(job)
+                self._on_end(job)
+            except (ActivityError, OSError, LookupError, ValueError) as error:
+                job.state, job.error = "failed", f"{type(error).__name__}: {error}"
+                job.hint = "Run the command in a terminal to see more."
             job.ended = time.monotonic()
-            self._on_end(job)
             self._on_change(job)
 
     def _run_job(self, job: Job) -> None:
@@ -210,7 +215,9 @@ class Jobs:
             job.step = step
             job.stage, job.done, job.total, job.detail = "Starting", 0, 0, ""
             job.stage_started = time.monotonic()
-            command = [sys.executable, "-m", "activity_cli", *step.arguments, "--progress", "json"]
+            # -P: nothing that lies in the folder of the videos is imported.
+            program = [sys.executable, "-P", "-m", "activity_cli"]
+            command = [*program, *step.arguments, "--progress", "json"]
             job.process = subprocess.Popen(
                 command,
                 cwd=self._folder,

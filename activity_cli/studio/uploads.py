@@ -1,6 +1,5 @@
 """A video that is added by the page: bounded, under a safe name, complete or not there at all."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,7 +38,8 @@ class Upload:
             ending = f"-{number}" if number > 1 else ""
             target = self._folder / f"{wanted.stem}{ending}{wanted.suffix}"
             try:
-                os.link(self._temporary, target)  # fails where there is such a file
+                target.open("xb").close()  # fails where there is such a file
+                self._temporary.replace(target)
                 return target.name
             except FileExistsError:
                 number += 1
