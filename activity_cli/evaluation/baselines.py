@@ -107,7 +107,7 @@ class BaselineComparison:
 def _without_intervals(mean: Baseline | None, shuffled: Baseline, num_groups: int) -> str:
     points = "" if mean is None else f"{signed_points(mean.gain.value)} points vs mean pooling. "
     return (
-        f"{points}Shuffling the frames costs {signed_points(shuffled.gain.value)} points. Test "
+        f"{points}Shuffling the frames costs {100 * shuffled.gain.value:.1f} points. Test "
         f"clips of {count_of(num_groups, 'group')} are too few to judge: {_MIN_GROUPS} needed."
     )
 
@@ -116,11 +116,14 @@ def _effect_of_shuffling(shuffled: Baseline) -> str:
     lost = shuffled.gain
     if lost.low == lost.high == 0:
         return "Shuffling the frames has no effect: the model does not use their order."
-    interval = f"(95% CI {signed_points(-lost.high)} to {signed_points(-lost.low)})"
     if lost.low <= 0:
-        return f"Shuffling the frames has no significant effect {interval}."
-    points = f"{100 * lost.value:.1f} points"
-    return f"Shuffling the frames costs {points} {interval}: the model uses their order."
+        interval = f"95% CI {signed_points(-lost.high)} to {signed_points(-lost.low)}"
+        return f"Shuffling the frames has no significant effect ({interval})."
+    points, low, high = (f"{100 * share:.1f}" for share in (lost.value, lost.low, lost.high))
+    return (
+        f"Shuffling the frames costs {points} points (95% CI {low} to {high}): "
+        "the model uses their order."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
