@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from activity_cli.errors import SettingsError, did_you_mean
 from activity_cli.setting_fields import SearchRange, Settings, setting
@@ -314,6 +314,29 @@ class TrainSettings(Settings):
         enough = max(_FEWEST_EPOCHS, math.ceil(_USUAL_STEPS / steps))
         settled = replace(self, epochs=self.epochs or enough)
         return replace(settled, patience=settled.most_patience)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionSettings(Settings):
+    """What a model learns: labels or sentences; and how sentences are learned and written."""
+
+    AFTER: ClassVar[tuple[str, ...]] = ("task", "beam", "length_penalty")
+    """Settings that the training of a captioner does not depend on."""
+
+    task: Literal["classify", "describe"] = setting("classify")
+    """Labels or sentences."""
+    min_count: int = setting(2, at_least=1, rare=True)
+    """Captions in which a word must be to belong to the vocabulary."""
+    max_words: int = setting(40, at_least=1, at_most=500, rare=True)
+    """Maximum number of words of a sentence; longer captions are cut."""
+    lower_case: bool = setting(True, option="lower_case/as-written", rare=True)
+    """Learn all words in lower case, or as they are written."""
+    decoder_size: int = setting(128, at_least=2, at_most=_MOST_UNITS, rare=True)
+    """LSTM units of the decoder, which writes the words."""
+    beam: int = setting(4, at_least=1, at_most=100, rare=True)
+    """Sentences that are followed at the same time to find the best one."""
+    length_penalty: float = setting(0.7, at_least=0, at_most=2, rare=True)
+    """Exponent that makes up for the low probability of long sentences; 0 prefers short ones."""
 
 
 AUTO_GROUPS = "auto"

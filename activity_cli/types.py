@@ -144,6 +144,26 @@ class Prediction:
         return [(self.labels[i], float(self.scores[i])) for i in best]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption:
+    """A sentence about a clip."""
+
+    text: str
+    words: tuple[str, ...]
+    probabilities: tuple[float, ...]  # of each word, given those before
+    attention: NDArray[np.float32]  # (len(words), T) weights of the clip's frames for each word
+    share: float  # of the scores of all sentences that were followed
+
+    def __post_init__(self) -> None:
+        right = len(self.words) == len(self.probabilities) == len(self.attention)
+        _check(right, "each word needs a probability and its attention")
+
+    @property
+    def probability(self) -> float:
+        """Geometric mean of the probabilities of the words."""
+        return float(np.exp(np.log(np.maximum(self.probabilities, 1e-12)).mean()))
+
+
 @dataclass(frozen=True, slots=True)
 class FileState:
     """Identifies a version of a file; None where there is no file."""
@@ -186,6 +206,7 @@ class Segment:
     label: str
     mean_score: float  # mean of the label's score over the segment
     peak_score: float  # the label's highest score in the segment
+    is_sentence: bool = False  # whether the label is a sentence that describes it
 
     def __post_init__(self) -> None:
         right = 0 <= self.start_seconds < self.end_seconds
@@ -210,6 +231,9 @@ class FileResult:
     """Time per stage: decode, cnn, lstm; for exported models decode, network."""
     state: FileState | None = None  # of the file when it was read, if that was checked
     ood_score: float | None = None  # OOD score, about 1 for training clips; None: not known
+    captions: tuple[Caption, ...] = ()
+    """Sentences of a model that describes, the best one first; the prediction has them as labels.
+    Those of the longest part of a long video."""
     rejected: str = ""  # reason for the label `unknown`, in one line; empty for other labels
 
     def __post_init__(self) -> None:

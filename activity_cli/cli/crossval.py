@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from activity_cli.cli import options
+from activity_cli.cli import describing, options
 from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
 from activity_cli.cli.settings import (
@@ -19,7 +19,13 @@ from activity_cli.cli.settings import (
     settings_text,
 )
 from activity_cli.errors import SettingsError
-from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import (
+    AuditSettings,
+    CaptionSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from activity_cli.report.assembly import ReportData
@@ -45,6 +51,7 @@ def crossval(
     settings: SettingsFile = None,
     ensemble: Ensemble = False,
     clip: ClipOptions,
+    captions: CaptionSettings,
     training: TrainSettings,
     network: NetworkSettings,
     augmentation: AugmentOptions,
@@ -64,6 +71,28 @@ def crossval(
     """
     del settings  # the options have its values by now
     _prepare(output, cnn, ensemble=ensemble, overwrite=overwrite)
+    if captions.task == "describe":
+        describing.check_captions(data, clip.videos)
+        from activity_cli.training.fitting import Plan
+        from activity_cli.training.head import HeadConfig
+
+        with progress_report(quiet=quiet) as report:
+            plan = Plan(
+                data=data,
+                data_config=clip.data_config(
+                    machine, report, cnn, augmentation.chosen(), action=True
+                ),
+                head=HeadConfig(network=network, training=training),
+                cnn=cnn,
+                background=labels.background_label,
+                captions=captions,
+                audit=audit,
+            )
+            text = settings_text(context, plan.data_config.clip.streams)
+            done = describing.crossval_captions(plan, folds, output, text, machine.decoders())
+        options.print_result(*done, json=json)
+        options.open_report(output, wanted=open_report)
+        return
     dataset = options.check_data(data, background=labels.background_label, videos=clip.videos)
     folds.deal(dataset, seed=training.seed)
     clip.check_backbone(cnn)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import typer
 
-from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, options
+from activity_cli.cli import EXIT_SOME_WITHOUT_SCORE, describing, options
 from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import progress_report
 
@@ -30,6 +30,21 @@ def evaluate(
 
     Example:  activity evaluate runs/gym new_clips --output results
     """
+    if describing.is_captioner(model):
+        from activity_cli.common.files import new_folder
+        from activity_cli.data.captions import load_captions
+
+        dataset = load_captions(data, videos=videos)
+        if output is not None:
+            new_folder(output, overwrite=overwrite)
+        with progress_report(quiet=quiet) as report:
+            config = machine.predict_config(report.note)
+            done = describing.evaluate_captions(model, dataset, config, report, output)
+        options.print_result(*done, json=json)
+        options.open_report(output, wanted=open_report)
+        if done[0]["num_left_out"]:
+            raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
+        return
     dataset = options.check_data(data, min_labels=1, videos=videos)
     options.check_model(model)
     from activity_cli.common.files import new_folder

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from activity_cli.cli import options
+from activity_cli.cli import describing, options
 from activity_cli.cli.progress import progress_report
 from activity_cli.setting_fields import setting
 from activity_cli.settings import DEFAULT_MODEL
@@ -47,6 +47,8 @@ def explain(
     comes from torch and may differ from that of `predict` in the third digit. Exports cannot be
     explained.
 
+    Of a model that describes: the frames that each word attended to.
+
     Example:  activity explain video.mp4 --output why --save-video why.mp4
     """
     from activity_cli.common.files import new_folder
@@ -55,6 +57,11 @@ def explain(
     from activity_cli.report.terminal.explanation import explanation_values, show_explanation
 
     request = ClipRequest(path=video, start_seconds=own.start, end_seconds=own.end)
+    if describing.is_captioner(own.model):
+        with progress_report(quiet=quiet) as report:
+            done = describing.explain_captions(own, request, report, overwrite=overwrite)
+        options.print_result(*done, json=json)
+        return
     loaded = check_request(request, own.model, label=own.label)
     if own.save_video is not None:
         from activity_cli.report.overlay.video import check_output

@@ -80,6 +80,9 @@ def export(
         dynamic=own.dynamic,
         split=own.split,
     )
+    if chosen.description.captions is not None:
+        _export_captioner(chosen, own, overwrite=overwrite, json=json, quiet=quiet)
+        return
     config.check()
     with progress_report(quiet=quiet) as report, TemporaryDirectory() as folder:
         to_verify = _find_clips(own.verify, Path(folder, "verify"), seed=0)
@@ -108,6 +111,40 @@ def export(
     first = done.folder / done.parities[0].format
     trust = " --trust-model" * (done.parities[0].format in ("torchscript", "torch-export"))
     note = f"Written to {done.folder}. Try: activity predict VIDEO --model {first}{trust}"
+    options.print_note(note, quiet=quiet or json)
+
+
+def _export_captioner(
+    model: "Model", own: ExportOptions, *, overwrite: bool, json: bool, quiet: int
+) -> None:
+    """Write encoder and decoder step of a model that describes."""
+    from dataclasses import asdict
+
+    from activity_cli.export.captioner import export_captioner
+
+    if own.precision != "fp32" or own.split or not own.dynamic:
+        raise ExportError(
+            "A model that describes is exported in fp32, as encoder and decoder step.",
+            hint="Leave out --precision, --split and --static.",
+        )
+    output = own.output or Path("exports") / model.description.name
+    with progress_report(quiet=quiet) as report, TemporaryDirectory() as folder:
+        parities = export_captioner(
+            model,
+            output,
+            [one.value for one in dict.fromkeys(own.formats or _default())],
+            verify=_find_clips(own.verify, Path(folder, "verify"), seed=0),
+            overwrite=overwrite,
+            on_prepare=report.note,
+        )
+    lines = [
+        f"{one.format}: the same sentence for {one.num_same_sentence} of {one.num_clips} clips, "
+        f"{one.megabytes:.1f} MB"
+        for one in parities
+    ]
+    values = {"folder": str(output), "exports": [asdict(one) for one in parities]}
+    options.print_result(values, lambda: "\n".join(lines), json=json)
+    note = f"Written to {output}. The README of each format has the loop between both graphs."
     options.print_note(note, quiet=quiet or json)
 
 

@@ -45,6 +45,10 @@ class PredictOptions(ModelOptions):
     """Order of several videos on the screen: by name, or highest score first."""
     no_cache: bool = setting(False, rare=True)
     """Neither read features from the cache nor write them."""
+    segments_from: str | None = setting(None, metavar="MODEL", rare=True)
+    """With a model that describes: a sentence per segment of this other model."""
+    beam: int | None = setting(None, at_least=1, at_most=100, derived="the model's", rare=True)
+    """With a model that describes: sentences that are followed to find the best one."""
     output: Path | None = setting(None, metavar="FILE")
     """File for one row per video: .csv, .jsonl or .parquet."""
 
@@ -100,6 +104,8 @@ def predict(
             windows=windows.window_config(_watch_seconds(report, is_alone=len(paths) == 1)),
             tta=tta,
             use_cache=not own.no_cache,
+            segments_from=own.segments_from,
+            beam=own.beam,
         )
         scoring = cluster.load_predictor(
             stack, model, config, machine, hash_content=batch.verify_content
@@ -113,7 +119,8 @@ def predict(
             kept = run.open_windows(windows.window_scores, overwrite=overwrite)
             stack.callback(kept.close)
         run.score(visuals, look=not cluster.cluster, stop=stop)
-        written = segments.write(run.videos(), predictor.description.labels)
+        offered = () if predictor.description.captions else predictor.description.labels
+        written = segments.write(run.videos(), offered)
     run.show(written, None if quiet else time.perf_counter() - started)
     if stop.is_set():
         raise KeyboardInterrupt
@@ -157,8 +164,9 @@ class _Run:
 
         self._predictor, self._paths, self._own, self._batch = predictor, paths, own, batch
         self._report, self._as_json = report, as_json
-        labels = predictor.description.labels
-        self._schema = RowSchema(top_k=own.top_k, labels=labels if own.all_scores else ())
+        describes = predictor.description.captions is not None
+        labels = predictor.description.labels if own.all_scores and not describes else ()
+        self._schema = RowSchema(top_k=own.top_k, labels=labels, captions=describes)
         self._results: ResultFile | None = None
         self._windows: WindowFile | None = None
         self._tally = Tally()
@@ -239,7 +247,11 @@ class _Run:
         self._tally.add(result)
         if self._as_json:
             segments = [segment_values(segment) for segment in result.segments]
-            typer.echo(jsonlib.dumps(self._schema.row(result) | {"segments": segments}))
+            row = self._schema.row(result) | {"segments": segments}
+            if result.captions:
+                best = result.captions[0]
+                row["words"] = list(zip(best.words, best.probabilities, strict=True))
+            typer.echo(jsonlib.dumps(row))
         elif not self._results:
             self._shown.append(result)
         if not self._results and (video := video_segments(result)):

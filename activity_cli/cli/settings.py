@@ -22,6 +22,7 @@ from activity_cli.settings import (
     STREAMS,
     AuditSettings,
     AugmentSettings,
+    CaptionSettings,
     ClipSettings,
     CnnSettings,
     NetworkSettings,
@@ -236,6 +237,7 @@ class CrossvalOptions(FoldOptions):
 TABLES: Mapping[str, type] = {
     "machine": MachineOptions,
     "clip": ClipOptions,
+    "captions": CaptionSettings,
     "augmentation": AugmentOptions,
     "network": NetworkSettings,
     "training": TrainSettings,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activity_cli.cli import StoppedError, options
+from activity_cli.cli import StoppedError, describing, options
 from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import ProgressReport, progress_report, stop_on_signals
 from activity_cli.cli.settings import (
@@ -26,8 +26,15 @@ from activity_cli.cli.settings import (
     read_below,
     settings_text,
 )
+from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import setting
-from activity_cli.settings import AuditSettings, CnnSettings, NetworkSettings, TrainSettings
+from activity_cli.settings import (
+    AuditSettings,
+    CaptionSettings,
+    CnnSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,6 +84,14 @@ class RunOptions:
     tensorboard: bool = setting(True, rare=True)
     """Write TensorBoard files into the run folder, if it is installed."""
 
+    def check_describes(self) -> None:
+        """Raise a SettingsError for what only a classifier does."""
+        if self.preview or self.dry_run:
+            raise SettingsError(
+                "--preview and --dry-run are not for --task describe.",
+                hint="Leave them out; --epochs 1 is a quick trial.",
+            )
+
 
 def train(
     context: typer.Context,
@@ -89,6 +104,7 @@ def train(
     split: SplitOptions,
     labels: LabelOptions,
     clip: ClipOptions,
+    captions: CaptionSettings,
     training: TrainSettings,
     network: NetworkSettings,
     augmentation: AugmentOptions,
@@ -101,13 +117,17 @@ def train(
     """Train a model on your own labelled clips.
 
     DATA is a folder such as clips/wave/1.mp4, clips/run/2.mp4, or a CSV with the columns
-    path,label and optionally group (person, camera: never split), split (train, val, test), start
-    and end (seconds).
+    path,label and optionally group (person, camera: never split), split (train, val, test), start,
+    end (seconds); path,caption for sentences.
 
     Example:  activity train clips --name gym
     """
     del settings  # the options have its values by now
-    options.check_data(data, background=labels.background_label, videos=clip.videos)
+    if captions.task == "describe":
+        describing.check_captions(data, clip.videos)
+        run.check_describes()
+    else:
+        options.check_data(data, background=labels.background_label, videos=clip.videos)
     clip.check_backbone(cnn)
     from activity_cli.training.fitting import Plan
     from activity_cli.training.head import HeadConfig
@@ -126,6 +146,7 @@ def train(
             val_fraction=split.val_fraction,
             test_fraction=split.test_fraction,
             background=labels.background_label,
+            captions=captions,
             audit=audit,
         )
         if run.preview or run.dry_run:
@@ -204,6 +225,8 @@ def _train(
         text = settings_text(context, config.clip.streams)
         # They are written as training begins, so that it can be resumed.
         begin = partial(write_text_atomically, folder / SETTINGS_FILE, text)
+        if plan.captions.task == "describe":
+            return describing.train_captions(plan, session, folder, text, begin)
         fit = fit_plan(plan, session, on_begin=begin)
         report.detail("")
         if not processes.is_main:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,52 @@ from activity_cli.errors import OutputError
 _ENDINGS = "mp4 avi mov mkv webm mpeg mpg m4v gif wmv flv ts 3gp ogv m2ts mts"
 VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Suffixes of the files that are taken from a folder; a file named directly needs none."""
+
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""Suffixes of pictures, which are clips of one frame."""
+_NUMBERED = re.compile(r"(?i)(?:frame[-_ ]?)?(\d+)")
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether the name ends like a picture's; does not open the file."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def numbered_frames(folder: Path) -> list[Path]:
+    """Return the pictures of a folder of numbered ones, in order; of other folders nothing.
+
+    Their names are `0001.jpg` or `frame_0001.jpg`. There must be at least two, and nothing else but
+    hidden files.
+    """
+    try:
+        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
+    numbers = [(_NUMBERED.fullmatch(path.stem) if is_picture(path) else None) for path in files]
+    if len(files) < 2 or not all(numbers):
+        return []
+    pairs = zip(numbers, files, strict=True)
+    return [path for _, path in sorted((int(n[1]), path) for n, path in pairs if n)]
+
+
+def find_clips(files: Iterable[Path], *, inside: Path) -> list[Path]:
+    """Choose the clips of `walk_files(inside)`: videos, pictures, folders of numbered frames.
+
+    Pictures beside videos are thumbnails, not clips. The folder itself is never a clip: a label's
+    numbered pictures are clips of one frame each.
+    """
+    files = list(files)
+    videos = {path for path in files if is_video(path) or is_folder(path)}
+    with_videos = {path.parent for path in videos}
+    pictures = [path for path in files if is_picture(path) and path.parent not in with_videos]
+    folders = {path.parent for path in pictures} - {inside}
+    clips: dict[Path, Path] = {path: path for path in videos}
+    clips |= {path: path for path in pictures}
+    for folder in folders:
+        if frames := numbered_frames(folder):
+            clips |= dict.fromkeys(frames, folder)
+    return list(dict.fromkeys(clips[path] for path in files if path in clips))
 
 
 def is_video(path: Path) -> bool:

@@ -13,7 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from activity_cli.common import and_more, count_of
-from activity_cli.common.files import describe_other_files, is_file, is_folder, is_video, walk_files
+from activity_cli.common.files import (
+    describe_other_files,
+    find_clips,
+    is_file,
+    is_folder,
+    walk_files,
+)
 from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table, read_text
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.loading import sample_of_row
@@ -88,7 +94,8 @@ def check_trainable(dataset: Dataset) -> None:
 def _from_folder(root: Path) -> list[Sample]:
     """Read videos and the texts beside them."""
     files = list(walk_files(root))
-    clips = [path for path in files if is_video(path)]
+    texts = [path for path in files if path.suffix.lower() == ".txt"]
+    clips = find_clips([path for path in files if path not in texts], inside=root)
     if not clips:
         hint = _LAYOUT_HINT.format(root)
         raise DataError(f"{root} has no videos; {describe_other_files(files)}.", hint=hint)

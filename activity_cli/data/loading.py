@@ -13,7 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from activity_cli.common import count_of
-from activity_cli.common.files import describe_other_files, is_file, is_folder, is_video, walk_files
+from activity_cli.common.files import (
+    describe_other_files,
+    find_clips,
+    is_file,
+    is_folder,
+    is_video,
+    walk_files,
+)
 from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
 from activity_cli.data.annotations.formats import is_annotation_file
 from activity_cli.data.dataset import Dataset, Sample, SplitName
@@ -120,7 +127,7 @@ def _videos(folder: Path) -> list[Path]:
         if is_folder(path):
             hint = "Remove it, or check its permissions."
             raise DataError(f"{path} is a folder that is empty or cannot be read.", hint=hint)
-    videos = [path for path in files if is_video(path)]
+    videos = find_clips(files, inside=folder)
     if not videos:
         hint = "Every folder is a label: put clips in it, or remove it."
         raise DataError(f"{folder} has no videos; {describe_other_files(files)}.", hint=hint)

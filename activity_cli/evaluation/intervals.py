@@ -96,7 +96,7 @@ def estimate_metrics(
     num_labels = len(labels)
     top_k = [k for k in _TOP_K if k < num_labels]
     sums = _sums(scores, targets, [1, *top_k])
-    found = _bootstrap(sums, groups, lambda totals: _metrics(totals, num_labels))
+    found = bootstrap(sums, groups, lambda totals: _metrics(totals, num_labels))
     _, counts, predicted = sums[:, : 3 * num_labels].sum(axis=0).reshape(3, num_labels)
     # The number of clips that each metric is a share of; F1 is nearly a share.
     overall = np.full(len(top_k) + 4, len(targets))
@@ -125,7 +125,7 @@ def estimate_metrics(
 def mean_with_interval(values: NDArray[Any], groups: Groups | None) -> Estimate:
     """Return the mean of (N,) values of clips, such as differences between two models."""
     sums = np.stack([values.astype(np.float64), np.ones(len(values))], axis=1)
-    [found] = _bootstrap(sums, groups, lambda totals: totals[:, :1] / totals[:, 1:])
+    [found] = bootstrap(sums, groups, lambda totals: totals[:, :1] / totals[:, 1:])
     return found
 
 
@@ -188,7 +188,7 @@ def _metrics(totals: NDArray[np.float64], num_labels: int) -> NDArray[np.float64
     return np.concatenate([hits, np.stack(means, axis=1), *each], axis=1)
 
 
-def _bootstrap(
+def bootstrap(
     sums: NDArray[np.float64],
     groups: Groups | None,
     metric: Callable[[NDArray[np.float64]], NDArray[np.float64]],

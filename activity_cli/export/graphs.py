@@ -16,7 +16,7 @@ from activity_cli.features.cnn import FrameFeatures, build_cnn
 from activity_cli.features.conversion import export_program, free_sizes, quiet_jit
 from activity_cli.features.movinet import ActionFeatures, build_action_features
 from activity_cli.model.folder import Model
-from activity_cli.model.network import ClipScorer, load_scorer
+from activity_cli.model.network import load_scorer
 from activity_cli.predict.exported.metadata import Part, Signature, signature_of
 from activity_cli.settings import ClipSettings
 from activity_cli.types import frame_roles
@@ -57,7 +57,7 @@ class ClipNetwork(nn.Module):
         self,
         cnn: FrameFeatures | None,
         action: ActionFeatures | None,
-        scorer: ClipScorer,
+        scorer: nn.Module,
         clip: ClipSettings,
         size: int,
     ) -> None:
@@ -79,7 +79,7 @@ class ClipNetwork(nn.Module):
             clips = images[0]  # (B, T, H, W, 3): `frame_roles` has the frames first
             parts.append(F.pad(self.action(clips)[:, None], (0, self.size - FEATURE_SIZE)))
         scores: Tensor = self.scorer(torch.cat(parts, dim=1))
-        return scores
+        return scores  # or what another module than a scorer makes of the features
 
 
 @dataclass(frozen=True, kw_only=True)

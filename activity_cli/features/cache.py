@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from activity_cli.common.cache import FEATURES, CheckedFiles
-from activity_cli.common.files import sha256_of
+from activity_cli.common.files import numbered_frames, sha256_of
 from activity_cli.errors import VideoError
 from activity_cli.features.action_weights import SHA256
 from activity_cli.features.backbones import Backbone
@@ -103,8 +103,15 @@ def content_identity(
 
 
 def file_fingerprint(path: Path) -> tuple[int, int] | None:
-    """Return size and modification time, or None if there is no readable regular file."""
+    """Return size and modification time, or None if there is no readable regular file.
+
+    Of a folder of numbered frames, the sizes of all together, and the latest time.
+    """
     try:
+        if path.is_dir():
+            stats = [file.stat() for file in numbered_frames(path)]
+            times = [stat.st_mtime_ns for stat in stats]
+            return (sum(stat.st_size for stat in stats), max(times)) if stats else None
         if not path.is_file():
             return None
         stat = path.stat()
@@ -116,7 +123,9 @@ def file_fingerprint(path: Path) -> tuple[int, int] | None:
 def _digest(path: Path, fingerprint: tuple[int, int]) -> str:
     """Return the digest of the content that a file has while its fingerprint is this."""
     del fingerprint
-    return sha256_of(path)
+    if not path.is_dir():
+        return sha256_of(path)
+    return hashlib.sha256("".join(map(sha256_of, numbered_frames(path))).encode()).hexdigest()
 
 
 _digest_once = lru_cache(maxsize=16)(_digest)

@@ -49,9 +49,10 @@ def to_onnx(
 ) -> Any:
     """Convert a program to onnx.ModelProto.
 
-    `names` are those of its inputs in order, then of its only output; `free` has the names of the
-    free sizes of each of these, by axis.
+    `names` are those of its inputs in order, then of its outputs; `free` has the names of the free
+    sizes of each of these, by axis.
     """
+    count = len(program.graph_signature.user_inputs)
     quiet = contextlib.redirect_stdout(io.StringIO())  # torch prints its steps there
     with warnings.catch_warnings(), _lstm_of_any_length(), quiet:
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
@@ -59,8 +60,8 @@ def to_onnx(
             program,
             (),
             dynamo=True,
-            input_names=list(names[:-1]),
-            output_names=list(names[-1:]),
+            input_names=list(names[:count]),
+            output_names=list(names[count:]),
             verbose=False,
         )
     if converted is None:

@@ -33,7 +33,13 @@ from activity_cli.features.backbones import Backbone
 from activity_cli.features.streams import feature_size
 from activity_cli.model.calibration import Calibration
 from activity_cli.model.ood import OodDetector
-from activity_cli.settings import KINETICS600, MOST_LABEL_CHARACTERS, ClipSettings, NetworkSettings
+from activity_cli.settings import (
+    KINETICS600,
+    MOST_LABEL_CHARACTERS,
+    CaptionSettings,
+    ClipSettings,
+    NetworkSettings,
+)
 from activity_cli.version import __version__
 
 _MOST_MEMBERS = 1000
@@ -41,6 +47,8 @@ _LOG = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 ENSEMBLE_VERSION = 2
 """For models with several members, which the first versions cannot read."""
+CAPTIONER_VERSION = 3
+"""For models that describe, whose labels are the words of their vocabulary."""
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CNN_FILE = "cnn.safetensors"
@@ -83,6 +91,8 @@ class ModelDescription:
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     calibration: Calibration | None = None  # None for models of the first versions
     background: str | None = None  # the label that means that there is no event
+    captions: CaptionSettings | None = None
+    """Of a model that describes; None for one that classifies. `labels` is its vocabulary."""
     num_members: int = 1  # networks whose logits are averaged; 1 is a model of one network
 
     def __post_init__(self) -> None:
@@ -94,6 +104,8 @@ class ModelDescription:
     @property
     def format_version(self) -> int:
         """The oldest format that can store it."""
+        if self.captions is not None:
+            return CAPTIONER_VERSION
         return FORMAT_VERSION if self.num_members == 1 else ENSEMBLE_VERSION
 
     @property
@@ -128,6 +140,7 @@ class ModelDescription:
             **{n: dict(getattr(self, n)) for n in ("metrics", "data", "training", "versions")},
             "calibration": self.calibration.to_json() if self.calibration else None,
             "background": self.background,
+            **({"captions": self.captions.to_json()} if self.captions else {}),
             **({} if self.num_members == 1 else {"num_members": self.num_members}),
         }
 
@@ -151,6 +164,9 @@ class ModelDescription:
             calibration=Calibration.from_json(calibration) if calibration else None,
             background=values.get("background"),
             num_members=values.get("num_members", 1),
+            captions=CaptionSettings.from_json(found)
+            if (found := values.get("captions"))
+            else None,
         )
         if not all(map(_is_text, values["labels"])):
             raise ValueError("its labels are not all texts")
@@ -278,9 +294,9 @@ def load_model(name: str | Path) -> Model:
     try:
         values = parse_json((folder / MODEL_FILE).read_text(encoding="utf-8"))
         version = values["format_version"]
-        if version not in {FORMAT_VERSION, ENSEMBLE_VERSION}:
+        if version not in {FORMAT_VERSION, ENSEMBLE_VERSION, CAPTIONER_VERSION}:
             raise ModelError(
-                f"{folder} has model format {version}; this one reads up to {ENSEMBLE_VERSION}.",
+                f"{folder} has model format {version}; this one reads up to {CAPTIONER_VERSION}.",
                 hint="Install the version of activity that wrote it, or train again.",
             )
         description = ModelDescription.from_json(values)
@@ -324,6 +340,15 @@ def find_model(name: str | Path) -> Path:
         f"{meant}",
         hint=f"Shipped: {', '.join(names)}. Your own: the run folder that `activity train` wrote.",
     )
+
+
+def read_task(folder: Path) -> str:
+    """Return `describe` or `classify`, what a model folder is for; without a check of the rest."""
+    try:
+        values = parse_json((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        return "describe" if values.get("captions") else "classify"
+    except (OSError, ValueError, AttributeError):  # `load_model` tells what is wrong
+        return "classify"
 
 
 def own_models(parent: Path = Path("runs")) -> list[Path]:

@@ -70,15 +70,19 @@ class Encoded:
 class AttentionPooling(nn.Module):
     """A weighted mean over time. The LSTM's last state is the query, its outputs are the keys."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, query_size: int | None = None) -> None:
         super().__init__()
         self.of_output = nn.Linear(size, _ATTENTION_SIZE, bias=False)
-        self.of_state = nn.Linear(size, _ATTENTION_SIZE)
+        self.of_state = nn.Linear(query_size or size, _ATTENTION_SIZE)
         self.score = nn.Linear(_ATTENTION_SIZE, 1, bias=False)
 
     def weights(self, outputs: Tensor, state: Tensor) -> Tensor:
         """(B, T, F) outputs and (B, F) state -> (B, T), positive and summing to 1 over time."""
-        hidden = torch.tanh(self.of_output(outputs) + self.of_state(state).unsqueeze(1))
+        return self.weights_of_keys(self.of_output(outputs), state)
+
+    def weights_of_keys(self, keys: Tensor, state: Tensor) -> Tensor:
+        """Return `weights` from (B, T, K) keys, `of_output(outputs)`, for several states."""
+        hidden = torch.tanh(keys + self.of_state(state).unsqueeze(1))
         return torch.softmax(self.score(hidden).squeeze(-1), dim=1)
 
     def forward(self, outputs: Tensor, state: Tensor) -> Tensor:
@@ -208,16 +212,12 @@ class SequenceClassifier(nn.Module):
 
     def encode(self, features: Tensor) -> Encoded:
         """Compute from (B, S, T, D) features what the trained part reads."""
-        mean = features.mean(dim=2, keepdim=True)  # (B, S, 1, D)
         if self.temporal == "frame":
             middle = features.shape[2] // 2
             read = features[:, :, middle : middle + 1]
         else:
-            read = mean
-            if self.num_coefficients > 1:
-                changes = time_basis(features.shape[2], self.num_coefficients)[1:]
-                read = torch.cat([mean, changes @ features / features.shape[2]], dim=2)
-        centred = (features - mean) @ self.components
+            read = pool_over_time(features, self.num_coefficients)
+        centred = (features - features.mean(dim=2, keepdim=True)) @ self.components
         return Encoded(pooled=(read - self.mean) / self.scale, centred=centred)
 
     def pooled_logits(self, encoded: Encoded) -> Tensor:
@@ -242,6 +242,15 @@ def time_basis(num_frames: int, num_coefficients: int) -> Tensor:
     angles = (torch.arange(num_frames) + 0.5) * (math.pi / num_frames)  # (T,)
     cosines = [math.sqrt(2) * torch.cos(k * angles) for k in range(1, num_coefficients)]
     return torch.stack([torch.ones_like(angles), *cosines])
+
+
+def pool_over_time(features: Tensor, num_coefficients: int) -> Tensor:
+    """(B, S, T, D) -> (B, S, K, D): the mean over time, and the coefficients of slow changes."""
+    mean, num_frames = features.mean(dim=2, keepdim=True), features.shape[2]
+    if num_coefficients == 1:
+        return mean
+    changes = time_basis(num_frames, num_coefficients)[1:] @ features / num_frames
+    return torch.cat([mean, changes], dim=2)
 
 
 class Ensemble(nn.Module):

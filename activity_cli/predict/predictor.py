@@ -59,6 +59,9 @@ class PredictConfig:
     tta: int = 1
     """Views of each clip whose scores are averaged (test-time augmentation); 1 is the plain clip.
     Windows over longer videos are scored without it."""
+    segments_from: str | None = None
+    """Model whose segments of a long video a captioner describes; None describes windows."""
+    beam: int | None = None  # sentences that a captioner follows; None is the model's own number
     trust_model: bool = False
     """Whether exported torch files may be loaded, which can run code that they contain."""
     on_prepare: OnPrepare = ignore
@@ -136,8 +139,17 @@ def load_predictor(name: str | Path, config: PredictConfig | None = None) -> Pre
         exported = read_exported(path)
         config.check_export(path, exported.format)
         predictor = export_predictor(exported, config)
+    elif (model := load_model(name)).description.captions is not None:
+        from activity_cli.predict.describing import CaptionPredictor
+
+        return CaptionPredictor(model, config)
+    elif config.segments_from is not None or config.beam is not None:
+        raise SettingsError(
+            "--segments-from and --beam are for models that describe.",
+            hint="`activity train DATA --task describe` trains one.",
+        )
     else:
-        predictor = model_predictor(load_model(name), config)
+        predictor = model_predictor(model, config)
     if cost := describe_cost(predictor.provenance, slides=config.windows is not None):
         config.on_prepare(cost)
     return predictor

@@ -90,6 +90,8 @@ def with_rejection(
     predictor: Predictor, text: str | None, *, on_rule: Callable[[str], None] = lambda _: None
 ) -> Predictor:
     """Apply `--reject`, as `read_rule` reads it; `on_rule` gets one line if there is a rule."""
+    if predictor.description.captions is not None and text is None:
+        return predictor
     rule = read_rule(text, predictor.description, gives_ood_score=predictor.gives_ood_score)
     if rule is None:
         return predictor

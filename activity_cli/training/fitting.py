@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from activity_cli.data.dataset import Dataset
@@ -12,13 +12,21 @@ from activity_cli.data.leakage import Leakage
 from activity_cli.data.loading import load_dataset
 from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import PARTS, Split, spare_val, split_train_val_test
+from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import load_extractor
 from activity_cli.features.frames import extract_from_frames, read_frames
 from activity_cli.features.grouping import audit_parts, settle_groups
 from activity_cli.features.labelled import DataConfig, LabelledClips, announce, read_labelled
 from activity_cli.model.folder import CNN_FILE
-from activity_cli.settings import DEFAULT_AUDIT, FROZEN, AuditSettings, CnnSettings, TrainSettings
-from activity_cli.training.finetuning import CnnTrainer, FittedCnn
+from activity_cli.settings import (
+    DEFAULT_AUDIT,
+    FROZEN,
+    AuditSettings,
+    CaptionSettings,
+    CnnSettings,
+    TrainSettings,
+)
+from activity_cli.training.finetuning import CnnTrainer
 from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head
 from activity_cli.training.loop.loop import NO_SESSION, Session
 from activity_cli.training.loop.trainer import EpochMetrics
@@ -38,6 +46,8 @@ class Plan:
     test_fraction: float = 0.15  # share of the clips held out to measure on
     background: str | None = None
     """The label that stands for no event: trained like any other, marked in the model."""
+    captions: CaptionSettings = field(default_factory=CaptionSettings)
+    """What is learned, labels or sentences, and how sentences are."""
     audit: AuditSettings = DEFAULT_AUDIT  # groups in names, and whether leakage stops the training
 
     def settled(self, num_clips: int) -> TrainSettings:
@@ -147,21 +157,21 @@ def fit_split(
         started = time.perf_counter()
         found = trainer.fit(split.train, split.val, session)
         fitted, seconds = found.fitted, time.perf_counter() - started
-        labelled, cnn = _extract_again(found, labelled, plan.data_config)
+        cnn = found.weights() if found.backbone.mode != "frozen" else None
+        labelled = extract_again(found.backbone, cnn, labelled, plan.data_config)
         stages = {**labelled.stage_seconds, "first stages": trainer.seconds}
         labelled = replace(labelled, stage_seconds=stages)
     on_progress("epochs", num_epochs, num_epochs)  # early stopping is an end as well
     return FitResult(plan=plan, data=labelled, split=split, fitted=fitted, seconds=seconds, cnn=cnn)
 
 
-def _extract_again(
-    found: FittedCnn, labelled: LabelledClips, data_config: DataConfig
-) -> tuple[LabelledClips, bytes | None]:
-    """Compute the features with the trained CNN; return its weights file as well if it changed."""
-    backbone, weights = found.backbone, None
+def extract_again(
+    backbone: Backbone, weights: bytes | None, labelled: LabelledClips, data_config: DataConfig
+) -> LabelledClips:
+    """Compute the features with the CNN as it is after training; `weights` are its file, if any."""
     with tempfile.TemporaryDirectory() as scratch:
-        if backbone.mode != "frozen":
-            file, weights = Path(scratch, CNN_FILE), found.weights()
+        if weights is not None:
+            file = Path(scratch, CNN_FILE)
             file.write_bytes(weights)
             digest = hashlib.sha256(weights).hexdigest()
             backbone = replace(backbone, weights_sha256=digest, file=file)
@@ -172,4 +182,4 @@ def _extract_again(
             frame_size=data_config.clip.frame_size,
             on_prepare=data_config.on_prepare,
         )
-    return extract_from_frames(labelled, extractor, backbone, data_config), weights
+    return extract_from_frames(labelled, extractor, backbone, data_config)

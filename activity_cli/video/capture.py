@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from activity_cli.errors import VideoError
 
 if TYPE_CHECKING:
+    from activity_cli.video.pictures import PictureCapture
     from activity_cli.video.pyav import PyAvCapture
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB; BGR where a name says so
@@ -77,7 +78,7 @@ class LiveCapture(AbstractContextManager["LiveCapture"]):
         return retrieve_bgr(self._capture, "A frame")
 
 
-def retrieve_bgr(capture: "cv2.VideoCapture | PyAvCapture", name: str) -> Frame:
+def retrieve_bgr(capture: "cv2.VideoCapture | PyAvCapture | PictureCapture", name: str) -> Frame:
     """Return a capture's current frame, (H, W, 3) BGR; `name` is for the VideoError."""
     ok, bgr = capture.retrieve()
     if not ok:

@@ -21,6 +21,7 @@ from activity_cli.video.augmentation import PLAIN, Transformer, View
 from activity_cli.video.capture import Frame
 from activity_cli.video.decoding import Pass, Shrink, decode_all, decode_by_seeking, plan_seeks
 from activity_cli.video.motion import flow_images, motion_image, stabilize
+from activity_cli.video.pictures import CODEC
 from activity_cli.video.reader import VideoInfo, VideoReader, frame_interval_seconds
 from activity_cli.video.sampling import Choice, Indices, Seconds, choose_frames
 
@@ -238,7 +239,8 @@ def _judge(info: VideoInfo, decoded: Pass, choice: Choice, num_frames: int) -> D
     if decoded.reached_end:
         duration = decoded.seconds[-1] - decoded.seconds[0] + frame_interval_seconds(info)
         status, reason = judge_end(info, len(decoded.seconds), duration)
-    if status is Status.OK and choice.num_frames < num_frames:
+    is_picture = info.codec == CODEC and info.num_frames_from_header == 1  # repeated, as it must be
+    if status is Status.OK and choice.num_frames < num_frames and not is_picture:
         status = Status.SHORT
         reason = (
             f"{count_of(choice.num_frames, 'frame')}, the model samples {num_frames}: "

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from activity_cli.common.files import is_file, is_folder, is_picture, numbered_frames
 from activity_cli.errors import (
     MissingExtraError,
     MissingVideoError,
@@ -24,6 +25,7 @@ from activity_cli.errors import (
     VideoError,
 )
 from activity_cli.video.capture import Frame, open_file, quiet_opencv, retrieve_bgr
+from activity_cli.video.pictures import CODEC, FRAMES_PER_SECOND, PictureCapture
 from activity_cli.video.pyav import PyAvCapture
 
 # Codecs that every OpenCV with FFmpeg decodes, by their fourcc in upper case. When one of these
@@ -95,6 +97,9 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         wait_seconds: float | None = None,
     ) -> None:
         path = Path(path)
+        if files := _picture_files(path):
+            self._open_pictures(path, files)
+            return
         head = _read_head(path)
         with ExitStack() as resources:
             resources.enter_context(quiet_opencv())
@@ -102,7 +107,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             resources.callback(capture.release)
             self.info = _read_info(path, head, capture)
             _check_size(self.info)
-            self._capture: cv2.VideoCapture | PyAvCapture = capture
+            self._capture: cv2.VideoCapture | PyAvCapture | PictureCapture = capture
             self._first_is_pending = capture.grab()
             if not (self._first_is_pending or _has_decoder(self.info) or wait_seconds):
                 self._capture = _open_with_pyav(self.info, num_threads)
@@ -110,11 +115,33 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 self._first_is_pending = self._capture.grab()
             _check_content(head, self.info, has_frames=self._first_is_pending)
             self._resources = resources.pop_all()
-        self._num_grabbed = 0
-        self._seconds = 0.0
-        self._anchor = (0, 0.0)  # index and time of the last frame with a usable timestamp
-        self.stamp_seconds = math.nan
-        """The timestamp of the current frame as the file has it, right or not."""
+
+    _num_grabbed = 0
+    _seconds = 0.0
+    _anchor = (0, 0.0)  # index and time of the last frame with a usable timestamp
+    stamp_seconds = math.nan
+    """The timestamp of the current frame as the file has it, right or not."""
+
+    def _open_pictures(self, path: Path, files: list[Path]) -> None:
+        """Open a picture, or a folder of numbered ones, as a clip."""
+        pictures = PictureCapture(files)
+        self.info = VideoInfo(
+            path=path,
+            codec=CODEC,
+            width=pictures.width,
+            height=pictures.height,
+            fps_from_header=FRAMES_PER_SECOND,
+            num_frames_from_header=len(files),
+            duration_seconds_from_header=len(files) / FRAMES_PER_SECOND,
+            has_stored_times=False,
+            rotation_degrees=0,
+        )
+        self._capture, self._resources = pictures, ExitStack()
+        _check_size(self.info)
+        self._first_is_pending = pictures.grab()
+        if not self._first_is_pending:
+            what = "The first frame" if path != files[0] else "The picture"
+            raise VideoError(f"{what} cannot be decoded: it is damaged, or no picture.")
 
     @property
     def decoder(self) -> str:
@@ -215,6 +242,27 @@ def frame_interval_seconds(info: VideoInfo) -> float:
     return 1 / info.fps_from_header if 0.001 < info.fps_from_header <= 1000 else 1 / 25
 
 
+def _picture_files(path: Path) -> list[Path]:
+    """Return the files of a picture, or of a folder of numbered frames; none for other sources."""
+    if is_folder(path):
+        return numbered_frames(path)
+    if not (is_picture(path) and is_file(path)):
+        return []
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return []
+    return [path] if _is_picture(head) else []
+
+
+def _is_picture(head: bytes) -> bool:
+    """Return whether a file begins like a picture."""
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    is_heif = head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS
+    return is_webp or is_heif or head.startswith(_PICTURE_STARTS)
+
+
 def _read_head(path: Path) -> bytes:
     """Read the first bytes, of regular files only: opening a pipe could wait for ever."""
     try:
@@ -275,10 +323,7 @@ def _check_content(head: bytes, info: VideoInfo, *, has_frames: bool) -> None:
         raise VideoError("It is a text file, not a video.")
     if has_frames:
         is_cover = info.fps_from_header == _COVER_PICTURE_FPS
-        is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-        is_heif = head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS
-        is_picture = is_webp or is_heif or head.startswith(_PICTURE_STARTS)
-        if (is_cover or is_picture) and not _has_second_frame(info.path):
+        if (is_cover or _is_picture(head)) and not _has_second_frame(info.path):
             what = "sound with a cover picture" if is_cover else "a picture"
             raise VideoError(f"It is {what}, not a video.")
     else:

@@ -17,11 +17,14 @@ from pathlib import Path, PurePath
 from typing import Self
 
 from activity_cli.common.files import (
+    PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
     describe_other_files,
+    find_clips,
     is_file,
     is_folder,
     is_video,
+    numbered_frames,
     walk_files,
 )
 from activity_cli.common.tables import TABLE_SUFFIXES, RowError, read_table, read_text
@@ -120,7 +123,7 @@ def _expand(source: str) -> Iterator[Path]:
             raise DataError("The list on stdin is empty.", hint=hint)
         yield from _videos_of_entries(entries, folder=Path())
     elif is_folder(path):
-        yield from _videos_of_folder(path)
+        yield from [path] if numbered_frames(path) else _videos_of_folder(path)
     elif path.suffix.lower() in (".txt", *TABLE_SUFFIXES) and not _is_pattern(source):
         yield from _videos_of_entries(_read_list(path), folder=path.parent)
     elif is_file(path):
@@ -133,9 +136,10 @@ def _expand(source: str) -> Iterator[Path]:
 
 def _videos_of_folder(folder: Path) -> Iterator[Path]:
     files = list(walk_files(folder))
-    videos = [path for path in files if is_video(path) or is_folder(path)]  # unreadable: reported
+    videos = find_clips(files, inside=folder)  # with folders that are unreadable: reported
     if not videos:
-        hint = f"Looked for {', '.join(sorted(VIDEO_SUFFIXES))}; name other files one by one."
+        endings = ", ".join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))
+        hint = f"Looked for {endings}; name other files one by one."
         raise DataError(f"{folder} has no videos; {describe_other_files(files)}.", hint=hint)
     yield from videos
 
@@ -147,7 +151,7 @@ def _videos_of_entries(entries: Sequence[str], folder: Path) -> Iterator[Path]:
             hint = "Download it and name the file."
             raise DataError(f"{entry} is an address; activity reads files.", hint=hint)
         path = folder / entry
-        if is_folder(path):
+        if is_folder(path) and not numbered_frames(path):
             yield from _videos_of_folder(path)
         else:
             yield path
@@ -185,7 +189,7 @@ def _videos_of_pattern(pattern: str) -> Iterator[Path]:
     others: list[Path] = []
     for path in _matches(pattern):
         if is_folder(path):
-            videos += filter(is_video, walk_files(path))
+            videos += [path] if numbered_frames(path) else find_clips(walk_files(path), inside=path)
         else:
             (videos if any_suffix or is_video(path) else others).append(path)
     yield from videos

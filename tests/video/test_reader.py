@@ -178,8 +178,8 @@ def test_files_that_are_no_video_say_what_they_are(
     assert reason in reason_for(path)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tiff", "webp", "gif"])
-def test_pictures_are_no_videos(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["jpg", "bmp", "tiff", "gif"])
+def test_pictures_of_other_names_are_no_videos(suffix: str, tmp_path: Path) -> None:
     from PIL import Image
 
     path = tmp_path / f"a.{suffix}"

@@ -24,6 +24,7 @@ SECONDS_DIGITS = 3
 PARQUET = ".parquet"
 SUFFIXES = (".csv", ".jsonl", PARQUET)
 
+_OF_CAPTION = ("caption", "probability")
 _ROWS_PER_GROUP = 50_000
 # Types of columns in Parquet, by name.
 _INTEGERS = frozenset({"frames", "frames_promised", "width", "height", "rotation", "bytes"})
@@ -38,10 +39,14 @@ class RowSchema:
 
     top_k: int = 3  # labels in a row, best first; at least 1
     labels: tuple[str, ...] = ()  # labels with a column for their score
+    captions: bool = False  # whether the labels are sentences, in columns of another name
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the values, in order."""
+        if self.captions:
+            more = [f"{name}_{n}" for n in range(2, self.top_k + 1) for name in _OF_CAPTION]
+            return ("path", "status", "reason", *_OF_CAPTION, *more, "seconds", "frames", "model")
         ranks = range(2, self.top_k + 1)
         further = [name for rank in ranks for name in (f"label_{rank}", f"score_{rank}")]
         scores = [f"score:{label}" for label in self.labels]
@@ -55,7 +60,12 @@ class RowSchema:
         row: dict[str, Any] = dict.fromkeys(self.columns)
         reason = "; ".join(filter(None, [result.reason, result.rejected]))
         row |= {"path": result.path, "status": result.status.value, "reason": reason}
-        if (prediction := result.prediction) is not None:
+        if self.captions:
+            for rank, caption in enumerate(result.captions[: self.top_k], start=1):
+                values = caption.text, round(caption.probability, SCORE_DIGITS)
+                suffix = f"_{rank}" if rank > 1 else ""
+                row |= {f"{n}{suffix}": v for n, v in zip(_OF_CAPTION, values, strict=True)}
+        elif (prediction := result.prediction) is not None:
             for rank, (label, score) in enumerate(prediction.top(self.top_k), start=1):
                 suffix = f"_{rank}" if rank > 1 else ""
                 row |= {f"label{suffix}": label, f"score{suffix}": round(score, SCORE_DIGITS)}
@@ -114,7 +124,9 @@ def _csv_line(values: Sequence[object]) -> bytes:
 def _write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a group of rows at a time, so that memory stays flat."""
     pyarrow, parquet = import_parquet()
-    numbers = [name for name in columns if name in _NUMBERS or name.startswith("score")]
+    numbers = [
+        name for name in columns if name in _NUMBERS or name.startswith(("score", "probability"))
+    ]
     types = dict.fromkeys(columns, pyarrow.string()) | dict.fromkeys(numbers, pyarrow.float64())
     types |= {name: pyarrow.int64() for name in columns if name in _INTEGERS}
     schema = pyarrow.schema(types)

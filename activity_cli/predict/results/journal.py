@@ -13,6 +13,7 @@ from typing import Any
 
 from activity_cli.common.files import parse_json, sha256_of, writing
 from activity_cli.errors import OutputError
+from activity_cli.features.cache import file_fingerprint
 from activity_cli.types import FileState, Segment
 
 FORMAT_VERSION = 1
@@ -33,6 +34,8 @@ class Entry:
 def look_at(path: Path, *, hash_content: bool = False) -> FileState:
     """Return the present state of a file; that it cannot be read is a state as well."""
     try:
+        if path.is_dir() and (fingerprint := file_fingerprint(path)):  # of numbered frames
+            return FileState(*fingerprint, None)
         stat = path.stat()
         digest = sha256_of(path) if hash_content and path.is_file() else None
     except (OSError, ValueError):

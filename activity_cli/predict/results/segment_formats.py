@@ -217,7 +217,8 @@ def _milliseconds(segment: Segment) -> tuple[int, int]:
 
 
 def _caption(segment: Segment) -> str:
-    return f"{one_line(segment.label)} {segment.mean_score:.0%}".strip()
+    label = one_line(segment.label)
+    return label if segment.is_sentence else f"{label} {segment.mean_score:.0%}".strip()
 
 
 def _times(segment: Segment, point: str) -> str:

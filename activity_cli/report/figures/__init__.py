@@ -27,11 +27,12 @@ _MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
 
 
 def plot_curves(
-    history: Sequence["EpochMetrics"], best_epoch: int, path: Path, *, majority: float
+    history: Sequence["EpochMetrics"], best_epoch: int, path: Path, *, majority: float | None = None
 ) -> None:
     """Plot loss and accuracy per epoch, for training and held-out clips.
 
-    The axis of the accuracy starts at the `majority` rate: that of always the same answer.
+    The axis of the accuracy starts at the `majority` rate: that of always the same answer. None is
+    for captions, whose accuracy is that of words.
     """
     figure = new_figure(9, 3.6)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
@@ -47,9 +48,11 @@ def plot_curves(
         axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":", label=best)
         axes.set(xlabel="epoch", title=what.capitalize())
         tidy(axes)
-    lowest = min(majority, *(min(e.train_accuracy, e.val_accuracy) for e in history))
-    accuracy_axes.axhline(majority, color=_GREY, linewidth=1, dashes=(4, 4))
-    accuracy_axes.text(0, majority, " majority label", color=_GREY, va="bottom")
+    lowest = min(min(e.train_accuracy, e.val_accuracy) for e in history)
+    if majority is not None:
+        lowest = min(majority, lowest)
+        accuracy_axes.axhline(majority, color=_GREY, linewidth=1, dashes=(4, 4))
+        accuracy_axes.text(0, majority, " majority label", color=_GREY, va="bottom")
     accuracy_axes.set_ylim(max(0, lowest - 0.03), 1.01)
     accuracy_axes.yaxis.set_major_formatter("{x:.0%}")
     loss_axes.set_ylim(bottom=0)

@@ -13,8 +13,9 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from activity_cli.common.files import write_text_atomically
+from activity_cli.data.dataset import Sample
 from activity_cli.errors import VideoError
-from activity_cli.evaluation import ClipPrediction, Predictions
+from activity_cli.evaluation import Predictions
 from activity_cli.evaluation.baselines import TITLES, signed_points
 from activity_cli.evaluation.intervals import wilson_estimate
 from activity_cli.report.assembly import ReportData
@@ -49,7 +50,9 @@ def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECO
     # A clip is shown once.
     others = (i for i in np.argsort(best - second, kind="stable").tolist() if i not in errors)
     uncertain = list(islice(others, _MAX_CLIPS))
-    strips = _read_strips(predictions, [*errors, *uncertain], decoders)
+    clips = {position: predictions.clips[position] for position in (*errors, *uncertain)}
+    spans = {n: (clip.sample, clip.duration_seconds) for n, clip in clips.items()}
+    strips = read_strips(spans, decoders)
     write_text_atomically(path, render_report(data, errors, uncertain, strips))
 
 
@@ -63,7 +66,7 @@ def render_report(
     predictions = data.predictions
     correct, error = predictions.is_correct, predictions.evaluation.calibration_error
     gains = [baseline.gain for baseline in data.findings.baselines.baselines]
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         data=data,
         reliability=reliability(predictions.scores, correct, error),
@@ -99,10 +102,11 @@ def _card(predictions: Predictions, position: int, strip: Strip) -> Mapping[str,
 
 
 @cache
-def _environment() -> "Environment":
+def environment() -> "Environment":
+    """Return the templates and their filters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    found = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=StrictUndefined,
@@ -110,9 +114,9 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         finalize=_as_text,
     )
-    environment.filters |= {"percent": "{:.1%}".format, "points": signed_points, "clock": clock}
-    environment.filters["code"] = _code
-    return environment
+    found.filters |= {"percent": "{:.1%}".format, "points": signed_points, "clock": clock}
+    found.filters["code"] = _code
+    return found
 
 
 def _as_text(value: object) -> object:
@@ -127,23 +131,23 @@ def _code(text: str) -> Markup:
     return Markup("").join(parts)
 
 
-def _read_strips(
-    predictions: Predictions, positions: Sequence[int], decoders: Decoders
+def read_strips(
+    spans: Mapping[int, tuple[Sample, float]], decoders: Decoders
 ) -> Mapping[int, Strip]:
-    """Decode a few frames of the clips at these positions."""
-    clips = {position: predictions.clips[position] for position in positions}
+    """Decode a few frames of clips, each a sample with its length in seconds."""
     with DecoderPool(decoders) as pool, ThreadPoolExecutor(decoders.num_workers) as threads:
         read = partial(_read, pool.reader())
-        return dict(zip(clips, threads.map(read, clips.values()), strict=True))
+        return dict(zip(spans, threads.map(read, spans.values()), strict=True))
 
 
-def _read(reader: ClipReader, clip: ClipPrediction) -> Strip:
+def _read(reader: ClipReader, span: tuple[Sample, float]) -> Strip:
     from activity_cli.report.overlay.thumbnails import read_jpegs
 
+    sample, duration_seconds = span
     share = (np.arange(_NUM_FRAMES) + 0.5) / _NUM_FRAMES
-    times = (clip.start_seconds + share * clip.duration_seconds).tolist()
+    times = ((sample.start_seconds or 0.0) + share * duration_seconds).tolist()
     try:
-        files, (width, height) = reader.call(read_jpegs, clip.sample.path, times, height=_HEIGHT)
+        files, (width, height) = reader.call(read_jpegs, sample.path, times, height=_HEIGHT)
     except VideoError as error:
         return Strip(problem=str(error))
     images = [f"data:image/jpeg;base64,{base64.b64encode(f.tobytes()).decode()}" for f in files]

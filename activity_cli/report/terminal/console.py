@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from activity_cli.predict.results.journal import journal_path
 from activity_cli.report.terminal import (
     SCORE_STYLE,
     bar,
+    clock,
     common_folder,
     new_console,
     new_table,
@@ -23,7 +25,7 @@ from activity_cli.report.terminal import (
 )
 from activity_cli.report.terminal.timeline import show_timeline
 from activity_cli.settings import DEFAULT_MODEL, MOST_LABELS_SHOWN
-from activity_cli.types import FileResult, Status
+from activity_cli.types import Caption, FileResult, Status
 
 if TYPE_CHECKING:
     from activity_cli.features.action_weights import ActionNetworkListing
@@ -51,6 +53,8 @@ def messages_console() -> Console:
 
 def show_predictions(results: Sequence[FileResult], *, top_k: int) -> RenderableType:
     """Show one video in detail, with its timeline if it is long, or many with a line each."""
+    if any(result.captions for result in results):
+        return show_sentences(results, top_k=top_k)
     if len(results) > 1:
         return show_results(results)
     shown, timeline = show_result(results[0], top_k=top_k), results[0].timeline
@@ -83,6 +87,37 @@ def show_result(result: FileResult, *, top_k: int) -> RenderableType:
     if result.status is not Status.OK:
         lines.append(Text(f"  {result.status}: {result.reason}", "yellow"))
     return Group(*lines)
+
+
+def show_sentences(results: Sequence[FileResult], *, top_k: int) -> RenderableType:
+    """Show the sentences of videos: of one with the probability of each word and alternatives."""
+    lines: list[RenderableType] = []
+    for result in results:
+        lines.append(Text(printable(result.path), "bold"))
+        if not result.captions:
+            lines.append(Text(f"  {result.status}: {result.reason}", "red"))
+        elif len(result.segments) > 1:
+            for segment in result.segments:
+                times = f"  {clock(segment.start_seconds):>7}-{clock(segment.end_seconds):<7} "
+                lines.append(Padding(Text.assemble((times, "dim"), segment.label), 0))
+        else:
+            lines += _sentences(result.captions, top_k if len(results) == 1 else 1)
+        if result.captions and result.status is not Status.OK:
+            lines.append(Text(f"  {result.status}: {result.reason}", "yellow"))
+    return Group(*lines)
+
+
+def _sentences(captions: Sequence[Caption], top_k: int) -> list[RenderableType]:
+    best, *others = captions[:top_k]
+    if top_k == 1:
+        return [Text(f"  {best.text}")]
+    words = zip(best.words, best.probabilities, strict=True)
+    each = "  ".join(f"{word} {probability:.1%}" for word, probability in words)
+    return [
+        Text(f"  {best.text}", "bold"),
+        Padding(Text(each, "dim"), (0, 0, 0, 4)),
+        *(Text(f"  {one.text}", "dim") for one in others),
+    ]
 
 
 def show_results(results: Sequence[FileResult]) -> RenderableType:

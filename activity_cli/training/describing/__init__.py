@@ -1,0 +1,1 @@
+"""Training a captioner: word detectors, the decoder by epochs, one run, cross-validation."""

@@ -1,0 +1,62 @@
+"""Pictures as videos: a picture file is a clip of one frame, a folder of numbered ones a clip."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from activity_cli.video.capture import Frame, quiet_opencv
+
+FRAMES_PER_SECOND = 25.0
+"""Of a folder of frames, which does not state its rate."""
+CODEC = "pictures"  # in place of a fourcc
+
+
+class PictureCapture:
+    """Picture files behind those methods of cv2.VideoCapture that a VideoReader calls.
+
+    Pictures of another size than the first are scaled to it. One that is damaged ends the clip, as
+    a damaged frame ends a video.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+        self._number = -1
+        self._picture: Frame | None = None
+        first = self._read(files[0])
+        self.height, self.width = first.shape[:2] if first is not None else (0, 0)
+
+    def grab(self) -> bool:
+        """Go to the next picture; False at the end or at damage."""
+        self._number += 1
+        files, number = self._files, self._number
+        self._picture = self._read(files[number]) if number < len(files) else None
+        return self._picture is not None
+
+    def retrieve(self) -> tuple[bool, Frame | None]:
+        """Return whether there is a picture, and the picture, (H, W, 3) BGR."""
+        picture, size = self._picture, (self.width, self.height)
+        if picture is not None and picture.shape[1::-1] != size:
+            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return picture is not None, picture
+
+    def get(self, what: int) -> float:
+        """Return CAP_PROP_POS_MSEC or CAP_PROP_FRAME_TYPE of the current picture."""
+        if what == cv2.CAP_PROP_FRAME_TYPE:
+            return float(ord("I"))
+        return 1000 * max(self._number, 0) / FRAMES_PER_SECOND
+
+    def release(self) -> None:
+        """Forget the picture."""
+        self._picture = None
+
+    @staticmethod
+    def _read(path: Path) -> Frame | None:
+        # From bytes: OpenCV reads no file whose name is not valid text.
+        try:
+            content = np.frombuffer(path.read_bytes(), np.uint8)
+        except OSError:
+            return None
+        with quiet_opencv():
+            decoded = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+        return None if decoded is None else np.asarray(decoded, np.uint8)
