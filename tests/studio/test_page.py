@@ -11,7 +11,7 @@ import pytest
 
 from tests.media import Picture, write_video
 from tests.studio.page import Page, open_studio
-from tests.workplace import rows_of
+from tests.workplace import Workplace, rows_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Route
@@ -23,8 +23,49 @@ LABELS = ("across", "upwards")
 NASTY = "<img src=x onerror=window.hit=1>"
 PLACES = ("videos", "label", "train", "results", "review")
 FPS = 10
-TRAINING_MS = 240_000
+TRAINING_MS = 300_000
+SETTINGS = '[clip]\nframe_size = 64\nframes = 8\nstreams = "both"\n[training]\nepochs = 12\n'
+"""Clips of which CNN and decoders make features in a moment."""
 TITLE = "document.querySelector('.label-head h1')"
+
+
+# Returns texts whose contrast is below WCAG AA: 4.5, or 3 for large text.
+LOW_CONTRAST = r"""
+() => {
+  const c = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (text) => {
+    c.clearRect(0, 0, 1, 1); c.fillStyle = text; c.fillRect(0, 0, 1, 1);
+    return [...c.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (rgb) => {
+    const linear = (v) => v <= 0.04 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb.map((v) => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const over = (top, under) => under.map((v, i) => (top[i] * top[3] + v * (255 - top[3])) / 255);
+  const behind = (element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.unshift(getComputedStyle(e));
+    return layers.reduce((under, top) => over(rgba(top.backgroundColor), under), [255, 255, 255]);
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const box = element.getBoundingClientRect();
+    const style = getComputedStyle(element);
+    if (!walker.currentNode.data.trim() || !box.width || style.visibility === "hidden") continue;
+    if (element.closest("button:disabled, [aria-disabled], noscript, option, .sr, svg")) continue;
+    const under = behind(element);
+    const [a, b] = [light(over(rgba(style.color), under)), light(under)].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.6 && Number(style.fontWeight) >= 700);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < (large ? 3 : 4.5)) found.push(`${walker.currentNode.data}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}
+"""
 
 
 class Watched:
@@ -96,6 +137,112 @@ def moving(label: str, number: int) -> list[Picture]:
     aside = 0.3 + 0.04 * number
     places = [(s, aside) if label == LABELS[0] else (aside, 1 - s) for s in shares]
     return [disc(place, 90 + 9 * number) for place in places]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studio") / "clips"
+    for number in range(10):
+        for label in LABELS:
+            write_video(folder / f"{number}_{label}.webm", moving(label, number), FPS)
+    (folder / "activity.toml").write_text(SETTINGS)
+    return folder
+
+
+@pytest.fixture
+def _environment(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in Workplace(tmp_path, prepared).environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("_environment")
+def test_from_a_folder_of_clips_to_a_corrected_model(clips: Path, browser: "Browser") -> None:
+    with open_studio(clips) as studio:
+        watched = Watched(browser, studio)
+        window = watched.window
+        go(window, "label")
+        for label in LABELS:
+            add_label(window, label)
+        for _ in range(16):
+            name = window.text_content(".label-head h1") or ""
+            window.keyboard.press("1" if LABELS[0] in name else "2")
+            window.wait_for_function(f"name => {TITLE}.textContent !== name", arg=name)
+        until(window, lambda: len(rows_of(clips / "labels.csv")) == 16)
+        for row in rows_of(clips / "labels.csv"):
+            assert row["path"].endswith(f"_{row['label']}.webm")
+        train(window)
+        correct_two(window, clips)
+        window.keyboard.press("t")
+        train(window)
+        assert len(studio.get("/api/project")["models"]) == 2
+        go(window, "results")
+        window.wait_for_selector(".sentence")
+        assert "%" in (window.text_content(".sentence") or "")
+        window.click("button.matrix-cell")  # opens its clips
+        window.wait_for_selector(".cell-dialog .cell-row")
+        window.keyboard.press("Escape")
+        window.click("text=OpenVINO")
+        window.wait_for_selector("text=Verified", timeout=TRAINING_MS)
+        looks(window)
+        watched.check()
+        watched.context.close()
+
+
+def train(window: "Window") -> None:
+    go(window, "train")
+    if not window.is_visible("#option-groups"):
+        window.click("summary")
+    window.select_option("#option-groups", "")  # these clips look alike
+    window.wait_for_selector(".start-card .primary:enabled")
+    window.keyboard.press("t")
+    window.wait_for_selector(".run-card .row .button")  # Stop: it has begun
+    window.wait_for_selector(".run-card .ending, .run-card .notice.bad b", timeout=TRAINING_MS)
+    until(window, lambda: "Predicting" not in window.inner_text(".run-card h2"), 300)
+    assert window.inner_text(".run-card h2") == "Done"
+
+
+def correct_two(window: "Window", clips: Path) -> None:
+    """See predictions of the clips without labels: correct two, accept two."""
+    go(window, "review")
+    window.wait_for_selector(".review-item .chip.suggested")
+    assert window.locator(".review-item").count() == 4
+    title = "document.querySelector('.review-what h2')"
+    wanted = {}
+    for at in range(4):
+        name = window.text_content(".review-what h2") or ""
+        predicted = window.inner_text(".review-item[aria-current] .chip .clip-text")
+        other = LABELS[1 - LABELS.index(predicted)]
+        wanted[name] = other if at < 2 else predicted
+        window.keyboard.press("Enter" if at >= 2 else str(1 + LABELS.index(other)))
+        if at < 3:
+            window.wait_for_function(f"name => {title}.textContent !== name", arg=name)
+    window.wait_for_selector("text=/Train again: 4 corrections/")
+
+    def labels() -> dict[str, str]:
+        return {row["path"]: row["label"] for row in rows_of(clips / "labels.csv")}
+
+    until(window, lambda: len(labels()) == 20)
+    assert wanted.items() <= labels().items()
+
+
+def looks(window: "Window") -> None:
+    """Text is readable and nothing is cut off, on all screens, in both themes and two widths."""
+    schemes: tuple[Any, ...] = ("light", "dark")
+    for width, scheme in [(w, s) for w in (1280, 820) for s in schemes]:
+        window.set_viewport_size({"width": width, "height": 800})
+        window.emulate_media(color_scheme=scheme)
+        for place in PLACES:
+            go(window, place)
+            window.wait_for_selector("#screen > .head, #screen > header")
+            window.wait_for_timeout(150)
+            assert window.evaluate("document.documentElement.scrollWidth") <= width
+            wide = "[...document.querySelectorAll('#screen > *')].map(e => e.scrollWidth)"
+            assert max(window.evaluate(wide)) <= width, (place, width)
+            assert window.evaluate(LOW_CONTRAST) == [], (place, scheme, width)
+    window.keyboard.press("?")
+    assert "Undo" in window.inner_text("dialog.sheet")
+    window.keyboard.press("Escape")
 
 
 def test_painted_stretches_are_those_that_were_played(tmp_path: Path, browser: "Browser") -> None:

@@ -57,7 +57,7 @@ const ICONS = {
   train: "M4 19h16M5 15l4-5 4 3 6-8M15 5h4v4",
   results: "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8z",
   review: "M4 5h16v11H9l-5 4zM9 10.5l2.2 2.2 4-4.4",
-  play: "M8 5.5v13l10.5-6.5z", pause: "M8 5v14M16 5v14",
+  play: "M8 5.5v13l10.5-6.5z", reverse: "M16 5.5v13L5.5 12z", edgeback: "M15 5v14M11 9l-3 3 3 3", edgeon: "M9 5v14M13 9l3 3-3 3", pause: "M8 5v14M16 5v14",
   back: "M15 6l-6 6 6 6", forward: "M9 6l6 6-6 6", previous: "M18 6l-7 6 7 6zM7 6v12", next: "M6 6l7 6-7 6zM17 6v12",
   undo: "M8 6l-4 4 4 4M4 10h10a5 5 0 0 1 0 10h-3", redo: "M16 6l4 4-4 4M20 10H10a5 5 0 0 0 0 10h3",
   split: "M12 4v16M8 8l-4 4 4 4M16 8l4 4-4 4", remove: "M5 7h14M10 7V5h4v2M7 7l1 12h8l1-12", close: "M6 6l12 12M18 6L6 18",

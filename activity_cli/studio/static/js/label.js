@@ -3,6 +3,7 @@ import { get, thumbUrl } from "./api.js";
 import { button, clock, fill, h, icon, setText } from "./dom.js";
 import { emptyState, toast } from "./feedback.js";
 import { setScreenKeys } from "./keys.js";
+import { BACKGROUND, chip } from "./labels.js";
 import { LabelPanel } from "./label_panel.js";
 import { labelKeys } from "./label_keys.js";
 import { Listing } from "./listing.js";
@@ -16,6 +17,7 @@ import { Timeline } from "./timeline.js";
 import { askGroup, chooseFiles, trySample } from "./videos_actions.js";
 
 const SHORT_SECONDS = 12; // shorter clips are labelled as a whole, unless told otherwise
+const MOST_PREFETCHED_BYTES = 30e6; // larger ones would keep a connection busy
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 let screen = null;
@@ -53,7 +55,7 @@ class LabelScreen {
     this.player.addEventListener("frame", () => this.showFrame());
     this.player.addEventListener("state", () => this.showState());
     this.player.addEventListener("broken", () => this.broken());
-    this.painter = new Painter(this.player, { send: edit, changed: () => this.showRows() });
+    this.painter = new Painter(this.player, { send: (...change) => this.paint(...change), changed: () => this.showRows() });
     this.timeline = new Timeline(this.track, {
       onSeek: (time) => this.player.seek(Math.floor(time * this.fps + 1e-6)),
       onSelect: (span, row) => row.kind === "mine" && this.select(span),
@@ -85,9 +87,13 @@ class LabelScreen {
     this.playButton = act("Play or pause", "Space", "play", () => this.player.toggle());
     this.speed = h("select", { class: "field speed", title: "Speed (, and .)", "aria-label": "Speed", onchange: () => { this.player.setSpeed(Number(this.speed.value)); this.speed.blur(); } },
       SPEEDS.map((speed) => h("option", { value: speed }, `${speed}×`)));
-    this.clockText = h("span", { class: "clock" });
+    this.speed.value = "1";
+    this.clockText = h("b", {});
+    this.frameText = h("span", { class: "dim" });
+    this.badge = h("div", { class: "badge", hidden: true });
     this.segmentTools = h("span", { class: "tools-group" }, act("Set in", "I", "in", () => this.mark("in")), act("Set out", "O", "out", () => this.mark("out")),
-      act("Split here", "S", "split", () => this.split()), act("Delete the segment", "Delete", "remove", () => this.remove()));
+      act("Split here", "S", "split", () => this.split()), act("Nearest edge one frame earlier", "[", "edgeback", () => this.nudge(-1)), act("Nearest edge one frame later", "]", "edgeon", () => this.nudge(1)),
+      act("Delete the segment", "Delete", "remove", () => this.remove()));
     this.undoButton = act("Undo", "Z", "undo", () => undo());
     this.redoButton = act("Redo", "Shift+Z", "redo", () => redo());
     this.track = h("div", { class: "track" });
@@ -98,10 +104,10 @@ class LabelScreen {
         this.title, this.place, this.state, h("span", { class: "grow" }), this.group, this.modes,
         button({ name: "Next unsure moment", label: "Next unsure", key: "W", run: () => this.nextUnsure() })),
       h("div", { class: "label-grid" },
-        h("div", { class: "stage-box" }, this.stage, this.cover),
+        h("div", { class: "stage-box" }, this.stage, this.badge, this.cover),
         h("div", { class: "controls" },
-          h("span", { class: "tools-group" }, act("One frame back", "Left", "back", () => this.player.step(-1)), this.playButton, act("One frame on", "Right", "forward", () => this.player.step(1))),
-          this.speed, this.clockText, h("span", { class: "grow" }), this.segmentTools,
+          h("span", { class: "tools-group" }, act("Play backwards", "J", "reverse", () => this.player.play(-1)), act("One frame back", "Left", "back", () => this.player.step(-1)), this.playButton, act("One frame on", "Right", "forward", () => this.player.step(1))),
+          this.speed, h("span", { class: "clock" }, this.clockText, this.frameText), h("span", { class: "grow" }), this.segmentTools,
           h("span", { class: "tools-group" }, act("Unsure", "U", "unsure", () => this.flag("unsure")), act("Exclude", "X", "exclude", () => this.flag("excluded"))),
           h("span", { class: "tools-group" }, this.undoButton, this.redoButton),
           h("span", { class: "tools-group" }, act("Zoom out", "-", "zoomout", () => this.timeline.zoom(2)), act("Zoom in", "+", "zoomin", () => this.timeline.zoom(0.5)))),
@@ -140,7 +146,7 @@ class LabelScreen {
     const { clip } = this;
     const media = await loadMedia(clip).catch((error) => ({ broken: error.message }));
     if (this.clip !== clip && this.clip?.id !== clip.id) return;
-    if (media.broken || media.waiting) return this.showCover(media);
+    if (media.broken) return this.showCover(media.broken);
     this.cover.hidden = true;
     this.media = media;
     this.player.load(media, time === null ? 0 : Math.floor(time * media.fps + 1e-6));
@@ -155,26 +161,25 @@ class LabelScreen {
     return undefined;
   }
 
-  showCover({ broken, waiting }) {
+  showCover(reason) {
     this.player.pause();
     this.cover.hidden = false;
     this.timeline.setClip({ duration: durationOf(this.clip), fps: 25 });
     this.timeline.setRows([]);
     setText(this.clockText, "");
-    fill(this.cover, waiting ? emptyState(icon("film"), "Getting this video ready", "The browser cannot play this format: a copy for the page is being made, once.")
-      : emptyState(icon("warn"), "This video cannot be shown", broken || this.clip.damage || "The file is gone or damaged.",
-        button({ name: "Exclude", label: "Exclude", key: "X", run: () => this.flag("excluded") }), button({ name: "Next clip", label: "Next", key: "N", run: () => this.move(1) })));
+    setText(this.frameText, "");
+    fill(this.cover, emptyState(icon("warn"), "This video cannot be shown", reason || this.clip.damage || "The file is gone or damaged.",
+      button({ name: "Exclude", label: "Exclude", key: "X", run: () => this.flag("excluded") }), button({ name: "Next clip", label: "Next", key: "N", run: () => this.move(1) })));
   }
 
-  proxyReady({ clip, error }) {
-    if (clip !== this.clip?.id) return;
-    if (error) this.showCover({ broken: error });
-    else this.showMedia();
+  // A copy that plays smoothly is there: go on with it from the same frame.
+  proxyReady({ clip, ready }) {
+    if (clip === this.clip?.id && ready && this.media?.making && !this.painter.active) this.showMedia((this.player.frame + 0.5) / this.fps);
   }
 
   // The browser refused the file after all: show its frames as pictures.
   async broken() {
-    if (!this.media || this.media.pictures) return this.showCover({ broken: this.clip.damage });
+    if (!this.media || this.media.pictures) return this.showCover(this.clip.damage);
     this.media = await loadMedia(this.clip, { pictures: true });
     return this.player.load(this.media, this.player.frame);
   }
@@ -184,7 +189,7 @@ class LabelScreen {
     this.queue.show(this.listing, this.index);
     const next = [1, 2].map((n) => this.listing.at(this.index + n)).filter(Boolean);
     const media = await Promise.all(next.map((clip) => loadMedia(clip).catch(() => null)));
-    this.player.prefetch(media.filter((m) => m?.media));
+    this.player.prefetch(media.filter((m) => m?.media && m.bytes < MOST_PREFETCHED_BYTES));
   }
 
   showClip() {
@@ -207,10 +212,13 @@ class LabelScreen {
   showRows() {
     if (!this.clip || !this.media) return;
     const stretch = this.painter.stretch;
+    this.badge.hidden = !stretch;
+    if (stretch && this.badge.dataset.label !== stretch.label) fill(this.badge, chip(stretch.label === store.project.background ? BACKGROUND : stretch.label));
+    if (stretch) this.badge.dataset.label = stretch.label;
     const mine = stretch ? painted(this.spans, stretch.start, stretch.until, stretch.label) : this.spans;
     const model = (this.prediction?.segments ?? []).map((s) => ({ ...s }));
     this.timeline.setRows([
-      { name: "Mine", kind: "mine", height: 30, segments: mine },
+      { name: "Mine", kind: "mine", height: 30, segments: mine, reserved: this.clip.reserved },
       { name: "Model", kind: "model", height: 20, segments: model },
       { name: "Differs", kind: "scores", height: 14, scores: disagreement(mine, this.prediction?.curve) },
     ]);
@@ -220,7 +228,8 @@ class LabelScreen {
 
   showFrame() {
     const { frame, time, last } = this.player;
-    setText(this.clockText, `${clock(time, true)} / ${clock(this.media.frames / this.fps)} · frame ${frame + 1} of ${last + 1}`);
+    setText(this.clockText, `${clock(time, true)} / ${clock(this.media.frames / this.fps)}`);
+    setText(this.frameText, `frame ${frame + 1} of ${last + 1}`);
     this.timeline.setTime((frame + 0.5) / this.fps, this.player.playing);
     if (this.painter.active) this.showRows();
   }
@@ -236,7 +245,7 @@ class LabelScreen {
     if (clip !== this.clip) {
       const start = this.selected?.start;
       this.clip = clip;
-      this.pending = null;
+      if (store.waiting < 2) this.pending = null; // later edits are still on their way
       this.selected = this.spans.find((span) => span.start === start) ?? null;
     }
     this.showClip();
@@ -247,6 +256,7 @@ class LabelScreen {
     if (!this.clip || (ids.length && !ids.includes(this.clip.id))) return;
     const clip = await loadClip(this.clip.id).catch(() => null);
     if (clip?.id !== this.clip?.id) return;
+    this.pending = null;
     const predicted = JSON.stringify(clip.prediction) !== JSON.stringify(this.clip.prediction);
     this.clip = clip;
     this.showClip();
@@ -283,7 +293,8 @@ class LabelScreen {
       edit([{ op: "label", clip: this.clip.id, label }], `label ${label} on ${this.clip.name}`);
       this.panel.flash(label);
       this.advance();
-    } else if (this.selected && !this.player.playing) {
+    } else if (!this.media) return; // frames are not known yet
+    else if (this.selected && !this.player.playing) {
       this.replace(this.spans.map((s) => (s === this.selected ? { ...s, label } : s)), `change a segment to ${label}`);
     } else if (this.marks.in !== undefined && this.marks.out !== undefined && !this.player.playing) this.paintMarks(label);
     else { this.selected = null; this.painter.press(label); }
@@ -291,14 +302,22 @@ class LabelScreen {
 
   release(label) { this.painter.release(label); }
 
+  /** Save strokes; they are shown before they are saved. */
+  paint(edits, text, options) {
+    this.pending = edits.reduce((spans, { start, end, label }) => painted(spans, start, end ?? durationOf(this.clip), label), this.spans);
+    this.showRows();
+    return edit(edits, text, options);
+  }
+
   paintMarks(label) {
     const [start, end] = [this.marks.in, this.marks.out].sort((a, b) => a - b);
     const isEnd = end >= this.media.frames / this.fps - 1e-6;
     this.marks = {};
-    edit([{ op: "paint", clip: this.clip.id, start, end: isEnd ? null : end, label }], label ? `paint ${label} on ${this.clip.name}` : `erase on ${this.clip.name}`);
+    this.paint([{ op: "paint", clip: this.clip.id, start, end: isEnd ? null : end, label }], label ? `paint ${label} on ${this.clip.name}` : `erase on ${this.clip.name}`);
   }
 
   mark(side) {
+    if (!this.media) return;
     if (this.isWhole) this.setMode("segments");
     this.marks[side] = (this.player.frame + (side === "out" ? 1 : 0)) / this.fps;
     this.showRows();
@@ -336,7 +355,7 @@ class LabelScreen {
     const at = this.player.frame / this.fps;
     const { spans } = this;
     const span = spanAt(spans, at + 1e-6);
-    if (!span || at - span.start < 0.5 / this.fps) return;
+    if (!this.media || !span || at - span.start < 0.5 / this.fps) return;
     // Parts of one label that touch are one segment on disk: the cut is kept once a part has another label.
     this.pending = spans.flatMap((s) => (s === span ? [{ ...s, end: at }, { ...s, start: at }] : [s]));
     this.player.pause();
@@ -347,7 +366,7 @@ class LabelScreen {
   nudge(frames) {
     const { spans } = this;
     const near = nearestEdge(spans, this.player.time);
-    if (!near) return;
+    if (!this.media || !near) return;
     const moved = moveEdge(spans, near.span, near.edge, near.span[near.edge] + frames / this.fps, { duration: durationOf(this.clip), frame: 1 / this.fps });
     this.replace(moved, "move an edge");
   }
@@ -368,7 +387,7 @@ class LabelScreen {
   accept(all = false) {
     const time = this.player.time + 0.5 / this.fps;
     const span = this.isWhole || all ? null : (this.prediction?.segments ?? []).find((s) => time >= s.start && time < s.end);
-    if (span) edit([{ op: "paint", clip: this.clip.id, start: span.start, end: span.end, label: span.label }], `accept ${span.label} on ${this.clip.name}`);
+    if (span) this.paint([{ op: "paint", clip: this.clip.id, start: span.start, end: span.end, label: span.label }], `accept ${span.label} on ${this.clip.name}`);
     else if (this.clip.prediction) {
       edit([{ op: "accept", clip: this.clip.id }], `accept the prediction on ${this.clip.name}`);
       if (this.isWhole) { keepClips([{ ...this.clip, segments: [{ start: null, end: null, label: this.clip.prediction.label }] }]); this.advance(); }

@@ -25,6 +25,7 @@ const rail = document.getElementById("rail");
 const screen = document.getElementById("screen");
 let close = null;
 let shownPath = null;
+let shownProblem = "";
 
 function buildRail() {
   const links = PLACES.map((place, index) => h("a", { class: "place", href: `#/${place.path}`, title: `${place.name} (Alt+${index + 1})`, "data-place": place.path },
@@ -44,6 +45,10 @@ function showProject() {
   const folder = document.getElementById("folder");
   setText(folder, project.name);
   folder.title = project.folder;
+  document.getElementById("saved").classList.toggle("bad", Boolean(project.problem));
+  if (project.problem && project.problem !== shownProblem) toast(`labels.csv is not written: ${project.problem}`, { bad: true });
+  shownProblem = project.problem;
+  showSaving();
   document.title = `${project.name} – activity studio`;
   for (const place of PLACES) setText(rail.querySelector(`[data-place="${place.path}"] .number`), place.number(project));
 }
@@ -64,7 +69,7 @@ function showSaving() {
   const host = document.getElementById("saved");
   host.classList.toggle("waiting", store.waiting > 0);
   const at = store.savedAt?.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  setText(host.lastElementChild, store.waiting ? "Saving" : at ? `Saved ${at}` : "Saved");
+  setText(host.lastElementChild, shownProblem ? "labels.csv not written" : store.waiting ? "Saving" : at ? `Saved ${at}` : "Saved");
 }
 
 function switchTheme() {

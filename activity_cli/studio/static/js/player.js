@@ -22,6 +22,7 @@ export class Player extends EventTarget {
     this.pictures = new Map(); // frames as pictures, by number
     this.wanted = null; // frame to seek to when the seek under way ends
     this.loop = false; // play again from the start at the end
+    this.range = null; // {first, last}: play these frames again and again
     this.closed = false;
   }
 
@@ -33,6 +34,7 @@ export class Player extends EventTarget {
   load(clip, frame = 0) {
     this.pause();
     this.clip = clip;
+    this.range = null;
     this.frame = Math.min(frame, Math.max(0, clip.frames - 1));
     this.wanted = null;
     this.pictures.clear();
@@ -93,8 +95,17 @@ export class Player extends EventTarget {
   }
 
   show(frame) {
+    if (this.range && this.direction > 0 && frame > this.range.last) return this.restart();
     if (frame === this.frame) return;
     this.frame = frame;
+    this.dispatchEvent(new Event("frame"));
+  }
+
+  restart() {
+    if (this.video?.seeking) return;
+    if (this.video) this.seekVideo(this.range.first);
+    this.began = { frame: this.range.first, at: performance.now() };
+    this.frame = this.range.first;
     this.dispatchEvent(new Event("frame"));
   }
 

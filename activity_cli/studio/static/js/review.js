@@ -8,6 +8,7 @@ import { loadMedia } from "./media.js";
 import { Player } from "./player.js";
 import { disagreement, durationOf, spansOf, windows } from "./segments.js";
 import { edit, keepClips, labelOfKey, loadClip, on, palette, store } from "./store.js";
+import { loadThumb } from "./thumbs.js";
 import { Timeline } from "./timeline.js";
 import { openTruth } from "./truth.js";
 
@@ -36,7 +37,7 @@ class ReviewScreen {
     this.player = new Player(this.stage);
     this.player.addEventListener("frame", () => this.showFrame());
     this.player.addEventListener("state", () => this.playButton.replaceChildren(icon(this.player.playing ? "pause" : "play")));
-    this.timeline = new Timeline(this.track, { onSeek: (time) => this.player.seek(Math.floor(time * this.fps)) });
+    this.timeline = new Timeline(this.track, { onSeek: (time) => { this.player.range = null; this.player.seek(Math.floor(time * this.fps)); } });
     let asked = null;
     this.ends = [on("clips", (ids) => this.takeChanges(ids)), on("project", () => this.showBar()), on("stale", () => { clearTimeout(asked); asked = setTimeout(() => this.load(), 500); })];
     setScreenKeys(this.keys());
@@ -68,7 +69,7 @@ class ReviewScreen {
       h("div", { class: "controls" }, button({ name: "One frame back", key: "Left", image: "back", kind: "plain", run: () => this.player.step(-1) }), this.playButton, button({ name: "One frame on", key: "Right", image: "forward", kind: "plain", run: () => this.player.step(1) }),
         this.clockText, h("span", { class: "grow" }), this.answers), this.track));
     fill(host, h("header", { class: "head" }, h("h1", {}, "Review"), tabs("queue"), h("span", { class: "grow" }), this.again),
-      this.bar = h("div", { class: "review-bar" }, this.sort = select("sort", SORTS), select("label", [["", "Any label"], ...labels]), h("span", { class: "grow" }), h("label", { for: "threshold" }, "Threshold"), this.threshold, this.thresholdText, this.acceptAll), this.main);
+      this.bar = h("div", { class: "review-bar" }, select("sort", SORTS), select("label", [["", "Any label"], ...labels]), h("span", { class: "grow" }), h("label", { for: "threshold" }, "Threshold"), this.threshold, this.thresholdText, this.acceptAll), this.main);
   }
 
   async load() {
@@ -76,17 +77,11 @@ class ReviewScreen {
     this.suggested = answer.suggested ?? [];
     this.items = answer.items;
     keepClips(this.items.map((item) => item.clip));
-    if (!this.items.length && answer.model && choice.sort === "worth") { // all have labels: show where the model is least certain
-      choice = { ...choice, sort: "uncertain" };
-      this.sort.value = "uncertain";
-      await this.load();
-      return;
-    }
     this.bar.hidden = Boolean(answer.unavailable) || !answer.model;
     if (!this.items.length) {
       this.player.pause();
       const busy = [...store.jobs.values()].some((job) => ["queued", "running"].includes(job.state) && ["train", "predict"].includes(job.kind));
-      const text = busy ? "The model is at work: its predictions appear here when they are done." : answer.unavailable || (answer.model ? "No clip fits this choice." : "Train a model first: then its predictions on all videos are shown here, the least certain first.");
+      const text = busy ? "The model is at work: its predictions appear here when they are done." : answer.unavailable || (answer.model ? "Every video has a label that the model agrees with. Add videos, or choose another order." : "Train a model first: then its predictions on all videos are shown here, the least certain first.");
       fill(this.main, emptyState(icon("review"), answer.model ? "Nothing to review" : "No predictions yet", text, !answer.model && !busy && h("a", { class: "button primary", href: "#/train" }, "Train")));
       return;
     }
@@ -107,8 +102,9 @@ class ReviewScreen {
   showList() {
     fill(this.list, this.items.map((item, index) => {
       const clip = store.clips.get(item.clip.id) ?? item.clip;
-      const element = h("button", { type: "button", class: `review-item ${clip.state}`, "aria-current": index === this.index ? "true" : null },
-        h("img", { src: thumbUrl(clip, { start: item.start, end: item.end, height: 60 }), alt: "", loading: "lazy" }),
+      const image = h("img", { alt: "" });
+      if (Math.abs(index - this.index) < 30) loadThumb(image, thumbUrl(clip, { start: item.start, end: item.end, height: 60 }));
+      const element = h("button", { type: "button", class: `review-item ${clip.state}`, "aria-current": index === this.index ? "true" : null }, image,
         h("span", { class: "review-text" }, h("span", { class: "clip-text" }, clip.name), chip(this.look(item.predicted), "suggested small", percent(item.score)), h("small", { class: "dim clip-text", title: item.why }, mineOf(clip, item))));
       element.addEventListener("click", (event) => { if (event.detail) element.blur(); this.go(index); });
       return h("li", {}, element);
@@ -127,10 +123,12 @@ class ReviewScreen {
     const [media, prediction] = await Promise.all([loadMedia(item.clip).catch((error) => ({ broken: error.message })), get(`/api/clips/${item.clip.id}/prediction`).catch(() => null)]);
     if (this.item !== item) return;
     this.prediction = prediction;
-    if (media.broken || media.waiting) { this.player.pause(); fill(this.stage, emptyState(icon("warn"), media.waiting ? "Getting this video ready" : "This video cannot be shown", media.broken ?? "A copy that the browser can play is being made.")); return; }
+    if (media.broken) { this.player.pause(); fill(this.stage, emptyState(icon("warn"), "This video cannot be shown", media.broken)); return; }
     this.stage.querySelector(".empty")?.remove();
     this.media = media;
     this.player.load(media, Math.floor((item.start ?? 0) * media.fps));
+    if (this.isMoment(item)) this.player.range = { first: this.player.frame, last: Math.ceil(item.end * media.fps) - 1 };
+    else this.player.loop = true;
     this.timeline.setClip({ duration: media.frames / media.fps, fps: media.fps, strip: (start, end, number) => thumbUrl(item.clip, { start, end, count: number, height: 60 }) });
     this.showRows();
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.play();

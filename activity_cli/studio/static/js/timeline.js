@@ -6,6 +6,7 @@
  */
 import { clock } from "./dom.js";
 import { BACKGROUND, fillOf, styleOf } from "./labels.js";
+import { loadThumb } from "./thumbs.js";
 
 const RULER = 20;
 const BAND = 44;
@@ -70,7 +71,8 @@ export class Timeline {
       this.pictures = [...this.pictures.slice(0, STRIP), ...found];
       this.draw();
     });
-    image.src = strip(start, end, STRIP);
+    image.dataset.free = "true"; // it is drawn, not shown
+    loadThumb(image, strip(start, end, STRIP));
   }
 
   setRows(rows) {
@@ -190,6 +192,17 @@ export class Timeline {
     if (row.kind === "scores") this.paintScores(c, row, top);
     else if (row.kind === "curve") this.paintCurve(c, row, top);
     else for (const segment of row.segments) this.paintSegment(c, row, segment, top);
+    for (const [start, end] of row.reserved ?? []) this.paintReserved(c, start, end, top, row.height);
+  }
+
+  // Ground truth: no label is kept there.
+  paintReserved(c, start, end, top, height) {
+    const [x, width] = [this.x(start), this.x(end) - this.x(start)];
+    c.fillStyle = this.colours.edge;
+    c.fillRect(x, top, width, height);
+    c.fillStyle = this.colours.dim;
+    c.textAlign = "left";
+    if (width > 76) c.fillText("ground truth", x + 6, top + height / 2);
   }
 
   // Not looked at: a dotted line, so that it is no colour of a label.

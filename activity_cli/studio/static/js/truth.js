@@ -23,7 +23,6 @@ class TruthScreen {
     this.body = body;
     this.stage = h("div", { class: "stage" });
     this.player = new Player(this.stage);
-    this.player.addEventListener("frame", () => this.loop());
     this.ends = [on("job", (job) => this.takeJob(job))];
     setScreenKeys([
       { keys: [..."0123456789"], shown: "0 – 9", name: "What happens most of this stretch", group: "Ground truth", run: (event) => this.answer(labelOfKey(event.code.at(-1))) },
@@ -46,22 +45,12 @@ class TruthScreen {
     h("div", { class: "controls answers" }, labels.map((label) => answer(label, () => this.answer(label.name))), h("span", { class: "grow" }), button({ name: "Cannot be said", label: "Cannot be said", key: "U", run: () => this.answer(null) })));
     const media = await loadMedia(stretch.clip).catch((error) => ({ broken: error.message }));
     if (this.stretch !== stretch) return undefined;
-    if (media.broken || media.waiting) return fill(this.stage, emptyState(icon("film"), media.waiting ? "Getting this video ready" : "This video cannot be shown", media.broken ?? "A copy that the browser can play is being made."));
+    if (media.broken) return fill(this.stage, emptyState(icon("film"), "This video cannot be shown", media.broken));
     this.media = media;
-    this.first = Math.floor(stretch.start * media.fps);
-    this.last = Math.ceil(stretch.end * media.fps) - 1;
-    this.player.load(media, this.first);
+    const range = { first: Math.floor(stretch.start * media.fps), last: Math.ceil(stretch.end * media.fps) - 1 };
+    this.player.load(media, range.first);
+    this.player.range = range; // only the stretch is shown
     return this.player.play();
-  }
-
-  // Only the stretch is shown, again and again.
-  loop() {
-    if (this.player.frame > this.last || this.player.frame < this.first) {
-      const playing = this.player.playing;
-      this.player.pause();
-      this.player.seek(this.first);
-      if (playing) this.player.play();
-    }
   }
 
   async answer(label) {

@@ -86,8 +86,9 @@ class VideosScreen {
   }
 
   showNotices() {
-    const { suggestions } = store.project;
-    fill(this.notices, suggestions.map(({ kind, text }) => h("div", { class: "notice" }, icon(kind === "groups" ? "group" : "label"), h("p", {}, text),
+    const { suggestions, problem } = store.project;
+    const bad = problem && h("div", { class: "notice bad" }, icon("warn"), h("p", {}, `labels.csv is not written: ${problem} Everything is kept meanwhile.`));
+    fill(this.notices, bad, suggestions.map(({ kind, text }) => h("div", { class: "notice" }, icon(kind === "groups" ? "group" : "label"), h("p", {}, text),
       button({ name: kind === "groups" ? "Make them groups" : "Use as labels", label: kind === "groups" ? "Make them groups" : "Use as labels", kind: "small", run: () => edit([{ op: kind === "groups" ? "suggested_groups" : "suggested_labels" }], text) }))));
   }
 

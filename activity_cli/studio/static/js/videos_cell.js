@@ -3,13 +3,14 @@ import { thumbUrl } from "./api.js";
 import { clock, fill, h, icon, percent, setText } from "./dom.js";
 import { chip } from "./labels.js";
 import { store } from "./store.js";
+import { clearThumb, loadThumb } from "./thumbs.js";
 
 const STRIP = 8; // frames that the pointer runs through
 const WORDS = { new: "", labelled: "Labelled", suggested: "Suggested", corrected: "Corrected", excluded: "Excluded", unsure: "Unsure", damaged: "Damaged" };
 
 /** Return an empty cell; the functions are told what the user does with it. */
 export function cellOf({ open, choose, group, focus }) {
-  const image = h("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+  const image = h("img", { alt: "", draggable: "false" });
   const length = h("span", { class: "length" });
   const check = h("input", { type: "checkbox", class: "choose", tabindex: "-1", "aria-label": "Choose", onclick: (event) => { event.stopPropagation(); choose(); } });
   const thumb = h("div", { class: "thumb", role: "option", tabindex: "-1", onclick: open, onfocus: focus }, image, h("span", { class: "no-picture" }, icon("film")), length, check);
@@ -36,8 +37,8 @@ export function fillCell(cell, clip, { chosen, focused }) {
   cell.querySelector(".choose").checked = chosen;
   const image = cell.querySelector("img");
   const address = thumbUrl(clip, { height: 150 });
-  if (!hasPicture(clip)) { cell.classList.toggle("broken", Boolean(clip.damage)); image.removeAttribute("src"); }
-  else if (image.getAttribute("src") !== address) image.setAttribute("src", address);
+  if (!hasPicture(clip)) { cell.classList.toggle("broken", Boolean(clip.damage)); clearThumb(image); }
+  else loadThumb(image, address);
   cell.classList.toggle("off", clip.flag === "excluded");
   setText(cell.querySelector(".length"), clip.duration === null ? "" : clock(clip.duration));
   const name = cell.querySelector(".name");
@@ -72,8 +73,9 @@ function scrub(cell, thumb, event) {
   if (!clip?.duration || cell.classList.contains("broken") || event.pointerType === "touch") return;
   let strip = thumb.querySelector(".strip");
   if (!strip) {
-    strip = h("div", { class: "strip" }, h("img", { src: thumbUrl(clip, { count: STRIP, height: 120 }), alt: "" }));
+    strip = h("div", { class: "strip" }, h("img", { alt: "" }));
     thumb.querySelector("img").after(strip);
+    loadThumb(strip.firstChild, thumbUrl(clip, { count: STRIP, height: 120 }));
   }
   const box = thumb.getBoundingClientRect();
   const at = Math.max(0, Math.min(STRIP - 1, Math.floor(((event.clientX - box.left) / box.width) * STRIP)));
