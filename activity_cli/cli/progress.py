@@ -14,38 +14,13 @@ from rich.console import Console
 from rich.text import Text
 
 from activity_cli.cli.verbosity import Style, progress_style
-from activity_cli.report.terminal import clock, describe_seconds, new_console
+from activity_cli.report.terminal import STAGE_NAMES, clock, describe_seconds, new_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_JSON_LINES = 0.5
-
-STAGE_NAMES = {
-    "download": "Downloading (kB)",
-    "draw": "Drawing clips",
-    "import": "Reading annotations",
-    "features": "Decoding and CNN",
-    "pictures": "Decoding",
-    "front": "CNN's first stages",
-    "cnn": "Training with CNN",
-    "see": "CNN on all clips",
-    "preview": "Reading labels",
-    "epochs": "Training",
-    "predict": "Scoring",
-    "video": "Seconds scored",
-    "overlay": "Drawing the video",
-    "cut": "Cutting pieces",
-    "check": "Checking",
-    "compare": "Comparing",
-    "folds": "Folds",
-    "random folds": "Random folds",
-    "folds by group": "Folds by group",
-    "train": "Training folds",
-    "benchmark": "Measuring",
-    "export": "Exporting",
-}
 
 
 class ProgressReport:

@@ -3,7 +3,7 @@
 import json
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from activity_cli.studio.security import RequestError
 SETTINGS, TRUTH = "activity.toml", "truth.csv"
 CHECKED = f"{HOME}/check.csv"
 FORMATS = ("onnx", "openvino", "torchscript", "torch-export")
+_MOST_FILES = 100  # that are listed
 Request = Mapping[str, Any]
 
 
@@ -97,7 +98,7 @@ class Commands:
 
         def files(_: str) -> dict[str, Any]:
             found = [path for path in sorted((self._root / folder).rglob("*")) if path.is_file()]
-            return {"folder": folder, "files": [self._runs.file_values(path) for path in found]}
+            return {"folder": folder, "files": self._values(found)}
 
         return [Step(arguments=words, finish=files)]
 
@@ -111,9 +112,12 @@ class Commands:
 
         def files(_: str) -> dict[str, Any]:
             found = [path for path in folder.iterdir() if path.name.endswith(tuple(formats))]
-            return {"files": [self._runs.file_values(path) for path in sorted(found)]}
+            return {"folder": f"{EXPORTS}/{run}", "files": self._values(sorted(found))}
 
         return [Step(arguments=self._score(run, *words).arguments, finish=files)]
+
+    def _values(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        return [self._runs.file_values(path) for path in paths[:_MOST_FILES]]
 
     def _truth(self, request: Request) -> list[Step]:
         run = self._run_of(request)

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from activity_cli.common.files import parse_json
 from activity_cli.errors import ActivityError
+from activity_cli.report.terminal import STAGE_NAMES
 from activity_cli.studio.security import RequestError
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -256,9 +257,10 @@ class Jobs:
             others.append(line)
             return
         if "stage" in values:
-            if values["stage"] != job.stage:
+            stage = str(STAGE_NAMES.get(values["stage"], values["stage"]))
+            if stage != job.stage:
                 job.stage_started = time.monotonic()
-            job.stage, job.done, job.total = values["stage"], values["done"], values["total"] or 0
+            job.stage, job.done, job.total = stage, values["done"], values["total"] or 0
             job.detail = values["detail"]
         elif "note" in values:
             job.notes.append(values["note"])

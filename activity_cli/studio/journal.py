@@ -12,16 +12,17 @@ it. A line that a crash cut off is removed.
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from activity_cli.common.files import LineFile, parse_json
+from activity_cli.common.files import LineFile, parse_json, writing
 from activity_cli.errors import DataError
 
 MOST_STEPS = 1000  # that can be undone
+_MOST_BYTES = 50_000_000  # an hour of painting writes as much; it is read in about a second
 State = Mapping[str, Any]  # plain values by key
 
 
@@ -32,6 +33,7 @@ class Step:
     text: str
     before: dict[str, Any]
     after: dict[str, Any]
+    revision: int
 
 
 class Journal:
@@ -44,7 +46,7 @@ class Journal:
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path, on_note: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.revision = 0
         self.state: dict[str, Any] = {}
@@ -53,7 +55,7 @@ class Journal:
         self.done: deque[Step] = deque(maxlen=MOST_STEPS)
         self.writing, self.written = "", ""  # digests of labels.csv
         self.written_state: dict[str, Any] = {}  # when it was written last
-        self._on_note = on_note
+        self.notes: list[Mapping[str, Any]] = []  # trainings and other commands
         entries = self._read()
         last = max((n for n, entry in enumerate(entries) if "written" in entry), default=-1)
         for number, entry in enumerate(entries):
@@ -98,12 +100,36 @@ class Journal:
         self._append({"written": digest})
         self.written_state = dict(self.state)
 
+    def shorten(self) -> None:
+        """Rewrite a file that has grown large: the steps that can be undone stay.
+
+        To be called when labels.csv is what it should be.
+        """
+        if self.path.stat().st_size < _MOST_BYTES:
+            return
+        begin = dict(self.state)
+        for step in reversed(self.done):
+            begin |= step.before
+        kept = {key: value for key, value in begin.items() if value is not None}
+        first: dict[str, Any] = {"set": kept, "text": "", "at": now(), "fixed": True}
+        first |= {"changed_at": self.changed_at, "revision": 1}
+        steps = [*self.done, *reversed(self.undone)]
+        entries: list[Mapping[str, Any]] = [first]
+        entries += [{"note": note, "at": note["at"]} for note in self.notes]
+        entries += [{"set": s.after, "text": s.text, "revision": s.revision} for s in steps]
+        entries += [{"undo": True, "at": now()} for _ in self.undone]
+        entries.append({"written": self.written})
+        self._file.close()
+        with writing(self.path) as temporary:
+            temporary.write_bytes(b"".join(map(_line, entries)))
+        self._file = LineFile(self.path)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
+        self._file.write(_line(entry))
         self._file.sync()
         self._apply(entry)
 
@@ -123,20 +149,23 @@ class Journal:
         elif "written" in entry:
             self.written = entry["written"]
         elif "note" in entry:
-            self._on_note({"at": entry["at"], **entry["note"]})
+            self.notes.append({"at": entry["at"], **entry["note"]})
 
     def _set(self, entry: Mapping[str, Any]) -> None:
         new = entry["set"]
         before = {key: self.state.get(key) for key in new}
+        self.revision = entry.get("revision", self.revision + 1) - 1
         if entry.get("fixed"):
             self.done.clear()
         elif entry.get("join") and self.done:
             step = self.done[-1]
             step.before, step.after = {**before, **step.before}, {**step.after, **new}
+            step.revision = self.revision + 1
         else:
-            self.done.append(Step(entry["text"], before, dict(new)))
+            self.done.append(Step(entry["text"], before, dict(new), self.revision + 1))
         self.undone.clear()
         self._put(new)
+        self.changed_at |= entry.get("changed_at", {})
 
     def _put(self, values: Mapping[str, Any]) -> None:
         self.revision += 1
@@ -168,6 +197,10 @@ class Journal:
                     hint="Move the file away to begin a new one; labels.csv keeps all labels.",
                 ) from error
         return entries
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, allow_nan=False).encode() + b"\n"
 
 
 def now() -> str:

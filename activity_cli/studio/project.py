@@ -70,11 +70,10 @@ class Project:
         self.problem = ""  # why labels.csv is not written at the moment
         self.predicted: Callable[[str], tuple[Piece, ...]] = lambda _: ()
         self.above: Callable[[float, str | None], Sequence[str]] = lambda *_: ()
-        self.notes: list[Mapping[str, Any]] = []  # of the journal: trainings, commands
         self._on_change = on_change
         self._lock = threading.RLock()  # guards all below
         self._claim()
-        self._journal = Journal(self.home / "journal.jsonl", self.notes.append)
+        self._journal = Journal(self.home / "journal.jsonl")
         self.files: dict[str, FileState] = {}
         self._outside: set[str] = set()  # links that leave the folder
         self._names: dict[str, str] = {}  # by id
@@ -87,6 +86,8 @@ class Project:
         self._stop = threading.Event()
         self._is_dirty = threading.Event()
         self.sync()
+        if not self.problem:
+            self._journal.shorten()
         self._writer = threading.Thread(target=self._keep_writing, daemon=True)
         self._writer.start()
 
@@ -121,6 +122,11 @@ class Project:
     def revision(self) -> int:
         """Number of changes so far."""
         return self._journal.revision
+
+    @property
+    def notes(self) -> list[Mapping[str, Any]]:
+        """Trainings and other commands that were started here, oldest first."""
+        return self._journal.notes
 
     @property
     def undo_text(self) -> str | None:

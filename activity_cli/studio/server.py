@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from activity_cli.errors import ActivityError
 from activity_cli.studio.security import HEADERS, Guard, RequestError
 from activity_cli.studio.studio import Studio
-from activity_cli.studio.suggestions import readiness
 from activity_cli.studio.views import Query, error_values
 
 STATIC = Path(__file__).with_name("static")
@@ -95,7 +94,7 @@ def make_app(studio: Studio, guard: Guard) -> ASGIApp:
         get("/api/jobs/{job}", lambda r: studio.jobs.get(r.path_params["job"]).to_json()),
         post("/api/jobs/{job}/stop", lambda v: _stop(studio, v["job"], at_once=False)),
         Route("/api/jobs/{job}", _in_thread(cancel), methods=["DELETE"]),
-        get("/api/readiness", lambda _: readiness(studio.project, studio.runs)),
+        get("/api/readiness", lambda _: studio.readiness()),
         get("/api/runs", lambda _: {"runs": studio.runs.summaries()}),
         get("/api/runs/{run}", lambda r: studio.runs.result(r.path_params["run"])),
         get("/api/files", lambda r: _download(studio, r.query_params.get("path", ""))),

@@ -20,7 +20,7 @@ from activity_cli.studio.proxy import MEDIA_TYPES, Proxies, plays
 from activity_cli.studio.review import SORTS, Item, draw_stretches, queue
 from activity_cli.studio.runs import RUNS, Runs
 from activity_cli.studio.security import RequestError, safe_name
-from activity_cli.studio.suggestions import expand, suggestions
+from activity_cli.studio.suggestions import expand, readiness, suggestions
 from activity_cli.studio.uploads import Upload
 from activity_cli.studio.views import Query, Views, piece_values
 
@@ -135,6 +135,10 @@ class Studio:
             ],
             "curve": curve and curve.to_json(),
         }
+
+    def readiness(self) -> dict[str, Any]:
+        """Return what a training would lack."""
+        return readiness(self.project, self.runs, self.views.copies)
 
     def add_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Queue a job."""

@@ -74,7 +74,7 @@ def _labelled(project: Project) -> Dataset | None:
         return None
 
 
-def readiness(project: Project, runs: Runs) -> dict[str, Any]:
+def readiness(project: Project, runs: Runs, copies: Sequence[str] = ()) -> dict[str, Any]:
     """Return what a training would lack: `stop` prevents it, the rest are remarks."""
     project.sync()
     try:
@@ -97,6 +97,9 @@ def readiness(project: Project, runs: Runs) -> dict[str, Any]:
     uneven = balance_warnings(dataset, TrainSettings())
     uneven = [line for line in uneven if line.startswith("Uneven")]  # the rest is said above
     items += [{"level": "warning", "text": line, "label": ""} for line in uneven]
+    if copies:
+        text = f"{count_of(len(copies), 'video')} are copies across labels or groups: {copies[0]}."
+        items.append({"level": "warning", "text": text, "label": ""})
     groups = sample_groups(dataset.samples)
     if groups is None:
         text = "No groups: clips of one person or camera may be both trained and tested on."

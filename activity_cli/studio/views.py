@@ -64,6 +64,8 @@ class Views:
     ) -> None:
         self._project, self._media, self._get_predictions = project, media, predictions
         self._damage: dict[str, str] = {}  # by `activity check`
+        self.copies: list[str] = []
+        """Videos that are copies of others with another label, group or split."""
 
     @property
     def _predictions(self) -> Predictions:
@@ -71,11 +73,13 @@ class Views:
 
     def read_checks(self, file: Path) -> None:
         """Take what `activity check` found, if it ran."""
-        found = {}
+        found, self.copies = {}, []
         with suppress(OSError, KeyError), file.open(newline="", encoding="utf-8") as opened:
             for row in csv.DictReader(opened):
                 if row["status"] not in _SOUND:
                     found[unguarded(row["path"])] = row["reason"] or row["status"]
+                if row["crosses"] and (row["duplicate_of"] or row["near_duplicate_of"]):
+                    self.copies.append(unguarded(row["path"]))
         self._damage = found
 
     def clip(self, name: str) -> dict[str, Any]:

@@ -92,6 +92,31 @@ def test_undo_reaches_back_over_a_restart(folder: Path) -> None:
     assert rows(folder) == [("a.mp4", "run", "", "", ""), ("cam/c.mp4", "wave", "", "", "")]
 
 
+def test_a_large_journal_is_shortened_without_losing_a_step(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(folder)
+    project.edit([label("cam/c.mp4", "run")], "run c")
+    project.note({"kind": "train", "commands": []})
+    for number in range(100):
+        project.edit([label("a.mp4", f"label {number}")], "hold", join=True)
+    project.edit([label("cam/b.mp4", "run")], "run b")
+    project.undo()
+    project.close()
+    journal = folder / ".activity" / "journal.jsonl"
+    before = journal.stat().st_size
+    monkeypatch.setattr("activity_cli.studio.journal._MOST_BYTES", 10_000)
+    Project(folder).close()
+    assert journal.stat().st_size < before / 5
+    project = Project(folder)
+    assert (project.undo_text, project.redo_text, project.corrections()) == ("hold", "run b", 2)
+    project.redo()
+    for _ in range(3):
+        project.undo()
+    project.close()
+    assert not rows(folder)
+
+
 def test_an_existing_table_is_kept_as_it_is_until_something_changes(folder: Path) -> None:
     text = "label;path;person;split\nwave;a.mp4;ann;train\nrun;cam/b.mp4;bob;test\n"
     (folder / "labels.csv").write_text(text)

@@ -20,6 +20,31 @@ SCORE_STYLE = "cyan"
 _BAR_CELLS = 24
 # Control characters but line ends, and those that reverse the direction of text.
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+STAGE_NAMES = {
+    "download": "Downloading (kB)",
+    "draw": "Drawing clips",
+    "import": "Reading annotations",
+    "features": "Decoding and CNN",
+    "pictures": "Decoding",
+    "front": "CNN's first stages",
+    "cnn": "Training with CNN",
+    "see": "CNN on all clips",
+    "preview": "Reading labels",
+    "epochs": "Training",
+    "predict": "Scoring",
+    "video": "Seconds scored",
+    "overlay": "Drawing the video",
+    "cut": "Cutting pieces",
+    "check": "Checking",
+    "compare": "Comparing",
+    "folds": "Folds",
+    "random folds": "Random folds",
+    "folds by group": "Folds by group",
+    "train": "Training folds",
+    "benchmark": "Measuring",
+    "export": "Exporting",
+}
+"""Names of the stages of commands, as people read them."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
