@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from activity_cli.features.action_weights import FEATURE_SIZE
-from activity_cli.features.cnn import FrameFeatures, build_cnn
+from activity_cli.features.cnn import FrameFeatures, build_folded_cnn
 from activity_cli.features.conversion import export_program, free_sizes, quiet_jit
 from activity_cli.features.movinet import ActionFeatures, build_action_features
 from activity_cli.model.folder import Model
@@ -131,7 +131,7 @@ def build_network(model: Model) -> ClipNetwork:
     description = model.description
     streams = set(description.clip.streams)
     network = ClipNetwork(
-        build_cnn(description.backbone) if streams - {"action"} else None,
+        build_folded_cnn(description.backbone) if streams - {"action"} else None,
         build_action_features() if "action" in streams else None,
         load_scorer(model),
         description.clip,

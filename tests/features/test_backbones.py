@@ -16,7 +16,7 @@ from activity_cli.common.optional_dependencies import import_torchvision
 from activity_cli.errors import BackboneError
 from activity_cli.features import backbones
 from activity_cli.features.backbones import Backbone
-from activity_cli.features.cnn import build_cnn, without_classifier
+from activity_cli.features.cnn import build_cnn, build_folded_cnn, without_classifier
 from activity_cli.features.lite0 import EfficientNetLite0
 from activity_cli.settings import DEFAULT_BACKBONE
 from activity_cli.types import Images
@@ -114,10 +114,20 @@ def test_without_a_network_the_user_learns_what_to_fetch_and_where_to_put_it(
     assert "\n" not in caught.value.message + caught.value.hint
 
     # The user does as told.
-    torch.save(import_torchvision().models.resnet18(weights=None).state_dict(), file)
+    network = import_torchvision().models.resnet18(weights=None)
+    for name, buffer in network.named_buffers():
+        if "running" in name:
+            low = 0.5 if "var" in name else -0.1
+            torch.nn.init.uniform_(buffer, low, low + 0.2)
+    torch.save(network.state_dict(), file)
     backbone = backbones.find_backbone("resnet18")
-    features = build_cnn(backbone)(torch.zeros((2, 64, 64, 3), dtype=torch.uint8))
+    frames = torch.randint(256, (2, 64, 64, 3), dtype=torch.uint8)
+    features, folded = (
+        build(backbone)(frames).detach().numpy() for build in (build_cnn, build_folded_cnn)
+    )
     assert features.shape == (2, backbone.feature_size) == (2, 512)
+    assert features.std() > 0.01
+    np.testing.assert_allclose(folded, features, atol=1e-4 * np.abs(features).max())
     assert backbone.frame_size == 224
 
     file.write_bytes(file.read_bytes()[:1000])

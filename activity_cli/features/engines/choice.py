@@ -120,7 +120,9 @@ def load_extractor(
     network = FeatureNetwork(
         name=backbone.name,
         key=f"{backbone.name} {backbone.weights_sha256}",
-        build=lambda: importlib.import_module("activity_cli.features.cnn").build_cnn(backbone),
+        build=lambda: importlib.import_module("activity_cli.features.cnn").build_folded_cnn(
+            backbone
+        ),
         shape=(side, side, backbone.channels),
         feature_size=backbone.feature_size,
         own_size=backbone.frame_size,
