@@ -190,13 +190,20 @@ class ResultMaker:
         result = self._scored(request, window, decoded, decoded.duration_seconds, stage_seconds)
         return replace(result, ood_score=None if ood_score is None else float(ood_score[0]))
 
-    def long_result(self, request: ClipRequest, scan: Scan) -> FileResult | None:
+    def long_result(
+        self,
+        request: ClipRequest,
+        scan: Scan,
+        *,
+        on_features: Callable[[NDArray[np.float16]], None] | None = None,
+    ) -> FileResult | None:
         """Score a long video in windows; None if it turns out to have less than one window."""
         spent: defaultdict[str, float] = defaultdict(float)
         try:
-            found = self._slide(request.path, scan, spent)
-        except DamagedEntryError:
-            found = self._slide(request.path, replace(scan, cache=None), spent)
+            try:
+                found = self._slide(request.path, scan, spent, on_features)
+            except DamagedEntryError:
+                found = self._slide(request.path, replace(scan, cache=None), spent, on_features)
         except VideoError as error:
             return self.failure(request, error)
         if found is None:
@@ -262,7 +269,11 @@ class ResultMaker:
             entry.finish(last[0])
 
     def _slide(
-        self, path: Path, scan: Scan, spent: defaultdict[str, float]
+        self,
+        path: Path,
+        scan: Scan,
+        spent: defaultdict[str, float],
+        on_features: Callable[[NDArray[np.float16]], None] | None,
     ) -> tuple[Timeline, FrameChunk] | None:
         """Score windows over a video, and return its last chunk too; None without a window.
 
@@ -276,6 +287,9 @@ class ResultMaker:
         for batch, stack in self.windows(path, scan, spent, last):
             started = time.perf_counter()
             starts += batch
+            if on_features is not None:
+                for window in stack:
+                    on_features(window)
             scores.append(scan.score(stack))
             if scan.ood_score is not None:
                 ood_score.append(scan.ood_score(stack))

@@ -70,7 +70,8 @@ class LocalPredictor:
         """None for exports, which give no features."""
         self.has_test_views = len(maker.views) > 1
         self.on_features: Callable[[NDArray[np.float16]], None] | None = None
-        """Called with the features (S, T, D) of every clip that gets a score, in order."""
+        """Called with the features (S, T, D) of every clip, or window of a long video, that gets a
+        score, in order."""
         self._maker, self._scan, self._read = maker, scan, read
         self.close = pool.close
 
@@ -83,7 +84,7 @@ class LocalPredictor:
             yield self._slide(clip.request) if is_long else self._score(clip)
 
     def _slide(self, request: ClipRequest) -> FileResult:
-        if result := self._maker.long_result(request, self._scan):
+        if result := self._maker.long_result(request, self._scan, on_features=self.on_features):
             return result
         # Its header promised more than one window, but there is less.
         [clip] = self._read([request], None, None)
