@@ -18,6 +18,9 @@ Images = NDArray[np.uint8]  # (N, H, W, channels): RGB, or grey for models of on
 UNKNOWN = "unknown"
 """Label of what a model rejects. A model may also have a label of this name, with this meaning."""
 
+NONE = "none"
+"""What a multi-label model answers where no label reaches its threshold."""
+
 FrameRole = Literal["frames", "earlier", "later", "flow"]
 """Role of a frame: the RGB frame itself, one of the two of its motion image, or their flow."""
 
@@ -119,10 +122,11 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Scores of all labels, which sum to 1."""
+    """Scores of all labels, which sum to 1; of a multi-label model they are independent."""
 
     labels: tuple[str, ...]
     scores: NDArray[np.float32]  # (C,)
+    thresholds: NDArray[np.float64] | None = None  # (C,) of a multi-label model
 
     def __post_init__(self) -> None:
         right = self.scores.shape == (len(self.labels),)
@@ -130,17 +134,28 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The label with the highest score."""
+        """The label with the highest score, or the first one of `top`."""
+        if self.thresholds is not None:
+            return self.top(1)[0][0]
         return self.labels[int(self.scores.argmax())]
 
     @property
     def score(self) -> float:
-        """The highest score."""
-        return float(self.scores.max())
+        """The highest score, or the score of `label`."""
+        return float(self.scores.max()) if self.thresholds is None else self.top(1)[0][1]
 
     def top(self, k: int) -> list[tuple[str, float]]:
-        """Return the k best labels with their scores, best first."""
-        best = np.argsort(-self.scores, kind="stable")[:k]
+        """Return the k best labels with their scores, best first.
+
+        Of a multi-label model only those that reach their thresholds; without any, `none` with what
+        the highest score leaves of 1.
+        """
+        best = np.argsort(-self.scores, kind="stable")
+        if self.thresholds is not None:
+            best = best[self.scores[best] >= self.thresholds[best]]
+            if not len(best):
+                return [(NONE, 1 - float(self.scores.max()))]
+        best = best[:k]
         return [(self.labels[i], float(self.scores[i])) for i in best]
 
 
@@ -182,7 +197,8 @@ class Timeline:
     window_seconds: float
     """Length of a window. One that reaches beyond the end of the video ends there."""
     end_seconds: float  # where the video ends
-    scores: NDArray[np.float32]  # (W, C), each row sums to 1
+    scores: NDArray[np.float32]  # (W, C), each row sums to 1 but of a multi-label model
+    thresholds: NDArray[np.float64] | None = None  # (C,) of a multi-label model
     ood_score: NDArray[np.float32] | None = None
     """(W,) OOD score of each window, about 1 for training clips; None: not known."""
 
@@ -226,7 +242,8 @@ class FileResult:
     model: str = ""
     timeline: Timeline | None = None
     """Scores of its windows, of which the prediction is the mean; a clip is a single window."""
-    segments: tuple[Segment, ...] = ()  # actions in order, without overlap
+    segments: tuple[Segment, ...] = ()
+    """Actions in order, without overlap; those of different labels overlap in multi-label ones."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Time per stage: decode, cnn, lstm; for exported models decode, network."""
     state: FileState | None = None  # of the file when it was read, if that was checked
@@ -257,7 +274,7 @@ class VideoSegments:
     path: str  # a file, or an address with `://`
     duration_seconds: float
     fps: float  # frames per second, on average
-    segments: tuple[Segment, ...]  # in order, without overlap; may be empty
+    segments: tuple[Segment, ...]  # as in `FileResult`; may be empty
 
 
 def _check_images(images: Mapping[Any, Images], num_frames: int) -> None:

@@ -93,7 +93,12 @@ def crossval(
         options.print_result(*done, json=json)
         options.open_report(output, wanted=open_report)
         return
-    dataset = options.check_data(data, background=labels.background_label, videos=clip.videos)
+    dataset = options.check_data(
+        data,
+        background=labels.background_label,
+        videos=clip.videos,
+        multi_label=labels.multi_label,
+    )
     folds.deal(dataset, seed=training.seed)
     clip.check_backbone(cnn)
     from activity_cli.report.assembly import crossval_report
@@ -114,6 +119,7 @@ def crossval(
             compare=folds.compare,
             background=labels.background_label,
             audit=audit,
+            multi_label=labels.multi_label,
         )
     text = settings_text(context, run.data.clip.streams)
     content = crossval_report(

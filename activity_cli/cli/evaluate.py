@@ -45,7 +45,7 @@ def evaluate(
         if done[0]["num_left_out"]:
             raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
         return
-    dataset = options.check_data(data, min_labels=1, videos=videos)
+    options.check_data(data, min_labels=1, videos=videos, multi_label=None)
     options.check_model(model)
     from activity_cli.common.files import new_folder
     from activity_cli.evaluation.measurement import evaluate_model, probe_order
@@ -61,10 +61,16 @@ def evaluate(
     with progress_report(quiet=quiet) as report:
         config = machine.predict_config(report.note)
         predictor = load_predictor(model, replace(config, tta=tta, trust_model=trust_model))
+        multi_label = predictor.description.multi_label
+        dataset = options.check_data(data, min_labels=1, videos=videos, multi_label=multi_label)
         probe = probe_order(predictor, model)
         judging = with_rejection(predictor, reject, on_rule=report.note)
         measurement = evaluate_model(
-            judging, dataset, rejects=judging is not predictor, on_progress=report
+            judging,
+            dataset,
+            rejects=judging is not predictor,
+            decoders=machine.decoders(),
+            on_progress=report,
         )
     content = measurement_report(
         measurement,

@@ -43,7 +43,8 @@ def explain(
     """Show why a model predicts a label: when, where, and by which part of it.
 
     The video, or the piece from --start to --end, is one clip. Contributions add up to the label's
-    logit minus the mean of the others'; with two labels, to the log-odds of its score. The score
+    logit minus the mean of the others'; with two labels, and for a multi-label model, to the
+    log-odds of its score. The score
     comes from torch and may differ from that of `predict` in the third digit. Exports cannot be
     explained.
 

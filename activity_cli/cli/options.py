@@ -119,11 +119,12 @@ def check_data(
     background: str | None = None,
     min_labels: int = 2,
     videos: Path | None = None,
+    multi_label: bool | None = False,
 ) -> "Dataset":
     """Read labelled data before anything heavy is imported; a DataError if it cannot be used."""
     from activity_cli.data.loading import load_dataset
 
-    dataset = load_dataset(data, min_labels=min_labels, videos=videos)
+    dataset = load_dataset(data, min_labels=min_labels, videos=videos, multi_label=multi_label)
     dataset.check_label(background)
     return dataset
 

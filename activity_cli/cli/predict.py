@@ -20,6 +20,7 @@ from activity_cli.cli.predict_options import (
     WindowOptions,
 )
 from activity_cli.cli.progress import ProgressReport, progress_report, stop_on_signals
+from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import setting
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from activity_cli.predict.batch import ResultFile
     from activity_cli.predict.predictor import OnSeconds, Predictor
+    from activity_cli.predict.results.frame_files import FrameFiles
     from activity_cli.predict.results.window_file import WindowFile
     from activity_cli.report.overlay.outputs import VisualWriter
     from activity_cli.types import FileResult, VideoSegments
@@ -94,6 +96,7 @@ def predict(
     model = own.choose(may_ask=not (json or quiet))
     segments = SegmentOutputs(windows.segments, paths, output=own.output, overwrite=overwrite)
     visuals = windows.visual_writer(paths, overwrite=overwrite)
+    frames = windows.frame_files(paths, machine.decoders(), overwrite=overwrite)
     with ExitStack() as stack:
         report = stack.enter_context(progress_report(quiet=quiet))
         stop = stack.enter_context(stop_on_signals(signal.SIGINT, note=report.note))
@@ -110,6 +113,11 @@ def predict(
         scoring = cluster.load_predictor(
             stack, model, config, machine, hash_content=batch.verify_content
         )
+        if visuals and scoring.description.multi_label:
+            raise SettingsError(
+                "Pictures and videos show one label at a time, and the model is multi-label.",
+                hint="Leave out --save-video, --storyboard and --clips-dir.",
+            )
         predictor = with_rejection(scoring, reject, on_rule=report.note)
         run = _Run(predictor, paths, own, batch, report, as_json=json)
         more = (*segments.files, windows.window_scores) if windows.window_scores else segments.files
@@ -118,7 +126,7 @@ def predict(
         if windows.window_scores:
             kept = run.open_windows(windows.window_scores, overwrite=overwrite)
             stack.callback(kept.close)
-        run.score(visuals, look=not cluster.cluster, stop=stop)
+        run.score(visuals, frames, look=not cluster.cluster, stop=stop)
         offered = () if predictor.description.captions else predictor.description.labels
         written = segments.write(run.videos(), offered)
     run.show(written, None if quiet else time.perf_counter() - started)
@@ -204,8 +212,15 @@ class _Run:
         )
         return self._windows
 
-    def score(self, visuals: "VisualWriter | None", *, look: bool, stop: "Event") -> None:
-        """Score the files that have no row yet; make the pictures of each."""
+    def score(
+        self,
+        visuals: "VisualWriter | None",
+        frames: "FrameFiles | None",
+        *,
+        look: bool,
+        stop: "Event",
+    ) -> None:
+        """Score the files that have no row yet; make the pictures and the frame file of each."""
         from activity_cli.predict.batch import FailureLimit, score_files
 
         num_files, num_kept = len(self._paths), self._results.num_kept if self._results else 0
@@ -218,6 +233,8 @@ class _Run:
         if visuals:
             draw = partial(visuals.make, on_progress=self._report, on_note=self._report.note)
             outputs.append(draw)
+        if frames:
+            outputs.append(frames.write)
         if self._windows:
             outputs.append(self._windows.write)
 

@@ -17,7 +17,9 @@ from activity_cli.settings import DEFAULT_MODEL, KINETICS600, SegmentSettings
 if TYPE_CHECKING:
     from activity_cli.predict.label_selection import LabelSelection
     from activity_cli.predict.predictor import OnSeconds, PredictConfig, Predictor, WindowConfig
+    from activity_cli.predict.results.frame_files import FrameFiles
     from activity_cli.report.overlay.outputs import VisualWriter
+    from activity_cli.video.decoder_pool import Decoders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,8 @@ class WindowOptions(LengthOptions):
     .deepethogram.csv, .fiftyone.json or .labelstudio.json; can be given several times."""
     window_scores: Path | None = setting(None, metavar="FILE", rare=True)
     """File for the scores of every window, .csv."""
+    frames: Path | None = setting(None, metavar="FILE")
+    """File for one row per frame, .csv: frame, seconds, and the score of each label."""
     storyboard: Path | None = setting(None, metavar="FILE")
     """Picture of scores and thumbnails, .png."""
     save_video: Path | None = setting(None, metavar="FILE")
@@ -131,6 +135,16 @@ class WindowOptions(LengthOptions):
                 hint="Remove --whole, or all options of windows and segments.",
             )
         return None
+
+    def frame_files(
+        self, paths: Sequence[Path], decoders: "Decoders", *, overwrite: bool
+    ) -> "FrameFiles | None":
+        """Return what writes a row per frame, if that is asked for; else an OutputError."""
+        if self.frames is None:
+            return None
+        from activity_cli.predict.results.frame_files import FrameFiles
+
+        return FrameFiles(self.frames, paths, decoders=decoders, overwrite=overwrite)
 
     def visual_writer(self, paths: Sequence[Path], *, overwrite: bool) -> "VisualWriter | None":
         """Return what makes pictures and videos of each file, if any; else an OutputError."""

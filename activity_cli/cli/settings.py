@@ -190,6 +190,12 @@ class LabelOptions:
 
     background_label: str | None = setting(None, rare=True)
     """Label of the clips in which nothing happens."""
+    multi_label: bool | None = setting(
+        None,
+        option="multi_label/no_multi_label",
+        derived="if pieces of different labels overlap",
+    )
+    """Several actions may happen at once: each label gets a score and a threshold of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

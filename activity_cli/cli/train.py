@@ -127,7 +127,12 @@ def train(
         describing.check_captions(data, clip.videos)
         run.check_describes()
     else:
-        options.check_data(data, background=labels.background_label, videos=clip.videos)
+        options.check_data(
+            data,
+            background=labels.background_label,
+            videos=clip.videos,
+            multi_label=labels.multi_label,
+        )
     clip.check_backbone(cnn)
     from activity_cli.training.fitting import Plan
     from activity_cli.training.head import HeadConfig
@@ -148,6 +153,7 @@ def train(
             background=labels.background_label,
             captions=captions,
             audit=audit,
+            multi_label=labels.multi_label,
         )
         if run.preview or run.dry_run:
             done = _try_out(plan, run) if processes.is_main else None

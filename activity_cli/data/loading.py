@@ -3,6 +3,9 @@
 Either `clips/<label>/*.mp4`, or a CSV with `path,label` and optional `start,end` (seconds),
 `group`, `split` and further columns, any of which may hold folds. A folder with a `labels.csv` is
 read as that CSV. Files of annotation programs are read by `data/annotations`.
+
+A row with times and an empty label is a stretch of a video that was looked at, whatever happens in
+it. Multi-label data needs it where not all of a video was looked at; other data ignores it.
 """
 
 import math
@@ -39,38 +42,60 @@ _TOUCH_SECONDS = 1e-3  # pieces that overlap by less count as adjacent: programs
 
 
 def load_dataset(
-    source: Path, *, min_labels: int = 2, allow_missing: bool = False, videos: Path | None = None
+    source: Path,
+    *,
+    min_labels: int = 2,
+    allow_missing: bool = False,
+    videos: Path | None = None,
+    multi_label: bool | None = False,
 ) -> Dataset:
     """Read labelled data from a folder, a CSV or an annotation file of another program.
 
     A DataError names the place and the fix. `videos` is the folder of the videos that a file names.
 
     Fewer than `min_labels` are an error: training needs two, evaluation needs one. With
-    `allow_missing` the files of a CSV need not exist.
+    `allow_missing` the files of a CSV need not exist. `multi_label` lets several labels be in a
+    video at the same time; None: where pieces of different labels overlap.
     """
     root = source if is_folder(source) else videos or source.parent
     if is_folder(source):
         table = source / "labels.csv"
         has_table = is_file(table)
-        samples = _from_table(table, allow_missing, videos) if has_table else _from_folders(source)
+        rows = (
+            _from_table(table, allow_missing, videos, multi_label)
+            if has_table
+            else _from_folders(source)
+        )
     elif not is_file(source):
         hint = "Give a folder of labelled clips, or a CSV."
         raise DataError(f"{source} does not exist.", hint=hint)
     elif is_annotation_file(source):
-        samples = _from_annotations(source, videos)
+        rows = _from_annotations(source, videos, multi_label)
     elif source.suffix.lower() not in TABLE_SUFFIXES:
         kind = "a video" if is_video(source) else f"a {source.suffix or 'nameless'} file"
         hint = "Give a folder with one folder of clips per label, or a CSV with path,label."
         raise DataError(f"{source} is {kind}, not labelled data.", hint=hint)
     else:
-        samples = _from_table(source, allow_missing, videos)
+        rows = _from_table(source, allow_missing, videos, multi_label)
+    if multi_label is None:
+        multi_label = any(True for _ in _overlaps(rows))
+    samples = [row for row in rows if row.label]
     labels = tuple(sorted({sample.label for sample in samples}))
-    if len(labels) < min_labels:
+    if not labels:
+        raise DataError(f"{source} has no label.", hint="Write what each piece shows.")
+    if len(labels) < (1 if multi_label else min_labels):
         raise DataError(
             f"{source} has one label only, {labels[0]!r}; a classifier needs at least two.",
-            hint="Add clips of another action, for example of 'nothing happens'.",
+            hint="Add clips of another action, for example of 'nothing happens'; or, with pieces "
+            "of videos, train with --multi-label: the rest of a video is 'none'.",
         )
-    return Dataset(root=root.absolute(), samples=tuple(samples), labels=labels)
+    return Dataset(
+        root=root.absolute(),
+        samples=tuple(samples),
+        labels=labels,
+        multi_label=multi_label,
+        events=tuple(rows) if multi_label else (),
+    )
 
 
 def _from_folders(root: Path) -> list[Sample]:
@@ -134,10 +159,11 @@ def _videos(folder: Path) -> list[Path]:
     return videos
 
 
-def _from_annotations(source: Path, videos: Path | None) -> list[Sample]:
+def _from_annotations(source: Path, videos: Path | None, multi_label: bool | None) -> list[Sample]:
     """Read a file of another program, all of whose events must be usable."""
     from activity_cli.data.annotations.importing import read_pieces  # opens videos: OpenCV
 
+    may_overlap = multi_label is not False
     return [
         Sample(
             path=piece.path,
@@ -147,22 +173,29 @@ def _from_annotations(source: Path, videos: Path | None) -> list[Sample]:
             end_seconds=piece.end,
             group=piece.group or None,
         )
-        for name, piece in read_pieces(source, videos)
+        for name, piece in read_pieces(source, videos, may_overlap=may_overlap)
     ]
 
 
-def _from_table(path: Path, allow_missing: bool, videos: Path | None) -> list[Sample]:
+def _from_table(
+    path: Path, allow_missing: bool, videos: Path | None, multi_label: bool | None
+) -> list[Sample]:
     """Read a CSV. The error is that of the first bad row and counts the others."""
     folder = videos or path.parent
     table = read_table(path, required=("path", "label"))
     bad_rows = list(table.bad_rows)
     samples: list[Sample] = []
-    seen: dict[tuple[str, float | None, float | None], Sample] = {}
+    seen: dict[tuple[str, float | None, float | None, str], Sample] = {}
     num_missing = 0
     for row in table.rows:
         try:
             sample = sample_of_row(path, row, folder)
-            key = (os.path.normpath(sample.path), sample.start_seconds or 0.0, sample.end_seconds)
+            is_whole = sample.start_seconds is None and sample.end_seconds is None
+            # Several labels of a whole file are more often a mistake than several actions.
+            has_one = multi_label is False or (multi_label is None and is_whole)
+            label = "" if has_one and sample.label else f"label {sample.label}"
+            times = (sample.start_seconds or 0.0, sample.end_seconds)
+            key = (os.path.normpath(sample.path), *times, label)
             if (first := seen.setdefault(key, sample)) is not sample:
                 raise _listed_twice(path, sample, first)
         except RowError as error:
@@ -178,7 +211,8 @@ def _from_table(path: Path, allow_missing: bool, videos: Path | None) -> list[Sa
         problem = f"there is no file {sample.name}."
         bad_rows.append(RowError(path, row.line, "path", problem, hint=hint))
         num_missing += 1
-    bad_rows += _check_overlaps(path, samples)
+    if multi_label is False:
+        bad_rows += [_overlap_error(path, *pair) for pair in _overlaps(samples)]
     if not bad_rows:
         return samples
     worst, *others = sorted(bad_rows, key=lambda error: error.line)
@@ -192,8 +226,9 @@ def _from_table(path: Path, allow_missing: bool, videos: Path | None) -> list[Sa
 def sample_of_row(path: Path, row: Row, folder: Path) -> Sample:
     """Read one row of a CSV, whose file may be missing."""
     values = row.values
+    has_times = bool(values.get("start") or values.get("end"))
     for column in ("path", "label"):
-        if not values[column]:
+        if not values[column] and not (column == "label" and has_times):
             hint = "Write the video's path." if column == "path" else "Write what the clip shows."
             raise RowError(path, row.line, column, "the value is empty.", hint=hint)
     if len(values["label"]) > MOST_LABEL_CHARACTERS:
@@ -243,15 +278,19 @@ def _listed_twice(path: Path, sample: Sample, first: Sample) -> RowError:
     hint = "Remove one of the two rows."
     if first.label != sample.label:
         problem = f"{sample.label!r} here, but {first.label!r} in line {first.line}."
-        hint = "A clip has one label: remove the wrong row, or give each its start and end."
+        hint = (
+            "A clip has one label: remove the wrong row, or give each its start and end. If both "
+            "happen at once: --multi-label."
+        )
     return RowError(path, sample.line or 0, "path", f"{sample.name} is {problem}", hint=hint)
 
 
-def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]:
-    """Give an error for each piece that overlaps a piece with another label of the same video."""
+def _overlaps(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample]]:
+    """Give each piece that overlaps an earlier one with another label of the same video."""
     by_video: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        by_video[os.path.normpath(sample.path)].append(sample)
+        if sample.label:
+            by_video[os.path.normpath(sample.path)].append(sample)
     for pieces in by_video.values():
         pieces.sort(key=lambda s: s.start_seconds or 0.0)
         last_of: dict[str, Sample] = {}  # by label: of the pieces so far, the one that ends last
@@ -259,13 +298,20 @@ def _check_overlaps(path: Path, samples: Sequence[Sample]) -> Iterator[RowError]
             start = (piece.start_seconds or 0.0) + _TOUCH_SECONDS
             for label, other in last_of.items():
                 if label != piece.label and _end_seconds(other) > start:
-                    both = f"which is {label!r}, not {piece.label!r}"
-                    problem = f"the piece overlaps that of line {other.line}, {both}."
-                    hint = "A moment has one label: move the start or the end of one of them."
-                    yield RowError(path, piece.line or 0, "start", problem, hint=hint)
+                    yield piece, other
                     break
             before = last_of.setdefault(piece.label, piece)
             last_of[piece.label] = max(before, piece, key=_end_seconds)
+
+
+def _overlap_error(path: Path, piece: Sample, other: Sample) -> RowError:
+    both = f"which is {other.label!r}, not {piece.label!r}"
+    problem = f"the piece overlaps that of line {other.line}, {both}."
+    hint = (
+        "Here a moment has one label: move the start or the end of one of them. If both happen at "
+        "once, train with --multi-label."
+    )
+    return RowError(path, piece.line or 0, "start", problem, hint=hint)
 
 
 def _end_seconds(sample: Sample) -> float:

@@ -93,7 +93,9 @@ def group_by_name(dataset: Dataset, pattern: str | None) -> Dataset:
         hint = "Write a regular expression for the part of the path that is the group."
         raise DataError(f"--groups {pattern!r} {what}; the first is {first}.", hint=hint)
     samples = [replace(s, group=g) for s, g in zip(dataset.samples, groups, strict=True)]
-    return replace(dataset, samples=tuple(samples))
+    found = find_groups(replace(dataset, samples=dataset.events), pattern)
+    events = [replace(e, group=g) for e, g in zip(dataset.events, found, strict=True)]
+    return replace(dataset, samples=tuple(samples), events=tuple(events))
 
 
 def _simplest(dataset: Dataset, pattern: str) -> str:

@@ -10,7 +10,13 @@ import numpy as np
 
 from activity_cli.common import count_of
 from activity_cli.data.dataset import Dataset
-from activity_cli.data.stratify import Indices, deal_folds, deal_shares
+from activity_cli.data.stratify import (
+    Indices,
+    Labels,
+    deal_folds,
+    deal_shares,
+    samples_by_label,
+)
 from activity_cli.errors import DataError, SettingsError
 
 PARTS = ("train", "val", "test")
@@ -85,7 +91,7 @@ def split_train_val_test(
 
 
 def inner_split(
-    labels: Indices, groups: Indices | None, *, fraction: float, seed: int
+    labels: Labels, groups: Indices | None, *, fraction: float, seed: int
 ) -> tuple[Indices, Indices]:
     """Draw a validation part from training samples, (N,) labels and groups, stratified.
 
@@ -107,7 +113,7 @@ def spare_val(train: Indices, val: Indices) -> tuple[Indices, Indices]:
 
 
 def choosing_folds(
-    labels: Indices, groups: Indices | None, num_folds: int = INNER_FOLDS, *, seed: int
+    labels: Labels, groups: Indices | None, num_folds: int = INNER_FOLDS, *, seed: int
 ) -> Indices:
     """Return (N,) the inner fold, which chooses the epoch, of each training sample, from 0.
 
@@ -117,8 +123,7 @@ def choosing_folds(
     """
     units = np.arange(len(labels)) if groups is None else groups
     folds = deal_folds(labels, groups, min(num_folds, len(np.unique(units))), seed)
-    alone = [own for own in (labels == label for label in np.unique(labels)) if _is_one(folds[own])]
-    for own in alone:
+    for own in [own for own in samples_by_label(labels) if _is_one(folds[own])]:
         folds[np.isin(units, units[own])] = -1
     dealt = folds >= 0
     if groups is not None and (not dealt.any() or _is_one(folds[dealt])):
@@ -191,7 +196,7 @@ def _split_by_column(dataset: Dataset, val_fraction: float, seed: int) -> Split:
             )
     part = np.array([PARTS.index(s.split) for s in dataset.samples if s.split], dtype=np.int64)
     train = np.flatnonzero(part == 0)
-    in_train = {dataset.samples[i].label for i in train}
+    in_train = {label for i in train for label in dataset.samples[i].all_labels}
     if missing := [label for label in dataset.labels if label not in in_train]:
         hint = "Every label needs training clips: set the split of some to train."
         raise DataError(f"The split column has no train rows of {missing[0]!r}.", hint=hint)
@@ -227,9 +232,8 @@ def _folds_of_column(dataset: Dataset, column: str) -> Folds:
 
 def _check_learnable(dataset: Dataset, folds: Folds) -> None:
     """Check that whichever fold is tested, the others hold every label."""
-    labels = dataset.label_indices()
-    for number, label in enumerate(dataset.labels):
-        found = np.unique(folds.index[labels == number])
+    for label, own in zip(dataset.labels, dataset.has_label().T, strict=True):
+        found = np.unique(folds.index[own])
         if len(found) == 1:
             raise DataError(
                 f"Label {label!r} is in one fold only ({folds.names[found[0]]}), by {folds.by}: "

@@ -1,25 +1,38 @@
 """Deal samples to parts so that each has about its share of every label.
 
 Samples are given by the numbers of their labels and groups; a group goes to one part as a whole.
+The labels of multi-label samples are (N, C), 1 for each label that a sample has.
 N is samples, G groups, C labels, P parts.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
+Labels = NDArray[Any]
+"""(N,) the number of each sample's label, or (N, C)."""
 
 MAX_TRIES = 32  # orders in which groups are dealt out; the best result is kept
 MAX_STEPS = 16_000  # bound on tries times groups, about 0.2 s
 
 
+def samples_by_label(labels: Labels) -> list[NDArray[np.bool_]]:
+    """Return for each label that occurs which samples have it, (N,)."""
+    if labels.ndim == 2:
+        return [column > 0 for column in labels.T if column.any()]
+    return [labels == label for label in np.unique(labels)]
+
+
 def deal_shares(
-    labels: Indices, groups: Indices | None, fractions: Sequence[float], seed: int
+    labels: Labels, groups: Indices | None, fractions: Sequence[float], seed: int
 ) -> Indices:
     """Return (N,) the part of each sample; part 0 is for training and has every label."""
     rng = np.random.default_rng(seed)
+    if groups is None and labels.ndim == 2:
+        groups = np.arange(len(labels))
     if groups is not None:
         return _deal_groups(labels, groups, np.array(fractions), rng, train_is_first=True)
     part = np.zeros(len(labels), dtype=np.int64)
@@ -37,9 +50,11 @@ def deal_shares(
     return part
 
 
-def deal_folds(labels: Indices, groups: Indices | None, num_folds: int, seed: int) -> Indices:
+def deal_folds(labels: Labels, groups: Indices | None, num_folds: int, seed: int) -> Indices:
     """Return (N,) the fold of each sample; folds are as equal as the groups allow."""
     rng = np.random.default_rng(seed)
+    if groups is None and labels.ndim == 2:
+        groups = np.arange(len(labels))
     if groups is not None:
         fractions = np.full(num_folds, 1 / num_folds)
         return _deal_groups(labels, groups, fractions, rng, train_is_first=False)
@@ -51,7 +66,7 @@ def deal_folds(labels: Indices, groups: Indices | None, num_folds: int, seed: in
 
 
 def _deal_groups(
-    labels: Indices,
+    labels: Labels,
     groups: Indices,
     fractions: NDArray[np.float64],
     rng: np.random.Generator,
@@ -63,10 +78,13 @@ def _deal_groups(
     Fractions are (P,) the share of each part. If `train_is_first`, part 0 must have every label;
     otherwise all parts but one must.
     """
-    _, labels = np.unique(labels, return_inverse=True)
+    members = np.stack(samples_by_label(labels), axis=1)  # (N, C)
+    if labels.ndim == 2:  # samples without a label are shared out as well
+        none = ~members.any(axis=1, keepdims=True)
+        members = np.hstack([members, none]) if none.any() else members
     _, groups = np.unique(groups, return_inverse=True)
-    shares = np.zeros((groups.max() + 1, labels.max() + 1))  # (G, C) share of label c in group g
-    np.add.at(shares, (groups, labels), 1 / np.bincount(labels)[labels])
+    shares = np.zeros((groups.max() + 1, members.shape[1]))  # (G, C) share of label c in group g
+    np.add.at(shares, groups, members / members.sum(axis=0))
     targets = np.where(fractions > 0, np.maximum(fractions, 1 / len(shares)), 0)
     if train_is_first:  # with few groups the other parts take more than their fraction
         targets[0] = max(1 - targets[1:].sum(), 1 / len(shares))

@@ -4,6 +4,7 @@ N is clips, C labels.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from activity_cli.data.dataset import Sample
 from activity_cli.data.leakage import Leakage
 from activity_cli.model.frame_order_ablation import OrderScores
-from activity_cli.model.metrics import Evaluation
+from activity_cli.model.metrics import Evaluation, Thresholds, correct_clips
 from activity_cli.types import Status
 
 
@@ -23,7 +24,9 @@ class ClipPrediction:
     status: Status
     reason: str
     duration_seconds: float  # of the clip, or of the labelled piece of the video
-    label: str  # the predicted one, or `unknown` for a rejected clip
+    label: str
+    """The predicted one, or `unknown` for a rejected clip; of a multi-label model all predicted
+    ones: `eat + walk`, or `none`."""
 
     @property
     def start_seconds(self) -> float:
@@ -37,10 +40,11 @@ class Predictions:
 
     clips: tuple[ClipPrediction, ...]  # (N,)
     scores: NDArray[np.float32]  # (N, C)
-    targets: NDArray[np.int64]  # (N,)
+    targets: NDArray[Any]  # (N,), or (N, C) of a multi-label model
     left_out: tuple[tuple[Sample, Status, str], ...]  # cannot be decoded: status and reason
     evaluation: Evaluation
     orders: OrderScores | None = None  # the frame-order ablation; None: not measured
+    thresholds: Thresholds | None = None  # (C,) or (N, C) of a multi-label model
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -49,9 +53,8 @@ class Predictions:
 
     @property
     def is_correct(self) -> NDArray[np.bool_]:
-        """(N,) whether the best label is the true one."""
-        correct: NDArray[np.bool_] = self.scores.argmax(axis=1) == self.targets
-        return correct
+        """(N,) whether the best label is the true one; of a multi-label model, all labels are."""
+        return correct_clips(self.scores, self.targets, self.thresholds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,9 @@ from activity_cli.evaluation.intervals import (
     paired_p_value,
     plain_values,
 )
-from activity_cli.model.calibration import Scores
+from activity_cli.model.calibration import Scores, Targets
 from activity_cli.model.frame_order_ablation import OrderScores
+from activity_cli.model.metrics import Thresholds, correct_clips
 
 Kind = Literal["majority", "frame", "mean", "shuffled", "reversed"]
 Correct = NDArray[np.float64]  # (N,) 1 for a correct clip, 0 for a wrong one, between on average
@@ -130,7 +131,8 @@ def _effect_of_shuffling(shuffled: Baseline) -> str:
 class BaselineScores:
     """Scores of the baselines for N clips."""
 
-    majority: NDArray[np.int64]  # (N,) most frequent label in training of each clip's model
+    majority: Targets
+    """(N,) most frequent label in training of each clip's model, or (N, C) set of labels."""
     has_lstm: bool
     orders: OrderScores | None = None  # None where it was not measured
     heads: Mapping[Kind, Scores] = field(default_factory=dict)
@@ -138,11 +140,19 @@ class BaselineScores:
 
 
 def compare_with_baselines(
-    scores: Scores, targets: NDArray[np.int64], found: BaselineScores, groups: Groups | None
+    scores: Scores,
+    targets: Targets,
+    found: BaselineScores,
+    groups: Groups | None,
+    thresholds: Thresholds | None = None,
 ) -> BaselineComparison:
-    """Compare scores (N, C) with those of baselines, by targets (N,) and groups (N,)."""
+    """Compare scores (N, C) with those of baselines, by targets (N,) and groups (N,).
+
+    Targets and thresholds may be those of a multi-label model, as for `correct_clips`.
+    """
     orders, heads = found.orders, dict[Kind, Scores | None](found.heads)
-    correct: dict[Kind, Correct] = {"majority": (found.majority == targets).astype(np.float64)}
+    same = (found.majority == targets).reshape(len(targets), -1).all(axis=1)
+    correct: dict[Kind, Correct] = {"majority": same.astype(np.float64)}
     if orders is not None:
         heads.setdefault("frame", orders.frame)
         heads.setdefault("mean", orders.pooled)
@@ -150,9 +160,11 @@ def compare_with_baselines(
         shuffled = np.moveaxis(orders.shuffled, 1, 0)  # (K, N, C)
         correct["shuffled"] = np.mean([_correct(order, targets) for order in shuffled], axis=0)
     correct |= {kind: _correct(head, targets) for kind, head in heads.items() if head is not None}
-    own = _correct(scores, targets)
+    own = _correct(scores, targets, thresholds)
     reasons = _WHY_MISSING if found.has_lstm else _WHY_MISSING_WITHOUT_LSTM
-    if found.has_lstm and orders is not None:
+    if targets.ndim == 2:
+        reasons = dict.fromkeys(reasons, "measured only for models of one label per clip")
+    elif found.has_lstm and orders is not None:
         reasons = reasons | {"mean": "the model has no pooled linear head"}
     return BaselineComparison(
         baselines=tuple(
@@ -174,9 +186,8 @@ def compare_with_baselines(
     )
 
 
-def _correct(scores: Scores, targets: NDArray[np.int64]) -> Correct:
-    correct: Correct = (scores.argmax(axis=1) == targets).astype(np.float64)
-    return correct
+def _correct(scores: Scores, targets: Targets, thresholds: Thresholds | None = None) -> Correct:
+    return correct_clips(scores, targets, thresholds).astype(np.float64)
 
 
 def most_frequent(counts: Sequence[int], num_clips: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from activity_cli.common import count_of
 from activity_cli.evaluation.intervals import Estimate, Groups, accuracy_with_interval
 from activity_cli.evaluation.quality_checks import Check, Findings
+from activity_cli.model.metrics import Evaluation, correct_clips
 
 if TYPE_CHECKING:
     from activity_cli.features.labelled import LabelledClips
@@ -36,8 +37,18 @@ class Figures:
     macro_f1: float
 
 
-def state_accuracy(accuracy: Estimate, measured_on: str) -> str:
-    """Return the sentence without its full stop."""
+def state_accuracy(
+    accuracy: Estimate, measured_on: str, evaluation: Evaluation | None = None
+) -> str:
+    """Return the sentence without its full stop; of a multi-label `evaluation` its mAP first."""
+    if evaluation is not None and evaluation.multi_label:
+        timelines, windows = evaluation.timelines, measured_on.replace("clip", "window")
+        precision = f"mAP {evaluation.mean_average_precision or 0:.1%} of windows"
+        if timelines is not None:
+            precision = (
+                f"Frame mAP {timelines.frame_map:.1%}, {precision[0].lower()}{precision[1:]}"
+            )
+        return f"{precision}; all labels right in {accuracy.value:.1%} of {windows}"
     return f"Accuracy {accuracy.value:.1%} ({describe_interval(accuracy)}) on {measured_on}"
 
 
@@ -52,7 +63,11 @@ def biggest_problem(checks: Sequence[Check]) -> str:
 
 
 def conclude_crossval(
-    run: "CrossvalRun", findings: Findings, figures: Sequence[Figures], source: str
+    run: "CrossvalRun",
+    findings: Findings,
+    figures: Sequence[Figures],
+    source: str,
+    evaluation: Evaluation,
 ) -> Conclusion:
     """Conclude by the accuracy on groups that were not in training, where it could be measured."""
     clips, other = count_of(len(run.data.targets), "clip"), run.other
@@ -60,7 +75,7 @@ def conclude_crossval(
     measured_on = f"{clips} of {findings.estimates.units}, held out by group"
     if not findings.estimates.by_group:
         measured_on = f"{clips} in random folds"
-    sentence = state_accuracy(findings.estimates.accuracy, measured_on)
+    sentence = state_accuracy(findings.estimates.accuracy, measured_on, evaluation)
     if other is not None:
         option = quote(other.groups.pattern) if other.groups.pattern else "auto"
         next_command += f" --groups {option}"
@@ -98,6 +113,6 @@ def figures_of(
     name: str, result: "CrossValidation", data: "LabelledClips", groups: Groups | None
 ) -> Figures:
     """Return the figures of a cross-validation, with the interval by groups (N,)."""
-    correct = result.scores.argmax(axis=1) == data.targets
+    correct = correct_clips(result.scores, data.targets, result.thresholds)
     accuracy = accuracy_with_interval(correct, groups)
     return Figures(name=name, accuracy=accuracy, macro_f1=result.evaluation.macro_f1)

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common import count_of
-from activity_cli.model.calibration import Scores
-from activity_cli.model.metrics import wilson_interval
+from activity_cli.model.calibration import Scores, Targets
+from activity_cli.model.metrics import Thresholds, correct_clips, label_matrix, wilson_interval
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -87,15 +87,20 @@ def plain_values(found: "DataclassInstance") -> dict[str, Any]:
 
 
 def estimate_metrics(
-    scores: Scores, targets: NDArray[np.int64], labels: Sequence[str], groups: Groups | None
+    scores: Scores,
+    targets: Targets,
+    labels: Sequence[str],
+    groups: Groups | None,
+    thresholds: Thresholds | None = None,
 ) -> Estimates:
     """Compute accuracy, top-k, precision, recall and F1, each with a bootstrap interval.
 
-    Scores are (N, C), targets and groups (N,); None for groups: clips are independent.
+    Scores are (N, C), targets and groups (N,); None for groups: clips are independent. Targets may
+    be (N, C), of a multi-label model with these thresholds; then there is no top-k.
     """
     num_labels = len(labels)
-    top_k = [k for k in _TOP_K if k < num_labels]
-    sums = _sums(scores, targets, [1, *top_k])
+    top_k = [k for k in _TOP_K if k < num_labels and targets.ndim == 1]
+    sums = _sums(scores, targets, [1, *top_k], thresholds)
     found = bootstrap(sums, groups, lambda totals: _metrics(totals, num_labels))
     _, counts, predicted = sums[:, : 3 * num_labels].sum(axis=0).reshape(3, num_labels)
     # The number of clips that each metric is a share of; F1 is nearly a share.
@@ -162,19 +167,28 @@ def paired_p_value(
     return float(np.clip(chances[sums >= abs(int(differences.sum()))].sum(), 0, 1))
 
 
-def _sums(scores: Scores, targets: NDArray[np.int64], top_k: Sequence[int]) -> NDArray[np.float64]:
-    """(N, 3 * C + K) counts per clip: label predicted correctly, label, predicted; in top k."""
-    numbers, identity = np.arange(scores.shape[1]), np.eye(scores.shape[1])
-    is_label, is_predicted = identity[targets], identity[scores.argmax(axis=1)]
+def _sums(
+    scores: Scores, targets: Targets, top_k: Sequence[int], thresholds: Thresholds | None
+) -> NDArray[np.float64]:
+    """(N, 3 * C + 1 + K) per clip: label predicted correctly, label, predicted; 1; in top k."""
+    numbers, ones = np.arange(scores.shape[1]), np.ones((len(scores), 1))
+    is_label, is_predicted = (
+        part.astype(np.float64) for part in label_matrix(scores, targets, thresholds)
+    )
+    counts = [is_label * is_predicted, is_label, is_predicted, ones]
+    if targets.ndim == 2:
+        return np.concatenate(
+            [*counts, correct_clips(scores, targets, thresholds)[:, None]], axis=1
+        )
     # Labels ranked above the true one; among equal scores the first is best.
     own, before = scores[np.arange(len(targets)), targets][:, None], numbers < targets[:, None]
     ranks = ((scores > own) | ((scores == own) & before)).sum(axis=1)
     hits = np.stack([ranks < k for k in top_k], axis=1)
-    return np.concatenate([is_label * is_predicted, is_label, is_predicted, hits], axis=1)
+    return np.concatenate([*counts, hits], axis=1)
 
 
 def _metrics(totals: NDArray[np.float64], num_labels: int) -> NDArray[np.float64]:
-    """Such sums (B, 3 * C + K) -> (B, K + 3 + 3 * C): top-k, macro means, then label by label."""
+    """Such sums -> (B, K + 3 + 3 * C): top-k, macro means, then label by label."""
     correct, label, predicted = (totals[:, i * num_labels : (i + 1) * num_labels] for i in range(3))
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: the resample has no such clip
         each = [correct / predicted, correct / label, 2 * correct / (label + predicted)]
@@ -184,7 +198,7 @@ def _metrics(totals: NDArray[np.float64], num_labels: int) -> NDArray[np.float64
             np.where(present, np.nan_to_num(part), 0).sum(axis=1) / present.sum(axis=1)
             for part in each
         ]
-    hits = totals[:, 3 * num_labels :] / label.sum(axis=1, keepdims=True)
+    hits = totals[:, 3 * num_labels + 1 :] / totals[:, 3 * num_labels, None]
     return np.concatenate([hits, np.stack(means, axis=1), *each], axis=1)
 
 

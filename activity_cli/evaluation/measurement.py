@@ -1,7 +1,8 @@
 """A trained model + labelled clips -> its evaluation; and its time per clip."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from timeit import timeit
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Dataset
+from activity_cli.data.windows import prepare_pieces
 from activity_cli.errors import DataError
 from activity_cli.evaluation import ClipPrediction, Predictions
 from activity_cli.features.extraction import clip_request
@@ -19,7 +21,8 @@ from activity_cli.model.metrics import evaluate_scores
 from activity_cli.predict.local_predictor import LocalPredictor, load_networks
 from activity_cli.predict.predictor import PredictConfig, Predictor
 from activity_cli.settings import show_labels
-from activity_cli.types import UNKNOWN, OnProgress, no_progress
+from activity_cli.types import NONE, UNKNOWN, OnProgress, Prediction, no_progress
+from activity_cli.video.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
 
 _TIMING_ROUNDS = 6
 
@@ -29,6 +32,7 @@ class Measurement:
     """The evaluation of a model on labelled clips."""
 
     description: ModelDescription
+    dataset: Dataset  # what was scored: of multi-label data its windows
     predictions: Predictions  # of all clips with a score, rejected ones included
     stage_seconds: tuple[Mapping[str, float], ...]  # (N,) time per stage of each clip
     rejected: NDArray[np.bool_] | None = None  # (N,) as unknown; None without rejection
@@ -46,19 +50,30 @@ def evaluate_model(
     dataset: Dataset,
     *,
     rejects: bool = False,
+    decoders: Decoders = AUTO_DECODERS,
     on_progress: OnProgress = no_progress,
 ) -> Measurement:
     """Score labelled clips and compare the scores with the labels; `rejects`: measure rejection.
 
+    Videos of multi-label data are cut into windows as long as the model's training clips.
+
     Raises:
-        DataError: the model has no such label, or no clip can be decoded.
+        DataError: the model has no such label, no clip can be decoded, or the data is multi-label
+            and the model is not, or the other way round.
     """
-    labels = predictor.description.labels
+    labels, multi_label = predictor.description.labels, predictor.description.multi_label
+    if multi_label != dataset.multi_label:
+        kind = "multi-label" if multi_label else "of one label per clip"
+        raise DataError(f"The model is {kind}, the data is not.")
     if unknown := [label for label in dataset.labels if label not in labels]:
         raise DataError(
             f"The model has no label {unknown[0]!r}. Its labels: {show_labels(labels, unknown)}.",
             hint="Rename the labels to those of the model, or leave these clips out.",
         )
+    if multi_label:  # targets are in the order of the model's labels
+        seconds = predictor.description.data.get("clip_seconds", {}).get("median")
+        with DecoderPool(decoders, start=False) as pool:
+            dataset = prepare_pieces(replace(dataset, labels=labels), pool, window_seconds=seconds)
     total = len(dataset.samples)
     results = []
     for result in predictor.predict(clip_request(sample) for sample in dataset.samples):
@@ -72,9 +87,11 @@ def evaluate_model(
             hint="Check that the files are videos that a player can show.",
         )
     scores = np.stack([prediction.scores for _, _, prediction in scored])
-    targets = np.array([labels.index(sample.label) for sample, _, _ in scored], np.int64)
+    samples, thresholds = tuple(sample for sample, _, _ in scored), predictor.description.thresholds
+    targets = replace(dataset, samples=samples, labels=labels).label_indices()
     return Measurement(
         description=predictor.description,
+        dataset=dataset,
         predictions=Predictions(
             clips=tuple(
                 ClipPrediction(
@@ -82,29 +99,41 @@ def evaluate_model(
                     status=result.status,
                     reason=result.reason,
                     duration_seconds=result.duration_seconds or 0.0,
-                    label=result.label or UNKNOWN,
+                    label=UNKNOWN if result.rejected else shown_label(one),
                 )
-                for sample, result, _ in scored
+                for sample, result, one in scored
             ),
             scores=scores,
             targets=targets,
             left_out=tuple((s, r.status, r.reason) for s, r in pairs if r.prediction is None),
-            evaluation=evaluate_scores(scores, targets, labels),
+            evaluation=evaluate_scores(scores, targets, labels, thresholds),
+            thresholds=thresholds,
         ),
         stage_seconds=tuple(result.stage_seconds for _, result, _ in scored),
         rejected=np.array([bool(r.rejected) for _, r, _ in scored]) if rejects else None,
     )
 
 
+def shown_label(prediction: Prediction) -> str:
+    """Return the predicted label; of a multi-label model all of them, as in `Sample.label`."""
+    if prediction.thresholds is None:
+        return prediction.label
+    chosen = prediction.scores >= prediction.thresholds
+    return " + ".join(compress(prediction.labels, chosen)) or NONE
+
+
 def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:
     """Attach a frame-order ablation to a predictor; afterwards the probe has the scores.
 
     None for an exported model (its features are not accessible), with test-time augmentation (its
-    scores are means), and without an LSTM (the order has no effect).
+    scores are means), without an LSTM (the order has no effect), and for a multi-label model.
     """
     if not isinstance(predictor, LocalPredictor) or predictor.has_test_views:
         return None
-    if predictor.classifier is None or predictor.description.network.temporal != "lstm":
+    description = predictor.description
+    if predictor.classifier is None or description.network.temporal != "lstm":
+        return None
+    if description.multi_label:
         return None
     probe = OrderProbe(predictor.classifier.classify, pooled_head_of(load_model(model)))
     predictor.on_features = probe

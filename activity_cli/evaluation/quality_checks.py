@@ -60,8 +60,9 @@ def compute_findings(
     """Compute metrics with intervals, compare with baselines and run all checks."""
     samples, evaluation = [clip.sample for clip in predictions.clips], predictions.evaluation
     scores, targets, units = predictions.scores, predictions.targets, sample_groups(samples)
-    estimates = estimate_metrics(scores, targets, predictions.labels, units)
-    comparison = compare_with_baselines(scores, targets, baselines, units)
+    thresholds = predictions.thresholds
+    estimates = estimate_metrics(scores, targets, predictions.labels, units, thresholds)
+    comparison = compare_with_baselines(scores, targets, baselines, units, thresholds)
     groups, leakage = _groups(estimates, split.leakage), _leakage(split)
     # Suggested groups include copies, and the accuracy by them was measured.
     is_suggested = split.leakage is not None and split.leakage.suggestion is not None

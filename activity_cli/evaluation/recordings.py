@@ -146,6 +146,8 @@ class _Reader:
                 video.seconds = video.seconds or media.seconds
                 video.fps = video.fps or media.fps
             end = piece.end if piece.end is not None else video.seconds
+            if not piece.label:  # looked at, whatever happens
+                continue
             if end is None:
                 self._on_warning(f"{path}: the length of {name} is not known: give --videos.")
             else:

@@ -21,6 +21,7 @@ from activity_cli.export.benchmark_worker import Task
 from activity_cli.export.exporting import ExportConfig, export_model
 from activity_cli.features.engines.choice import Engine, find_gpu
 from activity_cli.model.folder import load_model
+from activity_cli.model.metrics import predicted_labels
 from activity_cli.predict.exported import is_exported
 from activity_cli.types import OnProgress, no_progress
 
@@ -84,7 +85,7 @@ def run_benchmark(
             f"{model} is an export, which has one runtime only.",
             hint="Give the model that it was exported from.",
         )
-    load_model(model)
+    thresholds = load_model(model).description.thresholds
     setups = list(_ON_CPU)
     if (gpu := find_gpu()) is not None:
         setups.append(Engine(name="torch", device=gpu, precision="fp32"))
@@ -102,7 +103,8 @@ def run_benchmark(
             else:
                 scores = np.array(measured.pop("scores"))
                 reference = scores if reference is None else reference
-                same = scores.argmax(axis=1) == reference.argmax(axis=1)
+                own, others = (predicted_labels(one, thresholds) for one in (scores, reference))
+                same = (own == others).all(axis=1)
                 difference = float(np.abs(scores - reference).max())
                 agreement = float(same.mean())
                 rows.append(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import DataError, VideoError
+from activity_cli.model.metrics import Thresholds, predicted_labels
 from activity_cli.predict.exported import ExportedModel, ExportedRunner
 from activity_cli.predict.exported.metadata import Format, Precision
 from activity_cli.settings import ClipSettings
@@ -184,7 +185,8 @@ def compare(
         format=model.format,
         precision=model.precision,
         rows=tuple(
-            _compare_scores(*shape, found, model.precision) for shape, found in pairs.items()
+            _compare_scores(shape, found, model.precision, model.description.thresholds)
+            for shape, found in pairs.items()
         ),
         megabytes=num_bytes / 1e6,
         milliseconds=1000 * statistics.median(seconds),
@@ -193,20 +195,27 @@ def compare(
 
 
 def _compare_scores(
-    batch_size: int,
-    num_frames: int,
+    shape: tuple[int, int],
     pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
     precision: Precision,
+    thresholds: Thresholds | None,
 ) -> ParityRow:
-    """Compare the scores of the clips of one shape; the pairs are export and torch."""
+    """Compare the scores of the clips of one shape (B, T); the pairs are export and torch.
+
+    A multi-label model has thresholds; torch is undecided where a score is close to its own.
+    """
     scores, expected = map(np.concatenate, zip(*pairs, strict=True))  # (clips, C)
     differences = np.abs(scores - expected)
-    same = scores.argmax(axis=1) == expected.argmax(axis=1)
-    best_two = np.sort(expected, axis=1)[:, -2:]
-    undecided = (np.ptp(best_two, axis=1) < INT8_UNDECIDED) & (precision == "int8")
+    labels, others = (predicted_labels(one, thresholds) for one in (scores, expected))
+    same = (labels == others).all(axis=1)
+    if thresholds is None:
+        margin = np.ptp(np.sort(expected, axis=1)[:, -2:], axis=1)
+        undecided = (margin < INT8_UNDECIDED) & (precision == "int8")
+    else:
+        undecided = np.abs(expected - thresholds).min(axis=1) < TOLERANCE[precision]
     return ParityRow(
-        batch_size=batch_size,
-        num_frames=num_frames,
+        batch_size=shape[0],
+        num_frames=shape[1],
         num_clips=len(expected),
         largest_difference=float(differences.max()),
         mean_difference=float(differences.mean()),

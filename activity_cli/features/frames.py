@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from activity_cli.common.cache import FEATURES
-from activity_cli.data.dataset import Dataset, Sample, prepare_pieces
+from activity_cli.data.dataset import Dataset, Sample
+from activity_cli.data.windows import prepare_pieces
 from activity_cli.errors import DataError, VideoError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.protocol import Extractor

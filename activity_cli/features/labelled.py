@@ -15,8 +15,8 @@ from activity_cli.data.dataset import (
     Sample,
     balance_warnings,
     describe_counts,
-    prepare_pieces,
 )
+from activity_cli.data.windows import describe_windows, prepare_pieces
 from activity_cli.errors import DataError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cache import feature_cache
@@ -69,7 +69,9 @@ class FeatureDataset:
 
     values: NDArray[Any]
     """(N, S, T, *A), often mapped from disk: float16 features and activations, uint8 frames."""
-    targets: NDArray[np.int64]  # (N,) position of each clip's label in `labels`
+    targets: NDArray[Any]
+    """(N,) position of each clip's label in `labels`; of multi-label clips (N, C) float32, 1 for
+    each label that a clip has, else 0."""
     labels: tuple[str, ...]
     streams: tuple[Stream, ...]
     groups: NDArray[np.int64] | None = None
@@ -81,6 +83,11 @@ class FeatureDataset:
     def num_views(self) -> int:
         """K."""
         return 0 if self.views is None else int(self.views.shape[1])
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a clip may have several labels, or none."""
+        return self.targets.ndim == 2
 
     @property
     def holds_frames(self) -> bool:
@@ -112,9 +119,14 @@ class LabelledClips:
     stage_seconds: Mapping[str, float]
 
     @property
-    def targets(self) -> NDArray[np.int64]:
-        """(N,) position of each clip's label in `dataset.labels`."""
+    def targets(self) -> NDArray[Any]:
+        """(N,) position of each clip's label in `dataset.labels`, or (N, C) of multi-label ones."""
         return self.features.targets
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a clip may have several labels, or none."""
+        return self.features.multi_label
 
     def clip_seconds(self) -> dict[str, float]:
         """Return the shortest, median and longest duration of the clips."""
@@ -143,6 +155,8 @@ def read_labelled(dataset: Dataset, config: DataConfig) -> LabelledClips:
         )
         prepared = time.perf_counter()
         dataset = prepare_pieces(dataset, pool, window_seconds=config.window_seconds)
+        if dataset.multi_label:
+            config.on_prepare(describe_windows(dataset))
         requests = [clip_request(sample) for sample in dataset.samples]
         table = gather_features(requests, config, extractor, pool, augment)
     seconds = {"load CNN": prepared - started, "features": time.perf_counter() - prepared}
@@ -170,7 +184,7 @@ def join_labels(
     dataset = replace(dataset, samples=tuple(dataset.samples[i] for i in table.rows))
     for label, count in dataset.counts().items():
         if count == 0:
-            sample, clip = next(pair for pair in left_out if pair[0].label == label)
+            sample, clip = next(pair for pair in left_out if label in pair[0].all_labels)
             raise DataError(
                 f"No clip of {label!r} can be decoded; {sample.name}: {clip.reason}",
                 hint="Replace these clips by files that a video player can show.",
@@ -201,6 +215,11 @@ def announce(
 ) -> None:
     """Report the number of clips of each label, and warn where they are few or uneven."""
     config.on_prepare(describe_counts(dataset))
+    if dataset.multi_label:
+        config.on_prepare(
+            "Multi-label: several actions may happen at once, so each label gets a score and a "
+            "threshold of its own. One at a time: --no-multi-label."
+        )
     for line in balance_warnings(dataset, settings, in_folds=in_folds):
         config.on_warning(line)
 

@@ -2,6 +2,9 @@
 
 Temperature scaling follows Guo et al., "On Calibration of Modern Neural Networks" (2017): one
 number divides all logits, so no clip changes its label. N clips, C labels.
+
+Targets are (N,) labels, or of a multi-label model (N, C), 1 for each label that a clip has. Its
+scores are independent, and each label has a threshold: that with the highest F1.
 """
 
 import math
@@ -13,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.floating[Any]]
+Targets = NDArray[Any]
 
 NUM_BINS = 15
 MAX_REJECTED = 0.05
@@ -21,6 +25,8 @@ _PRIOR_SPREAD = 0.5
 """Standard deviation of the prior of log T around 0. Few clips move T little, many freely; without
 clips it is 1."""
 _MAX_TEMPERATURE = 10.0
+_THRESHOLDS = np.arange(5, 96) / 100
+_LEVEL_F1 = 0.01  # differences of F1 below it are chance: the threshold nearest to 0.5 is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,8 @@ class Calibration:
     """For `--reject auto`; None if there were too few clips to choose one."""
     known_lost: float | None = None
     """Share of the clips measured on, all of known actions, that the rule rejects."""
+    thresholds: tuple[float, ...] | None = None
+    """(C,) score from which a label is reported by a multi-label model; None for others."""
 
     def __post_init__(self) -> None:
         if not 1 / _MAX_TEMPERATURE <= self.temperature <= _MAX_TEMPERATURE:
@@ -84,12 +92,13 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for model.json and metrics.json; thresholds are not rounded."""
-        return {
+        values = {
             **asdict(self),
             "ece_before": round(self.ece_before, 4),
             "ece_after": round(self.ece_after, 4),
             "known_lost": None if self.known_lost is None else round(self.known_lost, 4),
         }
+        return {k: v for k, v in values.items() if k != "thresholds" or v is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -97,41 +106,61 @@ class Calibration:
         rule = values["rule"]
         if rule is not None:
             rule = RejectRule(**{_OLD_NAMES.get(name, name): rule[name] for name in rule})
-        return cls(**{**values, "rule": rule})
+        found = values.get("thresholds")
+        return cls(**{**values, "rule": rule, "thresholds": found and tuple(map(float, found))})
 
 
 _OLD_NAMES = {"max_novelty": "max_ood_score"}
 """Entries of model.json that earlier versions wrote under another name."""
 
 
-def expected_calibration_error(scores: Scores, targets: NDArray[np.int64]) -> float:
+def expected_calibration_error(scores: Scores, targets: Targets) -> float:
     """Return the mean gap between best score and accuracy, over bins of equal width.
 
     For scores (N, C) and targets (N,), after Naeini et al., 2015. Few clips make it too large: 100
-    well calibrated ones still give about 0.1.
+    well calibrated ones still give about 0.1. Of multi-label scores all count, not the best ones.
     """
-    best = scores.max(axis=1).astype(np.float64)
-    right = scores.argmax(axis=1) == targets
+    if targets.ndim == 2:
+        best, right = scores.ravel().astype(np.float64), targets.ravel()
+    else:
+        best = scores.max(axis=1).astype(np.float64)
+        right = scores.argmax(axis=1) == targets
     bins = np.minimum((best * NUM_BINS).astype(np.int64), NUM_BINS - 1)
     gaps = np.bincount(bins, weights=best - right)
-    return float(np.abs(gaps).sum() / len(targets))
+    return float(np.abs(gaps).sum() / len(best))
 
 
-def tempered(scores: Scores, temperature: float) -> NDArray[np.float32]:
+def tempered(
+    scores: Scores, temperature: float, *, multi_label: bool = False
+) -> NDArray[np.float32]:
     """Return scores (N, C) with the logits divided by a temperature."""
+    if multi_label:
+        chances: NDArray[np.float64] = 1 / (1 + np.exp(-_binary_logits(scores) / temperature))
+        return chances.astype(np.float32)
     logits = np.log(np.maximum(scores.astype(np.float64), 1e-30)) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return shares.astype(np.float32)
 
 
-def fit_temperature(scores: Scores, targets: NDArray[np.int64]) -> float:
-    """Fit the temperature that makes labels (N,) most likely, with a prior around 1.
+def _binary_logits(scores: Scores) -> NDArray[np.float64]:
+    chances = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
+    logits: NDArray[np.float64] = np.log(chances / (1 - chances))
+    return logits
+
+
+def fit_temperature(scores: Scores, targets: Targets) -> float:
+    """Fit the temperature that makes the targets most likely, with a prior around 1.
 
     The scores (N, C) are those of a model that was not trained on these clips.
     """
-    logits = np.log(np.maximum(scores.astype(np.float64), 1e-30))
-    own = logits[np.arange(len(targets)), targets]
+    if targets.ndim == 2:  # for each score the logits of yes, and of no, which is 0
+        yes = _binary_logits(scores).ravel()
+        logits = np.stack([yes, np.zeros_like(yes)], axis=1)
+        own = yes * targets.ravel()
+    else:
+        logits = np.log(np.maximum(scores.astype(np.float64), 1e-30))
+        own = logits[np.arange(len(targets)), targets]
 
     def cost(log_temperature: float) -> float:
         scale = math.exp(-log_temperature)
@@ -142,17 +171,31 @@ def fit_temperature(scores: Scores, targets: NDArray[np.int64]) -> float:
     return math.exp(_lowest(cost, -limit, limit))
 
 
-def choose_rule(scores: Scores, ood_score: Scores | None) -> RejectRule | None:
+def choose_thresholds(scores: Scores, targets: Targets) -> tuple[float, ...]:
+    """Return (C,) thresholds with the highest F1, of (N, C) scores and targets; else 0.5."""
+    found = []
+    for label, truth in zip(scores.T, targets.T > 0, strict=True):
+        chosen = label[:, None] >= _THRESHOLDS  # (N, thresholds)
+        f1 = 2 * (chosen & truth[:, None]).sum(0) / np.maximum(chosen.sum(0) + truth.sum(), 1)
+        good = _THRESHOLDS[f1 >= f1.max() - _LEVEL_F1] if truth.any() else np.array([0.5])
+        found.append(float(good[np.abs(good - 0.5).argmin()]))
+    return tuple(found)
+
+
+def choose_rule(
+    scores: Scores, ood_score: Scores | None, *, multi_label: bool = False
+) -> RejectRule | None:
     """Choose the strictest rule that rejects at most 5% of known clips.
 
     Both thresholds reject the same number of clips. With two labels a low best score only means
-    that both fit alike, so it is not used if there is an OOD score. The calibrated scores (N, C)
+    that both fit alike, so it is not used if there is an OOD score; nor with multi-label scores,
+    which may all be low. The calibrated scores (N, C)
     and ood_score (N,) are of clips that the model was not trained on; None if they are too few.
     """
     most = _max_rejected_clips(len(scores))
-    if most is None:
+    if most is None or (multi_label and ood_score is None):
         return None
-    use_score = scores.shape[1] > 2 or ood_score is None
+    use_score = not multi_label and (scores.shape[1] > 2 or ood_score is None)
     best = np.sort(scores.max(axis=1))
     for rank in range(most, -1, -1):
         rule = RejectRule(
@@ -165,15 +208,15 @@ def choose_rule(scores: Scores, ood_score: Scores | None) -> RejectRule | None:
 
 
 def calibrate(
-    scores: Scores, targets: NDArray[np.int64], ood_score: Scores | None, *, fitted_on: str
+    scores: Scores, targets: Targets, ood_score: Scores | None, *, fitted_on: str
 ) -> Calibration:
     """Fit temperature and rule on held-out clips, and measure them on the same clips.
 
     For scores (N, C), targets (N,) and ood_score (N,), or None if the model has no detector.
     """
-    temperature = fit_temperature(scores, targets)
-    after = tempered(scores, temperature)
-    rule = choose_rule(after, ood_score)
+    temperature, multi_label = fit_temperature(scores, targets), targets.ndim == 2
+    after = tempered(scores, temperature, multi_label=multi_label)
+    rule = choose_rule(after, ood_score, multi_label=multi_label)
     return Calibration(
         temperature=temperature,
         fitted_on=fitted_on,
@@ -183,19 +226,21 @@ def calibrate(
         ece_after=expected_calibration_error(after, targets),
         rule=rule,
         known_lost=float(rule.rejects(after, ood_score).mean()) if rule else None,
+        thresholds=choose_thresholds(after, targets) if multi_label else None,
     )
 
 
 def measure(
     calibration: Calibration,
     scores: Scores,
-    targets: NDArray[np.int64],
+    targets: Targets,
     ood_score: Scores | None,
     *,
     measured_on: str,
 ) -> Calibration:
     """Measure a calibration on other clips, given by (N, C) scores without the temperature."""
-    after, rule = tempered(scores, calibration.temperature), calibration.rule
+    multi_label, rule = targets.ndim == 2, calibration.rule
+    after = tempered(scores, calibration.temperature, multi_label=multi_label)
     return replace(
         calibration,
         measured_on=measured_on,
@@ -207,31 +252,38 @@ def measure(
 
 def calibrate_out_of_fold(
     scores: Scores,
-    targets: NDArray[np.int64],
+    targets: Targets,
     ood_score: Scores | None,
     fold_index: NDArray[np.int64],
-) -> tuple[Calibration, NDArray[np.float32]]:
+) -> tuple[Calibration, NDArray[np.float32], NDArray[np.float64] | None]:
     """Fit temperature and rule on all out-of-fold scores; measure each fold by the other folds.
 
     `scores` (N, C), without a temperature, and `ood_score` (N,) are by the network that was not
-    trained on the clip. Also returns (N, C) scores, each fold calibrated on the other folds.
+    trained on the clip. Also returns (N, C) scores, each fold calibrated on the other folds, and of
+    a multi-label model (N, C) thresholds, chosen on the other folds.
     """
     after = np.zeros(scores.shape, np.float32)
+    thresholds = np.full(scores.shape, 0.5) if targets.ndim == 2 else None
     rejected = np.zeros(len(scores), np.bool_)
     for fold in np.unique(fold_index):
         held_out = fold_index == fold
         parts = [None if ood_score is None else ood_score[rows] for rows in (~held_out, held_out)]
         others = calibrate(scores[~held_out], targets[~held_out], parts[0], fitted_on="")
-        after[held_out] = tempered(scores[held_out], others.temperature)
+        after[held_out] = tempered(
+            scores[held_out], others.temperature, multi_label=targets.ndim == 2
+        )
+        if thresholds is not None:
+            thresholds[held_out] = others.thresholds
         if others.rule:
             rejected[held_out] = others.rule.rejects(after[held_out], parts[1])
     whole = calibrate(scores, targets, ood_score, fitted_on="out-of-fold predictions")
-    return replace(
+    whole = replace(
         whole,
         measured_on="every fold, calibrated on the other folds",
         ece_after=expected_calibration_error(after, targets),
         known_lost=float(rejected.mean()) if whole.rule else None,
-    ), after
+    )
+    return whole, after, thresholds
 
 
 def _max_rejected_clips(num_clips: int) -> int | None:

@@ -49,6 +49,8 @@ ENSEMBLE_VERSION = 2
 """For models with several members, which the first versions cannot read."""
 CAPTIONER_VERSION = 3
 """For models that describe, whose labels are the words of their vocabulary."""
+MULTI_LABEL_VERSION = 4
+"""For multi-label models, which earlier versions cannot read."""
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CNN_FILE = "cnn.safetensors"
@@ -94,9 +96,11 @@ class ModelDescription:
     captions: CaptionSettings | None = None
     """Of a model that describes; None for one that classifies. `labels` is its vocabulary."""
     num_members: int = 1  # networks whose logits are averaged; 1 is a model of one network
+    multi_label: bool = False
+    """Whether each label has a score and a threshold of its own: several may be there, or none."""
 
     def __post_init__(self) -> None:
-        if len(set(self.labels)) < 2:
+        if len(set(self.labels)) < (1 if self.multi_label else 2):
             raise ModelError(f"A model needs at least two labels, got {list(self.labels)}.")
         if self.background is not None and self.background not in self.labels:
             raise ModelError(f"The background label {self.background!r} is none of its labels.")
@@ -106,6 +110,8 @@ class ModelDescription:
         """The oldest format that can store it."""
         if self.captions is not None:
             return CAPTIONER_VERSION
+        if self.multi_label:
+            return MULTI_LABEL_VERSION
         return FORMAT_VERSION if self.num_members == 1 else ENSEMBLE_VERSION
 
     @property
@@ -125,6 +131,14 @@ class ModelDescription:
         """Divides the logits before they become scores."""
         return self.calibration.temperature if self.calibration else 1.0
 
+    @property
+    def thresholds(self) -> NDArray[np.float64] | None:
+        """(C,) score from which a label is reported; None where a clip has one label."""
+        if not self.multi_label:
+            return None
+        found = self.calibration.thresholds if self.calibration else None
+        return np.array(found or [0.5] * len(self.labels), np.float64)
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of model.json, without the digests of the files."""
         return {
@@ -142,6 +156,7 @@ class ModelDescription:
             "background": self.background,
             **({"captions": self.captions.to_json()} if self.captions else {}),
             **({} if self.num_members == 1 else {"num_members": self.num_members}),
+            **({"multi_label": True} if self.multi_label else {}),
         }
 
     @classmethod
@@ -167,6 +182,7 @@ class ModelDescription:
             captions=CaptionSettings.from_json(found)
             if (found := values.get("captions"))
             else None,
+            multi_label=values.get("multi_label", False) is True,
         )
         if not all(map(_is_text, values["labels"])):
             raise ValueError("its labels are not all texts")
@@ -174,6 +190,9 @@ class ModelDescription:
             raise ValueError(f"a label has more than {MOST_LABEL_CHARACTERS} characters")
         if not 0 < len(set(description.labels)) == len(description.labels):
             raise ValueError("it has no labels, or some twice")
+        chosen, count = description.thresholds, len(description.labels)
+        if chosen is not None and not (len(chosen) == count and (chosen > 0).all()):
+            raise ValueError("it has no threshold for each label")
         if not 1 <= description.num_members <= _MOST_MEMBERS:
             raise ValueError(f"num_members is {description.num_members}")
         if values.get("action_network") != description.action_network:
@@ -201,13 +220,16 @@ class Model:
         network = json.dumps(self.description.network.to_json(), sort_keys=True)
         temperature = self.description.temperature
         scaling = "" if temperature == 1 else repr(temperature)  # keeps older digests valid
+        scaling += "multi-label" if self.description.multi_label else ""
         return hashlib.sha256((self.weights_sha256 + network + scaling).encode()).hexdigest()
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that changes scores, with labels, CNN and clip settings."""
+        """Digest of everything that changes results, with labels, CNN and clip settings."""
         whole = self.description.to_json()
         parts = {name: whole[name] for name in ("labels", "clip", "backbone")}
+        if (found := self.description.thresholds) is not None:
+            parts["thresholds"] = found.tolist()
         text = json.dumps(parts, sort_keys=True) + self.identity
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -294,9 +316,9 @@ def load_model(name: str | Path) -> Model:
     try:
         values = parse_json((folder / MODEL_FILE).read_text(encoding="utf-8"))
         version = values["format_version"]
-        if version not in {FORMAT_VERSION, ENSEMBLE_VERSION, CAPTIONER_VERSION}:
+        if version not in range(FORMAT_VERSION, MULTI_LABEL_VERSION + 1):
             raise ModelError(
-                f"{folder} has model format {version}; this one reads up to {CAPTIONER_VERSION}.",
+                f"{folder} has model format {version}; this one reads up to {MULTI_LABEL_VERSION}.",
                 hint="Install the version of activity that wrote it, or train again.",
             )
         description = ModelDescription.from_json(values)

@@ -266,16 +266,23 @@ class Ensemble(nn.Module):
 
 
 class ClipScorer(nn.Module):
-    """The classifier as engines and exports run it: features in, scores that sum to 1 out."""
+    """The classifier as engines and exports run it: features in, scores out.
 
-    def __init__(self, classifier: nn.Module, *, temperature: float = 1.0) -> None:
+    Scores sum to 1; those of a multi-label model are independent.
+    """
+
+    def __init__(
+        self, classifier: nn.Module, *, temperature: float = 1.0, multi_label: bool = False
+    ) -> None:
         super().__init__()
         self.classifier = classifier
         self.temperature = temperature
+        self.multi_label = multi_label
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, S, T, D) float features -> (B, C) scores."""
-        return torch.softmax(self.classifier(features) / self.temperature, dim=-1)
+        logits: Tensor = self.classifier(features) / self.temperature
+        return torch.sigmoid(logits) if self.multi_label else torch.softmax(logits, dim=-1)
 
 
 def load_scorer(model: Model) -> ClipScorer:
@@ -301,7 +308,9 @@ def load_scorer(model: Model) -> ClipScorer:
             hint="Restore the folder from a copy, or train again.",
         ) from error
     classifier = Ensemble(networks) if len(networks) > 1 else networks[0]
-    return ClipScorer(classifier, temperature=description.temperature).eval()
+    return ClipScorer(
+        classifier, temperature=description.temperature, multi_label=description.multi_label
+    ).eval()
 
 
 def _rebuild(description: ModelDescription, tensors: Mapping[str, Tensor]) -> SequenceClassifier:

@@ -185,6 +185,7 @@ class ResultMaker:
             window_seconds=decoded.duration_seconds,
             end_seconds=decoded.duration_seconds,
             scores=scores[None],
+            thresholds=self.description.thresholds,
             ood_score=ood_score,
         )
         result = self._scored(request, window, decoded, decoded.duration_seconds, stage_seconds)
@@ -302,6 +303,7 @@ class ResultMaker:
             window_seconds=self._windows.window_seconds,
             end_seconds=last[0].end_seconds,
             scores=np.concatenate(scores),
+            thresholds=self.description.thresholds,
             ood_score=np.concatenate(ood_score) if ood_score else None,
         )
         return timeline, last[0]
@@ -314,13 +316,19 @@ class ResultMaker:
         duration_seconds: float,
         stage_seconds: Mapping[str, float],
     ) -> FileResult:
-        """Return a result with the mean scores of the windows: the longest action comes first."""
-        scores = timeline.scores.mean(axis=0)
+        """Return a result with the mean scores of the windows: the longest action comes first.
+
+        A multi-label model reports what happens at any time: the highest scores.
+        """
+        thresholds = timeline.thresholds
+        scores = timeline.scores.mean(axis=0) if thresholds is None else timeline.scores.max(axis=0)
         return FileResult(
             path=str(request.path),
             status=decoded.status,
             reason=decoded.reason,
-            prediction=Prediction(labels=self.description.labels, scores=scores),
+            prediction=Prediction(
+                labels=self.description.labels, scores=scores, thresholds=thresholds
+            ),
             duration_seconds=duration_seconds,
             num_frames=decoded.num_frames,
             model=self.description.name,

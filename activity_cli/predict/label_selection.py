@@ -61,6 +61,11 @@ class LabelSelection:
             SettingsError: the model lacks a label, one is given twice, or a single name is left.
         """
         known = description.labels
+        if description.multi_label:
+            raise SettingsError(
+                "--labels adds up scores, and those of a multi-label model are independent.",
+                hint="--only LABEL writes the segments of some labels.",
+            )
         pairs = [(e, e) if e in known else _split(e) for e in self.entries]
         chosen = dict(pairs)
         check_labels([label for label, _ in pairs], known)

@@ -46,6 +46,12 @@ def read_rule(
             return None
         case "auto":
             return _own_rule(description, gives_ood_score=gives_ood_score)
+        case number if description.multi_label:
+            raise SettingsError(
+                f"--reject {number} is not possible: the model is multi-label, and each label has "
+                "a threshold of its own.",
+                hint="Use --reject auto, which goes by the OOD score, or --reject off.",
+            )
         case number:
             return RejectRule(min_score=_read_score(number, len(description.labels)))
 

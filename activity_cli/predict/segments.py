@@ -6,6 +6,9 @@ W windows, N cells, C labels; times are seconds from the start of the file. The 
 are decided at once (Viterbi, 1967): those whose scores, less a price for every change of label, add
 up to most. Where scores may be rejected, "unknown" competes as one more label, whose score is the
 threshold at all times.
+
+The scores of a multi-label model are decided label by label: the label against its absence, whose
+odds are those of the score to the label's threshold.
 """
 
 from collections.abc import Iterator
@@ -37,7 +40,12 @@ class CellScores:
 
     edges_seconds: NDArray[np.float64]
     """(N + 1,) increasing; cell i spans from edge i to edge i + 1."""
-    scores: NDArray[np.float64]  # (N, C), each row sums to 1
+    scores: NDArray[np.float64]  # (N, C)
+
+    def at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (M, C) the scores at these times (M,)."""
+        cells = np.searchsorted(self.edges_seconds, seconds, side="right") - 1
+        return self.scores[np.clip(cells, 0, len(self.scores) - 1)]
 
     @property
     def lengths_seconds(self) -> NDArray[np.float64]:
@@ -48,29 +56,57 @@ class CellScores:
 def find_segments(
     timeline: Timeline, settings: SegmentSettings | None = None
 ) -> tuple[Segment, ...]:
-    """Return the actions in a video: in order, without overlaps.
+    """Return the actions in a video: in order, without overlaps but of a multi-label model.
 
     A SettingsError if a requested label is not in the timeline.
     """
     settings = settings or SegmentSettings()
     check_labels(settings.labels, timeline.labels)
     cells = cell_scores(timeline)
-    scores = cells.scores
+    wanted, scores = settings.labels or timeline.labels, cells.scores
+    share = np.zeros((len(scores), 1))  # of the windows around a cell that are OOD
+    if settings.max_ood_score is not None and timeline.ood_score is not None:
+        is_ood = timeline.ood_score[:, None] > settings.max_ood_score
+        share = _mean_around(timeline, is_ood.astype(np.float64), cells.edges_seconds)
+    if timeline.thresholds is not None:
+        found: list[Segment] = []
+        shares = _over_threshold(scores, timeline.thresholds) * (1 - share)
+        for label in wanted:
+            own = shares[:, timeline.labels.index(label), None]
+            path = _decide(np.hstack([own, 1 - own]), cells, settings, timeline, unknown=1)
+            found += _segments(path, cells, (label,), timeline.labels.index(label))
+        return tuple(sorted(found, key=lambda s: (s.start_seconds, s.label)))
     if settings.reject_below is not None or settings.max_ood_score is not None:
-        share = np.zeros((len(scores), 1))  # of the windows around a cell that are OOD
-        if settings.max_ood_score is not None and timeline.ood_score is not None:
-            is_ood = timeline.ood_score[:, None] > settings.max_ood_score
-            share = _mean_around(timeline, is_ood.astype(np.float64), cells.edges_seconds)
         unknown = np.maximum(share, settings.reject_below or 0.0)
         scores = np.hstack([scores * (1 - share), unknown])
+    path = _decide(scores, cells, settings, timeline, unknown=len(timeline.labels))
+    return tuple(s for s in _segments(path, cells, timeline.labels) if s.label in wanted)
+
+
+def _over_threshold(
+    scores: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return scores (N, C) whose odds are divided by those of the thresholds: 0.5 is at one."""
+    yes, no = scores * (1 - thresholds), (1 - scores) * thresholds
+    return yes / np.maximum(yes + no, 1e-12)
+
+
+def _decide(
+    scores: NDArray[np.float64],
+    cells: CellScores,
+    settings: SegmentSettings,
+    timeline: Timeline,
+    *,
+    unknown: int,
+) -> NDArray[np.intp]:
+    """Return the column (N,) of the scores that each cell gets; one of them may be unknown."""
     smoothing = _seconds(settings.smoothing_seconds, _SMOOTHING_WINDOWS, timeline)
     # Seconds times logarithms, so that neither the stride nor the number of cells matters.
     # A segment changes the label twice, so each change costs half.
     gains = np.log(np.maximum(scores, _LOWEST_SCORE)) * cells.lengths_seconds[:, None]
     path = _best_path(gains, price=smoothing / 2)
-    _tidy(path, scores, cells.edges_seconds, settings, timeline)
-    wanted = settings.labels or timeline.labels
-    return tuple(s for s in _segments(path, cells, timeline.labels) if s.label in wanted)
+    _tidy(path, scores, cells.edges_seconds, settings, timeline, unknown=unknown)
+    return path
 
 
 def cell_scores(timeline: Timeline) -> CellScores:
@@ -145,9 +181,10 @@ def _tidy(
     edges: NDArray[np.float64],
     settings: SegmentSettings,
     timeline: Timeline,
+    *,
+    unknown: int,
 ) -> None:
-    """Close gaps and dissolve segments that are too short, in place. Column C is unknown."""
-    unknown = len(timeline.labels)
+    """Close gaps and dissolve segments that are too short, in place; `unknown` is a column."""
     longest_gap = _seconds(settings.gap_seconds, 0.5, timeline)
     shortest = _seconds(settings.min_seconds, 0.5, timeline)
     _close_gaps(path, edges, unknown, longest_gap)
@@ -186,12 +223,13 @@ def _too_short(
 
 
 def _segments(
-    path: NDArray[np.intp], cells: CellScores, labels: tuple[str, ...]
+    path: NDArray[np.intp], cells: CellScores, labels: tuple[str, ...], first: int = 0
 ) -> Iterator[Segment]:
+    """Give the segments of a path through labels, whose scores are in the columns from `first`."""
     for low, high in _runs(path):
         label = int(path[low])
         if label < len(labels):
-            scores = cells.scores[low:high, label]
+            scores = cells.scores[low:high, first + label]
             yield Segment(
                 start_seconds=float(cells.edges_seconds[low]),
                 end_seconds=float(cells.edges_seconds[high]),

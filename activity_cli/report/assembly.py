@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import compress
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,18 @@ from activity_cli.evaluation.conclusion import (
     state_accuracy,
 )
 from activity_cli.evaluation.quality_checks import Findings, compute_findings
+from activity_cli.evaluation.timelines import measure_timelines
 from activity_cli.features.streams import network_names
 from activity_cli.model.folder import ModelDescription, installed_versions
 from activity_cli.model.frame_order_ablation import OrderScores
-from activity_cli.model.metrics import Evaluation
+from activity_cli.model.metrics import label_matrix, majority_scores
 from activity_cli.settings import ClipSettings
+from activity_cli.types import NONE
 
 if TYPE_CHECKING:
     from activity_cli.evaluation.measurement import Measurement
     from activity_cli.features.labelled import LabelledClips
-    from activity_cli.training.crossval import CrossvalRun, FoldResult
+    from activity_cli.training.crossval import CrossValidation, CrossvalRun, FoldResult
     from activity_cli.training.run import TrainingRun
 
 
@@ -85,10 +88,11 @@ def crossval_report(
     """Assemble the report of a cross-validation; `source` is the data in the next command."""
     data, result = run.data, run.result
     rows = np.arange(len(data.targets))
-    predictions = _predictions(data, rows, result.scores, result.evaluation, result.orders)
+    predictions = _predictions(data, rows, result)
+    majority = run.majority.scores
     baselines = BaselineScores(
-        majority=run.majority.scores.argmax(axis=1),
-        has_lstm=result.orders is not None,
+        majority=majority if data.multi_label else majority.argmax(axis=1),
+        has_lstm=any(fitted.network.temporal == "lstm" for fitted in result.networks),
         orders=result.orders,
         # --compare trained these heads in full.
         heads={kind: run.rounds[_HEADS[kind]].scores for kind in _HEADS if run.rounds},
@@ -112,7 +116,7 @@ def crossval_report(
         speed=_speed_of_run(data, {"training, all folds": result.seconds}),
         settings=settings,
         command=command,
-        conclusion=conclude_crossval(run, findings, figures, quote(source)),
+        conclusion=conclude_crossval(run, findings, figures, quote(source), predictions.evaluation),
         folds=result.folds,
         heads=tuple(figures_of(name, one, data, groups) for name, one in run.rounds.items()),
         figures=figures,
@@ -132,8 +136,8 @@ def training_report(
 ) -> ReportData:
     """Assemble the report of a training run on its held-out clips; `source` as above."""
     data, rows, description = run.data, run.measured_rows, run.model.description
-    predictions = _predictions(data, rows, run.scores, run.evaluation, run.orders)
-    learned = np.bincount(data.targets[run.split.train], minlength=len(description.labels))
+    predictions = _predictions(data, rows, run)
+    majority = majority_scores(data.targets[run.split.train], len(rows), len(description.labels))
     optimistic = "These clips also chose the best epoch, so accuracy is overestimated."
     split = SplitInfo(
         by=f"split by {run.split.by}",
@@ -141,8 +145,8 @@ def training_report(
         optimistic_because=optimistic if run.measured_on == "val" else "",
     )
     baselines = BaselineScores(
-        majority=most_frequent(learned.tolist(), len(rows)),
-        has_lstm=run.orders is not None,
+        majority=majority if data.multi_label else majority.argmax(axis=1),
+        has_lstm=description.network.temporal == "lstm",
         orders=run.orders,
     )
     findings = compute_findings(predictions, baselines, split)
@@ -164,7 +168,9 @@ def training_report(
         conclusion=Conclusion(
             problem=biggest_problem(findings.checks),
             sentence=state_accuracy(
-                findings.estimates.accuracy, f"{len(rows)} {MEASURED_ON[run.measured_on]}"
+                findings.estimates.accuracy,
+                f"{len(rows)} {MEASURED_ON[run.measured_on]}",
+                predictions.evaluation,
             )
             + ".",
             next_command=next_command,
@@ -187,6 +193,8 @@ def measurement_report(
     """
     description, labels = measurement.description, measurement.description.labels
     predictions = replace(measurement.predictions, orders=orders)
+    if description.multi_label:
+        predictions = _with_timelines(predictions, measurement.dataset)
     samples = [clip.sample for clip in predictions.clips]
     durations = [clip.duration_seconds for clip in predictions.clips]
     metadata = {**_data_metadata(samples, durations, labels), **_model_metadata(description)}
@@ -196,8 +204,9 @@ def measurement_report(
         others = "" if accuracy is None else f"; accuracy of the others {accuracy:.1%}"
         metadata["Rejected as unknown"] = f"{clips}{others}. All metrics include these clips."
     counts = description.data.get("clips_per_label", {})
+    majority = most_frequent([counts.get(label, 0) for label in labels], len(samples))
     baselines = BaselineScores(
-        majority=most_frequent([counts.get(label, 0) for label in labels], len(samples)),
+        majority=np.zeros((len(samples), len(labels))) if description.multi_label else majority,
         has_lstm=description.network.temporal == "lstm",
         orders=orders,
     )
@@ -213,7 +222,10 @@ def measurement_report(
         speed=_speed_of_clips(measurement.stage_seconds),
         conclusion=Conclusion(
             problem=biggest_problem(findings.checks),
-            sentence=f"{state_accuracy(findings.estimates.accuracy, measured_on)}.",
+            sentence=state_accuracy(
+                findings.estimates.accuracy, measured_on, predictions.evaluation
+            )
+            + ".",
             next_command=f"activity predict VIDEO --model {quote(model)}",
         ),
         settings={
@@ -226,31 +238,43 @@ def measurement_report(
 
 
 def _predictions(
-    data: "LabelledClips",
-    rows: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    evaluation: Evaluation,
-    orders: OrderScores | None,
+    data: "LabelledClips", rows: NDArray[np.int64], found: "CrossValidation | TrainingRun"
 ) -> Predictions:
     """Put scores (N, C) of rows of labelled features beside their clips."""
     chosen = [(data.dataset.samples[row], data.clips[row]) for row in rows.tolist()]
-    return Predictions(
+    targets, labels = data.targets[rows], data.dataset.labels
+    _, predicted = label_matrix(found.scores, targets, found.thresholds)
+    predictions = Predictions(
         clips=tuple(
             ClipPrediction(
                 sample=sample,
                 status=clip.status,
                 reason=clip.reason,
                 duration_seconds=clip.decoded.duration_seconds if clip.decoded else 0.0,
-                label=data.dataset.labels[label],
+                label=" + ".join(compress(labels, own)) or NONE,
             )
-            for (sample, clip), label in zip(chosen, scores.argmax(axis=1), strict=True)
+            for (sample, clip), own in zip(chosen, predicted, strict=True)
         ),
-        scores=scores,
-        targets=data.targets[rows],
+        scores=found.scores,
+        targets=targets,
+        thresholds=found.thresholds,
         left_out=tuple((sample, clip.status, clip.reason) for sample, clip in data.left_out),
-        evaluation=evaluation,
-        orders=orders,
+        evaluation=found.evaluation,
+        orders=found.orders,
     )
+    return _with_timelines(predictions, data.dataset) if data.multi_label else predictions
+
+
+def _with_timelines(predictions: Predictions, dataset: Dataset) -> Predictions:
+    """Add what the scores of windows give over whole videos, for a multi-label model."""
+    assert predictions.thresholds is not None
+    found = measure_timelines(
+        dataset,
+        [clip.sample for clip in predictions.clips],
+        predictions.scores,
+        predictions.thresholds,
+    )
+    return replace(predictions, evaluation=replace(predictions.evaluation, timelines=found))
 
 
 def _labelled_metadata(data: "LabelledClips") -> dict[str, str]:
@@ -276,7 +300,7 @@ def _data_metadata(
 ) -> Metadata:
     """Describe labelled clips."""
     groups = sample_groups(samples)
-    counts = Counter(sample.label for sample in samples)
+    counts = Counter(label for sample in samples for label in sample.all_labels)
     shown = and_more([f"{label} {counts[label]}" for label in labels], _MAX_LABELS, "labels")
     seconds = np.array(durations)
     median, total = np.median(seconds), f"total {seconds.sum() / 60:.1f} min"

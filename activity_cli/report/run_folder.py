@@ -141,8 +141,10 @@ def write_training_run(
     write_table(folder / "history.csv", list(epochs[0]), [list(row.values()) for row in epochs])
     _write_split(run)
     write_predictions(folder / PREDICTIONS_FILE, content.predictions)
-    counts = np.bincount(run.data.targets)
-    majority = float(counts.max() / counts.sum())
+    counts = np.array(list(run.data.dataset.counts().values()))
+    # Of multi-label windows the accuracy of the loop is the share of labels that are right.
+    share = counts / len(run.data.targets)
+    majority = float(np.maximum(share, 1 - share).mean() if run.data.multi_label else share.max())
     plot_curves(history, run.fitted.best_epoch, folder / "curves.png", majority=majority)
     write_card(run.model, content, run.measured_on)
 
@@ -167,14 +169,17 @@ def write_evaluation(
     more = {"suggested_group": [groups.names[n] for n in groups.numbers]} if groups else {}
     more |= {"fold": [folds.names[index] for index in folds.index]} if folds else {}
     write_predictions(folder / PREDICTIONS_FILE, content.predictions, more)
-    plot_confusion(content.predictions.evaluation, folder / CONFUSION_FILE, title=content.subtitle)
+    evaluation = content.predictions.evaluation
+    if not evaluation.multi_label:
+        plot_confusion(evaluation, folder / CONFUSION_FILE, title=content.subtitle)
 
 
 def write_card(model: "Model", content: ReportData, measured_on: str) -> None:
     """Write the model card and confusion.png into the model folder; may raise an OutputError."""
     evaluation = content.predictions.evaluation
-    title = f"{model.description.name}: {evaluation.num_clips} {measured_on} clips"
-    plot_confusion(evaluation, model.folder / CONFUSION_FILE, title=title)
+    if not evaluation.multi_label:
+        title = f"{model.description.name}: {evaluation.num_clips} {measured_on} clips"
+        plot_confusion(evaluation, model.folder / CONFUSION_FILE, title=title)
     card = write_model_card(
         model.description,
         evaluation=evaluation,

@@ -128,7 +128,7 @@ def draw_video(path: Path, labels: Sequence[str], *, seed: int = 0) -> None:
             yield from (drawn[int(t * clip.frame_rate)] for t in seconds)
 
     try:
-        _encode(path, _VIDEO_FPS, frames())
+        encode(path, _VIDEO_FPS, frames())
     except OSError as error:
         raise output_error(path, error) from error
 
@@ -139,13 +139,13 @@ def _draw_file(path: Path, label: str, person: int, index: int, seed: int) -> tu
     rng = np.random.default_rng([seed, zlib.crc32(label.encode()), index])
     who = Person.draw(np.random.default_rng([seed, person]))
     clip = make_clip(label, who, rng)
-    _encode(path, clip.frame_rate, clip.frames())
+    encode(path, clip.frame_rate, clip.frames())
     return describe_clip(
         label, person=who, clothes=clip.clothes, floor=clip.floor, style=clip.style, rng=rng
     )
 
 
-def _encode(path: Path, fps: float, frames: Iterator[Picture]) -> None:
+def encode(path: Path, fps: float, frames: Iterator[Picture]) -> None:
     """Encode frames as MPEG-4.
 
     Raises:

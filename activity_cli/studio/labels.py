@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from activity_cli.common.tables import guarded, read_text
 from activity_cli.data.loading import load_dataset
+from activity_cli.errors import DataError
 
 COLUMNS = ("path", "label", "start", "end", "group")
 DIGITS = 3  # of seconds: a millisecond is less than half a frame
@@ -122,6 +123,12 @@ def read_labels(table: Path) -> dict[str, ClipState]:
     except FileNotFoundError:
         return {}
     dataset = load_dataset(table, min_labels=1, allow_missing=True)
+    every = load_dataset(table, min_labels=1, allow_missing=True, multi_label=True).events
+    if any(not row.label for row in every):
+        raise DataError(
+            f"{table} has rows without a label (looked at), which the studio would lose.",
+            hint="Label in another folder, or remove these rows.",
+        )
     rows: dict[str, list[tuple[Piece, str]]] = {}
     for sample in dataset.samples:
         more = [*sample.folds.items(), *([("split", sample.split)] if sample.split else [])]

@@ -16,13 +16,20 @@ from numpy.typing import NDArray
 from activity_cli.data.leakage import Leakage
 from activity_cli.data.scene_groups import SuggestedGroups
 from activity_cli.data.splits import Folds, inner_split, spare_val
-from activity_cli.errors import DataError
+from activity_cli.errors import DataError, SettingsError
 from activity_cli.features.grouping import audit_parts, settle_groups, with_groups
 from activity_cli.features.labelled import DataConfig, FeatureDataset, LabelledClips, announce
 from activity_cli.model.calibration import Calibration, calibrate_out_of_fold
 from activity_cli.model.encoding import Rows
 from activity_cli.model.frame_order_ablation import OrderScores, join_folds
-from activity_cli.model.metrics import Evaluation, evaluate_scores, majority_scores, pair_accuracy
+from activity_cli.model.metrics import (
+    Evaluation,
+    Thresholds,
+    correct_clips,
+    evaluate_scores,
+    majority_scores,
+    pair_accuracy,
+)
 from activity_cli.model.ood import fit_ood_detector
 from activity_cli.settings import (
     DEFAULT_AUDIT,
@@ -71,6 +78,8 @@ class CrossValidation:
     orders: OrderScores | None = None
     """Scores in other frame orders, and of simpler baselines; None without an LSTM."""
     networks: tuple[FittedNetwork, ...] = ()  # of the folds, in their order
+    thresholds: Thresholds | None = None
+    """(N, C) of a multi-label model, those of a clip chosen on the other folds."""
 
     @property
     def seconds(self) -> float:
@@ -127,17 +136,21 @@ def run_crossval(
     compare: bool = False,
     background: str | None = None,
     audit: AuditSettings = DEFAULT_AUDIT,
+    multi_label: bool | None = False,
 ) -> CrossvalRun:
     """Read labelled data (folder or CSV) and cross-validate on it.
 
     `deal` assigns every sample of a data set to a fold, and takes the keyword `num_folds`. Where
     the data has no groups, but some are suggested, folds by these are run as well. `compare` runs
-    the simpler heads as well; `background` is the label that stands for no event.
+    the simpler heads as well; `background` is the label that stands for no event. `multi_label` is
+    as for `load_dataset`.
 
     Raises:
         DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
     """
-    dataset = load_grouped(data, audit, background, data_config.videos)
+    dataset = load_grouped(data, audit, background, data_config.videos, multi_label=multi_label)
+    if dataset.multi_label and compare:
+        raise SettingsError("--compare takes clips of one label, and the data is multi-label.")
     announce(dataset, data_config, head.training, in_folds=True)
     deal(dataset)  # reports errors before minutes of decoding
     plain = read_clips_for(dataset, data_config, cnn)
@@ -245,7 +258,7 @@ def cross_validate(
 
     `name` is for progress reports.
     """
-    targets, labels = labelled.targets, labelled.dataset.labels
+    targets, labels, multi_label = labelled.targets, labelled.dataset.labels, labelled.multi_label
     scores = np.zeros((len(targets), len(labels)), np.float32)
     ood_score = np.zeros(len(targets), np.float32)
     results, networks, orders = [], [], []
@@ -256,10 +269,10 @@ def cross_validate(
         fitted, data = fit(*split_fold(labelled.features, folds, number, settings.seed))
         features = data.values
         networks.append(fitted)
-        scores[held_out] = score_rows(fitted.network, features, held_out)
+        scores[held_out] = score_rows(fitted.network, features, held_out, multi_label=multi_label)
         # Held-out clips are compared with the clips of the other folds.
         ood_score[held_out] = fit_ood_detector(features, others).ood_score(features[held_out])
-        if fitted.network.temporal == "lstm":
+        if fitted.network.temporal == "lstm" and not multi_label:
             orders.append(
                 score_ablations(
                     fitted.network,
@@ -274,16 +287,21 @@ def cross_validate(
             FoldResult(
                 name=fold_name,
                 num_clips=len(held_out),
-                accuracy=float((scores[held_out].argmax(axis=1) == targets[held_out]).mean()),
+                accuracy=float(correct_clips(scores[held_out], targets[held_out]).mean()),
                 best_epoch=fitted.best_epoch,
                 seconds=time.perf_counter() - started,
             )
         )
         on_progress(name, number + 1, len(folds.names))
-    calibration, scores = calibrate_out_of_fold(scores, targets, ood_score, folds.index)
+    calibration, scores, thresholds = calibrate_out_of_fold(scores, targets, ood_score, folds.index)
+    if multi_label:  # with the thresholds, which had to be chosen first
+        correct = correct_clips(scores, targets, thresholds)
+        accuracies = [float(correct[folds.index == n].mean()) for n in range(len(results))]
+        results = [replace(r, accuracy=a) for r, a in zip(results, accuracies, strict=True)]
     return CrossValidation(
         scores=scores,
-        evaluation=evaluate_scores(scores, targets, labels),
+        evaluation=evaluate_scores(scores, targets, labels, thresholds),
+        thresholds=thresholds,
         folds=tuple(results),
         calibration=calibration,
         orders=join_folds(orders, folds.index) if orders else None,

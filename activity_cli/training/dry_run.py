@@ -43,7 +43,13 @@ class DryRunReport:
 
 def run_dry(plan: Plan) -> DryRunReport:
     """Read a few clips, train on one batch, save, and score through the engine that predicts."""
-    dataset = load_grouped(plan.data, plan.audit, plan.background, plan.data_config.videos)
+    dataset = load_grouped(
+        plan.data,
+        plan.audit,
+        plan.background,
+        plan.data_config.videos,
+        multi_label=plan.multi_label,
+    )
     split = plan.split(dataset)
     with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         small = replace(

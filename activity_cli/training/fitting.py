@@ -12,6 +12,7 @@ from activity_cli.data.leakage import Leakage
 from activity_cli.data.loading import load_dataset
 from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.splits import PARTS, Split, spare_val, split_train_val_test
+from activity_cli.errors import SettingsError
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import load_extractor
 from activity_cli.features.frames import extract_from_frames, read_frames
@@ -49,6 +50,7 @@ class Plan:
     captions: CaptionSettings = field(default_factory=CaptionSettings)
     """What is learned, labels or sentences, and how sentences are."""
     audit: AuditSettings = DEFAULT_AUDIT  # groups in names, and whether leakage stops the training
+    multi_label: bool | None = None  # None: where pieces of different labels overlap
 
     def settled(self, num_clips: int) -> TrainSettings:
         """Return the settings of the classifier for so many training clips."""
@@ -90,16 +92,32 @@ class FitResult:
 
 
 def load_grouped(
-    data: Path, audit: AuditSettings, background: str | None, videos: Path | None = None
+    data: Path,
+    audit: AuditSettings,
+    background: str | None,
+    videos: Path | None = None,
+    *,
+    multi_label: bool | None = False,
 ) -> Dataset:
     """Load labelled data, take groups from names, and check the background label."""
-    dataset = group_by_name(load_dataset(data, videos=videos), audit.groups)
+    dataset = group_by_name(
+        load_dataset(data, videos=videos, multi_label=multi_label), audit.groups
+    )
     dataset.check_label(background)
     return dataset
 
 
 def read_clips_for(dataset: Dataset, data_config: DataConfig, cnn: CnnSettings) -> LabelledClips:
-    """Read features, or frames where the CNN is trained too."""
+    """Read features, or frames where the CNN is trained too.
+
+    Raises:
+        SettingsError: the CNN is to be trained on multi-label data.
+    """
+    if dataset.multi_label and cnn.mode != "frozen":
+        raise SettingsError(
+            f"--cnn {cnn.mode} takes clips of one label, and the data is multi-label.",
+            hint="Use --cnn frozen.",
+        )
     return (read_labelled if cnn.mode == "frozen" else read_frames)(dataset, data_config)
 
 
@@ -115,7 +133,13 @@ def fit_plan(
     """
     # The main process first: errors are reported once, and the others find all features cached.
     with session.context.main_first():
-        dataset = load_grouped(plan.data, plan.audit, plan.background, plan.data_config.videos)
+        dataset = load_grouped(
+            plan.data,
+            plan.audit,
+            plan.background,
+            plan.data_config.videos,
+            multi_label=plan.multi_label,
+        )
         announce(dataset, plan.data_config, plan.head.training)
         # Before minutes of decoding: can the data be split, and is it what was begun?
         parts = describe_run(dataset, plan.split(dataset), plan)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -73,11 +74,14 @@ class FittedNetwork(TrainResult):
         result: TrainResult,
         val_logits: Tensor,
         inner: InnerFolds | None = None,
+        *,
+        multi_label: bool = False,
         **more: Any,
     ) -> Self:
         """Join a network with the result of its training; `val_logits` are (V, C)."""
         values = more | {field.name: getattr(result, field.name) for field in fields(result)}
-        val_scores = torch.softmax(val_logits, dim=-1).numpy()
+        scores = torch.sigmoid(val_logits) if multi_label else torch.softmax(val_logits, dim=-1)
+        val_scores = scores.numpy()
         return cls(network=network.eval(), val_scores=val_scores, inner=inner, **values)
 
     def weights(self) -> Weights:
@@ -115,6 +119,7 @@ def fit_head(
         result,
         logits,
         InnerFolds(rows=rows[held_out], index=fold[held_out], networks=networks),
+        multi_label=data.multi_label,
         lstm_weight=factor,
         penalties=strengths.feature_penalties(),
     )
@@ -143,7 +148,7 @@ def _fit_pooled_heads(
     linear_clips = LinearClips(
         pooled=clips.pooled[:, : networks[0].num_pooled],
         targets=targets[clip_of],
-        weights=loss.clip_weights(targets[clip_of]),
+        weights=_weights_in_loss(loss, targets[clip_of]),
         deals=[deal[clip_of] for deal in deals],
         num_labels=len(data.labels),
     )
@@ -204,12 +209,25 @@ def _deal(
     return fold, [deal for deal in deals if (deal >= 0).any()] or [fold]
 
 
-def label_weights(
-    targets: NDArray[np.int64], num_labels: int, settings: TrainSettings
-) -> Tensor | None:
-    """(C,) weight of each label in the loss: inverse to its frequency, 1 on average over clips."""
+def _weights_in_loss(loss: ClipLoss, targets: Tensor) -> Tensor:
+    """Return the weights of clips (N, 1), or of each label of multi-label clips (N, C)."""
+    if targets.dim() == 2 and loss.label_weights is not None:
+        return loss.label_weights.expand(len(targets), -1)
+    return loss.clip_weights(targets).unsqueeze(1)
+
+
+def label_weights(targets: NDArray[Any], num_labels: int, settings: TrainSettings) -> Tensor | None:
+    """(C,) weight of each label in the loss: inverse to its frequency, 1 on average over clips.
+
+    Of multi-label clips inverse to the loss of always answering by a label's frequency, so that a
+    rare label counts as much as a frequent one; scores stay probabilities.
+    """
     if settings.class_weights == "none":
         return None
+    if targets.ndim == 2:
+        share = torch.from_numpy(targets).mean(dim=0).clamp(1e-3, 1 - 1e-3)
+        entropy = F.binary_cross_entropy(share, share, reduction="none")
+        return entropy.mean() / entropy
     counts = np.bincount(targets, minlength=num_labels)
     return torch.tensor(len(targets) / (num_labels * np.maximum(counts, 1)), dtype=torch.float32)
 

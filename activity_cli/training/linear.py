@@ -4,7 +4,8 @@ Each stream gives two kernels (N, N), inner products of clips: one of its mean o
 change over time. The head reads their weighted sum. Gradient descent sets the weights, so that the
 loss of kernel ridge regression is lowest on held-out folds, for which there is a closed form
 (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, section 5.4.2). Logistic
-regressions for all folds and penalties, fitted together by L-BFGS, then choose the penalty.
+regressions for all folds and penalties, fitted together by L-BFGS, then choose the penalty. Of
+multi-label clips each label has a logistic regression of its own, with one penalty for all.
 
 N clips and views, S streams, K coefficients over time, D features, C labels, P problems solved
 together, R rank of the kernel.
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from activity_cli.training.loop.trainer import Adam
+from activity_cli.training.loop.trainer import Adam, cross_entropy
 
 _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 1))
 _MAX_BASIS = 1000  # clips that the kernel is made of; more are expressed by these
@@ -39,11 +40,28 @@ class LinearClips:
     """What a linear head is fitted to. The first clips are unchanged, the others views of them."""
 
     pooled: Tensor  # (N, S, K, D), standardised
-    targets: Tensor  # (N,)
-    weights: Tensor  # (N,) of each clip in the loss
+    targets: Tensor  # (N,), or (N, C) of multi-label clips
+    weights: Tensor  # (N, 1) of each clip in the loss, or (N, C) of each of its labels
     deals: Sequence[NDArray[np.int64]]
     """(N,) the fold that holds each clip out, -1 for none; several deals vary less by chance."""
     num_labels: int
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a clip may have several labels, or none."""
+        return self.targets.dim() == 2
+
+    @property
+    def truth(self) -> Tensor:
+        """(N, C) 1 for each label that a clip has, else 0."""
+        return (
+            self.targets if self.multi_label else F.one_hot(self.targets, self.num_labels).float()
+        )
+
+    def loss(self, logits: Tensor, rows: Tensor, *, reduction: str = "mean") -> Tensor:
+        """Return the loss of logits (n, C) of the clips in these rows (n,), clips not weighted."""
+        weights = self.weights[0] if self.multi_label else None  # of labels: all clips have them
+        return cross_entropy(logits, self.targets[rows], weights, reduction=reduction)
 
     def held_out(self, rows: Tensor | None = None) -> Iterator[Tensor]:
         """Yield the positions, among rows or all clips, that each fold of each deal holds out."""
@@ -93,9 +111,9 @@ class LinearStrengths:
 
     def _held_out_losses(self) -> Tensor:
         """Return the mean loss of the clips that a fold holds out, for each penalty."""
-        targets, folds = self.clips.targets, list(self.clips.held_out())
+        folds = list(self.clips.held_out())
         inputs, _ = self._basis()
-        masks = torch.ones(len(targets), len(folds))
+        masks = torch.ones(len(inputs), len(folds), 1)
         for number, held_out in enumerate(folds):
             masks[held_out, number] = 0
         weights = (masks * self.clips.weights.unsqueeze(1)).repeat_interleave(len(_PENALTIES), 1)
@@ -108,13 +126,13 @@ class LinearStrengths:
             logits = torch.einsum("nr,rpc->pnc", inputs[held_out], of_fold[:-1])
             logits += of_fold[-1].unsqueeze(1)
             for index, each in enumerate(logits):
-                total[index] += F.cross_entropy(each, targets[held_out], reduction="sum")
+                total[index] += self.clips.loss(each, held_out, reduction="sum")
         return total / sum(map(len, folds))
 
     def fit(self, parts: Sequence[NDArray[np.bool_]]) -> list[tuple[Tensor, Tensor]]:
         """Fit to parts of the clips, masks (N,); return weights (C, S * K * D) and biases (C,)."""
         inputs, to_basis = self._basis()
-        weights = torch.stack([_mask(part) for part in parts], dim=1)
+        weights = torch.stack([_mask(part) for part in parts], dim=1).unsqueeze(2)
         weights = weights * self.clips.weights.unsqueeze(1)
         penalties = torch.full((len(parts),), self.penalty)
         solved = _solve(inputs, self.clips, weights, penalties, tolerance=1e-6)
@@ -172,9 +190,11 @@ def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
         return torch.ones(1)
     rows = _spread(len(clips.targets), _MAX_CLIPS_FOR_WEIGHTS)
     kernels = torch.stack([block[rows] @ block[rows].T for block in blocks])
-    targets = clips.targets[rows]
-    truth = F.one_hot(targets, clips.num_labels).float()
-    truth = truth - truth.mean(dim=0)
+    truth = clips.truth[rows]
+    share = truth.mean(dim=0)
+    # A regression of centred truth gives 0 where nothing is known; of several labels that is rare.
+    usual = torch.logit(share.clamp(1e-3, 1 - 1e-3)) if clips.multi_label else 0.0
+    truth = truth - share
     held_out = [found for found in clips.held_out(rows) if len(found)]
     order = torch.cat(held_out)
     logs = torch.zeros(len(blocks), requires_grad=True)
@@ -190,7 +210,7 @@ def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
         dual = inverse @ truth
         residuals = [torch.linalg.solve(inverse[o][:, o], dual[o]) for o in held_out]
         logits = log_scale.exp() * (truth[order] - torch.cat(residuals))
-        loss = F.cross_entropy(logits, targets[order])
+        loss = clips.loss(logits + usual if clips.multi_label else logits, rows[order])
         loss = loss + _NATS / len(rows) * (logs - logs.mean()).square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
@@ -201,31 +221,36 @@ def _kernel_weights(blocks: Sequence[Tensor], clips: LinearClips) -> Tensor:
 def _solve(
     inputs: Tensor, clips: LinearClips, weights: Tensor, penalties: Tensor, *, tolerance: float
 ) -> Tensor:
-    """Solve P logistic regressions together: (N, R), (N, P), (P,) -> (R + 1, P, C), bias last.
+    """Solve P regressions together: (N, R), (N, P, 1 or C), (P,) -> (R + 1, P, C), bias last.
 
     Parameters are scaled by a bound of the Hessian (Böhning, "Multinomial logistic regression
     algorithm", 1992).
     """
-    weights = weights / weights.sum(dim=0)
-    truth = F.one_hot(clips.targets, clips.num_labels).float().unsqueeze(1)  # (N, 1, C)
+    weights = weights / weights.sum(dim=0).mean(dim=1, keepdim=True)
+    truth = clips.truth.unsqueeze(1)  # (N, 1, C)
     with_ones = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
-    ridge = penalties.expand(with_ones.shape[1], -1).clone()  # (R + 1, P)
+    ridge = penalties.expand(with_ones.shape[1], -1).clone().unsqueeze(2)  # (R + 1, P, 1)
     ridge[-1] = 0
-    bound = 0.5 * weights.amax(dim=0) * with_ones.square().sum(dim=0).unsqueeze(1) + ridge
-    scale, ridge, weights = (each.unsqueeze(2) for each in (bound.rsqrt(), ridge, weights))
+    bound = 0.5 * weights.amax(dim=0) * with_ones.square().sum(dim=0).view(-1, 1, 1) + ridge
+    scale = bound.rsqrt()
 
     def evaluate(point: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
         own_scale, own_ridge, own_weights = (x[:, problems] for x in (scale, ridge, weights))
         parameters = own_scale * point
         logits = (with_ones @ parameters.flatten(1)).view(len(inputs), *point.shape[1:])
-        total = torch.logsumexp(logits, -1, keepdim=True)
-        loss = _dot(own_weights, total - (logits * truth).sum(-1, keepdim=True))
+        if clips.multi_label:
+            loss = _dot(own_weights, F.softplus(logits) - logits * truth)
+            chances = torch.sigmoid(logits)
+        else:
+            total = torch.logsumexp(logits, -1, keepdim=True)
+            loss = _dot(own_weights, total - (logits * truth).sum(-1, keepdim=True))
+            chances = torch.exp(logits - total)
         loss = loss + 0.5 * _dot(own_ridge, parameters.square())
-        errors = own_weights * (torch.exp(logits - total) - truth)  # (N, P, C)
+        errors = own_weights * (chances - truth)  # (N, P, C)
         slopes = (with_ones.T @ errors.flatten(1)).view(point.shape)
         return loss, own_scale * (slopes + own_ridge * parameters)
 
-    start = torch.zeros(*bound.shape, clips.num_labels)
+    start = torch.zeros(*bound.shape[:2], clips.num_labels)
     return scale * _minimise(evaluate, start, tolerance=tolerance)
 
 

@@ -33,7 +33,7 @@ from activity_cli.model.folder import (
     write_description,
 )
 from activity_cli.model.frame_order_ablation import OrderScores, join_orders
-from activity_cli.model.metrics import Evaluation, evaluate_scores
+from activity_cli.model.metrics import Evaluation, Thresholds, evaluate_scores
 from activity_cli.model.network import load_scorer
 from activity_cli.model.ood import OodDetector, fit_ood_detector
 from activity_cli.settings import NetworkSettings, TrainSettings
@@ -61,6 +61,7 @@ class TrainingRun:
     scores: NDArray[np.float32]
     """(M, C) by the saved model; of inner folds, by the networks not fitted to the clips."""
     evaluation: Evaluation
+    thresholds: Thresholds | None  # (C,) or (M, C) of a multi-label model
     orders: OrderScores | None
     """Scores in other frame orders, and of simpler baselines; None without an LSTM."""
     leakage: Leakage | None  # clips that are in several parts; None if that was not checked
@@ -110,21 +111,23 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
     settings = plan.settled(len(split.train))
     started = time.perf_counter()
     ood_detector = fit_ood_detector(features, split.train)
-    calibration, out_of_fold = _calibrate(labelled, split, fitted, ood_detector)
+    calibration, out_of_fold, thresholds = _calibrate(labelled, split, fitted, ood_detector)
     model = _save_model(fit, folder, settings, calibration, ood_detector)
     if fitted.inner and not len(split.test):
         measured_on = "val" if len(split.val) else "inner-fold"
         rows, scores = fitted.inner.rows, out_of_fold
     else:
+        thresholds = model.description.thresholds
         measured_on, rows = ("test", split.test) if len(split.test) else ("val", split.val)
         scores = score_with_engine(
             model, plan.data_config.engine, features[rows], cache_dir=plan.data_config.cache_dir
         )
-    evaluation = evaluate_scores(scores, targets[rows], labelled.dataset.labels)
+    evaluation = evaluate_scores(scores, targets[rows], labelled.dataset.labels, thresholds)
     if measured_on == "test":  # the pooled head was fitted to all other clips
         calibration = measure(
             calibration,
-            tempered(scores, 1 / calibration.temperature),  # undoes the temperature
+            # Undoes the temperature.
+            tempered(scores, 1 / calibration.temperature, multi_label=labelled.multi_label),
             targets[rows],
             ood_detector.ood_score(features[rows]),
             measured_on="test clips",
@@ -143,6 +146,7 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
         measured_rows=rows,
         scores=scores,
         evaluation=evaluation,
+        thresholds=thresholds,
         orders=_score_baselines(fit, settings, rows, measured_on),
         leakage=fit.leakage,
         stage_seconds={
@@ -241,6 +245,7 @@ def describe(
         network=network,
         backbone=labelled.backbone,
         engine=labelled.engine,
+        multi_label=labelled.multi_label,
         data={
             "source": labelled.dataset.root.name,
             "num_clips": len(labelled.targets),
@@ -270,15 +275,22 @@ def score_with_engine(
 
 def _calibrate(
     labelled: LabelledClips, split: Split, fitted: FittedNetwork, ood_detector: OodDetector
-) -> tuple[Calibration, NDArray[np.float32]]:
-    """Calibrate on clips that were not learned from; return their (V, C) scores as well."""
+) -> tuple[Calibration, NDArray[np.float32], Thresholds | None]:
+    """Calibrate on clips that were not learned from; return their (V, C) scores as well.
+
+    Of a multi-label model also the thresholds, (C,) or (V, C).
+    """
     features, inner = labelled.features.values, fitted.inner
     if inner is None or len(split.val):
         ood_score = ood_detector.ood_score(features[split.val])
         calibration = calibrate(
             fitted.val_scores, labelled.targets[split.val], ood_score, fitted_on="validation clips"
         )
-        return calibration, tempered(fitted.val_scores, calibration.temperature)
+        scores = tempered(
+            fitted.val_scores, calibration.temperature, multi_label=labelled.multi_label
+        )
+        found = calibration.thresholds
+        return calibration, scores, None if found is None else np.array(found)
     # Each clip is compared with the clips of the other folds.
     novelties = [
         fit_ood_detector(features, learned).ood_score(features[held_out])
@@ -294,7 +306,7 @@ def _score_baselines(
 ) -> OrderScores | None:
     """Score the measured rows with frames in other orders, and by simpler baselines."""
     fitted = fit.fitted
-    if fitted.network.temporal != "lstm":
+    if fitted.network.temporal != "lstm" or fit.data.multi_label:
         return None
     learned = np.concatenate([fit.split.train, fit.split.val])
     parts = [(fitted.network, learned, rows)]

@@ -16,10 +16,13 @@ from activity_cli.training.head import fit_linear_head, one_thread
 
 
 @torch.inference_mode()
-def score_rows(network: SequenceClassifier, features: Features, rows: Rows) -> NDArray[np.float32]:
+def score_rows(
+    network: SequenceClassifier, features: Features, rows: Rows, *, multi_label: bool = False
+) -> NDArray[np.float32]:
     """Return scores (len(rows), C) of rows of (N, S, T, D) features, without a temperature."""
     with one_thread():
-        return _softmax(network.eval().logits(encode_rows(network, features, rows)))
+        logits = network.eval().logits(encode_rows(network, features, rows))
+        return torch.sigmoid(logits).numpy() if multi_label else _softmax(logits)
 
 
 def score_ablations(

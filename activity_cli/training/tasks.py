@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -21,7 +20,12 @@ from activity_cli.model.encoding import ENCODING_BATCH, Rows, ViewIndex, batches
 from activity_cli.model.network import Encoded, SequenceClassifier, TemporalHead
 from activity_cli.settings import TrainSettings
 from activity_cli.training.loop.loop import Session, TrainResult, train
-from activity_cli.training.loop.trainer import ClipLoss, EpochMetrics, ParameterGroups
+from activity_cli.training.loop.trainer import (
+    ClipLoss,
+    EpochMetrics,
+    ParameterGroups,
+    cross_entropy,
+)
 
 IMAGES_AT_ONCE = 32
 CLIPS_AT_ONCE = 4  # without gradients: they are many frames each
@@ -157,7 +161,7 @@ class HeadTask:
     network: SequenceClassifier
     clips: Encoded  # N * (K + 1) clips and views, at the positions of `index`
     index: ViewIndex
-    targets: Tensor  # (N,) labels
+    targets: Tensor  # (N,) labels, or (N, C) of multi-label clips
     train: Tensor  # positions of the training clips
     held_out: Tensor  # positions of the clips that this network is not fitted to
     loss: ClipLoss
@@ -253,7 +257,7 @@ def lstm_weight(pooled: Tensor, lstm: Tensor, targets: Tensor) -> float:
     number of nats for a factor of 1 pulls it to 0, so few clips need a larger gain.
     """
     losses = [
-        float(F.cross_entropy(pooled + weight * lstm, targets)) + _NATS * weight / len(targets)
+        float(cross_entropy(pooled + weight * lstm, targets)) + _NATS * weight / len(targets)
         for weight in _LSTM_WEIGHTS
     ]
     return _LSTM_WEIGHTS[int(np.argmin(losses))]

@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import stat
+from array import array
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,6 +226,15 @@ def read_packet_times(
         capture.release()
     order = np.argsort(seconds, kind="stable")  # packets come in the order of decoding
     return PacketTimes(np.array(seconds, np.float64)[order], np.array(is_key, bool)[order])
+
+
+def read_frame_seconds(path: Path) -> NDArray[np.float64]:
+    """Decode a video to its end; return the time of each frame; or the errors of `VideoReader`."""
+    times = array("d")
+    with VideoReader(path) as reader:
+        while (seconds := reader.grab()) is not None:
+            times.append(seconds)
+    return np.array(times)
 
 
 def read_seconds(path: Path) -> float | None:

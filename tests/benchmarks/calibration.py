@@ -169,7 +169,7 @@ def report(data: LabelledClips, folds: Folds, judged: list[Fold]) -> None:
     for fold in judged:
         scores[fold.held_out] = fold.known
         ood_score[fold.held_out] = fold.known_strangeness["ood_score"]
-    calibration, after = calibrate_out_of_fold(scores, data.targets, ood_score, folds.index)
+    calibration, after, _ = calibrate_out_of_fold(scores, data.targets, ood_score, folds.index)
     print(
         f"  calibration error {expected_calibration_error(scores, data.targets):.3f} before, "
         f"{expected_calibration_error(after, data.targets):.3f} after "

@@ -69,7 +69,12 @@ def pieces(
         ("frames.tsv", "csv", BOTH),
         ("segments.jsonl", "jsonl", BOTH),
         ("elan.eaf", "elan", [DAY1[0], ("day1", "left", 1.0, 2.5), DAY1[1]]),
-        ("day1_labels.csv", "deepethogram", [("day1", "Wave", 1.0, 2.5), DAY1[1]]),
+        # Rows of -1 were not looked at; the stretch before them was.
+        (
+            "day1_labels.csv",
+            "deepethogram",
+            [("day1", "Wave", 1.0, 2.5), DAY1[1], ("day1", "", 0.0, 9.0)],
+        ),
     ],
 )
 def test_golden_file(
@@ -389,3 +394,23 @@ def test_training_takes_an_annotation_file(tmp_path: Path, videos: Path) -> None
     workplace.run(*command, "--preview", str(preview))
 
     assert preview.is_file()
+
+
+def test_time_that_was_looked_at_is_a_row_without_a_label(videos: Path, tmp_path: Path) -> None:
+    project = json.loads((GOLDEN / "project.boris").read_text())
+    project["observations"]["monday"]["observation time interval"] = [0.5, 7.5]
+    project["observations"]["tuesday"]["events"] = []
+    (tmp_path / "part.boris").write_text(json.dumps(project))
+    table = tmp_path / "labels.csv"
+
+    Workplace(tmp_path, tmp_path).run(
+        "import", "part.boris", "--videos", str(videos), "--output", "labels.csv"
+    )
+
+    rows = [row.split(",")[1:] for row in table.read_text().splitlines()[1:]]
+    assert ["", "0.5", "7.5"] in rows  # of day1
+    assert ["", "0.0", ""] in rows  # all of day2, in which nothing happens
+    assert sorted(row[0] for row in rows if row[0]) == ["run", "wave"]
+    assert len(load_dataset(table).samples) == 2  # of one label each: the events alone
+    looked_at = [row for row in load_dataset(table, multi_label=True).events if not row.label]
+    assert [row.path.stem for row in looked_at] == ["day1", "day2"]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from activity_cli.data.dataset import Dataset, Sample, cut, prepare_pieces
+from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.loading import load_dataset
+from activity_cli.data.windows import cut, prepare_pieces
 from activity_cli.errors import DataError, SettingsError
 from activity_cli.video.decoder_pool import DecoderPool
 from tests.media import DrawClip, Picture, iter_frames, write_video

@@ -131,7 +131,7 @@ def test_out_of_fold_figures_are_not_of_the_clips_that_they_were_fitted_to() -> 
     folds = np.arange(400) % 4
     ood_score = np.where(folds == 3, 5.0, 1.0) + np.linspace(0, 0.1, 400)
 
-    calibration, after = calibrate_out_of_fold(scores, targets, ood_score, folds)
+    calibration, after, _ = calibrate_out_of_fold(scores, targets, ood_score, folds)
 
     assert calibration.ece_after < 0.06 < calibration.ece_before
     # Nothing in the other folds is like fold 3, so what they say rejects all of it.

@@ -123,7 +123,7 @@ def test_strengths_follow_the_data() -> None:
             LinearClips(
                 pooled=pooled / pooled.std(dim=0),
                 targets=torch.from_numpy(targets),
-                weights=torch.ones(NUM_CLIPS),
+                weights=torch.ones(NUM_CLIPS, 1),
                 deals=[fold],
                 num_labels=2,
             )
@@ -137,7 +137,7 @@ def test_the_linear_head_is_scikit_learns_logistic_regression() -> None:
     clips = LinearClips(
         pooled=(pooled - pooled.mean(dim=0)) / pooled.std(dim=0),
         targets=torch.from_numpy(targets),
-        weights=torch.ones(NUM_CLIPS),
+        weights=torch.ones(NUM_CLIPS, 1),
         deals=[np.arange(NUM_CLIPS) % 5],
         num_labels=2,
     )
@@ -152,6 +152,31 @@ def test_the_linear_head_is_scikit_learns_logistic_regression() -> None:
     np.testing.assert_allclose(ours, theirs.predict_proba(inputs[80:])[:, 1], atol=5e-3)
 
 
+def test_each_label_of_several_is_a_logistic_regression_of_its_own() -> None:
+    features, targets = in_the_mean()
+    pooled = torch.from_numpy(features.astype(np.float32)).mean(dim=2, keepdim=True)[:, :1]
+    rare = (targets == 1) & (np.arange(NUM_CLIPS) % 3 == 0)
+    both = torch.from_numpy(np.stack([targets, rare], axis=1).astype(np.float32))
+    clips = LinearClips(
+        pooled=(pooled - pooled.mean(dim=0)) / pooled.std(dim=0),
+        targets=both,
+        weights=torch.ones(NUM_CLIPS, 1),
+        deals=[np.arange(NUM_CLIPS) % 5],
+        num_labels=2,
+    )
+    strengths = replace(LinearStrengths.choose(clips), penalty=0.01)
+    [(weight, bias)] = strengths.fit([np.arange(NUM_CLIPS) < 80])
+    inputs = clips.pooled.flatten(1)
+    ours = torch.sigmoid(inputs @ weight.T + bias)[80:].numpy()
+
+    for label in (0, 1):
+        penalty = float(strengths.feature_penalties()[0])
+        theirs = LogisticRegression(C=1 / (80 * penalty), max_iter=9999, tol=1e-8)
+        theirs.fit(inputs[:80].numpy(), both[:80, label].numpy())
+        expected = theirs.predict_proba(inputs[80:].numpy())[:, 1]
+        np.testing.assert_allclose(ours[:, label], expected, atol=5e-3)
+
+
 def test_what_judges_a_fold_learned_no_label_of_it() -> None:
     features, targets = in_the_mean()
     fold = np.arange(NUM_CLIPS) % 3
@@ -161,7 +186,7 @@ def test_what_judges_a_fold_learned_no_label_of_it() -> None:
         clips = LinearClips(
             pooled=pooled,
             targets=torch.from_numpy(labels),
-            weights=torch.ones(NUM_CLIPS),
+            weights=torch.ones(NUM_CLIPS, 1),
             deals=[fold],
             num_labels=2,
         )

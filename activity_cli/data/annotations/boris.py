@@ -2,7 +2,8 @@
 
 Read by the columns that the user guide documents. Files of older versions have lines about the
 observation above the header. In a project, each second event of a state behaviour ends it. The
-times of an observation go on through its videos (player 1); other players show the same time.
+times of an observation go on through its videos (player 1); other players show the same time. The
+time interval of an observation is what was looked at, and so is a video without events.
 """
 
 import math
@@ -36,6 +37,11 @@ def read_project(source: Source) -> Iterator[Item]:
         begun: dict[tuple[str, ...], Event] = {}
         offset = float(observation.get("time offset") or 0)
         rows = sorted(observation["events"], key=lambda row: float(row[0]))
+        low, high = map(float, observation.get("observation time interval") or (0, 0))
+        if high > low or not rows:
+            place, until = f"observation {name}", high if high > low else math.inf
+            seen = Event(video="", label="", start=low, end=until, place=place, looked_at=True)
+            yield from _on_videos(seen, videos, seconds)
         for number, row in enumerate(rows, 1):
             event = Event(
                 video="",
@@ -73,7 +79,8 @@ def _on_videos(
         until = math.inf if length is None else begin + length
         if start < until:
             times = max(start, begin) - begin, min(end, until) - begin
-            yield replace(event, video=video, start=times[0], end=times[1])
+            known = times[1] if math.isfinite(times[1]) else None
+            yield replace(event, video=video, start=times[0], end=known)
         if end <= until:
             break
         begin = until

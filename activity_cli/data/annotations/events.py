@@ -22,6 +22,8 @@ class Event:
     group: str = ""
     in_frames: bool = False
     fps: float | None = None  # at which frames are counted; None: the video's own rate
+    looked_at: bool = False
+    """Whether it is no event, but a stretch that was looked at; its label is empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,10 @@ _DIGITS = 3  # of seconds in the CSV
 
 
 class Piece(NamedTuple):
-    """A labelled piece of a video; None is its start, or its end."""
+    """A labelled piece of a video; None is its start, or its end.
+
+    With an empty label it is a stretch that was looked at, whatever happens in it.
+    """
 
     path: Path  # absolute
     label: str
@@ -100,6 +103,8 @@ class Imported:
         last: dict[str, Piece] = {}
         path: Path | None = None
         for piece in self.pieces():
+            if not piece.label:
+                continue
             if piece.path != path:
                 path, last = piece.path, {}
             other = next((one for one in last.values() if _overlap(one, piece)), None)
@@ -113,7 +118,9 @@ class Imported:
             last[piece.label] = max(before, piece, key=_end)
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        """Return the number of events."""
+        labels = np.asarray(self._columns[1], np.int64)
+        return int((labels != self._names.get("", -1)).sum())
 
     def pieces(self, digits: int = _DIGITS) -> Iterator[Piece]:
         """Give all pieces, with times rounded to so many digits."""
@@ -130,7 +137,7 @@ class Imported:
 
     def labels(self) -> dict[str, tuple[int, int]]:
         """Return the number of pieces and of videos of each label, by label."""
-        counts = Counter(piece.label for piece in self.pieces())
+        counts = Counter(piece.label for piece in self.pieces() if piece.label)
         pairs = {(piece.label, piece.path) for piece in self.pieces()}
         videos = Counter(label for label, _ in pairs)
         return {label: (counts[label], videos[label]) for label in sorted(counts)}
@@ -144,7 +151,7 @@ class Imported:
         if not self.num_overlapping:
             return []
         more = f"{count_of(self.num_overlapping, 'event')} in all"
-        return [f"{self.overlap}; {more}. Training takes one label at a moment."]
+        return [f"{self.overlap}; {more}. A model of them is multi-label: `train` chooses that."]
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as plain values."""

@@ -1,7 +1,7 @@
 """Annotation files -> one checked table of events in videos that exist, and the project's own CSV.
 
-Every event is in the table, or counted by the reason why it is not or had to be repaired. Times are
-seconds from the start of the file.
+Every event is in the table, or counted by the reason why it is not or had to be repaired. A stretch
+that was looked at is a piece with an empty label. Times are seconds from the start of the file.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -96,17 +96,20 @@ def _read_file(
     imported.media |= checker.media
 
 
-def read_pieces(source: Path, videos: Path | None) -> Iterator[tuple[str, Piece]]:
+def read_pieces(
+    source: Path, videos: Path | None, *, may_overlap: bool = False
+) -> Iterator[tuple[str, Piece]]:
     """Give the pieces of an annotation file to train on, with their names below `videos`.
 
     Raises:
-        DataError: as `import_annotations`, or pieces of different labels overlap.
+        DataError: as `import_annotations`, or pieces of different labels overlap and must not.
     """
     found = import_annotations([source], ImportOptions(videos=videos))
-    if lines := found.overlaps():
+    if (lines := found.overlaps()) and not may_overlap:
         raise DataError(
             f"{source}: {lines[0]}",
-            hint="Choose one: `activity import --subject NAME`, or edit the CSV that it writes.",
+            hint="Train with --multi-label. Or choose one: `activity import --subject NAME`, or "
+            "edit the CSV that it writes.",
         )
     folder = (videos or source.parent).absolute()
     for piece in found.pieces():
@@ -156,7 +159,7 @@ class _Checker:
                 case FrameCount(video=video, num_frames=count):
                     self._check_count(video, count)
                 case Event():
-                    self._counts.num_events += 1
+                    self._counts.num_events += not item.looked_at
                     if (piece := self._piece(item)) is not None:
                         yield piece
 
@@ -170,11 +173,12 @@ class _Checker:
     def _piece(self, event: Event) -> Piece | None:
         """Return the piece of an event; None if it is left out."""
         options, label = self._options, " ".join(event.label.split())
-        self._subjects.add(event.subject)
-        if options.subject and event.subject not in options.subject:
+        if not event.looked_at:
+            self._subjects.add(event.subject)
+        if options.subject and event.subject not in options.subject and not event.looked_at:
             self._counts.num_other_subjects += 1
             return None
-        if not label:
+        if not label and not event.looked_at:
             self._counts.count("no label", event.place)
             return None
         media = self._find(event.video)

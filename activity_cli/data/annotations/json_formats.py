@@ -127,7 +127,10 @@ def read_feral(source: Source) -> Iterator[Item]:
             frames = ([str(k) for k, on in enumerate(row) if on > 0] for row in values)
         else:
             frames = ([str(number)] if number >= 0 else [] for number in values)
-        for number, start, end in runs_of(frames):
+        runs = list(runs_of(frames))
+        if not runs:
+            yield Event(video=video, label="", start=0, end=None, place=video, looked_at=True)
+        for number, start, end in runs:
             place = f"{video}, frame {start}"
             if int(number) not in names:
                 yield Problem("a class without a name", f"{place}: {number}")

@@ -147,33 +147,40 @@ def is_deepethogram(source: Source) -> bool:
 def read_deepethogram(source: Source) -> Iterator[Item]:
     """Give an event for each run of 1, but for those of frames without a behaviour.
 
-    Frames of -1 were not looked at: they are in no event.
+    Frames with a -1 were not looked at. The stretches of the others are given where there is such a
+    frame, or no event.
     """
-    num_frames = 0
+    num_frames, num_unseen = 0, 0
     problems: list[Problem] = []
 
     def frames() -> Iterator[Collection[str]]:
-        nonlocal num_frames
+        nonlocal num_frames, num_unseen
         for line, row in source.rows(lambda names: len(names) > 1):
             num_frames += 1
             states = {name: _state(value) for name, value in list(row.items())[1:]}
             if None in states.values():
                 problems.append(Problem("a value that is not 1, 0 or -1", f"line {line}"))
-            held = [name for name, state in states.items() if state == 1]
-            yield [name for name in held if name != BACKGROUND]
+            is_unseen = -1 in states.values()
+            num_unseen += is_unseen
+            held = [name for name, state in states.items() if state == 1 and name != BACKGROUND]
+            yield [*held, *[""] * (not is_unseen)]
 
     names = next(iter(source.head.splitlines())).split(",")
     written = {name.strip().lower(): name.strip() for name in names}
-    for label, start, end in runs_of(frames()):
-        place = f"line {start + 2}"
-        yield Event(
+    events = [
+        Event(
             video=source.stem,
-            label=written[label],
+            label=written.get(label, ""),
             start=start,
             end=end,
-            place=place,
+            place=f"line {start + 2}",
             in_frames=True,
+            looked_at=not label,
         )
+        for label, start, end in runs_of(frames())
+    ]
+    looked_at = num_unseen > 0 or all(event.looked_at for event in events)
+    yield from (event for event in events if looked_at or not event.looked_at)
     yield from problems
     yield FrameCount(source.stem, num_frames)
 

@@ -91,7 +91,9 @@ def _as_dataset(source: Path, videos: Path | None) -> tuple[Dataset | None, str]
         if is_table and LABEL not in read_table(source, required=("path",)).columns:
             return None, ""
     try:
-        return load_dataset(source, min_labels=1, allow_missing=True, videos=videos), ""
+        return load_dataset(
+            source, min_labels=1, allow_missing=True, videos=videos, multi_label=None
+        ), ""
     except DataError as error:
         if is_file(source) or is_file(source / "labels.csv"):
             raise

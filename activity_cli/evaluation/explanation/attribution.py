@@ -35,9 +35,16 @@ def members_of(classifier: nn.Module) -> list[SequenceClassifier]:
     return [m for m in classifier.modules() if isinstance(m, SequenceClassifier)]
 
 
-def evidence_weights(num_labels: int, label: int, temperature: float) -> Tensor:
-    """Return (C,) weights whose product with logits is the evidence for a label; see `values`."""
-    weights = torch.full((num_labels,), -1 / (num_labels - 1))
+def evidence_weights(
+    num_labels: int, label: int, temperature: float, *, multi_label: bool = False
+) -> Tensor:
+    """Return (C,) weights whose product with logits is the evidence for a label; see `values`.
+
+    That of a multi-label model is the label's logit: the log-odds of its score.
+    """
+    weights = torch.zeros(num_labels)
+    if not multi_label:
+        weights = torch.full((num_labels,), -1 / (num_labels - 1))
     weights[label] = 1
     return weights / temperature
 

@@ -142,11 +142,16 @@ def explain_clip(
         parts.append(heatmaps.run_action(action, clip.images["action"]))
     features = heatmaps.join_features(parts, description.feature_shape)
     logits = scorer.classifier(features[None])[0].detach()
-    scores = torch.softmax(logits / scorer.temperature, dim=-1).numpy()
-    prediction = Prediction(labels=description.labels, scores=scores)
-    label = label or prediction.label
+    logits, multi_label = logits / scorer.temperature, description.multi_label
+    scores = (torch.sigmoid(logits) if multi_label else torch.softmax(logits, dim=-1)).numpy()
+    prediction = Prediction(
+        labels=description.labels, scores=scores, thresholds=description.thresholds
+    )
+    label = label or description.labels[int(scores.argmax())]
     number = description.labels.index(label)
-    weights = attribution.evidence_weights(len(scores), number, scorer.temperature)
+    weights = attribution.evidence_weights(
+        len(scores), number, scorer.temperature, multi_label=multi_label
+    )
     members = attribution.members_of(scorer.classifier)
     heat = heatmaps.heat_by_part(parts, heatmaps.evidence_terms(members, features, weights))
     fixed = features.detach()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from activity_cli.errors import SettingsError, VideoError
@@ -38,10 +39,18 @@ class ActionEvent(NamedTuple):
 
 
 class EventFinder:
-    """Finds events of each alert's label; without alerts, changes of the best label."""
+    """Finds events of each alert's label; without alerts, changes of the best label.
 
-    def __init__(self, settings: EventSettings) -> None:
-        alerts = [_Alert(label, settings) for label in dict.fromkeys(settings.alert)]
+    `thresholds` are those of a multi-label model, by label: without alerts, all of its labels are.
+    """
+
+    def __init__(
+        self, settings: EventSettings, thresholds: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        alerts = [
+            _Alert(label, settings, thresholds.get(label, 0.8))
+            for label in dict.fromkeys(settings.alert or thresholds)
+        ]
         self._parts: Sequence[_Alert | _LabelChanges] = alerts or [_LabelChanges(settings)]
 
     def update(self, seconds: float, scores: Mapping[str, float]) -> list[ActionEvent]:
@@ -61,9 +70,9 @@ class EventFinder:
 class _Alert:
     """Events of one label."""
 
-    def __init__(self, label: str, settings: EventSettings) -> None:
+    def __init__(self, label: str, settings: EventSettings, usual_score: float) -> None:
         self._label = label
-        self._high = settings.min_score or 0.8
+        self._high = settings.min_score or usual_score
         self._settings = settings
         self._start: float | None = None  # of the current event
         self._high_since: float | None = None  # while there is no event

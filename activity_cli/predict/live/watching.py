@@ -133,7 +133,9 @@ class Watch:
         self._stop = stop or threading.Event()
         self._shedder = LoadShedder(settings.windows)
         self._smoothed: tuple[float, NDArray[np.float32]] | None = None
-        self._finder = EventFinder(settings.events)
+        labels, thresholds = model.description.labels, model.description.thresholds
+        own = {} if thresholds is None else dict(zip(labels, thresholds.tolist(), strict=True))
+        self._finder = EventFinder(settings.events, own)
         self._started = self._last_news = time.monotonic()
         self._last_warning = float("-inf")
         self._seconds = 0.0  # of the last window
@@ -218,7 +220,10 @@ class Watch:
             return
         self.summary.count(delay, self._settings.windows.num_frames, window.num_missing)
         scores = self._smooth(scores)
-        prediction = Prediction(labels=self._model.description.labels, scores=scores)
+        description = self._model.description
+        prediction = Prediction(
+            labels=description.labels, scores=scores, thresholds=description.thresholds
+        )
         find = self._model.scan.ood_score
         ood_score = None if find is None else float(find(values)[0])
         label = decide(prediction, ood_score, self._model.rule)

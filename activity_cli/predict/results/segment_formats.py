@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -55,21 +56,31 @@ def audacity_text(video: VideoSegments) -> str:
 
 
 def elan_document(video: VideoSegments, target: Path) -> str:
-    """Return an ELAN file (EAF 3.0) with one tier; it refers to the video relative to `target`."""
+    """Return an ELAN file (EAF 3.0); it refers to the video relative to `target`.
+
+    It has one tier, and one for each label where segments overlap: those of a tier must not.
+    """
     from xml.sax.saxutils import escape, quoteattr  # imports what talks to the network
 
-    slots, annotations = [], []
+    segments = video.segments  # in order of their starts
+    overlap = any(later.start_seconds < one.end_seconds for one, later in pairwise(segments))
+    slots: list[str] = []
+    tiers: dict[str, list[str]] = {} if overlap else {_TIER: []}
     for number, segment in enumerate(video.segments, start=1):
         first, last = f"ts{2 * number - 1}", f"ts{2 * number}"
         for slot, ms in zip((first, last), _milliseconds(segment), strict=True):
             slots.append(f'\n    <TIME_SLOT TIME_SLOT_ID="{slot}" TIME_VALUE="{ms}"/>')
-        annotations.append(
+        tiers.setdefault(one_line(segment.label) if overlap else _TIER, []).append(
             f'\n    <ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a{number}"'
             f' TIME_SLOT_REF1="{first}" TIME_SLOT_REF2="{last}">'
             f"<ANNOTATION_VALUE>{escape(one_line(segment.label))}</ANNOTATION_VALUE>"
             "</ALIGNABLE_ANNOTATION></ANNOTATION>"
         )
     media = " ".join(f"{key}={quoteattr(text)}" for key, text in _media(video.path, target).items())
+    written = "\n  ".join(
+        f'<TIER TIER_ID={quoteattr(name)} LINGUISTIC_TYPE_REF="{_TIER}">{"".join(found)}</TIER>'
+        for name, found in tiers.items()
+    )
     return f"""\
 <?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT AUTHOR="" DATE="{datetime.now().astimezone().isoformat(timespec="seconds")}"
@@ -80,7 +91,7 @@ def elan_document(video: VideoSegments, target: Path) -> str:
     <PROPERTY NAME="lastUsedAnnotationId">{len(video.segments)}</PROPERTY>
   </HEADER>
   <TIME_ORDER>{"".join(slots)}</TIME_ORDER>
-  <TIER TIER_ID="{_TIER}" LINGUISTIC_TYPE_REF="{_TIER}">{"".join(annotations)}</TIER>
+  {written}
   <LINGUISTIC_TYPE LINGUISTIC_TYPE_ID="{_TIER}" TIME_ALIGNABLE="true" GRAPHIC_REFERENCES="false"/>
 </ANNOTATION_DOCUMENT>
 """

@@ -31,7 +31,7 @@ def save_preview(data: Path, data_config: DataConfig, output: Path) -> int:
         raise OutputError(f"{output} does not end in .png.", hint="Name it preview.png.")
     if output.exists():
         raise OutputError(f"{output} exists already.", hint="Choose another file.")
-    dataset = load_dataset(data, videos=data_config.videos)
+    dataset = load_dataset(data, videos=data_config.videos, multi_label=None)
     clips, settings = read_preview(dataset, data_config), data_config.clip
     board = _Board(settings, sum(len(clip.views) for clip in clips), len(clips))
     board.draw_title(f"Network input from {dataset.root.name}")

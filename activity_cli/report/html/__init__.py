@@ -18,6 +18,7 @@ from activity_cli.errors import VideoError
 from activity_cli.evaluation import Predictions
 from activity_cli.evaluation.baselines import TITLES, signed_points
 from activity_cli.evaluation.intervals import wilson_estimate
+from activity_cli.model.calibration import Scores
 from activity_cli.report.assembly import ReportData
 from activity_cli.report.html.charts import reliability, score_histogram, score_timeline
 from activity_cli.report.terminal import clock, printable
@@ -44,16 +45,27 @@ class Strip:
 def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECODERS) -> None:
     """Write the report, or raise an OutputError; clips that it shows are decoded once more."""
     predictions = data.predictions
-    second, best = np.sort(predictions.scores, axis=1)[:, -2:].T
-    most_certain = np.argsort(-best, kind="stable")
+    certainty, margin = _certainty(predictions)
+    most_certain = np.argsort(-certainty, kind="stable")
     errors = most_certain[~predictions.is_correct[most_certain]][:_MAX_CLIPS].tolist()
     # A clip is shown once.
-    others = (i for i in np.argsort(best - second, kind="stable").tolist() if i not in errors)
+    others = (i for i in np.argsort(margin, kind="stable").tolist() if i not in errors)
     uncertain = list(islice(others, _MAX_CLIPS))
     clips = {position: predictions.clips[position] for position in (*errors, *uncertain)}
     spans = {n: (clip.sample, clip.duration_seconds) for n, clip in clips.items()}
     strips = read_strips(spans, decoders)
     write_text_atomically(path, render_report(data, errors, uncertain, strips))
+
+
+def _certainty(predictions: Predictions) -> tuple[Scores, Scores]:
+    """Return (N,) how sure each clip's answer is, and how close it is to another one."""
+    scores = predictions.scores
+    if predictions.thresholds is None:
+        second, best = np.sort(scores, axis=1)[:, -2:].T
+        return best, best - second
+    distance = np.abs(scores - predictions.thresholds)
+    wrong = (scores >= predictions.thresholds) != (predictions.targets > 0)
+    return np.where(wrong, distance, 0).max(axis=1), distance.min(axis=1)
 
 
 def render_report(
@@ -65,12 +77,15 @@ def render_report(
     """
     predictions = data.predictions
     correct, error = predictions.is_correct, predictions.evaluation.calibration_error
+    scores = predictions.scores
+    if predictions.evaluation.multi_label:  # each label by itself
+        scores, correct = scores.reshape(-1, 1), predictions.targets.ravel() > 0
     gains = [baseline.gain for baseline in data.findings.baselines.baselines]
     template = environment().get_template("report.html.j2")
     return template.render(
         data=data,
-        reliability=reliability(predictions.scores, correct, error),
-        histogram=score_histogram(predictions.scores, correct),
+        reliability=reliability(scores, correct, error),
+        histogram=score_histogram(scores, correct),
         errors=[_card(predictions, position, strips[position]) for position in errors],
         uncertain=[_card(predictions, position, strips[position]) for position in uncertain],
         titles=TITLES,
@@ -81,12 +96,15 @@ def render_report(
 
 def _card(predictions: Predictions, position: int, strip: Strip) -> Mapping[str, object]:
     """Return what the template shows of a clip."""
-    scores, target = predictions.scores[position], int(predictions.targets[position])
-    clip, labels = predictions.clips[position], predictions.labels
+    scores, clip, labels = (
+        predictions.scores[position],
+        predictions.clips[position],
+        predictions.labels,
+    )
     best = [int(i) for i in np.argsort(-scores, kind="stable")[:3]]
     timeline = None
     if predictions.orders is not None:
-        parts = predictions.orders.parts[position]  # (W, C)
+        target, parts = int(predictions.targets[position]), predictions.orders.parts[position]
         other = next(label for label in best if label != target)
         colour = "wrong" if best[0] == other else "dim"
         timeline = score_timeline(

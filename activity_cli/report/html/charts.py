@@ -36,6 +36,8 @@ def reliability(
 ) -> Markup:
     """Draw accuracy by the score of the predicted label, of scores (N, C) and `correct` (N,).
 
+    With a single column the scores are those of any label, and `correct` is whether it is there.
+
     Screen readers read the expected calibration error.
     """
     best, lowest = scores.max(axis=1).astype(np.float64), _lowest_score(scores.shape[1])
@@ -61,7 +63,8 @@ def reliability(
         linewidths=1.5,
         zorder=3,
     )
-    axes.set(xlabel="score of the predicted label", ylabel="accuracy")
+    is_single = scores.shape[1] == 1
+    axes.set(xlabel=_score_name(scores), ylabel="share that is there" if is_single else "accuracy")
     axes.set(xlim=(lowest, 1.02), ylim=(-0.03, 1.05))
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
@@ -79,12 +82,15 @@ def score_histogram(scores: NDArray[np.floating[Any]], correct: NDArray[np.bool_
     figure = _new_figure(_SIZE)
     axes = figure.subplots()
     width, middles = 0.9 * (edges[1] - edges[0]), (edges[:-1] + edges[1:]) / 2
-    bars = (("correct", "right", correct, 1), ("wrong", "wrong", ~correct, -1))
+    is_single = scores.shape[1] == 1
+    names = ("label is there", "is not") if is_single else ("correct", "wrong")
+    bars = ((names[0], "right", correct, 1), (names[1], "wrong", ~correct, -1))
     for name, colour, chosen, sign in bars:
         counts, _ = np.histogram(best[chosen], edges)
         axes.bar(middles, sign * counts, width, color=_COLOURS[colour], label=name)
     axes.axhline(0, color=_COLOURS["dim"], linewidth=1)
-    axes.set(xlabel="score of the predicted label", ylabel="clips", xlim=(lowest, 1))
+    axes.set(xlabel=_score_name(scores), ylabel="scores" if is_single else "clips")
+    axes.set(xlim=(lowest, 1))
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.yaxis.set_major_formatter(lambda count, _: f"{abs(count):.0f}")
@@ -168,6 +174,10 @@ def _element(name: str, label: str, rest: str) -> Markup:
     return Markup('<svg class="{}" role="img" aria-label="{}" ').format(name, label) + Markup(rest)
 
 
+def _score_name(scores: NDArray[np.floating[Any]]) -> str:
+    return "score of a label" if scores.shape[1] == 1 else "score of the predicted label"
+
+
 def _lowest_score(num_labels: int) -> float:
-    """Return where the axis of scores begins: no best score is below 1 / C."""
-    return int(10 / num_labels) / 10
+    """Return where the axis of scores begins: no best score is below 1 / C; any single one is 0."""
+    return 0.0 if num_labels == 1 else int(10 / num_labels) / 10

@@ -154,6 +154,8 @@ def _is_uncertain(result: FileResult) -> bool:
     """Return whether the two best labels have nearly the same score."""
     assert result.prediction is not None
     best = [score for _, score in result.prediction.top(2)]
+    if result.prediction.thresholds is not None:
+        return False
     return len(best) > 1 and best[0] - best[1] < _UNCERTAIN and not result.rejected
 
 
@@ -166,6 +168,8 @@ def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
     hint = "\nFor 600 everyday actions: activity models pull movinet_a0" * is_offered
     *labels, last = description.labels
     answers = f"{', '.join(labels)} or {last}" if labels else last
+    if description.multi_label:
+        answers = f"{', '.join(description.labels)}, several at once or none"
     return Text.assemble(
         ("Model ", "dim"),
         description.name,

@@ -17,7 +17,6 @@ from activity_cli.report.terminal import describe_seconds, new_table
 if TYPE_CHECKING:
     from activity_cli.evaluation import Predictions
     from activity_cli.evaluation.conclusion import Figures
-    from activity_cli.evaluation.quality_checks import Findings
     from activity_cli.report.assembly import ReportData
     from activity_cli.training.crossval import CrossvalRun
     from activity_cli.training.dry_run import DryRunReport
@@ -47,16 +46,38 @@ def show_evaluation(evaluation: Evaluation) -> RenderableType:
         f"Macro precision {evaluation.macro_precision:.1%} · recall {evaluation.macro_recall:.1%}"
         f" · F1 {evaluation.macro_f1:.1%}"
     )
-    table = new_table("label", "precision", "recall", "F1", "clips", right=slice(1, None))
+    several = ("AP",) if evaluation.multi_label else ()
+    unit = "windows" if evaluation.multi_label else "clips"
+    table = new_table("label", "precision", "recall", "F1", *several, unit, right=slice(1, None))
     for row in evaluation.per_label:
-        metrics = (f"{share:.1%}" for share in (row.precision, row.recall, row.f1))
+        metrics = [f"{share:.1%}" for share in (row.precision, row.recall, row.f1)]
+        if several:
+            precision = row.average_precision
+            metrics.append("none" if precision is None else f"{precision:.1%}")
         table.add_row(Text(row.label), *metrics, str(row.num_clips))
+    if evaluation.multi_label:
+        return Group(headline, *describe_timelines(evaluation), Text(), table)
     parts: list[RenderableType] = [headline, Text(), table]
     if len(evaluation.labels) <= _MAX_LABELS_IN_MATRIX:
         parts += [Text(), _confusion(evaluation)]
     errors = evaluation.worst_confusions()
     shown = ", ".join(f"{true} -> {predicted}: {count}" for true, predicted, count in errors)
     return Group(*parts, Text(f"Most frequent errors: {shown}" if errors else "All clips correct."))
+
+
+def describe_timelines(evaluation: Evaluation) -> list[Text]:
+    """Show the figures of a multi-label model over whole videos."""
+    lines = [
+        Text(f"Mean average precision of windows {evaluation.mean_average_precision or 0:.1%}")
+    ]
+    if found := evaluation.timelines:
+        f1 = " · ".join(f"{value:.1%} at IoU {iou}" for iou, value in found.segment_f1.items())
+        over = f"{count_of(found.num_videos, 'video')}, {describe_seconds(found.seconds)}"
+        lines += [
+            Text(f"Frame mAP {found.frame_map:.1%} over {over}", "bold"),
+            Text(f"Segment F1 {f1}"),
+        ]
+    return lines
 
 
 def _confusion(evaluation: Evaluation) -> Table:
@@ -108,7 +129,7 @@ def show_training(run: "TrainingRun", content: "ReportData") -> RenderableType:
     return Group(
         show_conclusion(content),
         show_evaluation(content.predictions.evaluation),
-        _show_lstm(_describe_fit(run), content.findings),
+        _show_lstm(_describe_fit(run), content),
         _show_calibration(run.model.description.calibration, len(run.scores)),
         Text(content.method, "dim"),
         *(Text(note, "yellow") for note in run.fitted.notes),
@@ -144,11 +165,12 @@ def show_crossval(
         parts += [_show_figures("folds", content.figures), Text()]
     num_used = sum(fold.best_epoch > 0 for fold in result.folds)
     used = f"The LSTM is used in {num_used} of {count_of(len(result.folds), 'fold')}."
+    used = used if content.findings.baselines.has_lstm else ""
     parts += [
         show_evaluation(content.predictions.evaluation),
         Text(f"{content.subtitle}\nAccuracy per fold: {folds}", "dim"),
         *_notes(content),
-        _show_lstm(used if content.findings.baselines.has_lstm else "", content.findings),
+        _show_lstm(used, content),
         _show_calibration(result.calibration, len(result.scores)),
         *_left_out(content.predictions),
     ]
@@ -173,17 +195,18 @@ def show_measurement(content: "ReportData", folder: Path | None) -> RenderableTy
         show_evaluation(content.predictions.evaluation),
         *_notes(content),
         *_left_out(content.predictions),
-        _show_lstm("", content.findings),
+        _show_lstm("", content),
         _show_warnings(content),
         *([Text(f"Report: {folder / REPORT_FILE}")] if folder else []),
     )
 
 
-def _show_lstm(used: str, findings: "Findings") -> Text:
+def _show_lstm(used: str, content: "ReportData") -> Text:
     """Show whether the LSTM is used, and its effect on the accuracy, by one rule everywhere."""
-    return Text(
-        f"\nDoes the LSTM help? {used} {findings.baselines.conclusion()}".replace("  ", " ")
-    )
+    if content.predictions.evaluation.multi_label:
+        return Text(f"\n{used}") if used else Text()
+    text = f"\nDoes the LSTM help? {used} {content.findings.baselines.conclusion()}"
+    return Text(text.replace("  ", " "))
 
 
 def _show_warnings(content: "ReportData", *, announced: Collection[str] = ()) -> RenderableType:

@@ -18,7 +18,7 @@ from rich.text import Text
 from activity_cli.predict.segments import CellScores, cell_scores
 from activity_cli.report.figures import text_colour_on, timeline_colours
 from activity_cli.report.terminal import clock, new_table
-from activity_cli.types import UNKNOWN, Segment, Timeline
+from activity_cli.types import NONE, UNKNOWN, Segment, Timeline
 
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 _UNKNOWN_MARK = "·"
@@ -41,7 +41,8 @@ class _Badge(NamedTuple):
 def show_timeline(timeline: Timeline, segments: Sequence[Segment]) -> RenderableType:
     """Show a bar with its legend, then a row per segment."""
     badges = _badges_of(timeline.labels, segments)
-    bar = _Bar(cell_scores(timeline), timeline.labels, segments, badges)
+    draw = _Bar if timeline.thresholds is None else _Lanes
+    bar = draw(cell_scores(timeline), timeline.labels, segments, badges)
     legend = _legend(timeline, segments, badges)
     if not segments:
         return Group(bar, legend, Text("No segments.", "dim"))
@@ -82,6 +83,33 @@ class _Bar(NamedTuple):
         for line in (blocks, letters, [Cells(marks, Style(dim=True))]):
             yield from line
             yield Cells.line()
+
+
+class _Lanes(NamedTuple):
+    """A line for each label of a multi-label model, of the terminal's width, and the times."""
+
+    cells: CellScores
+    labels: Sequence[str]
+    segments: Sequence[Segment]
+    badges: dict[str, _Badge]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw in the available width: a block as high as the score, without colours a letter."""
+        width, times = options.max_width, self.cells.edges_seconds
+        edges = np.linspace(times[0], times[-1], width + 1)
+        scores = self.cells.at((edges[1:] + edges[:-1]) / 2)
+        is_plain = console.no_color or console.color_system is None
+        for label, badge in self.badges.items():
+            owners = _column_owners([s for s in self.segments if s.label == label], edges)
+            for owner, score in zip(owners, scores[:, self.labels.index(label)], strict=True):
+                if owner is None:
+                    yield Cells(_UNKNOWN_MARK, Style(dim=True))
+                else:
+                    block = _HEIGHTS[min(int(score * len(_HEIGHTS)), len(_HEIGHTS) - 1)]
+                    yield Cells(badge.letter if is_plain else block, Style(color=badge.colour))
+            yield Cells.line()
+        yield Cells(_time_marks(float(times[0]), float(times[-1]), width), Style(dim=True))
+        yield Cells.line()
 
 
 def _column_owners(segments: Sequence[Segment], edges: NDArray[np.float64]) -> list[int | None]:
@@ -146,9 +174,13 @@ def _legend(
         name, length = f" {_printable(label)} ", (clock(seconds), "dim")
         parts.append(Text.assemble(badge.text(), name, length))
     span = timeline.end_seconds - float(timeline.starts_seconds[0])
-    rest = span - sum(s.end_seconds - s.start_seconds for s in segments)
+    rest, until = span, 0.0
+    for segment in segments:  # in order of their starts; they may overlap
+        rest -= max(0.0, segment.end_seconds - max(segment.start_seconds, until))
+        until = max(until, segment.end_seconds)
     if rest > 0.05 or not segments:
-        parts.append(Text(f" {_UNKNOWN_MARK}  {UNKNOWN} {clock(rest)}", "dim"))
+        name = UNKNOWN if timeline.thresholds is None else NONE
+        parts.append(Text(f" {_UNKNOWN_MARK}  {name} {clock(rest)}", "dim"))
     return Columns(parts, padding=(0, 3))
 
 

@@ -1,5 +1,8 @@
 """What is trained (task, loss, metrics), and the optimisation steps of one task.
 
+Targets of clips are (N,) labels. Those of multi-label clips are (N, C) floats, 1 for each label
+that a clip has: each label is a logistic regression by itself.
+
 B clips of a batch, N all clips, C labels. Parts of a batch are computed one after the other, or in
 several processes; their gradients are summed, each weighted by its share of the clips.
 """
@@ -23,21 +26,44 @@ ParameterGroups = list[dict[str, Any]]
 """As torch's optimizers take them: `params`, and `lr` where a group has its own."""
 
 
+def cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """Return the loss of (N, C) logits: the mean, the sum, or with `none` (N,) that of each clip.
+
+    That of a multi-label clip is the sum over its labels, each with its weight (C,).
+    """
+    if targets.dim() == 1:
+        return F.cross_entropy(logits, targets, reduction=reduction)
+    each = F.binary_cross_entropy_with_logits(logits, targets, weight=weights, reduction="none")
+    losses = each.sum(dim=1)
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.mean()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipLoss:
     """Cross-entropy of a batch, weighted by label."""
 
     label_weights: Tensor | None = None
-    """(C,) weight of a clip of each label; None for equal weights."""
+    """(C,) weight of a clip of each label, or of each label of multi-label clips; None for equal
+    weights."""
     label_smoothing: float = 0.0
 
     def clip_weights(self, labels: Tensor) -> Tensor:
         """Return the weight of each clip: (N,) labels -> (N,)."""
-        return torch.ones(len(labels)) if self.label_weights is None else self.label_weights[labels]
+        if self.label_weights is None or labels.dim() == 2:
+            return torch.ones(len(labels))
+        return self.label_weights[labels]
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the weighted mean over a batch of (B, C) logits and (B,) labels."""
+        """Return the weighted mean over a batch of (B, C) logits and (B,) or (B, C) labels."""
         weights, device = self.label_weights, logits.device
+        if labels.dim() == 2:
+            smooth = labels * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+            own = None if weights is None else weights.to(device)
+            return cross_entropy(logits, smooth.to(device), own)
         return F.cross_entropy(
             logits,
             labels.to(device),
@@ -60,9 +86,15 @@ class EpochMetrics:
 
     @classmethod
     def of(cls, logits: Tensor, targets: Tensor, num_train: int) -> "EpochMetrics":
-        """Compute metrics, with plain cross-entropy, of (N, C) logits, training clips first."""
-        correct = (logits.argmax(dim=1) == targets).float()
-        losses = F.cross_entropy(logits, targets, reduction="none")
+        """Compute metrics, with plain cross-entropy, of (N, C) logits, training clips first.
+
+        The accuracy of multi-label clips is the share of their labels that are right.
+        """
+        if targets.dim() == 2:
+            correct = ((logits > 0) == (targets > 0)).float().mean(dim=1)
+        else:
+            correct = (logits.argmax(dim=1) == targets).float()
+        losses = cross_entropy(logits, targets, reduction="none")
         return cls(
             train_loss=float(losses[:num_train].mean()),
             train_accuracy=float(correct[:num_train].mean()),
@@ -83,7 +115,7 @@ class TrainingTask(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """(N,) label of each training clip, on the CPU."""
+        """(N,) label of each training clip, or (N, C), on the CPU."""
 
     @property
     def loss(self) -> ClipLoss:
