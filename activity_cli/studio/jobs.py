@@ -82,6 +82,7 @@ class Job:
         histories = [step.history for step in self.steps if step.history is not None]
         return {
             **{name: getattr(self, name) for name in names},
+            "stage_name": STAGE_NAMES.get(self.stage, self.stage),
             "seconds": round(now - self.started, 1) if self.started else 0.0,
             "left": left,
             "notes": self.notes[-_MOST_NOTES:],
@@ -257,10 +258,9 @@ class Jobs:
             others.append(line)
             return
         if "stage" in values:
-            stage = str(STAGE_NAMES.get(values["stage"], values["stage"]))
-            if stage != job.stage:
+            if values["stage"] != job.stage:
                 job.stage_started = time.monotonic()
-            job.stage, job.done, job.total = stage, values["done"], values["total"] or 0
+            job.stage, job.done, job.total = values["stage"], values["done"], values["total"] or 0
             job.detail = values["detail"]
         elif "note" in values:
             job.notes.append(values["note"])

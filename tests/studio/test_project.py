@@ -238,8 +238,6 @@ def test_kill_9_while_painting_loses_nothing_that_was_answered(folder: Path) -> 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     thread.join()
-    in_table = {row[2] for row in rows(folder)}
-    assert len(in_table) >= 0  # whatever of the last moment is missing here is in the journal
     process = workplace.start("studio", ".", "--no-browser")
     page = page_of(process)
     pieces = page.get(f"/api/clips/{page.id_of('a.mp4')}")["segments"]
