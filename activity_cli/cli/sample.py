@@ -27,6 +27,7 @@ def sample(
 
     Example:  activity sample clips --clips-per-label 12
     """
+    from activity_cli.data.captions import CAPTIONS_FILE
     from activity_cli.sampledata import ACTIONS, draw_dataset
 
     labels = tuple(label) if label else ACTIONS
@@ -41,4 +42,5 @@ def sample(
         )
     typer.echo(f"{clips_per_label * len(labels)} clips of {len(labels)} actions in {output}")
     typer.echo(f"Labels and persons: {table}", err=True)
-    typer.echo(f"Next:  activity train {output}", err=True)
+    what = f"{output / CAPTIONS_FILE} --task describe" if captions else str(output)
+    typer.echo(f"Next:  activity train {what}", err=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from activity_cli.common.files import output_error
 from activity_cli.common.tables import write_table
+from activity_cli.data.captions import CAPTIONS_FILE
 from activity_cli.errors import OutputError, SettingsError
 from activity_cli.sampledata.actions import ACTIONS, Floats, Motion, Style, perform
 from activity_cli.sampledata.captions import describe_clip
@@ -83,7 +84,7 @@ def draw_dataset(
                     on_progress("draw", len(rows), total)
             if captions:
                 header = ("path", "caption_1", "caption_2", "group")
-                write_table(output / "captions.csv", header, sorted(sentences))
+                write_table(output / CAPTIONS_FILE, header, sorted(sentences))
             write_table(output / "labels.csv", ("path", "label", "group"), sorted(rows))
             return output / "labels.csv"
     except OSError as error:

@@ -59,7 +59,9 @@ def test_a_run_names_the_action_and_states_what_baselines_reach(described: Workp
 def test_predict_writes_sentences_as_rows_json_and_subtitles(described: Workplace) -> None:
     clip = "clips/walk/person00_000.mp4"
     model = ("--model", "runs/notes")
-    shown = described.run("predict", clip, *model).stdout
+    done = described.run("predict", clip, *model)
+    shown = done.stdout
+    assert "Model notes writes sentences, with a vocabulary of" in done.stderr
     [values] = map(json.loads, described.run("predict", clip, *model, "--json").stdout.splitlines())
 
     assert values["caption"] in shown

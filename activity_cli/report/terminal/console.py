@@ -161,6 +161,9 @@ def _is_uncertain(result: FileResult) -> bool:
 
 def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
     """Show which model is used and its labels, so that nobody has to guess without --model."""
+    if description.captions is not None:
+        can = f" writes sentences, with a vocabulary of {len(description.labels)} words."
+        return Text.assemble(("Model ", "dim"), description.name, (can, "dim"))
     if len(description.labels) > MOST_LABELS_SHOWN:
         can = f" recognizes {len(description.labels)} actions. To restrict or rename them: --labels"
         return Text.assemble(("Model ", "dim"), description.name, (can, "dim"))
