@@ -5,14 +5,14 @@ N is moments, C labels. Several labels may hold at one moment; none is an answer
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.evaluation.recordings import Recording
+from activity_cli.evaluation.recordings import Recording, Span
 from activity_cli.evaluation.segment_metrics import Bout, segment_f1
 
 DEFAULT_FPS = 25.0  # of moments, where the frame rate of a video is not known
@@ -70,7 +70,11 @@ class Agreement:
 def measure_agreement(
     pairs: Sequence[tuple[Recording, Recording]], labels: Sequence[str]
 ) -> Agreement:
-    """Compare records of the same videos, the found one first, at each frame and bout."""
+    """Compare records of the same videos, the found one first, at each frame and bout.
+
+    Only time that was looked at counts, see `Recording.looked_at`.
+    """
+    pairs = [_looked_at_by_both(*pair) for pair in pairs]
     counts: _Pairs = Counter()
     for one, other in pairs:
         counts += _count_frames(one, other, labels)
@@ -114,11 +118,12 @@ def find_disagreements(one: Recording, other: Recording) -> Iterator[Disagreemen
     edges = {0.0, end}
     for bout in (*one.bouts, *other.bouts):
         edges |= {bout.start_seconds, bout.end_seconds}
+    edges |= {edge for span in one.looked_at for edge in span if edge < end}
     times = np.array(sorted(edges))
     labels = sorted({bout.label for bout in (*one.bouts, *other.bouts)})
     middles = (times[1:] + times[:-1]) / 2
     found, true = (labels_at(r.bouts, middles, labels) for r in (one, other))
-    differs = (found != true).any(axis=1)
+    differs = (found != true).any(axis=1) & _is_seen(one, middles)
     is_new = np.ones(len(middles) + 1, np.bool_)
     is_new[1:-1] = ((found[1:] != found[:-1]) | (true[1:] != true[:-1])).any(axis=1)
     for low, high in pairwise(np.flatnonzero(is_new).tolist()):
@@ -139,11 +144,46 @@ def labels_at(
     return held
 
 
+def _looked_at_by_both(one: Recording, other: Recording) -> tuple[Recording, Recording]:
+    """Return both with the time that was looked at in both, and their bouts within that."""
+    if not (one.looked_at or other.looked_at):
+        return one, other
+    everything = ((0.0, np.inf),)
+    spans = tuple(
+        (max(a, c), min(b, d))
+        for a, b in one.looked_at or everything
+        for c, d in other.looked_at or everything
+        if max(a, c) < min(b, d)
+    )
+    return (
+        replace(one, looked_at=spans, bouts=_cut(one.bouts, spans)),
+        replace(other, looked_at=spans, bouts=_cut(other.bouts, spans)),
+    )
+
+
+def _cut(bouts: Sequence[Bout], spans: Sequence[Span]) -> tuple[Bout, ...]:
+    cut = (
+        Bout(max(bout.start_seconds, start), min(bout.end_seconds, end), bout.label)
+        for bout in bouts
+        for start, end in spans
+    )
+    return tuple(bout for bout in cut if bout.start_seconds < bout.end_seconds)
+
+
+def _is_seen(recording: Recording, moments: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Return (N,) whether moments were looked at."""
+    if not recording.looked_at:
+        return np.ones(len(moments), np.bool_)
+    inside = [(moments >= start) & (moments < end) for start, end in recording.looked_at]
+    return np.asarray(np.any(inside, axis=0))
+
+
 def _count_frames(one: Recording, other: Recording, labels: Sequence[str]) -> _Pairs:
     """Count the pairs of label sets, as bytes of bits, over the frames of a video."""
     fps = one.fps or other.fps or DEFAULT_FPS
     length = max(one.duration_seconds, other.duration_seconds)
     moments = (np.arange(round(length * fps)) + 0.5) / fps
+    moments = moments[_is_seen(one, moments)]
     packed = [np.packbits(labels_at(r.bouts, moments, labels), axis=1) for r in (one, other)]
     rows, counts = np.unique(np.concatenate(packed, axis=1), axis=0, return_counts=True)
     width = packed[0].shape[1]

@@ -17,6 +17,8 @@ from activity_cli.evaluation.segment_metrics import Bout
 from activity_cli.predict.results import PARQUET
 from activity_cli.predict.results.result_reader import open_stored
 
+Span = tuple[float, float]  # start and end
+
 _POINT_SECONDS = 1e-9  # points in time count as events that take no time
 _DIGITS = 9
 _RESULT_COLUMNS = {"path", "status", "label", "score"}
@@ -50,11 +52,14 @@ class Recording:
     bouts: tuple[Bout, ...]  # by start; those of different labels may overlap
     fps: float | None = None
     group: str = ""
+    looked_at: tuple[Span, ...] = ()
+    """The stretches that a person looked at; empty: all of it."""
 
 
 @dataclass(slots=True)
 class _Found:
     bouts: tuple[Bout, ...] = ()
+    looked_at: tuple[Span, ...] = ()
     source: Path | None = None  # of the bouts
     seconds: float | None = None
     fps: float | None = None
@@ -153,7 +158,10 @@ class _Reader:
             else:
                 bouts.setdefault(name, []).append(Bout(piece.start or 0.0, end, piece.label))
         for name, some in bouts.items():
-            self._set_bouts(name, path, tuple(sorted(some, key=lambda one: one.start_seconds)))
+            some.sort(key=lambda one: one.start_seconds)
+            # An empty label is a stretch that was looked at.
+            seen = tuple((b.start_seconds, b.end_seconds) for b in some if not b.label)
+            self._set_bouts(name, path, tuple(b for b in some if b.label), seen)
 
     def add_groups(self, files: Sequence[Path], column: str) -> None:
         """Take the group of each video from the tables that have the column."""
@@ -193,6 +201,7 @@ class _Reader:
                 path=path,
                 duration_seconds=max(video.seconds or 0.0, last),
                 bouts=video.bouts,
+                looked_at=video.looked_at,
                 fps=video.fps,
                 group=video.group,
             )
@@ -218,10 +227,12 @@ class _Reader:
             self.__dict__.pop("_index", None)
         return self._found.setdefault(name, _Found())
 
-    def _set_bouts(self, name: str, source: Path, bouts: tuple[Bout, ...]) -> None:
+    def _set_bouts(
+        self, name: str, source: Path, bouts: tuple[Bout, ...], looked_at: tuple[Span, ...] = ()
+    ) -> None:
         video = self._video(name)
         if video.source is None:
-            video.bouts, video.source = bouts, source
+            video.bouts, video.source, video.looked_at = bouts, source, looked_at
         else:
             self._on_warning(f"{name}: the segments of {video.source} are used, not of {source}.")
 

@@ -152,6 +152,25 @@ def test_kappa_equals_that_of_scikit_learn() -> None:
         assert one.kappa == pytest.approx(cohen_kappa_score(*held), abs=1e-12)
 
 
+def test_time_that_nobody_looked_at_is_not_compared() -> None:
+    bouts = (Bout(0, 4, "run"), Bout(6, 8, "run"))
+    found = Recording(path="a", duration_seconds=10, fps=10, bouts=bouts)
+    human = Recording(
+        path="a",
+        duration_seconds=10,
+        bouts=(Bout(1, 3, "run"), Bout(4, 5, "run")),
+        looked_at=((1, 3), (4, 5)),
+    )
+
+    agreement = measure_agreement([(found, human)], ["run"])
+
+    assert agreement.num_frames == 30
+    assert agreement.share == pytest.approx(2 / 3)
+    assert agreement.f1[0.5] == pytest.approx(2 * 1 / 3)
+    [one] = agreement.disagreements
+    assert (one.start_seconds, one.end_seconds, one.found, one.other) == (4, 5, (), ("run",))
+
+
 def test_disagreements_have_their_times(place: Workplace) -> None:
     (place.folder / "found.csv").write_text(
         "path,start,end,label,score,peak\na/1.mp4,0,4,run,1,1\na/1.mp4,6,8,walk,1,1\n"
