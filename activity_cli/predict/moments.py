@@ -177,9 +177,9 @@ def label_need(timeline: Timeline, max_ood_score: float | None = None) -> NDArra
     of 2 where there is none, at most 1.
     """
     scores = np.clip(timeline.scores.astype(np.float64), 1e-9, 1 - 1e-9)
-    if abs(float(timeline.scores.sum(axis=1).mean()) - 1) < 1e-3 and scores.shape[1] > 1:
-        entropy = -(scores * np.log(scores)).sum(axis=1) / np.log(scores.shape[1])
-    else:  # independent scores of several labels
+    if timeline.thresholds is None:
+        entropy = -(scores * np.log(scores)).sum(axis=1) / np.log(max(scores.shape[1], 2))
+    else:  # a multi-label model
         both = scores * np.log(scores) + (1 - scores) * np.log(1 - scores)
         entropy = -both.min(axis=1) / np.log(2)  # of the least certain label
     if timeline.ood_score is None:

@@ -83,6 +83,7 @@ def test_the_need_of_independent_scores_is_that_of_the_least_certain_label() -> 
             window_seconds=1,
             end_seconds=1,
             scores=values,
+            thresholds=np.array([0.5, 0.5], np.float32),
         )
         return float(label_need(timeline)[0])
 
