@@ -6,6 +6,7 @@ T is frames per clip, S streams, D the CNN's feature size, C labels; H and W are
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import compress
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -143,6 +144,13 @@ class Prediction:
     def score(self) -> float:
         """The highest score, or the score of `label`."""
         return float(self.scores.max()) if self.thresholds is None else self.top(1)[0][1]
+
+    @property
+    def answer(self) -> str:
+        """The label; of a multi-label model all labels that reach their thresholds, or `none`."""
+        if self.thresholds is None:
+            return self.label
+        return " + ".join(compress(self.labels, self.scores >= self.thresholds)) or NONE
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """Return the k best labels with their scores, best first.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 from pathlib import Path
 from timeit import timeit
 
@@ -21,7 +20,7 @@ from activity_cli.model.metrics import evaluate_scores
 from activity_cli.predict.local_predictor import LocalPredictor, load_networks
 from activity_cli.predict.predictor import PredictConfig, Predictor
 from activity_cli.settings import show_labels
-from activity_cli.types import NONE, UNKNOWN, OnProgress, Prediction, no_progress
+from activity_cli.types import UNKNOWN, OnProgress, no_progress
 from activity_cli.video.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
 
 _TIMING_ROUNDS = 6
@@ -99,7 +98,7 @@ def evaluate_model(
                     status=result.status,
                     reason=result.reason,
                     duration_seconds=result.duration_seconds or 0.0,
-                    label=UNKNOWN if result.rejected else shown_label(one),
+                    label=UNKNOWN if result.rejected else one.answer,
                 )
                 for sample, result, one in scored
             ),
@@ -112,14 +111,6 @@ def evaluate_model(
         stage_seconds=tuple(result.stage_seconds for _, result, _ in scored),
         rejected=np.array([bool(r.rejected) for _, r, _ in scored]) if rejects else None,
     )
-
-
-def shown_label(prediction: Prediction) -> str:
-    """Return the predicted label; of a multi-label model all of them, as in `Sample.label`."""
-    if prediction.thresholds is None:
-        return prediction.label
-    chosen = prediction.scores >= prediction.thresholds
-    return " + ".join(compress(prediction.labels, chosen)) or NONE
 
 
 def probe_order(predictor: Predictor, model: str | Path) -> OrderProbe | None:

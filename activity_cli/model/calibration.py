@@ -4,7 +4,8 @@ Temperature scaling follows Guo et al., "On Calibration of Modern Neural Network
 number divides all logits, so no clip changes its label. N clips, C labels.
 
 Targets are (N,) labels, or of a multi-label model (N, C), 1 for each label that a clip has. Its
-scores are independent, and each label has a threshold: that with the highest F1.
+scores are independent, and each label has a threshold: the one nearest to 0.5 whose F1 is within a
+standard error of the highest (the rule of Breiman et al., 1984, for few clips).
 """
 
 import math
@@ -26,7 +27,6 @@ _PRIOR_SPREAD = 0.5
 clips it is 1."""
 _MAX_TEMPERATURE = 10.0
 _THRESHOLDS = np.arange(5, 96) / 100
-_LEVEL_F1 = 0.01  # differences of F1 below it are chance: the threshold nearest to 0.5 is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,12 +172,16 @@ def fit_temperature(scores: Scores, targets: Targets) -> float:
 
 
 def choose_thresholds(scores: Scores, targets: Targets) -> tuple[float, ...]:
-    """Return (C,) thresholds with the highest F1, of (N, C) scores and targets; else 0.5."""
+    """Return (C,) thresholds of about the highest F1, of (N, C) scores and targets.
+
+    A new person or camera shifts scores, so a threshold is moved from 0.5 only for a clear gain.
+    """
     found = []
     for label, truth in zip(scores.T, targets.T > 0, strict=True):
         chosen = label[:, None] >= _THRESHOLDS  # (N, thresholds)
         f1 = 2 * (chosen & truth[:, None]).sum(0) / np.maximum(chosen.sum(0) + truth.sum(), 1)
-        good = _THRESHOLDS[f1 >= f1.max() - _LEVEL_F1] if truth.any() else np.array([0.5])
+        error = math.sqrt(f1.max() * (1 - f1.max()) / max(truth.sum(), 1))
+        good = _THRESHOLDS[f1 >= f1.max() - error] if truth.any() else np.array([0.5])
         found.append(float(good[np.abs(good - 0.5).argmin()]))
     return tuple(found)
 

@@ -212,7 +212,7 @@ def test_overlaps_are_refused_where_one_label_was_asked_for(home: Workplace) -> 
     assert "a threshold of its own" in done.stderr
 
 
-def test_a_threshold_has_the_highest_f1_of_its_label() -> None:
+def test_a_threshold_is_moved_from_a_half_only_for_a_clear_gain() -> None:
     scores = np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [0.35, 0.2]])
     targets = np.array([[0, 1], [0, 1], [1, 0], [1, 0]], np.float32)
 
@@ -221,6 +221,11 @@ def test_a_threshold_has_the_highest_f1_of_its_label() -> None:
     assert 0.2 < first <= 0.3
     assert 0.7 < second <= 0.8
     assert choose_thresholds(scores, np.zeros((4, 2))) == (0.5, 0.5)
+    # 40 of 100 positives are below 0.5 and above all negatives: 0.5 would lose them.
+    positives, negatives = np.linspace(0.3, 0.8, 100), np.linspace(0.0, 0.28, 100)
+    truth = np.repeat([[1.0], [0.0]], 100, axis=0)
+    [moved] = choose_thresholds(np.concatenate([positives, negatives])[:, None], truth)
+    assert 0.25 < moved < 0.35
 
 
 def test_segments_of_labels_are_decided_one_by_one() -> None:

@@ -135,19 +135,26 @@ def show_results(results: Sequence[FileResult]) -> RenderableType:
             table.add_row(name, status, "", "", Text(result.reason, "dim"))
             continue
         score = result.prediction.score
-        label = Text(result.label or "", "yellow" if result.rejected else "bold")
+        label = Text(_answer(result) or "", "yellow" if result.rejected else "bold")
         bars = Text(bar(0 if result.rejected else score, 12), SCORE_STYLE)
         if _is_uncertain(result):
             num_uncertain += 1
             bars.append(" ?", "yellow")
         table.add_row(name, status, label, f"{score:.1%}", bars)
-    totals = Counter(result.label for result in results if result.label)
+    totals = Counter(answer for answer in map(_answer, results) if answer)
     lines = [f"{label}: {count}" for label, count in totals.most_common(_MAX_TOTALS)]
     lines += [f"{len(totals) - _MAX_TOTALS} more labels"] * (len(totals) > _MAX_TOTALS)
     marked = f"; {num_uncertain} uncertain (?)" * bool(num_uncertain)
     total = Text.assemble("\nTotal  ", (" · ".join(lines) + marked, "bold"))
     head = [Text(f"In {printable(folder)}:", "dim")] if folder else []
     return Group(*head, table, *([total] if totals else []))
+
+
+def _answer(result: FileResult) -> str | None:
+    """Return the reported label, of a multi-label model all of them; None without a prediction."""
+    if result.prediction is None or result.rejected:
+        return result.label
+    return result.prediction.answer
 
 
 def _is_uncertain(result: FileResult) -> bool:
