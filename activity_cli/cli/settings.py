@@ -194,6 +194,7 @@ class LabelOptions:
         None,
         option="multi_label/no_multi_label",
         derived="if pieces of different labels overlap",
+        rare=True,
     )
     """Several actions may happen at once: each label gets a score and a threshold of its own."""
 

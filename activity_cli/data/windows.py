@@ -114,7 +114,8 @@ def _cut_events(
         length = seconds.get(path)
         first = _same_for_all(rows)
         if length is None:  # it cannot be read, which is reported when it is decoded
-            windows.append(replace(first, start_seconds=None, end_seconds=None, labels=()))
+            own = tuple(sorted({row.label for row in rows if row.label}))
+            windows.append(replace(first, start_seconds=None, end_seconds=None, labels=own))
             continue
         stretches = _looked_at(rows, length)
         spans = [one for stretch in stretches for one in _slide(*stretch, window)]
@@ -135,6 +136,12 @@ def _cut_events(
                 line=None,
             )
             windows.append(one)
+    found = {label for one in windows for label in one.all_labels}
+    if missing := sorted({event.label for event in dataset.samples} - found):
+        raise DataError(
+            f"No window holds enough of {missing[0]!r}.",
+            hint="Its events are in too little time that was looked at: try a shorter --window.",
+        )
     return replace(dataset, samples=tuple(windows))
 
 

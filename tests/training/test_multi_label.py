@@ -195,6 +195,8 @@ def test_time_that_nobody_looked_at_teaches_nothing(tmp_path: Path) -> None:
     everything = windows("a.avi,eat,5,8\n")  # without such a row all of it counts
     assert (everything[0], everything[-1]) == ((0, 2, "none"), (14, 16, "none"))
     assert all(b[0] - a[0] <= 1 for a, b in pairwise(everything))  # type: ignore[operator]
+    with pytest.raises(DataError, match="No window holds enough of 'walk'"):
+        windows("a.avi,,4,8\na.avi,eat,5,8\na.avi,walk,11,11.5\n")
     with pytest.raises(DataError, match="column label: the value is empty"):
         windows("a.avi,,,\na.avi,eat,5,8\n")
 
