@@ -43,7 +43,6 @@ def expand(project: Project, edit: Edit) -> Sequence[Edit]:
             for sample in folders.samples
         ]
     if edit.get("op") == "suggested_groups":
-        project.sync()
         labelled = _labelled(project)
         guess = guess_groups(labelled) if labelled else None
         if labelled is None or guess is None:
@@ -69,6 +68,7 @@ def _folders(project: Project) -> Dataset | None:
 
 def _labelled(project: Project) -> Dataset | None:
     try:
+        project.sync()
         return load_dataset(project.table, min_labels=1, allow_missing=True)
     except ActivityError:
         return None

@@ -3,21 +3,27 @@
     make demo && .venv/bin/python -m tests.benchmarks.pictures
 
 Reads what `make demo` left in demo/, runs a few commands on it, and writes docs/images/. The report
-needs chromium. The pictures show drawn clips only. benchmark.png is made by `activity benchmark`.
+and the studio need chromium. The pictures show drawn clips only. benchmark.png is made by
+`activity benchmark`.
 """
 
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 from PIL import Image
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "demo"
@@ -29,6 +35,7 @@ ON_SCREEN = (
 )
 OVERLAY_SECONDS = (3.0, 6.5)  # from one action into the next
 OVERLAY_FPS = 8
+STUDIO_SEGMENTS = ((2, "1"), (3, "2"), (2, "3"))  # lengths in seconds, and keys of labels
 
 
 def main() -> None:
@@ -51,6 +58,7 @@ def main() -> None:
     save_small(DEMO / "why" / "explanation.png", "explanation.webp")
     draw_screen()
     draw_report()
+    draw_studio()
 
 
 def overlay_frames(video: Path) -> Iterator[Image.Image]:
@@ -72,13 +80,18 @@ def save_small(source: Path, name: str, width: int = 1400) -> None:
     picture.resize((width, height), Image.Resampling.LANCZOS).save(PICTURES / name, quality=80)
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a command: the demo's cache, colours, a width that suits a page."""
+    own = {"ACTIVITY_CACHE_DIR": "demo/cache", "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1"}
+    return {**os.environ, **own}
+
+
 def run(*arguments: str) -> str:
     """Run a command in the root and return what it prints."""
-    own = {"ACTIVITY_CACHE_DIR": "demo/cache", "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1"}
     return subprocess.run(
         [sys.executable, "-m", "activity_cli", *arguments],
         cwd=ROOT,
-        env={**os.environ, **own},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -105,6 +118,70 @@ def draw_report() -> None:
     options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1000")
     subprocess.run(["chromium", *options, f"--screenshot={picture}", page], check=True)
     save_small(picture, "report.webp", width=1100)
+
+
+def draw_studio() -> None:
+    """Photograph the screens of the studio: what it shows of the demo's clips."""
+    from playwright.sync_api import sync_playwright
+
+    folder = DEMO / "studio"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(DEMO / "clips", folder, ignore=shutil.ignore_patterns("labels.csv"))
+    command = [sys.executable, "-m", "activity_cli", "studio", str(folder), "--no-browser"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as studio:
+        assert studio.stdout is not None
+        address = studio.stdout.readline().strip()
+        try:
+            with sync_playwright() as started:
+                browser = started.chromium.launch(
+                    executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+                )
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                page.goto(address)
+                use_studio(page)
+                browser.close()
+        finally:
+            studio.terminate()
+
+
+def use_studio(page: "Page") -> None:
+    """Label, train and review, and save a picture of each screen."""
+
+    def photograph(name: str) -> None:
+        page.wait_for_timeout(2500)  # pictures are loaded
+        picture = DEMO / f"{name}.png"
+        page.screenshot(path=picture)
+        save_small(picture, f"{name}.webp", width=1280)
+
+    page.click("text=Use as labels")
+    page.click("text=Make them groups")
+    with page.expect_file_chooser() as chosen:
+        page.click("text=Add")
+    chosen.value.set_files(DEMO / "video.mp4")
+    page.wait_for_selector("text=1 video added.")
+    photograph("studio-videos")
+    page.keyboard.press("Alt+3")
+    page.wait_for_selector(".start-card .primary:enabled")
+    page.keyboard.press("t")
+    page.wait_for_selector(".run-head :text('Done')", timeout=900_000)
+    photograph("studio-train")
+    page.keyboard.press("Alt+5")
+    photograph("studio-review")
+    page.keyboard.press("e")  # the video that is most worth labelling, in Label
+    page.wait_for_selector(".label-head")
+    page.wait_for_timeout(1500)
+    for seconds, key in STUDIO_SEGMENTS:
+        page.keyboard.press("i")
+        for _ in range(seconds):
+            page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("o")
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
+    photograph("studio-label")
+    page.keyboard.press("Alt+4")
+    photograph("studio-results")
 
 
 if __name__ == "__main__":

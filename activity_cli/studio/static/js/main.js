@@ -1,5 +1,5 @@
 /** The frame of the page: rail, routes, events of the server, files that are dropped. */
-import { ApiError, get, hear } from "./api.js";
+import { ApiError, Unreachable, get, hear } from "./api.js";
 import { button, count, fill, h, icon, percent, setText } from "./dom.js";
 import { drawCurtain, emptyState, liftCurtain, problem, toast } from "./feedback.js";
 import { listen, setGlobalKeys, setScreenKeys, showSheet } from "./keys.js";
@@ -100,7 +100,7 @@ async function route() {
     else end?.();
   } catch (error) {
     if (error instanceof ApiError) fill(screen, emptyState(icon("warn"), error.message, error.hint));
-    else if (error.name !== "Unreachable") throw error;
+    else if (!(error instanceof Unreachable)) throw error;
   }
   return undefined;
 }

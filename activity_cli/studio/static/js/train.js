@@ -56,6 +56,8 @@ class TrainScreen {
 
   async load() {
     this.showLabels();
+    this.showButton();
+    this.showRun();
     const [, { jobs }] = await Promise.all([this.loadReadiness(), get("/api/jobs")]);
     this.job = jobs.find((job) => job.kind === "train") ?? this.job;
     this.showRun();
@@ -83,7 +85,7 @@ class TrainScreen {
     setText(this.start.querySelector("span"), models.length ? "Train again" : "Train");
     const seconds = this.readiness?.seconds;
     const changed = models.length && corrections ? `${corrections} ${corrections === 1 ? "correction" : "corrections"} since the last model. ` : "";
-    setText(this.estimate, this.readiness?.ready ? `${changed}${seconds ? `About ${duration(seconds)}.` : ""}` : "Mend what stops it first.");
+    setText(this.estimate, this.readiness?.ready ? `${changed}${seconds ? `About ${duration(seconds)}.` : ""}` : this.readiness ? "First, what stops it:" : "Looking at the labels");
   }
 
   async train() {
