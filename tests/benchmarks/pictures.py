@@ -35,7 +35,7 @@ ON_SCREEN = (
 )
 OVERLAY_SECONDS = (3.0, 6.5)  # from one action into the next
 OVERLAY_FPS = 8
-STUDIO_SEGMENTS = ((2, "1"), (3, "2"), (2, "3"))  # lengths in seconds, and keys of labels
+STUDIO_SEGMENTS = ((4, "2"), (3, "3"), (2, "1"))  # lengths in seconds, and keys of labels
 
 
 def main() -> None:
@@ -150,7 +150,7 @@ def use_studio(page: "Page") -> None:
     """Label, train and review, and save a picture of each screen."""
 
     def photograph(name: str) -> None:
-        page.wait_for_timeout(2500)  # pictures are loaded
+        page.wait_for_timeout(4000)  # pictures are loaded, messages are gone
         picture = DEMO / f"{name}.png"
         page.screenshot(path=picture)
         save_small(picture, f"{name}.webp", width=1280)
@@ -172,6 +172,7 @@ def use_studio(page: "Page") -> None:
     page.keyboard.press("e")  # the video that is most worth labelling, in Label
     page.wait_for_selector(".label-head")
     page.wait_for_timeout(1500)
+    page.keyboard.press("Home")
     for seconds, key in STUDIO_SEGMENTS:
         page.keyboard.press("i")
         for _ in range(seconds):

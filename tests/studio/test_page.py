@@ -291,14 +291,23 @@ def test_painted_stretches_are_those_that_were_played(tmp_path: Path, browser: "
             # A stretch ends with the last frame that was shown: 1 / FPS after that frame began.
             wanted = [seen[0], seen[1] + 1 / FPS, seen[2], seen[3] + 1 / FPS]
             exact = np.abs(np.subtract(times, wanted)).max() <= 1 / FPS + 1e-3
-            return [row["label"] for row in rows] == ["run", "wave"] and bool(exact)
+            return labels_of(table) == ["run", "wave"] and bool(exact)
 
         until(window, painted, 10)
-        window.keyboard.press("z")  # one stretch is one step, however often it was sent
-        until(window, lambda: [row["label"] for row in rows_of(table)] == ["run"])
+        # One stretch is one step, however often it was sent.
+        window.keyboard.press("z")
+        until(window, lambda: labels_of(table) == ["run"])
+        window.keyboard.press("Shift+Z")
+        until(window, lambda: labels_of(table) == ["run", "wave"])
+        window.keyboard.press("z")
+        until(window, lambda: labels_of(table) == ["run"])
         edges_and_cuts(window, table)
         watched.check()
         watched.context.close()
+
+
+def labels_of(table: Path) -> list[str]:
+    return [row["label"] for row in rows_of(table)]
 
 
 def edges_and_cuts(window: "Window", table: Path) -> None:
@@ -342,7 +351,7 @@ def test_hostile_names_are_text_and_two_windows_are_one(tmp_path: Path, browser:
         name = first.window.text_content(".label-head h1")
         first.window.keyboard.press("1")
         until(first.window, (folder / "labels.csv").exists)
-        until(first.window, lambda: [r["label"] for r in rows_of(folder / "labels.csv")] == [NASTY])
+        until(first.window, lambda: labels_of(folder / "labels.csv") == [NASTY])
         second.window.wait_for_selector(f'.label-row[data-label="{NASTY}"][aria-pressed="true"]')
         assert second.window.text_content(".label-head h1") == name
         second.window.keyboard.press("z")  # takes back what the other window did

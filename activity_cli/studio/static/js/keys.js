@@ -30,7 +30,11 @@ function find(event) {
   const names = namesOf(event);
   // A key with Shift is another key, where the binding does not name it.
   const exact = event.shiftKey && event.key.length > 1 ? names.slice(0, 1) : names;
-  return currentKeys().find((binding) => binding.keys.some((key) => exact.includes(key)));
+  for (const name of exact) {
+    const found = currentKeys().find((binding) => binding.keys.includes(name));
+    if (found) return found;
+  }
+  return null;
 }
 
 function onDown(event) {

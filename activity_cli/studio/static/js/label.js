@@ -3,7 +3,7 @@ import { get, thumbUrl } from "./api.js";
 import { button, clock, fill, h, icon, setText } from "./dom.js";
 import { emptyState, toast } from "./feedback.js";
 import { setScreenKeys } from "./keys.js";
-import { BACKGROUND, chip } from "./labels.js";
+import { chip } from "./labels.js";
 import { LabelPanel } from "./label_panel.js";
 import { labelKeys } from "./label_keys.js";
 import { Listing } from "./listing.js";
@@ -213,7 +213,7 @@ class LabelScreen {
     if (!this.clip || !this.media) return;
     const stretch = this.painter.stretch;
     this.badge.hidden = !stretch;
-    if (stretch && this.badge.dataset.label !== stretch.label) fill(this.badge, chip(stretch.label === store.project.background ? BACKGROUND : stretch.label));
+    if (stretch && this.badge.dataset.label !== stretch.label) fill(this.badge, chip(stretch.label));
     if (stretch) this.badge.dataset.label = stretch.label;
     const mine = stretch ? painted(this.spans, stretch.start, stretch.until, stretch.label) : this.spans;
     const model = (this.prediction?.segments ?? []).map((s) => ({ ...s }));

@@ -1,7 +1,7 @@
 /** The right side of the Label screen: the palette, the segments of the clip, the suggestion. */
 import { button, clock, count, fill, h, percent } from "./dom.js";
 import { askText } from "./feedback.js";
-import { BACKGROUND, chip, swatch } from "./labels.js";
+import { chip, swatch } from "./labels.js";
 import { wholeLabel } from "./segments.js";
 import { edit, palette, store } from "./store.js";
 
@@ -34,7 +34,7 @@ export class LabelPanel {
     if (!clip) return;
     const now = wholeLabel(clip);
     const labels = palette();
-    const background = store.project.background || BACKGROUND;
+    const background = store.project.background;
     const rows = labels.map((label) => this.row(label, now === label.name));
     rows.push(this.row({ name: background, key: "0", clips: this.countOf(background), needs: 0, background: true }, now === background));
     this.showSuggestion();
@@ -52,7 +52,7 @@ export class LabelPanel {
   row(label, isNow) {
     const note = label.needs > 0 ? `needs ${label.needs} more` : "";
     const element = h("button", { type: "button", class: "label-row", "aria-pressed": String(isNow), "data-label": label.name, title: label.name },
-      swatch(label.background ? BACKGROUND : label.name, "tall"),
+      swatch(label.name, "tall"),
       h("span", { class: "label-name" }, h("span", { class: "clip-text" }, label.name), h("small", {}, note || count(label.clips + (label.segments ?? 0), "example"))),
       label.key && h("kbd", {}, label.key));
     element.addEventListener("pointerdown", (event) => { event.preventDefault(); this.screen.press(label.name); addEventListener("pointerup", () => this.screen.release(label.name), { once: true }); });
@@ -100,9 +100,8 @@ export class LabelPanel {
 
   segmentRow(span) {
     const { screen } = this;
-    const isBackground = span.label === (store.project.background || BACKGROUND);
     const element = h("button", { type: "button", class: "segment-row", "aria-pressed": String(span === screen.selected) },
-      swatch(isBackground ? BACKGROUND : span.label), h("span", { class: "clip-text" }, span.label), h("small", { class: "dim" }, `${clock(span.start, true)} – ${clock(span.end, true)}`));
+      swatch(span.label), h("span", { class: "clip-text" }, span.label), h("small", { class: "dim" }, `${clock(span.start, true)} – ${clock(span.end, true)}`));
     element.addEventListener("click", (event) => {
       if (event.detail) element.blur();
       screen.player.pause();

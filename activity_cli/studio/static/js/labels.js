@@ -1,16 +1,19 @@
 /** Labels as they look everywhere: colour of the program's palette, pattern and letters. */
 import { h } from "./dom.js";
 
-export const BACKGROUND = "background";
 const NUM_PATTERNS = 6;
 const GREY = "#9ca3af";
 let styles = new Map();
+let background = "background";
 
-/** Set the labels in their order: [{name, colour}]. */
-export function setLabels(labels) {
+/** Set the labels in their order, [{name, colour}], and the one that means that nothing happens. */
+export function setLabels(labels, nothing) {
+  background = nothing;
   const taken = new Set();
   styles = new Map(labels.map(({ name, colour }, index) => [name, { colour, ink: inkOn(colour), pattern: index % NUM_PATTERNS, letter: letterOf(name, taken) }]));
 }
+
+export const isBackground = (name) => name === background;
 
 /** Return {colour, ink, pattern, letter} of a label; unknown ones are grey. */
 export function styleOf(name) {
@@ -33,7 +36,7 @@ function inkOn(colour) {
 
 /** Return a swatch of a label: colour, pattern and letter. */
 export function swatch(name, kind = "") {
-  if (name === BACKGROUND) return h("span", { class: `swatch background ${kind}`, "aria-hidden": "true" }, "0");
+  if (isBackground(name)) return h("span", { class: `swatch background ${kind}`, "aria-hidden": "true" }, "0");
   const { colour, ink, pattern, letter } = styleOf(name);
   return h("span", { class: `swatch pattern-${pattern} ${kind}`, style: { "--colour": colour, "--on": ink }, "aria-hidden": "true" }, letter);
 }

@@ -35,6 +35,13 @@ export class Listing {
     return this.pages.get(page);
   }
 
+  /** Load the pages of some positions again. */
+  async reload(indices) {
+    const pages = new Set(indices.map((index) => Math.floor(index / PAGE)));
+    for (const page of pages) this.pages.delete(page);
+    await Promise.all([...pages].map((page) => this.load(page * PAGE)));
+  }
+
   /** Return the position of a clip, -1 if it is not in the list; pages are loaded until it is found. */
   async find(id) {
     await this.load(0);

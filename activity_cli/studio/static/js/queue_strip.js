@@ -2,7 +2,6 @@
 import { thumbUrl } from "./api.js";
 import { fill, h } from "./dom.js";
 import { swatch } from "./labels.js";
-import { store } from "./store.js";
 import { loadThumb } from "./thumbs.js";
 import { hasPicture } from "./videos_cell.js";
 
@@ -40,7 +39,7 @@ export class QueueStrip {
     const labels = [...new Set(clip.segments.map((s) => s.label))].slice(0, 4);
     const element = h("button", { type: "button", class: `queue-cell ${clip.flag || clip.damage ? "off" : ""} ${hasPicture(clip) ? "" : "broken"}`, "aria-current": at === this.index ? "true" : null, title: clip.name },
       h("img", { alt: clip.name }),
-      h("span", { class: "queue-labels" }, labels.map((label) => swatch(label === store.project.background ? "background" : label))));
+      h("span", { class: "queue-labels" }, labels.map((label) => swatch(label))));
     element.addEventListener("click", (event) => { if (event.detail) element.blur(); this.go(at); });
     if (hasPicture(clip)) loadThumb(element.firstChild, thumbUrl(clip, { height: 60 }));
     element.firstChild.addEventListener("error", () => element.classList.add("broken"));

@@ -105,14 +105,12 @@ class ReviewScreen {
       const image = h("img", { alt: "" });
       if (Math.abs(index - this.index) < 30) loadThumb(image, thumbUrl(clip, { start: item.start, end: item.end, height: 60 }));
       const element = h("button", { type: "button", class: `review-item ${clip.state}`, "aria-current": index === this.index ? "true" : null }, image,
-        h("span", { class: "review-text" }, h("span", { class: "clip-text" }, clip.name), chip(this.look(item.predicted), "suggested small", percent(item.score)), h("small", { class: "dim clip-text", title: item.why }, mineOf(clip, item))));
+        h("span", { class: "review-text" }, h("span", { class: "clip-text" }, clip.name), chip(item.predicted, "suggested small", percent(item.score)), h("small", { class: "dim clip-text", title: item.why }, mineOf(clip, item))));
       element.addEventListener("click", (event) => { if (event.detail) element.blur(); this.go(index); });
       return h("li", {}, element);
     }));
     this.list.children[this.index]?.scrollIntoView({ block: "nearest" });
   }
-
-  look(label) { return label === store.project.background ? "background" : label; }
 
   async go(index) {
     if (index < 0 || index >= this.items.length) { if (index >= this.items.length) toast("That was the last one here."); return; }
@@ -240,7 +238,7 @@ class ReviewScreen {
 
 /** Return a button that answers with a label. */
 export function answer(label, run) {
-  const element = h("button", { type: "button", class: "button answer", title: label.name }, swatch(label.background ? "background" : label.name), h("span", { class: "clip-text" }, label.name), label.key && h("kbd", {}, label.key));
+  const element = h("button", { type: "button", class: "button answer", title: label.name }, swatch(label.name), h("span", { class: "clip-text" }, label.name), label.key && h("kbd", {}, label.key));
   element.addEventListener("click", (event) => { if (event.detail) element.blur(); run(); });
   return element;
 }

@@ -21,7 +21,7 @@ export async function loadProject() {
   const project = await get("/api/project");
   store.project = project;
   if (project.job) store.jobs.set(project.job.id, project.job);
-  setLabels(project.labels.filter((label) => !label.background));
+  setLabels(project.labels.filter((label) => !label.background), project.background);
   tell("project");
   return project;
 }

@@ -5,7 +5,7 @@
  * "scores" draws bars of 0 to 1 per {start, end, value}, "curve" a line through them. Times are seconds.
  */
 import { clock } from "./dom.js";
-import { BACKGROUND, fillOf, styleOf } from "./labels.js";
+import { fillOf, isBackground, styleOf } from "./labels.js";
 import { loadThumb } from "./thumbs.js";
 
 const RULER = 20;
@@ -224,20 +224,20 @@ export class Timeline {
     c.clip();
     c.fillStyle = this.colours.card;
     c.fillRect(x, top, width, row.height);
-    if (segment.label === BACKGROUND) { c.fillStyle = this.colours.edge; c.fillRect(x, top, width, row.height); }
+    if (isBackground(segment.label)) { c.fillStyle = this.colours.edge; c.fillRect(x, top, width, row.height); }
     else { c.translate(x, top); c.fillStyle = fillOf(c, segment.label, suggested); c.fillRect(0, 0, width, row.height); c.translate(-x, -top); }
     if (width > 18) this.paintName(c, segment, Math.max(x, this.gutter), top, width - Math.max(0, this.gutter - x), row.height, suggested);
     c.restore();
     const chosen = this.marks.selected && this.marks.selected === segment;
-    c.strokeStyle = chosen ? this.colours.accent : segment.label === BACKGROUND ? this.colours.line : suggested ? styleOf(segment.label).colour : this.colours.card;
+    c.strokeStyle = chosen ? this.colours.accent : isBackground(segment.label) ? this.colours.line : suggested ? styleOf(segment.label).colour : this.colours.card;
     c.lineWidth = chosen ? 2.5 : 1;
     c.beginPath(); c.roundRect(x + 0.5, top + 0.5, width - 1, row.height - 1, 4); c.stroke();
   }
 
   paintName(c, segment, x, top, width, height, suggested) {
     const style = styleOf(segment.label);
-    const plain = segment.label === BACKGROUND;
-    let text = plain ? "background" : segment.label;
+    const plain = isBackground(segment.label);
+    let text = segment.label;
     if (c.measureText(text).width > width - 14) text = plain ? "0" : style.letter;
     const size = c.measureText(text).width + 8;
     if (size > width) return;

@@ -31,7 +31,7 @@ class TrainScreen {
       h("div", { class: "column" }, h("section", { class: "card start-card" }, h("h2", {}, "A model of these labels"), this.labels, h("div", { class: "row start-row" }, this.start, this.estimate), this.advanced), this.card), this.run));
     fill(host, h("header", { class: "head" }, h("h1", {}, "Train"), h("span", { class: "dim" }, "On this computer. Features of clips are kept, so that the next training takes seconds.")), this.body);
     let asked = null;
-    this.ends = [on("job", (job) => this.takeJob(job)), on("project", () => { clearTimeout(asked); asked = setTimeout(() => this.loadReadiness(), 400); this.showLabels(); })];
+    this.ends = [on("job", (job) => this.takeJob(job)), on("project", () => { clearTimeout(asked); asked = setTimeout(() => this.loadReadiness(), 400); this.showLabels(); if (this.job?.state === "done") this.showRun(); })];
     setScreenKeys([{ keys: ["T", "Enter"], name: "Train", group: "Train", shown: "T", run: () => !this.start.disabled && this.train() }, { keys: ["Escape"], shown: "Esc", name: "Stop, and keep the model", group: "Train", run: () => this.stop() }]);
   }
 
@@ -74,7 +74,7 @@ class TrainScreen {
 
   showLabels() {
     const labels = store.project.labels.filter((label) => label.clips);
-    fill(this.labels, labels.length ? labels.map((l) => chip(l.background ? "background" : l.name, "", String(l.clips))) : h("p", { class: "dim" }, palette().length ? "No clip has a label yet." : "There are no labels yet: go to Label, name two actions, and give each about ten clips."));
+    fill(this.labels, labels.length ? labels.map((l) => chip(l.name, "", String(l.clips))) : h("p", { class: "dim" }, palette().length ? "No clip has a label yet." : "There are no labels yet: go to Label, name two actions, and give each about ten clips."));
   }
 
   get active() { return this.job && ["queued", "running"].includes(this.job.state); }

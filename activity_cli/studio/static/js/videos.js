@@ -144,10 +144,15 @@ class VideosScreen {
 
   refresh(ids) { for (const [index] of this.cells) if (!ids.length || ids.includes(this.listing.ids[index])) this.show(index); }
 
-  // Clips were probed, added or predicted: ask again, and stay at the same place.
-  stale() {
-    clearTimeout(this.reloading);
-    this.reloading = setTimeout(() => this.reload(), 300);
+  // Clips were opened by the server or predicted: ask again for those in sight; [] = others may be there.
+  stale(ids) {
+    if (!ids.length) this.isNew = true;
+    this.reloading ??= setTimeout(async () => {
+      this.reloading = null;
+      if (this.isNew) { this.isNew = false; await this.reload(); return; }
+      await this.listing?.reload([...this.cells.keys()]);
+      this.redraw();
+    }, 400);
   }
 
   openClip(index) {

@@ -58,9 +58,8 @@ export function fillCell(cell, clip, { chosen, focused }) {
 function labelsOf(clip) {
   if (clip.damage && !clip.segments.length) return h("span", { class: "dim small clip-text", title: clip.damage }, clip.damage);
   const labels = [...new Set(clip.segments.map((s) => s.label))];
-  const look = (name) => (name === store.project.background ? "background" : name);
-  if (labels.length) return [chip(look(labels[0])), labels.length > 1 && h("small", { class: "dim" }, ` +${labels.length - 1}`)];
-  if (clip.prediction) return chip(look(clip.prediction.label), "suggested", percent(clip.prediction.score));
+  if (labels.length) return [chip(labels[0]), labels.length > 1 && h("small", { class: "dim" }, ` +${labels.length - 1}`)];
+  if (clip.prediction) return chip(clip.prediction.label, "suggested", percent(clip.prediction.score));
   return h("span", { class: "dim small" }, "No label");
 }
 
