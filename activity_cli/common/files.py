@@ -49,6 +49,11 @@ def numbered_frames(folder: Path) -> list[Path]:
     return [path for _, path in sorted((int(n[1]), path) for n, path in pairs if n)]
 
 
+def is_clip(path: Path) -> bool:
+    """Return whether there is a file, or a folder of numbered frames."""
+    return is_file(path) or (is_folder(path) and bool(numbered_frames(path)))
+
+
 def find_clips(files: Iterable[Path], *, inside: Path) -> list[Path]:
     """Choose the clips of `walk_files(inside)`: videos, pictures, folders of numbered frames.
 

@@ -16,6 +16,7 @@ from activity_cli.common import and_more, count_of
 from activity_cli.common.files import (
     describe_other_files,
     find_clips,
+    is_clip,
     is_file,
     is_folder,
     walk_files,
@@ -156,7 +157,7 @@ def _sample(path: Path, row: Row, folder: Path, columns: Sequence[str]) -> Sampl
     if not texts:
         hint = "Write what the clip shows, or remove the row."
         raise RowError(path, row.line, columns[0], "the caption is empty.", hint=hint)
-    if not is_file(sample.path):
+    if not is_clip(sample.path):
         hint = f"Paths are relative to {folder.absolute()}."
         raise RowError(path, row.line, "path", f"there is no file {sample.name}.", hint=hint)
     captions = tuple(_checked(path, row.line, column, text) for column, text in texts)

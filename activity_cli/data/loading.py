@@ -19,6 +19,7 @@ from activity_cli.common import count_of
 from activity_cli.common.files import (
     describe_other_files,
     find_clips,
+    is_clip,
     is_file,
     is_folder,
     is_video,
@@ -201,7 +202,7 @@ def _from_table(
         except RowError as error:
             bad_rows.append(error)
             continue
-        if allow_missing or is_file(sample.path):
+        if allow_missing or is_clip(sample.path):
             samples.append(sample)
             continue
         base = "--videos" if videos else "the CSV's folder"

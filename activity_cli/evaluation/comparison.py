@@ -101,6 +101,11 @@ def read_run(folder: Path) -> Run:
         )
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
+        if metrics.get("task") == "describe":
+            raise SettingsError(
+                f"The model of {folder} writes sentences; compare takes runs with labels.",
+                hint="metrics.json and report.html of each run have its metrics.",
+            )
         run = Run(
             name=str(folder),
             measured_on=_measured_on(metrics),

@@ -142,7 +142,7 @@ class CaptionDecoder(nn.Module):
     def start(self, evidence: Tensor) -> State:
         """Return the state before the first word of clips, from (B, E) evidence."""
         hidden = torch.tanh(self.begin(evidence))
-        return State(hidden, torch.zeros_like(hidden))
+        return State(hidden, 0.0 * hidden)  # zeros_like becomes a constant that exports warn of
 
     def step(self, word: Tensor, state: State, memory: Tensor, evidence: Tensor) -> Step:
         """Read the words (B,) before, and return the probabilities of the next ones."""

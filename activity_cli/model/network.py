@@ -288,6 +288,11 @@ class ClipScorer(nn.Module):
 def load_scorer(model: Model) -> ClipScorer:
     """Build the network of a saved model in eval mode; a ModelError if its weights do not fit."""
     description = model.description
+    if description.captions is not None:
+        raise ModelError(
+            f"{description.name} writes sentences; this needs a model with labels.",
+            hint="predict, evaluate, explain and export take models that describe.",
+        )
     if model.is_kinetics600:
         return ClipScorer(build_kinetics600_classifier()).eval()
     tensors = {name: torch.from_numpy(tensor) for name, tensor in model.weights().items()}

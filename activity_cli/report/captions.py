@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from activity_cli.common import count_of
 from activity_cli.common.files import write_json, write_text_atomically
 from activity_cli.common.settings_file import SETTINGS_FILE
 from activity_cli.common.tables import write_table
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from activity_cli.features.labelled import LabelledClips
     from activity_cli.training.describing.run import CaptionRun
 
+_FEW_GROUPS = 6
 RATIO = "CIDEr"  # not a share: up to 10
 
 
@@ -57,14 +59,27 @@ class CaptionReport:
         own, *others = self.scores
         found = own.metrics[RATIO]
         count = len(self.described.samples)
-        text = (
-            f"CIDEr {found.value:.2f} (95% CI {found.low:.2f} to {found.high:.2f}), {count} clips."
-        )
+        interval = f"95% CI {found.low:.2f} to {found.high:.2f} by {self.units}"
+        text = f"CIDEr {found.value:.2f} ({interval}), {count} clips."
         if not others:
             return text
         best = max(others, key=lambda one: one.metrics[RATIO].value)
         title = TITLES[best.name][0].lower() + TITLES[best.name][1:]
         return f"{text} Best baseline, {title}: {best.metrics[RATIO].value:.2f}."
+
+    @property
+    def units(self) -> str:
+        """What the intervals resample: `60 clips`, or `3 groups`."""
+        groups = self.described.groups
+        if groups is None:
+            return count_of(len(self.described.samples), "clip")
+        return count_of(len(np.unique(groups)), "group")
+
+    @property
+    def has_few_groups(self) -> bool:
+        """Whether the groups are too few for intervals that can be trusted."""
+        groups = self.described.groups
+        return groups is not None and len(np.unique(groups)) < _FEW_GROUPS
 
     @property
     def problem(self) -> str:

@@ -10,9 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from activity_cli.model.caption_search import Floats, search
+from activity_cli.model.folder import load_model
 from activity_cli.sampledata.captions import VERBS
 from activity_cli.settings import CaptionSettings
 from activity_cli.training.describing.detectors import fit_detectors
+from activity_cli.types import frame_roles
+from activity_cli.video.clips import read_frames
 from tests.workplace import FEW_PIXELS, Workplace, rows_of
 
 DESCRIBE = ("--task", "describe", "--decoder-size", "32", *FEW_PIXELS)
@@ -151,6 +154,45 @@ def test_commands_for_labels_refuse_a_captioner_and_the_reverse(
     ):
         ended = described.run(*arguments, code=2)
         assert ended.stderr.partition("Error: ")[2].count("\n") == 2, ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_the_loop_in_the_readme_of_an_export_writes_the_sentence_of_predict(
+    described: Workplace, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = "clips/walk/person00_000.mp4"
+    model = ("--model", "runs/notes", "--json", "--beam", "1")
+    expected = json.loads(described.run("predict", clip, *model).stdout)
+    out = ("--output", "exported", "--overwrite", "--json")
+    shown = described.run("export", "runs/notes", "--verify", clip, "--format", format, *out)
+
+    [parity] = json.loads(shown.stdout)["exports"]
+    assert parity["num_same_sentence"] == parity["num_clips"] == 1
+    readme = (described.folder / "exported" / format / "README.md").read_text()
+    loop = readme.partition("```python\n")[2].partition("```")[0]
+    assert len(loop.partition("for _ in")[2].splitlines()) <= 10
+    settings = load_model(described.folder / "runs" / "notes").description.clip
+    images = read_frames(described.folder / clip, settings).images
+    frames = {role: images[role][None] for role in frame_roles(settings)}
+    monkeypatch.chdir(described.folder / "exported" / format)
+    said: list[str] = []
+    exec(loop, {"frames": frames, "print": said.append})
+    assert said == [" ".join(word for word, _ in expected["words"])]
+
+
+@pytest.mark.slow
+def test_explain_shows_the_frames_that_each_word_attended_to(described: Workplace) -> None:
+    clip = "clips/wave/person01_001.mp4"
+    arguments = ("explain", clip, "--model", "runs/notes", "--json", "--output", "why")
+    values = json.loads(described.run(*arguments).stdout)
+
+    assert len(values["seconds"]) == 8
+    assert values["caption"].lower().startswith(values["words"][0]["word"])
+    for row in values["words"]:
+        assert sum(row["attention"]) == pytest.approx(1, abs=1e-4)
+        assert len(row["attention"]) == 8
+    assert (described.folder / "why" / "explanation.png").stat().st_size > 10_000
 
 
 def test_detectors_find_words_of_held_out_clips() -> None:

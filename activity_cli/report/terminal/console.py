@@ -99,7 +99,7 @@ def show_sentences(results: Sequence[FileResult], *, top_k: int) -> RenderableTy
         elif len(result.segments) > 1:
             for segment in result.segments:
                 times = f"  {clock(segment.start_seconds):>7}-{clock(segment.end_seconds):<7} "
-                lines.append(Padding(Text.assemble((times, "dim"), segment.label), 0))
+                lines.append(Text.assemble((times, "dim"), segment.label))
         else:
             lines += _sentences(result.captions, top_k if len(results) == 1 else 1)
         if result.captions and result.status is not Status.OK:
@@ -115,7 +115,7 @@ def _sentences(captions: Sequence[Caption], top_k: int) -> list[RenderableType]:
     each = "  ".join(f"{word} {probability:.1%}" for word, probability in words)
     return [
         Text(f"  {best.text}", "bold"),
-        Padding(Text(each, "dim"), (0, 0, 0, 4)),
+        Padding(Text(each, "dim"), (0, 0, 0, 4), expand=False),
         *(Text(f"  {one.text}", "dim") for one in others),
     ]
 
@@ -270,6 +270,8 @@ def show_models(
     rows += [(folder, description, None) for folder, description in own.items()]
     for name, model, network in rows:
         labels = and_more(list(model.labels), 4)
+        if model.captions is not None:
+            labels = f"sentences of {len(model.labels) - 2} words"
         published = model.metrics.get("published_accuracy")
         if published is not None:
             labels = f"{len(model.labels)} everyday actions"
