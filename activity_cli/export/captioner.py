@@ -28,12 +28,10 @@ from activity_cli.common.optional_dependencies import (
     require_onnx,
 )
 from activity_cli.errors import ExportError
-from activity_cli.export.graphs import ClipNetwork
+from activity_cli.export.graphs import ClipNetwork, build_network
 from activity_cli.export.parity import read_clips
 from activity_cli.export.readme import describe_preprocessing
-from activity_cli.features.cnn import build_cnn
 from activity_cli.features.conversion import export_program, quiet_jit, to_onnx
-from activity_cli.features.movinet import build_action_features
 from activity_cli.model.caption_search import Floats, Hypothesis, search
 from activity_cli.model.captioner import Captioner, load_captioner
 from activity_cli.model.folder import Model
@@ -151,20 +149,9 @@ def export_captioner(
 
 def _modules(model: Model) -> tuple[nn.Module, nn.Module]:
     """Build the encoder, from frames, and the decoder step, in eval mode."""
-    description = model.description
-    streams, captioner = set(description.clip.streams), load_captioner(model)
-    encoder = ClipNetwork(
-        build_cnn(description.backbone) if streams - {"action"} else None,
-        build_action_features() if "action" in streams else None,
-        _Start(captioner),
-        description.clip,
-        description.feature_shape[-1],
-    )
-    plain: Any = {"memory_format": torch.contiguous_format}
-    modules = encoder.to(**plain), captioner.decoder
-    for module in modules:
-        module.eval().requires_grad_(False)
-    return modules
+    captioner = load_captioner(model)
+    encoder = build_network(model, _Start(captioner))
+    return encoder, captioner.decoder.eval().requires_grad_(False)
 
 
 def _examples(model: Model, encoder: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

@@ -121,8 +121,8 @@ class Graph:
         return export_program(self.module, self.examples(), shapes)
 
 
-def build_network(model: Model) -> ClipNetwork:
-    """Build the model as one module, in eval mode.
+def build_network(model: Model, scorer: nn.Module | None = None) -> ClipNetwork:
+    """Build the model as one module, in eval mode; `scorer` takes the place of its own.
 
     Raises:
         BackboneError: the weights of a network are missing, changed or damaged.
@@ -133,7 +133,7 @@ def build_network(model: Model) -> ClipNetwork:
     network = ClipNetwork(
         build_folded_cnn(description.backbone) if streams - {"action"} else None,
         build_action_features() if "action" in streams else None,
-        load_scorer(model),
+        scorer or load_scorer(model),
         description.clip,
         description.feature_shape[-1],
     )

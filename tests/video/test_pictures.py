@@ -94,12 +94,30 @@ def wander(folder: Path, *, count: int) -> None:
 def test_a_wandering_dot_of_one_channel_is_classified_and_described(tmp_path: Path) -> None:
     wander(tmp_path / "dots", count=40)
     place = Workplace(tmp_path, tmp_path / "cache")
-    small = ("--cnn", "scratch", "--channels", "1", "--frame-size", "10", "--frames", "6")
+    small: tuple[str, ...] = (
+        "--cnn",
+        "scratch",
+        "--channels",
+        "1",
+        "--frame-size",
+        "10",
+        "--frames",
+        "6",
+    )
     small += ("--conv-channels", "16,32")  # 10 pixels are halved twice; by default three times
 
     out = place.run("train", "dots", *small, "--name", "labels", "--json").stdout
     assert json.loads(out)["accuracy"] > 0.95
-    described = ("--task", "describe", "--epochs", "30", "--batch-size", "16", "--dropout", "0.2")
+    described: tuple[str, ...] = (
+        "--task",
+        "describe",
+        "--epochs",
+        "30",
+        "--batch-size",
+        "16",
+        "--dropout",
+        "0.2",
+    )
     described += ("--decoder-size", "32")
     place.run("train", "dots", *small, *described, "--name", "words")
     with (tmp_path / "runs/words/predictions.csv").open(newline="") as file:
