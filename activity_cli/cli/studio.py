@@ -85,7 +85,7 @@ def _folder(folder: Path | None, *, demo: bool) -> Path:
         rows = read_table(table, required=("path", "label")).rows
         kept = [tuple(row.values.values()) for row in rows if row.values["group"] != _NEW_PERSON]
         write_table(table, ("path", "label", "group"), kept)
-        draw_video(folder / "long" / "video.mp4", 3 * _DEMO_LABELS, seed=2)
+        draw_video(folder / "video.mp4", 3 * _DEMO_LABELS, seed=2)
     return folder
 
 
