@@ -156,7 +156,7 @@ def _key(path: Path, root: Path) -> str:
 
 
 def labels_text(states: States) -> str:
-    """Return the content of labels.csv; excluded videos have no rows."""
+    """Return the content of labels.csv; excluded and unsure videos have no rows."""
     rows = [*_rows(states)]
     more = dict.fromkeys(name for _, _, piece in rows for name, _ in piece.extra)
     columns = [*COLUMNS, *(name for name in more if name not in COLUMNS)]
@@ -172,7 +172,7 @@ def labels_text(states: States) -> str:
 
 def _rows(states: States) -> Iterator[tuple[str, str, Piece]]:
     for name, clip in sorted(states.items()):
-        if clip.flag != "excluded":
+        if not clip.flag:
             yield from ((name, clip.group, piece) for piece in clip.pieces)
 
 

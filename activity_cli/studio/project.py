@@ -114,9 +114,11 @@ class Project:
         self._stop.set()
         self._is_dirty.set()
         self._writer.join()
-        self.sync()
-        self._journal.close()
-        self._claimed.close()
+        try:
+            self.sync()
+        finally:
+            self._journal.close()
+            self._claimed.close()
 
     @property
     def revision(self) -> int:
@@ -300,7 +302,7 @@ class Project:
                 self.problem = error.message
                 return
             self.problem = ""
-            has_rows = any(clip.pieces for clip in self.clips.values())
+            has_rows = any(clip.pieces and not clip.flag for clip in self.clips.values())
             is_written = self._journal.state == self._journal.written_state
             if not is_written and (has_rows or self.table.exists()):
                 text = labels_text(self.clips)
@@ -381,7 +383,7 @@ def _shown(clips: Mapping[str, ClipState]) -> dict[str, ClipState]:
     return {
         name: replace(clip, flag="")
         for name, clip in clips.items()
-        if clip.pieces and clip.flag != "excluded"
+        if clip.pieces and not clip.flag
     }
 
 

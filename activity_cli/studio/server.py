@@ -187,12 +187,16 @@ def _thumbs(studio: Studio, request: Request) -> Response:
     except ValueError as error:
         raise RequestError("start, end, count and height must be numbers.") from error
     content = studio.thumbs(request.path_params["clip"], start, end, count, height)
-    return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=86400"})
+    return Response(
+        content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
+    )
 
 
 def _frame(studio: Studio, request: Request) -> Response:
     content = studio.frame(request.path_params["clip"], request.path_params["number"])
-    return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=86400"})
+    return Response(
+        content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
+    )
 
 
 def _media(studio: Studio, request: Request) -> Response:

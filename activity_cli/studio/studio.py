@@ -108,7 +108,7 @@ class Studio:
         chosen = []
         for name in self.project.files:
             clip, found = self.project.clips.get(name, NOTHING), self.predictions.get(name)
-            if found and not clip.pieces and clip.flag != "excluded" and found.score >= score:
+            if found and not clip.pieces and not clip.flag and found.score >= score:
                 chosen += [name] if label in (None, found.label) else []
         return chosen
 

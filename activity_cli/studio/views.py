@@ -198,7 +198,7 @@ class Views:
         clips_of: Counter[str] = Counter()
         seconds: defaultdict[str, float] = defaultdict(float)
         for name, clip in list(project.clips.items()):
-            if clip.flag == "excluded":
+            if clip.flag:
                 continue
             clips_of.update({piece.label for piece in clip.pieces})
             duration = self._media.get(name).duration or 0.0

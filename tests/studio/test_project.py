@@ -65,10 +65,11 @@ def test_the_table_is_what_train_reads(project: Project, folder: Path) -> None:
         ("a.mp4", "wave", None, None, None),
         ("cam/b.mp4", "run", 0.1, 0.3, "cam1"),
     ]
-    project.edit([{"op": "flag", "clip": id_of("a.mp4"), "flag": "excluded"}], "exclude")
-    project.sync()
-    assert [row[0] for row in rows(folder)] == ["cam/b.mp4"]
-    project.undo()
+    for flag in ("excluded", "unsure"):
+        project.edit([{"op": "flag", "clip": id_of("a.mp4"), "flag": flag}], flag)
+        project.sync()
+        assert [row[0] for row in rows(folder)] == ["cam/b.mp4"]
+        project.undo()
     project.sync()
     assert [row[0] for row in rows(folder)] == ["a.mp4", "cam/b.mp4"]
 
