@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 
 from activity_cli.common import and_more
@@ -151,8 +152,8 @@ class _Reader:
                 video.seconds = video.seconds or media.seconds
                 video.fps = video.fps or media.fps
             end = piece.end if piece.end is not None else video.seconds
-            if not piece.label:  # looked at, whatever happens
-                continue
+            if end is None and not piece.label:
+                end = inf
             if end is None:
                 self._on_warning(f"{path}: the length of {name} is not known: give --videos.")
             else:

@@ -19,6 +19,7 @@ from activity_cli.predict.results.journal import NO_STATE, Entry, journal_path, 
 from activity_cli.predict.results.segment_files import SegmentOutputs
 from activity_cli.report.figures import label_colours
 from activity_cli.types import Segment, VideoSegments
+from tests.media import plain_pictures, write_video
 from tests.workplace import Workplace, rows_of
 
 GOLDEN = Path(__file__).parents[1] / "data" / "annotations"
@@ -171,6 +172,17 @@ def test_time_that_nobody_looked_at_is_not_compared() -> None:
     assert (one.start_seconds, one.end_seconds, one.found, one.other) == (4, 5, (), ("run",))
 
 
+def test_minus_one_of_deepethogram_is_not_compared(place: Workplace) -> None:
+    write_video(place.folder / "videos" / "day1.avi", plain_pictures(100, (16, 16)), 10)
+    (place.folder / "found.csv").write_text("path,start,end,label\nday1.avi,1,9.8,Wave\n")
+    human = ("--against", str(GOLDEN / "day1_labels.csv"), "--videos", "videos")
+
+    agreement = json.loads(place.run("ethogram", "found.csv", *human, "--json").stdout)["agreement"]
+
+    # The last of 10 s was not looked at; of the other 9, 1 s of nothing and 1.5 s of Wave agree.
+    assert (agreement["frames"], agreement["share"]) == (90, pytest.approx(25 / 90))
+
+
 def test_disagreements_have_their_times(place: Workplace) -> None:
     (place.folder / "found.csv").write_text(
         "path,start,end,label,score,peak\na/1.mp4,0,4,run,1,1\na/1.mp4,6,8,walk,1,1\n"
@@ -251,6 +263,8 @@ def test_annotations_need_no_videos_and_points_take_no_time(place: Workplace) ->
     budgets = [b for b in json.loads(done.stdout)["budgets"] if b["label"] == code]
     assert sum(budget["count"] for budget in budgets) > 0
     assert {budget["seconds"] for budget in budgets} == {0.0}
+    unknown = place.run("ethogram", str(GOLDEN / "day1_labels.csv"), code=1)
+    assert "frames of a video that is not there: give --videos: " in unknown.stderr
     (place.folder / "empty.csv").write_text("path,start,end,label\n")
     assert "there are no segments" in place.run("ethogram", "empty.csv", code=1).stderr
 

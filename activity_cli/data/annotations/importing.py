@@ -199,7 +199,9 @@ class _Checker:
         start, end = (None if t is None else t / rate for t in (event.start, event.end))
         low, high, length = start or 0.0, end, media.seconds if self._needs_videos else None
         place = f"{event.place}, {low:g} s"
-        if not (np.isfinite(low) and np.isfinite(0.0 if high is None else high)):
+        if np.isnan(rate):
+            self._counts.count("frames of a video that is not there: give --videos", event.place)
+        elif not (np.isfinite(low) and np.isfinite(0.0 if high is None else high)):
             self._counts.count(NO_TIME, event.place)
         elif high is not None and high < low:
             self._counts.count("an end before the start", place)
