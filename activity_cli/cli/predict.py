@@ -121,10 +121,11 @@ def predict(
         predictor = with_rejection(scoring, reject, on_rule=report.note)
         run = _Run(predictor, paths, own, batch, report, as_json=json)
         more = (*segments.files, windows.window_scores) if windows.window_scores else segments.files
+        is_ours = overwrite or _is_listed(own.output, windows.window_scores)
         if own.output:
             stack.enter_context(run.open_results(own.output, more, overwrite=overwrite))
         if windows.window_scores:
-            kept = run.open_windows(windows.window_scores, overwrite=overwrite)
+            kept = run.open_windows(windows.window_scores, overwrite=is_ours)
             stack.callback(kept.close)
         run.score(visuals, frames, look=not cluster.cluster, stop=stop)
         offered = () if predictor.description.captions else predictor.description.labels
@@ -134,6 +135,15 @@ def predict(
         raise KeyboardInterrupt
     if run.num_without_score:
         raise typer.Exit(EXIT_SOME_WITHOUT_SCORE)
+
+
+def _is_listed(output: Path | None, file: Path | None) -> bool:
+    """Return whether an earlier run of the same command has begun this file."""
+    from activity_cli.predict.results.journal import journal_path, read_header
+
+    if output is None or not journal_path(output).exists():
+        return False
+    return str(file) in read_header(journal_path(output))[1]
 
 
 def _show_missing(paths: "Sequence[Path]", own: PredictOptions, *, json: bool) -> None:
@@ -203,12 +213,18 @@ class _Run:
         return self._results
 
     def open_windows(self, path: Path, *, overwrite: bool) -> "WindowFile":
-        """Begin the file of the windows' scores, or add to that of a resumed run."""
+        """Begin the file of the windows' scores, or add to that of a resumed run.
+
+        `overwrite`: a file that is there may be replaced.
+        """
         from activity_cli.predict.results.window_file import WindowFile
 
-        resumes = self._results is not None and self._results.num_kept > 0
+        results = self._results
         self._windows = WindowFile(
-            path, self._predictor.description.labels, resumes=resumes, overwrite=overwrite
+            path,
+            self._predictor.description.labels,
+            resumes=results is not None and results.num_kept > 0,
+            overwrite=overwrite,
         )
         return self._windows
 

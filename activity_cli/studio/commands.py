@@ -74,7 +74,8 @@ class Commands:
         return Step(arguments=("predict", ".", "--model", folder, *outputs, *more))
 
     def _predict(self, request: Request) -> list[Step]:
-        return [self._score(self._run_of(request))]
+        again = ("--overwrite",) if request.get("again") is True else ()
+        return [self._score(self._run_of(request), *again)]
 
     def _check(self, _: Request) -> list[Step]:
         def count(text: str) -> dict[str, Any]:
