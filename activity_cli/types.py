@@ -19,6 +19,7 @@ Images = NDArray[np.uint8]  # (N, H, W, channels): RGB, or grey for models of on
 UNKNOWN = "unknown"
 """Label of what a model rejects. A model may also have a label of this name, with this meaning."""
 
+JOIN = " + "  # between labels of a multi-label model that are there at once
 NONE = "none"
 """What a multi-label model answers where no label reaches its threshold."""
 
@@ -150,7 +151,7 @@ class Prediction:
         """The label; of a multi-label model all labels that reach their thresholds, or `none`."""
         if self.thresholds is None:
             return self.label
-        return " + ".join(compress(self.labels, self.scores >= self.thresholds)) or NONE
+        return JOIN.join(compress(self.labels, self.scores >= self.thresholds)) or NONE
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """Return the k best labels with their scores, best first.

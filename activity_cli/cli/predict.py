@@ -20,7 +20,6 @@ from activity_cli.cli.predict_options import (
     WindowOptions,
 )
 from activity_cli.cli.progress import ProgressReport, progress_report, stop_on_signals
-from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import setting
 
 if TYPE_CHECKING:
@@ -113,11 +112,6 @@ def predict(
         scoring = cluster.load_predictor(
             stack, model, config, machine, hash_content=batch.verify_content
         )
-        if visuals and scoring.description.multi_label:
-            raise SettingsError(
-                "Pictures and videos show one label at a time, and the model is multi-label.",
-                hint="Leave out --save-video, --storyboard and --clips-dir.",
-            )
         predictor = with_rejection(scoring, reject, on_rule=report.note)
         run = _Run(predictor, paths, own, batch, report, as_json=json)
         more = (*segments.files, windows.window_scores) if windows.window_scores else segments.files

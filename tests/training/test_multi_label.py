@@ -5,6 +5,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
@@ -92,6 +93,24 @@ def test_overlapping_labels_are_learned_and_found(home: Workplace) -> None:
     lanes = [line for line in shown.splitlines() if "·····" in line]
     assert len(lanes) == 2
     assert "none 0:0" in shown
+
+
+def test_pictures_show_labels_that_overlap_below_each_other(home: Workplace) -> None:
+    picture = home.folder / "board.png"
+
+    home.run("predict", "videos/day1.avi", "--model", "runs/both", "--storyboard", str(picture))
+
+    board = cv2.imread(str(picture))
+    assert board is not None
+    rows = board[-100:]  # the band, and the times below it
+    eat, walk = ("#e69f00", "#56b4e9")  # the first colours of figures
+    places = []
+    for colour in (eat, walk):
+        blue_green_red = [int(colour[i : i + 2], 16) for i in (5, 3, 1)]
+        is_colour = (np.abs(rows.astype(int) - blue_green_red) < 12).all(axis=2)
+        places.append(np.flatnonzero(is_colour.sum(axis=1) > 100))
+    assert all(map(len, places))
+    assert places[0].max() < places[1].min()
 
 
 @pytest.mark.parametrize("ending", ["eaf", "boris"])

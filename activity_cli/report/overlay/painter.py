@@ -5,6 +5,7 @@ Sizes depend on the shorter side of the frame, so that all frames are equally re
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from activity_cli.report.overlay.layer import (
     rounded,
     text_mask,
 )
-from activity_cli.types import Segment, Timeline
+from activity_cli.types import JOIN, NONE, Segment, Timeline
 from activity_cli.video.capture import Frame
 
 _INK, _TRACK, _MUTED = "#0b0f17", "#ffffff", "#cbd5e1"
@@ -76,7 +77,7 @@ class FramePainter:
 
     def _draw_panel(self, label: str, score: float, is_guess: bool) -> Layer:
         text, pad = self._text, self._pad
-        shown = f"{label}?" if is_guess else label
+        shown = f"{label}?" if is_guess and label != NONE else label
         name = text_mask(shown, text, bold=True)
         width = max(9 * text, self._width // 5, name.shape[1] + 4 * pad)
         width = min(width, self._inner)
@@ -86,7 +87,8 @@ class FramePainter:
         height = round(1.7 * pad) + name.shape[0] + text_mask("0", self._small).shape[0]
         layer = Layer(min(height, self._height), width)
         layer.fill(rounded(height, width, pad), _INK, opacity=_OPACITY)
-        colour = UNKNOWN_COLOUR if is_guess else self.colours[label]
+        own = label if label in self.colours else label.partition(JOIN)[0]
+        colour = UNKNOWN_COLOUR if is_guess else self.colours[own]
         layer.fill(rounded(height - 2 * pad, max(2, pad // 2), pad), colour, x=pad // 2, y=pad)
         left, right = 2 * pad, width - pad
         name = fit_text(shown, text, right - left, bold=True)
@@ -124,23 +126,30 @@ class FramePainter:
         if self.segments is not None:
             track = rounded(band, self._inner, small / 3)
             layer.fill(track, _TRACK, x=pad, y=self._band_top, opacity=0.16)
+            lanes = lanes_of(self.segments)
             for segment in self.segments:
-                self._draw_segment(layer, segment, band)
+                self._draw_segment(layer, segment, band, lanes)
         return layer
 
-    def _draw_segment(self, layer: Layer, segment: Segment, band: int) -> None:
+    def _draw_segment(
+        self, layer: Layer, segment: Segment, band: int, lanes: Mapping[str, int]
+    ) -> None:
+        band = max(1, band // max(len(lanes), 1))
+        y = self._band_top + lanes.get(segment.label, 0) * band
         left, right = (round(self._x_at(t)) for t in (segment.start_seconds, segment.end_seconds))
         gap = 1 if right - left > 4 else 0  # separates neighbours with one label
         width = max(right - left - gap, 1)
         colour = self.colours[segment.label]
-        layer.fill(rounded(band, width, self._small / 3), colour, x=left, y=self._band_top)
+        layer.fill(rounded(band, width, min(self._small, band) / 3), colour, x=left, y=y)
         room = width - self._small // 2
         name = text_mask(segment.label, self._small, bold=True)
         if name.shape[1] > room:
-            if room < _MIN_NAME * self._small:
+            if room < _MIN_NAME * self._small or lanes:
                 return
             name = fit_text(segment.label, self._small, room, bold=True)
-        top = self._band_top + (band - name.shape[0]) // 2
+        top = y + (band - name.shape[0]) // 2
+        if band < name.shape[0]:
+            return
         layer.fill(name, text_colour_on(colour), x=left + (width - name.shape[1]) // 2, y=top)
 
     def _paint_play_head(self, frame: Frame, seconds: float, strip_top: int) -> None:
@@ -169,6 +178,17 @@ def scores_at(timeline: Timeline, seconds: NDArray[np.float64]) -> NDArray[np.fl
     middles = (starts + ends) / 2
     columns = [np.interp(seconds, middles, column) for column in timeline.scores.T]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def lanes_of(segments: Sequence[Segment]) -> dict[str, int]:
+    """Return the lane of each label in a band; empty where one lane is enough.
+
+    There are several where segments overlap, which are in the order of their starts.
+    """
+    if not any(later.start_seconds < one.end_seconds for one, later in pairwise(segments)):
+        return {}
+    labels = dict.fromkeys(one.label for one in segments)
+    return {label: number for number, label in enumerate(labels)}
 
 
 def segment_at(segments: Sequence[Segment], seconds: float) -> Segment | None:

@@ -10,10 +10,16 @@ import numpy as np
 
 from activity_cli.report.figures import UNKNOWN_COLOUR, text_colour_on, tidy, timeline_colours
 from activity_cli.report.figures.sheet import GREY, Sheet
-from activity_cli.report.overlay.painter import clock, leading_labels, leading_scores, segment_at
+from activity_cli.report.overlay.painter import (
+    clock,
+    lanes_of,
+    leading_labels,
+    leading_scores,
+    segment_at,
+)
 from activity_cli.report.overlay.thumbnails import choose_moments, read_thumbnails
 from activity_cli.report.overlay.video import check_output
-from activity_cli.types import Segment, Timeline
+from activity_cli.types import JOIN, Segment, Timeline
 from activity_cli.video.capture import Frame
 
 _EMPTY = "#f3f4f6"
@@ -24,6 +30,7 @@ _INNER = _WIDTH - _LEFT - _RIGHT
 _TITLE, _PLOT, _BAND, _AXIS, _BOTTOM = 0.95, 1.7, 0.3, 0.3, 0.12
 _CAPTION, _GAP, _CONNECTOR = 0.36, 0.12, 0.4
 _MAX_HEIGHT = 2.1  # of a thumbnail
+_LOWEST_NAME = 0.14  # lane of a band that holds a name
 
 _MAX_IN_ROW = 8
 _MANY_WINDOWS = 300  # from here on curves are thinner
@@ -104,8 +111,9 @@ class _Board:
             left = _LEFT + column * self._step + (self._indent if row else 0.0)
             top = self._second_row_top if row else _TITLE
             segment = segment_at(self._segments, moment)
-            label = segment.label if segment else ""
-            colour = self._colours[label] if segment else UNKNOWN_COLOUR
+            within = [s for s in self._segments if s.start_seconds <= moment < s.end_seconds]
+            label = JOIN.join(one.label for one in within)
+            colour = self._colours[segment.label] if segment else UNKNOWN_COLOUR
             centre, at = left + self._width / 2, self._x_at(moment)
             if row:
                 ends = [(at, self._axis_top), (at, self._axis_top + _AXIS), (centre, top)]
@@ -138,15 +146,18 @@ class _Board:
     def draw_band(self) -> None:
         """Draw the segments as coloured blocks with labels where they fit, and the time axis."""
         self.sheet.box(_LEFT, self._band_top, _INNER, _BAND, _EMPTY)
+        lanes = lanes_of(self._segments)
+        height = _BAND / max(len(lanes), 1)
         for segment in self._segments:
             left, right = self._x_at(segment.start_seconds), self._x_at(segment.end_seconds)
             width = max(right - left - 0.012, 0.012)  # a gap between neighbours
             colour = self._colours[segment.label]
-            self.sheet.box(left, self._band_top, width, _BAND, colour)
-            if width > 0.5:
+            top = self._band_top + lanes.get(segment.label, 0) * height
+            self.sheet.box(left, top, width, height, colour)
+            if width > 0.5 and height > _LOWEST_NAME:
                 self.sheet.write(
                     (left + left + width) / 2,
-                    self._band_top + _BAND / 2,
+                    top + height / 2,
                     segment.label,
                     size=8.5,
                     colour=text_colour_on(colour),

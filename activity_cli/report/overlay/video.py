@@ -18,7 +18,7 @@ from activity_cli.errors import OutputError, VideoError
 from activity_cli.report.figures import timeline_colours
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
 from activity_cli.report.overlay.painter import FramePainter, leading_scores, scores_at, segment_at
-from activity_cli.types import OnProgress, Segment, Timeline, no_progress
+from activity_cli.types import JOIN, NONE, OnProgress, Segment, Timeline, no_progress
 from activity_cli.video.capture import Frame
 from activity_cli.video.reader import (
     VideoInfo,
@@ -127,6 +127,9 @@ def overlay_painter(
         score = segment.mean_score if segment else 0.0
         if label in timeline.labels:
             score = float(scores[timeline.labels.index(label)])
+        if timeline.thresholds is not None:
+            within = [s for s in segments if s.start_seconds <= seconds < s.end_seconds]
+            label, score = JOIN.join(s.label for s in within) or NONE, float(scores.max())
         painter.paint(frame, seconds, label=label, score=score, is_guess=segment is None)
         return frame
 
