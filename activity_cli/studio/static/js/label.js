@@ -228,7 +228,7 @@ class LabelScreen {
 
   showFrame() {
     const { frame, time, last } = this.player;
-    setText(this.clockText, `${clock(time, true)} / ${clock(this.media.frames / this.fps)}`);
+    setText(this.clockText, `${clock(time, true)} / ${clock(this.media.frames / this.fps, this.media.frames < 10 * this.fps)}`);
     setText(this.frameText, `frame ${frame + 1} of ${last + 1}`);
     this.timeline.setTime((frame + 0.5) / this.fps, this.player.playing);
     if (this.painter.active) this.showRows();

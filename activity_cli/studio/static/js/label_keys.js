@@ -18,7 +18,7 @@ export function labelKeys(screen) {
     up: (event) => screen.release(pressed.get(event.code)),
   };
   const byLetter = {
-    keys: [..."ABCDEFGHIJKLMNOPQRSTUVWXY"].map((letter) => `Shift+${letter}`), shown: "Shift A – Y", name: "Label beyond the ninth, by its first letter", group: "Labels",
+    keys: [..."ABCDEFGHIJKLMNOPQRSTUVWXY"].map((letter) => `Shift+${letter}`), shown: "Shift A–Y", name: "Label beyond the ninth, by its first letter", group: "Labels",
     run: (event) => {
       const label = palette().find(({ name, key }) => !key && name.toUpperCase().startsWith(event.code.at(-1)));
       if (label) { screen.press(label.name); pressed.set(event.code, label.name); }

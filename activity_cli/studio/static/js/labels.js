@@ -17,7 +17,7 @@ export const isBackground = (name) => name === background;
 
 /** Return {colour, ink, pattern, letter} of a label; unknown ones are grey. */
 export function styleOf(name) {
-  return styles.get(name) ?? { colour: GREY, ink: "#111827", pattern: 0, letter: [...(name || "?")][0].toUpperCase() };
+  return styles.get(name) ?? { colour: GREY, ink: "#0b0f17", pattern: 0, letter: [...(name || "?")][0].toUpperCase() };
 }
 
 // The first letter of the name that no other label has.
@@ -28,10 +28,11 @@ function letterOf(name, taken) {
   return letter;
 }
 
-// Black or white, as text_colour_on of activity_cli.report.figures.
+// Black or white, whichever has more contrast (WCAG 2): at least 4.5 on every colour.
 function inkOn(colour) {
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue > 135 ? "#111827" : "#ffffff";
+  const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+  const [red, green, blue] = [1, 3, 5].map((at) => linear(parseInt(colour.slice(at, at + 2), 16) / 255));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.19 ? "#0b0f17" : "#ffffff";
 }
 
 /** Return a swatch of a label: colour, pattern and letter. */
