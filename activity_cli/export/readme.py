@@ -139,6 +139,7 @@ def write_readme(metadata: GraphMetadata, files: Mapping[Part, str], parity: Par
         inputs={role: f"{stacks[role]}[None]" for role in frame_roles(clip)},
         streams=[streams[stream] for stream in clip.streams if stream in streams],
         feature_shape=f"1, {num_streams}, {num_frames}, {feature_size}",
+        thresholds=None if description.thresholds is None else description.thresholds.tolist(),
         call=call,
     )
     return environment.get_template("readme.md.j2").render(

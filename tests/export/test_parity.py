@@ -1,6 +1,8 @@
 """One promise for all exports: they give the scores that the model gives in torch."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +14,12 @@ from activity_cli.errors import BackboneError, ExportError, ModelError
 from activity_cli.export import exporting
 from activity_cli.export.exporting import REPORT_FILE, ExportConfig, export_model
 from activity_cli.features.extraction import ClipRequest
-from activity_cli.model.folder import Model, load_model
+from activity_cli.model.calibration import Calibration
+from activity_cli.model.folder import Model, load_model, write_description
 from activity_cli.predict.exported import ExportedModel, read_exported
 from activity_cli.predict.exported.metadata import Precision
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
-from tests.export.conftest import FORMATS, scores_of
+from tests.export.conftest import FORMATS, LABELS, scores_of
 
 
 def test_every_export_was_compared_at_several_lengths_and_batch_sizes(exports: Path) -> None:
@@ -158,6 +161,45 @@ def test_a_model_with_the_action_network_is_one_graph_that_needs_no_weights(
     np.testing.assert_allclose(found, expected, atol=1e-3)
     with pytest.raises(BackboneError, match="movinet_a0 are not on this machine"):
         scores_of(action.folder, clips, tmp_path / "empty")
+
+
+@pytest.mark.slow
+def test_an_export_of_a_multi_label_model_reports_each_label_by_its_threshold(
+    tiny: Model, clips: list[Path], tmp_path: Path
+) -> None:
+    folder, done = tmp_path / "several", "test clips"
+    shutil.copytree(tiny.folder, folder)
+    plain = scores_of(tiny.folder, clips[:1], tmp_path)
+    calibration = Calibration(
+        fitted_on=done, num_clips=3, measured_on=done, ece_before=0, ece_after=0
+    )
+    model = load_model(folder)
+    description = replace(model.description, multi_label=True, calibration=calibration)
+    [scores] = scores_of(
+        write_description(replace(model, description=description)).folder, clips[:1], tmp_path
+    )
+    assert abs(scores.sum() - 1) > 0.05  # independent, not as those of the plain model
+    assert abs(plain.sum() - 1) < 1e-5
+    low, middle, high = np.argsort(scores).tolist()
+    thresholds = np.zeros(3)
+    thresholds[[low, middle, high]] = scores[low] + 0.01, scores[middle] - 0.01, scores[high] - 0.01
+    calibration = replace(calibration, thresholds=tuple(thresholds.tolist()))
+    model = write_description(
+        replace(model, description=replace(description, calibration=calibration))
+    )
+
+    export_model(model, tmp_path / "out", ExportConfig(formats=("onnx", "openvino")), verify=clips)
+
+    for name in ("onnx", "openvino"):
+        predictor = load_predictor(tmp_path / "out" / name, PredictConfig(cache_dir=tmp_path))
+        [result] = predictor.predict([ClipRequest(path=clips[0])])
+        assert result.prediction is not None
+        np.testing.assert_allclose(result.prediction.scores, scores, atol=1e-3)
+        assert [label for label, _ in result.prediction.top(3)] == [LABELS[high], LABELS[middle]]
+    readme = (tmp_path / "out" / "onnx" / "README.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", readme, re.S)
+    assert f"thresholds = {thresholds.tolist()}" in example
+    assert "scores are independent" in readme
 
 
 def test_a_window_of_a_long_video_scores_as_a_clip_cut_there(
