@@ -58,9 +58,9 @@ class CaptionReport:
         """The model's CIDEr, and that of the best baseline."""
         own, *others = self.scores
         found = own.metrics[RATIO]
-        count = len(self.described.samples)
+        count = count_of(len(self.described.samples), "clip")
         interval = f"95% CI {found.low:.2f} to {found.high:.2f} by {self.units}"
-        text = f"CIDEr {found.value:.2f} ({interval}), {count} clips."
+        text = f"CIDEr {found.value:.2f} ({interval}), {count}."
         if not others:
             return text
         best = max(others, key=lambda one: one.metrics[RATIO].value)
@@ -238,11 +238,8 @@ def show_captions(content: CaptionReport, folder: Path | None) -> RenderableType
     lines += [Text(), table, Text()]
     found = content.described
     order = np.argsort(-content.scores[0].cider, kind="stable")
-    for name, row in {
-        "Best": order[0],
-        "Median": order[len(order) // 2],
-        "Worst": order[-1],
-    }.items():
+    chosen = {"Best": order[0], "Median": order[len(order) // 2], "Worst": order[-1]}
+    for name, row in list(chosen.items())[: len(order)]:
         sample, said = found.samples[row], found.captions[row][0].text
         lines += [Text.assemble((f"{name}: ", "dim"), sample.name)]
         lines += [Text(f"  model   {said}"), Text(f"  person  {sample.captions[0]}", "dim")]

@@ -13,7 +13,7 @@ from activity_cli.model.caption_search import Floats, search
 from activity_cli.model.folder import load_model
 from activity_cli.sampledata.captions import VERBS
 from activity_cli.settings import CaptionSettings
-from activity_cli.training.describing.detectors import fit_detectors
+from activity_cli.training.describing.detectors import detectable, fit_detectors
 from activity_cli.types import frame_roles
 from activity_cli.video.clips import read_frames
 from tests.workplace import FEW_PIXELS, Workplace, rows_of
@@ -204,6 +204,7 @@ def test_detectors_find_words_of_held_out_clips() -> None:
 
     found = fit_detectors(pooled, presence, np.arange(60) // 3, seed=0)
 
+    assert len(detectable(np.ones((2, 6), np.float32))) == 1  # in all captions, but not none
     evidence = pooled.reshape(60, -1) @ found.weights.T + found.bias
     for word in range(2):
         assert np.corrcoef(found.evidence[:, word], presence[:, word])[0, 1] > 0.6

@@ -33,10 +33,11 @@ class Detectors:
 
 
 def detectable(presence: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return which columns of (N, V) shares of captions with a word can be detected."""
+    """Return which of the words (N, V), shares of captions, can be detected; one at least."""
     clips = (presence > 0).sum(axis=0)
     can = (clips >= min(_RARE, max(1, len(presence) // 4))) & (presence.mean(axis=0) < _COMMON)
-    return np.flatnonzero(can)[:MOST_DETECTORS]
+    found = np.flatnonzero(can)[:MOST_DETECTORS]
+    return found if len(found) else np.array([presence.var(axis=0).argmax()])
 
 
 def fit_detectors(
