@@ -107,13 +107,13 @@ class Commands:
         run, formats = self._run_of(request), request.get("formats") or [".csv"]
         if not isinstance(formats, list) or not set(formats) <= set(ENDINGS):
             raise RequestError(f"The formats are {', '.join(ENDINGS)}.")
-        folder = self._root / EXPORTS / run
+        folder = f"{EXPORTS}/{run}-segments"
         names = [("{name}" if one in OF_ONE_VIDEO else "segments") + one for one in formats]
-        words = [word for n in names for word in ("--segments", f"{EXPORTS}/{run}/{n}")]
+        words = [word for name in names for word in ("--segments", f"{folder}/{name}")]
 
         def files(_: str) -> dict[str, Any]:
-            found = [path for path in folder.iterdir() if path.name.endswith(tuple(formats))]
-            return {"folder": f"{EXPORTS}/{run}", "files": self._values(sorted(found))}
+            found = [p for p in (self._root / folder).iterdir() if p.name.endswith(tuple(formats))]
+            return {"folder": folder, "files": self._values(sorted(found))}
 
         return [Step(arguments=self._score(run, *words).arguments, finish=files)]
 
