@@ -60,6 +60,8 @@ class TrainScreen {
     this.showRun();
     const [, { jobs }] = await Promise.all([this.loadReadiness(), get("/api/jobs")]);
     this.job = jobs.find((job) => job.kind === "train") ?? this.job;
+    const { model } = store.project;
+    if (!this.job && model) this.last = await get(`/api/runs/${encodeURIComponent(model)}`).catch(() => null); // of an earlier session
     this.showRun();
   }
 
@@ -107,6 +109,7 @@ class TrainScreen {
 
   showRun() {
     const { job } = this;
+    if (!job && this.last) return fill(this.run, h("div", { class: "run-head" }, h("h2", {}, "The last model"), h("span", { class: "dim" }, this.last.run)), this.curve(this.last), this.ending({ result: this.last }));
     if (!job) return fill(this.run, emptyState(icon("train"), "No training yet", "While it runs, the curve of its accuracy grows here. Stop keeps the best model so far."));
     const active = this.active;
     const share = job.total ? job.done / job.total : 0;
