@@ -76,6 +76,8 @@ def test_predict_writes_sentences_as_rows_json_and_subtitles(described: Workplac
     rows = rows_of(described.folder / "rows.csv")
     assert list(rows[0])[:5] == ["path", "status", "reason", "caption", "probability"]
     assert [row["caption"] for row in rows if row["path"] == clip] == [values["caption"]]
+    described.run("merge", "rows.csv", "--output", "merged.csv")
+    assert rows_of(described.folder / "merged.csv") == rows
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from activity_cli.predict.results.journal import (
     parse_entry,
     write_journal,
 )
-from activity_cli.predict.results.result_reader import StoredResults, open_stored
+from activity_cli.predict.results.result_reader import StoredResults, answer_of, open_stored
 from activity_cli.types import Status
 from activity_cli.video.sources import Shard
 
@@ -213,17 +213,15 @@ def _choose(one: Entry, other: Entry, files: tuple[Path, Path]) -> Entry:
         ranks.append((status.has_score, status is not Status.MISSING))
     if ranks[0] != ranks[1]:
         return one if ranks[0] > ranks[1] else other
-    is_same_score = (
-        one.row["label"] == other.row["label"]
-        and abs((one.row["score"] or 0) - (other.row["score"] or 0)) <= _TOLERANCE
-    )
+    (label, score), (other_label, other_score) = map(answer_of, (one.row, other.row))
+    is_same_score = label == other_label and abs((score or 0) - (other_score or 0)) <= _TOLERANCE
     if is_same_score:  # or neither has one
         return min(one, other, key=lambda entry: json.dumps(entry.row))
     times = one.state.mtime_ns, other.state.mtime_ns
     if times[0] is not None and times[1] is not None and times[0] != times[1]:
         return one if times[0] > times[1] else other
     scores = (
-        f"{entry.row['label']} {entry.row['score']} in {file}"
+        "{} {} in {}".format(*answer_of(entry.row), file)
         for entry, file in zip((one, other), files, strict=True)
     )
     raise DataError(

@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 NumberedRows = Iterator[tuple[int, Row]]
 """Rows with their lines in the file (in Parquet their numbers), from 1."""
 
-_FIRST, _LAST = RowSchema(top_k=1).columns[:5], RowSchema(top_k=1).columns[5:]
+_SHAPES = tuple(RowSchema(top_k=1, captions=captions).columns for captions in (False, True))
 _TEXT = {"path", "status", "reason", "model"}
 
 
@@ -80,7 +80,7 @@ def open_stored(path: Path) -> StoredResults:
     else:
         first = next((tuple(row) for _, row in _read(path)), None)
         columns, has_rows = first or (), first is not None
-    is_result = columns[: len(_FIRST)] == _FIRST and columns[-len(_LAST) :] == _LAST
+    is_result = (*columns[:5], *columns[5:][-3:]) in _SHAPES
     is_empty = not has_rows and path.suffix.lower() == ".jsonl"
     if not is_result and not is_empty:
         raise DataError(
@@ -128,7 +128,7 @@ def _value(path: Path, line: int, column: str, text: str) -> str | float | None:
     try:
         if column == "frames":
             return int(text)
-        return float(text) if column.startswith(("score", "seconds")) else text
+        return float(text) if column.startswith(("score", "seconds", "probability")) else text
     except ValueError:
         raise _bad_row(path, line, f"{column} is {text!r}, which is not a number") from None
 
@@ -166,6 +166,12 @@ def _check_last_line(path: Path) -> None:
             )
 
 
+def answer_of(row: Row) -> tuple[Any, Any]:
+    """Return the label and its score, or the sentence and its probability."""
+    label, score = tuple(row.values())[3:5]
+    return label, score
+
+
 def _check(path: Path, line: int, row: Row, columns: Sequence[str]) -> None:
     """Check that a row is a complete result row."""
     if tuple(row) != tuple(columns):
@@ -176,10 +182,8 @@ def _check(path: Path, line: int, row: Row, columns: Sequence[str]) -> None:
         status = Status(row["status"])
     except ValueError:
         raise _bad_row(path, line, f"there is no status {row['status']!r}") from None
-    score = row["score"]
-    has_score = (
-        row["label"] is not None and isinstance(score, float | int) and abs(score) < math.inf
-    )
+    label, score = answer_of(row)
+    has_score = label is not None and isinstance(score, float | int) and abs(score) < math.inf
     if status.has_score != has_score:
         with_or_without = "without" if status.has_score else "with"
         raise _bad_row(path, line, f"status {status} {with_or_without} a label and score")
