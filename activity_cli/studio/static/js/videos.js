@@ -65,6 +65,7 @@ class VideosScreen {
     const listing = new Listing(query);
     this.asked = listing;
     await listing.load(0);
+    await listing.reload([...this.cells.keys()].filter((index) => index < listing.total)); // those in sight
     if (this.asked !== listing) return;
     store.listing = this.listing = listing; // the order in which Label goes on
     this.focus = Math.min(this.focus, Math.max(0, listing.total - 1));
@@ -147,12 +148,18 @@ class VideosScreen {
   // Clips were opened by the server or predicted: ask again for those in sight; [] = others may be there.
   stale(ids) {
     if (!ids.length) this.isNew = true;
-    this.reloading ??= setTimeout(async () => {
-      this.reloading = null;
-      if (this.isNew) { this.isNew = false; await this.reload(); return; }
-      await this.listing?.reload([...this.cells.keys()]);
-      this.redraw();
-    }, 400);
+    this.reloading ??= setTimeout(() => this.catchUp().catch(() => {}).finally(() => {
+      this.reloading = null; // one after another: each ends before what came meanwhile is asked for
+      if (this.isStale) { this.isStale = false; this.stale(["later"]); }
+    }), 400);
+    this.isStale = true;
+  }
+
+  async catchUp() {
+    this.isStale = false;
+    if (this.isNew) { this.isNew = false; await this.reload(); return; }
+    await this.listing?.reload([...this.cells.keys()]);
+    this.redraw();
   }
 
   openClip(index) {
