@@ -112,7 +112,7 @@ def test_a_wandering_dot_of_one_channel_is_classified_and_described(tmp_path: Pa
         "--task",
         "describe",
         "--epochs",
-        "30",
+        "22",
         "--batch-size",
         "16",
         "--dropout",
