@@ -6,6 +6,8 @@ searches read the same entry. S streams, n timesteps, D features.
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +29,9 @@ from activity_cli.video.resampling import FrameChunk
 
 _FORMAT = 1  # raise it when resampling or the layout changes
 _TIMESTEPS_PER_PART = 256
+_FOLDER = "videos"
+MOST_BYTES = 20_000_000_000
+"""Of all videos together, 130 hours with the included model; beyond it the oldest are removed."""
 
 
 class DamagedEntryError(Exception):
@@ -84,6 +89,8 @@ class VideoWriter:
             "reason": last.reason,
         }
         self._files.write(_index_name(self._key), json.dumps(meta).encode())
+        with suppress(OSError):
+            drop_oldest(self._files.folder / _FOLDER, MOST_BYTES)
 
     def _write(self) -> None:
         features = np.ascontiguousarray(np.concatenate(self._held, axis=1))
@@ -122,6 +129,8 @@ class VideoCache:
         with suppress(ValueError, KeyError):
             meta = json.loads(self._files.read(_index_name(key)) or b"null")
             if meta is not None:
+                with suppress(OSError):  # for `drop_oldest`
+                    os.utime(self._files.folder / _FOLDER / key)
                 num_parts, status = meta.pop("num_parts"), Status(meta.pop("status"))
                 last = FrameChunk(images={}, num_timesteps=0, is_last=True, status=status, **meta)
                 return CachedVideo(last, num_parts, self._files, key)
@@ -129,8 +138,23 @@ class VideoCache:
 
 
 def _index_name(key: str) -> str:
-    return f"{key[:2]}/{key}.video"
+    return f"{_FOLDER}/{key}/index.video"
 
 
 def _part_name(key: str, number: int) -> str:
-    return f"{key[:2]}/{key}.{number}.video"
+    return f"{_FOLDER}/{key}/{number}.video"
+
+
+def drop_oldest(folder: Path, most_bytes: int) -> None:
+    """Remove the entries that were used longest ago, until the others take no more than this."""
+    entries = []
+    for path in folder.iterdir():
+        with suppress(OSError):  # another process may remove it
+            size = sum(part.stat().st_size for part in path.iterdir())
+            entries.append((path.stat().st_mtime, size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= most_bytes:
+            break
+        shutil.rmtree(path, ignore_errors=True)
+        total -= size

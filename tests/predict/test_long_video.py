@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from activity_cli import load_model
+from activity_cli.common.cache import CheckedFiles
+from activity_cli.features import video_cache
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
 from activity_cli.types import FileResult
@@ -181,8 +183,19 @@ def test_other_windows_are_made_of_cached_features(
         found, seconds = scored(use_cache=True, window=window, stride=stride)
         assert seconds < 0.05  # nothing was decoded, no network ran
         same(found, scored(use_cache=False, window=window, stride=stride)[0])
-    for part in cache.rglob("*.0.video"):
+    for part in cache.rglob("0.video"):
         part.write_bytes(part.read_bytes()[:-9])  # a damaged part counts as absent
     same(scored(use_cache=True)[0], plain)
     same(scored(use_cache=True)[0], plain)
     assert scored(use_cache=True)[1] < 0.05  # it was written anew
+
+
+def test_the_oldest_videos_leave_a_full_cache(tmp_path: Path) -> None:
+    files = CheckedFiles(tmp_path)
+    for number in range(4):
+        files.write(f"videos/{number}/0.video", bytes(1000))
+        os.utime(tmp_path / "videos" / str(number), (number, number))
+
+    video_cache.drop_oldest(tmp_path / "videos", 2500)
+
+    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == ["2", "3"]
