@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Frame = NDArray[np.uint8]  # (H, W, 3) RGB; BGR where a name says so
 
+# Of a frame: 16384 x 8192. 8K video has a quarter of that.
+MOST_PIXELS = 2**27
+
 # FFmpeg's option for files that grow, in OpenCV's spelling, and the longest wait for their first
 # frames: FFmpeg reads some containers up to their end before it opens them.
 _WAIT_AT_THE_END = "follow;1"

@@ -1,11 +1,13 @@
 """Pictures as videos: a picture file is a clip of one frame, a folder of numbered ones a clip."""
 
+import warnings
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from activity_cli.video.capture import Frame, quiet_opencv
+from activity_cli.video.capture import MOST_PIXELS, Frame, quiet_opencv
 
 FRAMES_PER_SECOND = 25.0
 """Of a folder of frames, which does not state its rate."""
@@ -23,8 +25,9 @@ class PictureCapture:
         self._files = files
         self._number = -1
         self._picture: Frame | None = None
-        first = self._read(files[0])
-        self.height, self.width = first.shape[:2] if first is not None else (0, 0)
+        self.width, self.height = _size_from_header(_content(files[0]))  # 0 for a damaged picture
+        if (first := self._read(files[0])) is not None:  # it may be turned, as its camera noted
+            self.height, self.width = first.shape[:2]
 
     def grab(self) -> bool:
         """Go to the next picture; False at the end or at damage."""
@@ -53,10 +56,30 @@ class PictureCapture:
     @staticmethod
     def _read(path: Path) -> Frame | None:
         # From bytes: OpenCV reads no file whose name is not valid text.
-        try:
-            content = np.frombuffer(path.read_bytes(), np.uint8)
-        except OSError:
+        content = _content(path)
+        width, height = _size_from_header(content)
+        if not 0 < width * height <= MOST_PIXELS:
             return None
         with quiet_opencv():
-            decoded = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         return None if decoded is None else np.asarray(decoded, np.uint8)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _size_from_header(content: bytes) -> tuple[int, int]:
+    """Return width and height in pixels before anything is decoded; 0, 0 for no picture."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is what is asked
+        try:
+            with Image.open(BytesIO(content)) as picture:
+                return picture.size
+        except (OSError, Image.DecompressionBombError):
+            return 0, 0

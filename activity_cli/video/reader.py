@@ -25,7 +25,7 @@ from activity_cli.errors import (
     UnsupportedVideoError,
     VideoError,
 )
-from activity_cli.video.capture import Frame, open_file, quiet_opencv, retrieve_bgr
+from activity_cli.video.capture import MOST_PIXELS, Frame, open_file, quiet_opencv, retrieve_bgr
 from activity_cli.video.pictures import CODEC, FRAMES_PER_SECOND, PictureCapture
 from activity_cli.video.pyav import PyAvCapture
 
@@ -45,9 +45,6 @@ _PICTURE_BRANDS = (b"avif", b"heic", b"heix", b"mif1")  # bytes 8 to 12, after "
 _TEXT_BYTES = bytes([*b"\t\n\f\r\x1b", *range(32, 256)])
 _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
 _COVER_PICTURE_FPS = 90000.0  # FFmpeg's rate for the cover picture inside an audio file
-
-# Of a frame: 16384 x 8192. 8K video has a quarter of that.
-_MOST_PIXELS = 2**27
 
 # Sent to frame k, OpenCV starts at the last key frame that is at least so many frames earlier.
 _SEEK_LEAD_FRAMES = 16
@@ -320,9 +317,9 @@ def _read_info(path: Path, head: bytes, capture: cv2.VideoCapture) -> VideoInfo:
 
 def _check_size(info: VideoInfo) -> None:
     """Refuse frames that would take gigabytes, before one is decoded."""
-    if info.width * info.height > _MOST_PIXELS:
+    if info.width * info.height > MOST_PIXELS:
         raise VideoError(
-            f"Its frames have {info.width} x {info.height} pixels; at most {_MOST_PIXELS:,} are"
+            f"Its frames have {info.width} x {info.height} pixels; at most {MOST_PIXELS:,} are"
             " read."
         )
 
