@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 LONG = (
     "test_cli",
-    "test_page",
     "test_exporting",
     "test_resuming",
     "test_finetuning",
     "test_tuning",
     "test_engines",
+    "test_page",
+    "test_parity",
     "test_cluster",
+    "test_wheel",
+    "test_benchmark",
+    "test_describing",
     "test_html",
     "test_live",
 )
