@@ -13,9 +13,8 @@ from activity_cli.data.splits import choosing_folds
 Floats = NDArray[np.float64]
 
 MOST_DETECTORS = 1000
-_MOST_CLIPS = (
-    2000  # that the detectors are fitted to: the closed form takes the cube of their number
-)
+# That the detectors are fitted to: the closed form takes the cube of their number.
+_MOST_CLIPS = 2000
 _FOLDS = 5
 _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 5))
 _RARE = 3  # clips: of fewer nothing can be learned
