@@ -171,11 +171,10 @@ def test_from_a_folder_of_clips_to_a_corrected_model(clips: Path, browser: "Brow
         until(window, lambda: len(rows_of(clips / "labels.csv")) == 16)
         for row in rows_of(clips / "labels.csv"):
             assert row["path"].endswith(f"_{row['label']}.webm")
-        train(window)
+        train(window, studio, num_models=1)
         correct_two(window, clips)
         window.keyboard.press("t")
-        train(window)
-        assert len(studio.get("/api/project")["models"]) == 2
+        train(window, studio, num_models=2)
         go(window, "results")
         window.wait_for_selector(".sentence")
         assert "%" in (window.text_content(".sentence") or "")
@@ -189,17 +188,22 @@ def test_from_a_folder_of_clips_to_a_corrected_model(clips: Path, browser: "Brow
         watched.context.close()
 
 
-def train(window: "Window") -> None:
+def train(window: "Window", studio: Page, *, num_models: int) -> None:
+    """Train, and wait until there are so many models and the last one has predicted."""
     go(window, "train")
     if not window.is_visible("#option-groups"):
         window.click("summary")
     window.select_option("#option-groups", "")  # these clips look alike
     window.wait_for_selector(".start-card .primary:enabled")
     window.keyboard.press("t")
-    window.wait_for_selector(".run-card .row .button")  # Stop: it has begun
-    window.wait_for_selector(".run-card .ending, .run-card .notice.bad b", timeout=TRAINING_MS)
-    until(window, lambda: "Predicting" not in window.inner_text(".run-card h2"), 300)
-    assert window.inner_text(".run-card h2") == "Done"
+
+    def is_done() -> bool:
+        # The card shows the job before until this one begins.
+        title = window.inner_text(".run-card h2")
+        assert title != "It failed", window.inner_text(".run-card")
+        return title == "Done" and len(studio.get("/api/project")["models"]) == num_models
+
+    until(window, is_done, TRAINING_MS / 1000)
 
 
 def correct_two(window: "Window", clips: Path) -> None:
@@ -283,7 +287,7 @@ def test_painted_stretches_are_those_that_were_played(tmp_path: Path, browser: "
         table = folder / "labels.csv"
         until(window, lambda: table.exists() and len(rows_of(table)) == 2)
         seen = window.evaluate("window.seen")
-        assert seen[1] - seen[0] > 2  # seconds of video: it played
+        assert seen[1] - seen[0] > 0.5  # seconds of video: it played
 
         def painted() -> bool:
             rows = rows_of(table)
