@@ -123,10 +123,12 @@ def walk_files(folder: Path) -> Iterator[Path]:
 
 
 def describe_other_files(paths: Iterable[Path]) -> str:
-    """Describe files that are not videos: "3 other files (.csv, .txt)", or "no files"."""
+    """Continue "no videos": ", only 3 other files (.csv, .txt)", or " and no other files"."""
     endings = [path.suffix.lower() or "no ending" for path in paths]
     shown = ", ".join(sorted(set(endings))[:5])
-    return f"{count_of(len(endings), 'other file')} ({shown})" if endings else "no files"
+    if not endings:
+        return " and no other files"
+    return f", only {count_of(len(endings), 'other file')} ({shown})"
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def _from_folder(root: Path) -> list[Sample]:
     clips = find_clips([path for path in files if path not in texts], inside=root)
     if not clips:
         hint = _LAYOUT_HINT.format(root)
-        raise DataError(f"{root} has no videos; {describe_other_files(files)}.", hint=hint)
+        raise DataError(f"{root} has no videos{describe_other_files(files)}.", hint=hint)
     without = [path.name for path in clips if not is_file(path.with_suffix(".txt"))]
     if without:
         raise DataError(

@@ -126,7 +126,7 @@ def _from_labels(root: Path, parent: Path, split: SplitName | None) -> list[Samp
         )
     if not folders:
         others = describe_other_files(walk_files(parent))
-        raise DataError(f"{parent} has no videos; {others}.", hint=LAYOUT_HINT.format(parent))
+        raise DataError(f"{parent} has no videos{others}.", hint=LAYOUT_HINT.format(parent))
     found = [(path, folder.name) for folder in folders for path in _videos(folder)]
     return [
         Sample(path=p.absolute(), name=p.relative_to(root).as_posix(), label=label, split=split)
@@ -156,7 +156,7 @@ def _videos(folder: Path) -> list[Path]:
     videos = find_clips(files, inside=folder)
     if not videos:
         hint = "Every folder is a label: put clips in it, or remove it."
-        raise DataError(f"{folder} has no videos; {describe_other_files(files)}.", hint=hint)
+        raise DataError(f"{folder} has no videos{describe_other_files(files)}.", hint=hint)
     return videos
 
 

@@ -140,7 +140,7 @@ def _videos_of_folder(folder: Path) -> Iterator[Path]:
     if not videos:
         endings = ", ".join(sorted(VIDEO_SUFFIXES | PICTURE_SUFFIXES))
         hint = f"Looked for {endings}; name other files one by one."
-        raise DataError(f"{folder} has no videos; {describe_other_files(files)}.", hint=hint)
+        raise DataError(f"{folder} has no videos{describe_other_files(files)}.", hint=hint)
     yield from videos
 
 
@@ -195,7 +195,7 @@ def _videos_of_pattern(pattern: str) -> Iterator[Path]:
     yield from videos
     if not videos:
         hint = "Check the folder and the pattern: * is any name, **/ any folders in between."
-        raise DataError(f"{pattern} matches no videos; {describe_other_files(others)}.", hint=hint)
+        raise DataError(f"{pattern} matches no videos{describe_other_files(others)}.", hint=hint)
 
 
 def _matches(pattern: str) -> Iterator[Path]:

@@ -69,8 +69,8 @@ def test_a_labels_csv_in_the_folder_is_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message", "hint"),
     [
-        ([], "has no videos; no files.", "wave/1.mp4"),
-        (["readme.txt", "a.csv"], "has no videos; 2 other files (.csv, .txt).", "wave/1.mp4"),
+        ([], "has no videos and no other files.", "wave/1.mp4"),
+        (["readme.txt", "a.csv"], "has no videos, only 2 other files (.csv, .txt).", "wave/1.mp4"),
         (["a.mp4", "b.mp4"], "has 2 videos but no folders", "wave/1.mp4"),
         (
             ["wave/a.mp4", "run/a.mp4", "c.mp4"],
@@ -78,7 +78,11 @@ def test_a_labels_csv_in_the_folder_is_used(tmp_path: Path) -> None:
             "Move",
         ),
         (["wave/a.mp4"], "has one label only, 'wave'", "another action"),
-        (["wave/a.mp4", "run/a.txt"], "run has no videos; 1 other file (.txt)", "Every folder"),
+        (
+            ["wave/a.mp4", "run/a.txt"],
+            "run has no videos, only 1 other file (.txt)",
+            "Every folder",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_used_says_why(
