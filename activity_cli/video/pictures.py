@@ -24,16 +24,19 @@ class PictureCapture:
     def __init__(self, files: list[Path]) -> None:
         self._files = files
         self._number = -1
-        self._picture: Frame | None = None
-        self.width, self.height = _size_from_header(_content(files[0]))  # 0 for a damaged picture
-        if (first := self._read(files[0])) is not None:  # it may be turned, as its camera noted
-            self.height, self.width = first.shape[:2]
+        content = _content(files[0])
+        self._picture = _decode(content)
+        if self._picture is None:  # too large, or 0 x 0 for a damaged picture
+            self.width, self.height = _size_from_header(content)
+        else:  # not as in the header: it may be turned, as its camera noted
+            self.height, self.width = self._picture.shape[:2]
 
     def grab(self) -> bool:
         """Go to the next picture; False at the end or at damage."""
         self._number += 1
-        files, number = self._files, self._number
-        self._picture = self._read(files[number]) if number < len(files) else None
+        if self._number:  # the first one is there already
+            rest = self._files[self._number :]
+            self._picture = _decode(_content(rest[0])) if rest else None
         return self._picture is not None
 
     def retrieve(self) -> tuple[bool, Frame | None]:
@@ -53,19 +56,18 @@ class PictureCapture:
         """Forget the picture."""
         self._picture = None
 
-    @staticmethod
-    def _read(path: Path) -> Frame | None:
-        # From bytes: OpenCV reads no file whose name is not valid text.
-        content = _content(path)
-        width, height = _size_from_header(content)
-        if not 0 < width * height <= MOST_PIXELS:
-            return None
-        with quiet_opencv():
-            decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        return None if decoded is None else np.asarray(decoded, np.uint8)
+
+def _decode(content: bytes) -> Frame | None:
+    width, height = _size_from_header(content)
+    if not 0 < width * height <= MOST_PIXELS:
+        return None
+    with quiet_opencv():
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    return None if decoded is None else np.asarray(decoded, np.uint8)
 
 
 def _content(path: Path) -> bytes:
+    # Bytes: OpenCV reads no file whose name is not valid text.
     try:
         return path.read_bytes()
     except OSError:
