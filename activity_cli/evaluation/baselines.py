@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from activity_cli.common import count_of
 from activity_cli.evaluation.intervals import (
+    MIN_GROUPS,
     SIGNIFICANT,
     Estimate,
     Groups,
@@ -33,7 +34,6 @@ TITLES: dict[Kind, tuple[str, str]] = {
     "shuffled": ("Shuffled frames", "the same model on frames in random order"),
     "reversed": ("Reversed frames", "the same model on frames in reversed order"),
 }
-_MIN_GROUPS = 6  # with fewer, no difference can be significant: p is at least 2 / 2**groups
 _FOLDER_ONLY = "needs a model folder and no test-time augmentation"
 _WHY_MISSING: dict[Kind, str] = {
     "frame": "needs training, use `activity crossval`",
@@ -86,7 +86,7 @@ class BaselineComparison:
             return "The model has no LSTM: it does not read the order of the frames."
         if shuffled is None:
             return "Not measured."
-        if self.num_groups is not None and self.num_groups < _MIN_GROUPS:
+        if self.num_groups is not None and self.num_groups < MIN_GROUPS:
             return _without_intervals(mean, shuffled, self.num_groups)
         if mean is None:
             return _effect_of_shuffling(shuffled)
@@ -109,7 +109,7 @@ def _without_intervals(mean: Baseline | None, shuffled: Baseline, num_groups: in
     points = "" if mean is None else f"{signed_points(mean.gain.value)} points vs mean pooling. "
     return (
         f"{points}Shuffling the frames costs {100 * shuffled.gain.value:.1f} points. Test "
-        f"clips of {count_of(num_groups, 'group')} are too few to judge: {_MIN_GROUPS} needed."
+        f"clips of {count_of(num_groups, 'group')} are too few to judge: {MIN_GROUPS} needed."
     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SIGNIFICANT = 0.05  # differences with a smaller p-value are called significant
+MIN_GROUPS = 6  # with fewer, no difference can be significant: p is at least 2 / 2**groups
 _NUM_RESAMPLES = 1000
 _BLOCK = 100  # resamples at a time: weights of 100 x 100,000 groups take 40 MB
 _TOP_K = (2, 3, 5)

@@ -23,6 +23,7 @@ from activity_cli.evaluation.captions import (
     score_described,
 )
 from activity_cli.evaluation.comparison import METRICS_FILE, PREDICTIONS_FILE
+from activity_cli.evaluation.intervals import MIN_GROUPS
 from activity_cli.features.streams import network_names
 from activity_cli.model.folder import CARD_FILE, ModelDescription, installed_versions
 from activity_cli.report.figures import plot_curves
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from activity_cli.features.labelled import LabelledClips
     from activity_cli.training.describing.run import CaptionRun
 
-_FEW_GROUPS = 6
 RATIO = "CIDEr"  # not a share: up to 10
 
 
@@ -79,7 +79,7 @@ class CaptionReport:
     def has_few_groups(self) -> bool:
         """Whether the groups are too few for intervals that can be trusted."""
         groups = self.described.groups
-        return groups is not None and len(np.unique(groups)) < _FEW_GROUPS
+        return groups is not None and len(np.unique(groups)) < MIN_GROUPS
 
     @property
     def problem(self) -> str:

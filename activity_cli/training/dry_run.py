@@ -12,7 +12,7 @@ import numpy as np
 
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.splits import INNER_FOLDS, Split
-from activity_cli.training.fitting import Plan, fit_split, load_grouped, read_clips_for
+from activity_cli.training.fitting import Plan, fit_split, read_clips_for
 from activity_cli.training.run import TrainingRun, save_run
 from activity_cli.types import no_progress
 
@@ -43,13 +43,7 @@ class DryRunReport:
 
 def run_dry(plan: Plan) -> DryRunReport:
     """Read a few clips, train on one batch, save, and score through the engine that predicts."""
-    dataset = load_grouped(
-        plan.data,
-        plan.audit,
-        plan.background,
-        plan.data_config.videos,
-        multi_label=plan.multi_label,
-    )
+    dataset = plan.load()
     split = plan.split(dataset)
     with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         small = replace(

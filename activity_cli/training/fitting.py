@@ -61,6 +61,16 @@ class Plan:
         """Return the maximum number of epochs for so many training clips."""
         return self.cnn.most_epochs or self.settled(num_clips).most_epochs
 
+    def load(self) -> Dataset:
+        """Read the data without decoding it; errors are those of `load_grouped`."""
+        return load_grouped(
+            self.data,
+            self.audit,
+            self.background,
+            self.data_config.videos,
+            multi_label=self.multi_label,
+        )
+
     def split(self, dataset: Dataset) -> Split:
         """Split the data into training, validation and test clips.
 
@@ -133,13 +143,7 @@ def fit_plan(
     """
     # The main process first: errors are reported once, and the others find all features cached.
     with session.context.main_first():
-        dataset = load_grouped(
-            plan.data,
-            plan.audit,
-            plan.background,
-            plan.data_config.videos,
-            multi_label=plan.multi_label,
-        )
+        dataset = plan.load()
         announce(dataset, plan.data_config, plan.head.training)
         # Before minutes of decoding: can the data be split, and is it what was begun?
         parts = describe_run(dataset, plan.split(dataset), plan)

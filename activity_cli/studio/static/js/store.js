@@ -32,7 +32,7 @@ export function refreshProject() {
   asked ??= setTimeout(() => { asked = null; loadProject().catch(() => {}); }, 150);
 }
 
-/** Keep clips, but none that is older than what is known. */
+/** Keep clips, but none of an older revision than the stored one. */
 export function keepClips(clips) {
   for (const clip of clips) {
     if (!(clip.revision < store.clips.get(clip.id)?.revision)) store.clips.set(clip.id, clip);
