@@ -1,46 +1,69 @@
-"""Who has which file open, and worker processes, from /proc."""
+"""The worker processes of a program, from /proc: which one reads a file, and their memory."""
 
 import os
 import resource
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 
-def readers_of(*paths: Path) -> Iterator[int]:
-    """Processes that have one of these files open."""
-    return (pid for pid, path in _open_files() if path in paths)
+def stopped_reader(*paths: Path, of: int | None = None) -> int:
+    """The worker process, of this process or `of` another one, that has one of these files open.
 
-
-def process_that_reads(video: str, seconds: float = 60) -> int:
-    """The process that has a file of this name open."""
-    deadline = time.monotonic() + seconds
+    It is stopped (SIGSTOP). So is each worker while its open files are looked at: none can be
+    through with a file before that is noticed, however busy the machine is.
+    """
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        for pid, path in _open_files():
-            if path.name == video:
-                return pid
-    raise AssertionError(f"nobody opened {video}")
+        for pid in _workers_of(of or os.getpid()):
+            try:
+                os.kill(pid, signal.SIGSTOP)
+                while state_of(pid) not in "TZ":
+                    time.sleep(0.0001)
+                if any(path in paths for path in _open_files(pid)):
+                    return pid
+                os.kill(pid, signal.SIGCONT)
+            except OSError:  # it has ended
+                continue
+        time.sleep(0.002)
+    raise AssertionError(f"nobody opened {paths}")
+
+
+def state_of(pid: int) -> str:
+    """The state of a process: T is stopped, Z has ended. An OSError once it is gone."""
+    return _status(pid)[0]
 
 
 def limit_memory_of_workers(more_bytes: int) -> None:
     """Let each worker process of this process allocate only so much more than it has now."""
+    for pid in _workers_of(os.getpid()):
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + more_bytes
+        # The hard limit stays: only a privileged process may raise it again later.
+        hard = resource.prlimit(pid, resource.RLIMIT_AS)[1]
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit, hard))
+
+
+def _workers_of(parent: int) -> Iterator[int]:
     for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
         try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (folder / "cmdline").read_text()
-            pages = int((folder / "statm").read_text().split()[0])
+            if _status(pid)[1] == str(parent) and "activity_cli" in _command(pid):
+                yield pid
         except OSError:  # it has ended
             continue
-        if parent == os.getpid() and "activity_cli" in command:
-            limit = pages * resource.getpagesize() + more_bytes
-            # The hard limit stays: only a privileged process may raise it again later.
-            hard = resource.prlimit(int(folder.name), resource.RLIMIT_AS)[1]
-            resource.prlimit(int(folder.name), resource.RLIMIT_AS, (limit, hard))
 
 
-def _open_files() -> Iterator[tuple[int, Path]]:
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            yield int(link.parts[2]), link.readlink()
-        except OSError:  # closed again
-            continue
+def _status(pid: int) -> list[str]:
+    """State, parent and so on: what follows the name in parentheses."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def _open_files(pid: int) -> Iterator[Path]:
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        yield link.readlink()

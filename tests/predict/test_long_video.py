@@ -18,7 +18,7 @@ from activity_cli.features.extraction import ClipRequest
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
 from activity_cli.types import FileResult
 from tests.media import iter_frames, write_video
-from tests.processes import process_that_reads
+from tests.processes import stopped_reader
 from tests.workplace import Workplace, rows_of
 
 ORDER = ("walk", "jump", "wave")
@@ -134,16 +134,8 @@ def test_a_decoder_that_dies_in_a_long_video_costs_its_row(
     predict = ("predict", "a.mp4", "b.mp4", "--model", model, "--output", "rows.csv", "--no-cache")
     running = workplace.start(*predict)
 
-    # Its worker has it open to the end; the one that looked how long it is, for a moment.
-    while running.poll() is None:
-        pid = process_that_reads(long_video.name)
-        assert pid != running.pid
-        try:
-            os.kill(pid, signal.SIGKILL)
-            break
-        except ProcessLookupError:
-            continue
-    _, stderr = running.communicate(timeout=120)
+    os.kill(stopped_reader(long_video, of=running.pid), signal.SIGKILL)
+    _, stderr = running.communicate(timeout=240)
 
     rows = {Path(row["path"]).name: row for row in rows_of(workplace.folder / "rows.csv")}
     assert rows["b.mp4"]["status"] == "ok", stderr

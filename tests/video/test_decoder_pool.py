@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from activity_cli import load_model
 from activity_cli.errors import SettingsError
 from activity_cli.video.decoder_pool import DecoderPool, Decoders
 from tests.media import noise_pictures, plain_pictures, write_video
-from tests.processes import limit_memory_of_workers, process_that_reads
+from tests.processes import limit_memory_of_workers, stopped_reader
 from tests.workplace import Workplace, rows_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
@@ -42,16 +41,16 @@ def statuses(output: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_file_that_crashes_the_decoder_costs_its_own_row(
-    shared: Workplace, workplace: Workplace, footage: list[str]
+    shared: Workplace, workplace: Workplace, footage: list[str], slow_video: Path
 ) -> None:
     model = str(shared.folder / "runs" / "first")
     predict = ("predict", "footage", "--model", model, "--no-cache", "--output", "rows.csv")
     running = workplace.start(*predict)
-    reader = process_that_reads("1slow.avi")
-    assert reader != running.pid
+    reader = stopped_reader(slow_video, of=running.pid)
 
     os.kill(reader, signal.SIGSEGV)
-    _, stderr = running.communicate(timeout=120)
+    os.kill(reader, signal.SIGCONT)
+    _, stderr = running.communicate(timeout=240)
 
     assert running.returncode == 3, stderr
     assert "1 crashed" in stderr
@@ -86,14 +85,14 @@ def test_an_error_that_a_file_causes_in_the_decoder_costs_its_own_row(
 
 @pytest.mark.slow
 def test_a_file_that_takes_too_long_costs_the_timeout(
-    shared: Workplace, workplace: Workplace, footage: list[str]
+    shared: Workplace, workplace: Workplace, footage: list[str], slow_video: Path
 ) -> None:
     model = str(shared.folder / "runs" / "first")
     predict = ("predict", "footage", "--model", model, "--no-cache", "--output", "rows.jsonl")
     running = workplace.start(*predict, "--timeout", "8", "--json")
 
-    os.kill(process_that_reads("1slow.avi"), signal.SIGSTOP)  # as a decoder that hangs
-    stdout, stderr = running.communicate(timeout=120)
+    stopped_reader(slow_video, of=running.pid)  # as a decoder that hangs
+    stdout, stderr = running.communicate(timeout=240)
 
     assert running.returncode == 3
     rows = [json.loads(line) for line in stdout.splitlines()]
@@ -103,21 +102,22 @@ def test_a_file_that_takes_too_long_costs_the_timeout(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("footage")
 def test_ctrl_c_twice_does_not_wait_for_a_decoder(
-    shared: Workplace, workplace: Workplace, footage: list[str]
+    shared: Workplace, workplace: Workplace, slow_video: Path
 ) -> None:
     model = str(shared.folder / "runs" / "first")
     running = workplace.start("predict", "footage", "--model", model, "--no-cache")
-    reader = process_that_reads(footage[2])
-    os.kill(reader, signal.SIGSTOP)  # as a decoder that hangs
+    reader = stopped_reader(slow_video, of=running.pid)  # as a decoder that hangs
 
     running.send_signal(signal.SIGINT)
-    time.sleep(1)
-    assert running.poll() is None  # the first one lets it finish
+    assert running.stderr is not None
+    while "Press Ctrl-C again" not in (line := running.stderr.readline()):
+        assert line, "it has ended"  # the first one lets the file finish
     running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=20)
+    stderr = running.stderr.read()
 
-    assert running.returncode == 130
+    assert running.wait(timeout=240) == 130
     assert "Traceback" not in stderr
     assert not Path(f"/proc/{reader}").exists()
 

@@ -18,7 +18,7 @@ from activity_cli.video.reader import VideoReader
 from activity_cli.video.resampling import FrameChunk, Resampler
 from activity_cli.video.sampling import Windows, choose_windows, slide
 from tests.media import DrawClip, drifting_pictures, noise_pictures
-from tests.processes import readers_of
+from tests.processes import state_of, stopped_reader
 
 SETTINGS = ClipSettings(num_frames=8, frame_size=32, streams=ALL_STREAMS)
 WINDOWS = Windows(num_frames=8, step_seconds=0.25, stride_steps=2, max_clip_seconds=3)
@@ -104,9 +104,10 @@ def test_a_decoder_that_dies_between_two_steps_is_a_crash(draw_clip: DrawClip) -
         path, Decoders(), SETTINGS, step_seconds=0.25, as_streams=True
     ) as session:
         session.read(4)
-        [decoder] = readers_of(path)
+        decoder = stopped_reader(path)
         os.kill(decoder, signal.SIGKILL)
-        time.sleep(0.5)  # until its end is known
+        while state_of(decoder) != "Z":  # it stays so until its end is noticed
+            time.sleep(0.01)
         with pytest.raises(WorkerCrashError) as error:
             session.read(4)
     assert error.value.status == "crashed"
