@@ -107,17 +107,17 @@ def test_ctrl_c_twice_does_not_wait_for_a_decoder(
     shared: Workplace, workplace: Workplace, slow_video: Path
 ) -> None:
     model = str(shared.folder / "runs" / "first")
-    running = workplace.start("predict", "footage", "--model", model, "--no-cache")
-    reader = stopped_reader(slow_video, of=running.pid)  # as a decoder that hangs
+    with workplace.start("predict", "footage", "--model", model, "--no-cache") as running:
+        reader = stopped_reader(slow_video, of=running.pid)  # as a decoder that hangs
 
-    running.send_signal(signal.SIGINT)
-    assert running.stderr is not None
-    while "Press Ctrl-C again" not in (line := running.stderr.readline()):
-        assert line, "it has ended"  # the first one lets the file finish
-    running.send_signal(signal.SIGINT)
-    stderr = running.stderr.read()
+        running.send_signal(signal.SIGINT)
+        assert running.stderr is not None
+        while "Press Ctrl-C again" not in (line := running.stderr.readline()):
+            assert line, "it has ended"  # the first one lets the file finish
+        running.send_signal(signal.SIGINT)
+        stderr = running.stderr.read()
 
-    assert running.wait(timeout=240) == 130
+    assert running.returncode == 130
     assert "Traceback" not in stderr
     assert not Path(f"/proc/{reader}").exists()
 
