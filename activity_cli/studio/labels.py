@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from activity_cli.common.tables import guarded, read_text
 from activity_cli.data.loading import load_dataset
-from activity_cli.errors import DataError
 
 COLUMNS = ("path", "label", "start", "end", "group")
 DIGITS = 3  # of seconds: a millisecond is less than half a frame
@@ -44,20 +43,38 @@ class ClipState:
     pieces: tuple[Piece, ...] = ()  # in order of time
     group: str = ""
     flag: str = ""  # excluded, unsure
+    looked_at: tuple[Piece, ...] = ()
+    """Rows without a label: for multi-label models. The studio keeps them as they are."""
+
+    @property
+    def rows(self) -> tuple[Piece, ...]:
+        """All rows of the video in labels.csv."""
+        return (*self.looked_at, *self.pieces)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a line of the journal has it."""
-        pieces = [[*p[:3], dict(p.extra)] if p.extra else list(p[:3]) for p in self.pieces]
-        return {"pieces": pieces, "group": self.group, "flag": self.flag}
+        rows = [[*p[:3], dict(p.extra)] if p.extra else list(p[:3]) for p in self.rows]
+        return {"pieces": rows, "group": self.group, "flag": self.flag}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ClipState":
         """Read what `to_json` returned."""
-        pieces = [
+        rows = [
             Piece(start, end, label, tuple((more[0] if more else {}).items()))
             for start, end, label, *more in values["pieces"]
         ]
-        return cls(pieces=tuple(pieces), group=values["group"], flag=values["flag"])
+        return cls.of(rows, group=values["group"], flag=values["flag"])
+
+    @classmethod
+    def of(cls, rows: Iterable[Piece], *, group: str, flag: str = "") -> "ClipState":
+        """Sort rows by whether they have a label, and by time."""
+        ordered = sorted(rows, key=lambda piece: piece.span)
+        return cls(
+            pieces=tuple(piece for piece in ordered if piece.label),
+            looked_at=tuple(piece for piece in ordered if not piece.label),
+            group=group,
+            flag=flag,
+        )
 
 
 NOTHING = ClipState()  # of a video that nobody looked at
@@ -122,15 +139,10 @@ def read_labels(table: Path) -> dict[str, ClipState]:
             return {}
     except FileNotFoundError:
         return {}
-    dataset = load_dataset(table, min_labels=1, allow_missing=True)
-    every = load_dataset(table, min_labels=1, allow_missing=True, multi_label=True).events
-    if any(not row.label for row in every):
-        raise DataError(
-            f"{table} has rows without a label (looked at), which the studio would lose.",
-            hint="Label in another folder, or remove these rows.",
-        )
+    load_dataset(table, min_labels=1, allow_missing=True)  # labels that overlap are an error
+    dataset = load_dataset(table, min_labels=1, allow_missing=True, multi_label=True)
     rows: dict[str, list[tuple[Piece, str]]] = {}
-    for sample in dataset.samples:
+    for sample in dataset.events:
         more = [*sample.folds.items(), *([("split", sample.split)] if sample.split else [])]
         piece = Piece(sample.start_seconds, sample.end_seconds, sample.label, tuple(more))
         rows.setdefault(_key(sample.path, dataset.root), []).append((piece, sample.group or ""))
@@ -143,7 +155,7 @@ def _clip_of(rows: Sequence[tuple[Piece, str]]) -> ClipState:
         piece if own == group else piece._replace(extra=(*piece.extra, ("group", own)))
         for piece, own in rows
     ]
-    return ClipState(pieces=tuple(sorted(pieces, key=lambda p: p.span)), group=group)
+    return ClipState.of(pieces, group=group)
 
 
 def _key(path: Path, root: Path) -> str:
@@ -173,7 +185,7 @@ def labels_text(states: States) -> str:
 def _rows(states: States) -> Iterator[tuple[str, str, Piece]]:
     for name, clip in sorted(states.items()):
         if not clip.flag:
-            yield from ((name, clip.group, piece) for piece in clip.pieces)
+            yield from ((name, clip.group, piece) for piece in clip.rows)
 
 
 def _number(seconds: float | None) -> str:
@@ -195,7 +207,7 @@ def merge(base: States, ours: States, theirs: States) -> tuple[dict[str, ClipSta
     collided: list[str] = []
     for name in {**base, **theirs}:
         before, now = base.get(name, NOTHING), theirs.get(name, NOTHING)
-        if (before.pieces, before.group) == (now.pieces, now.group):
+        if (before.rows, before.group) == (now.rows, now.group):
             continue
         own = ours.get(name, NOTHING)
         group = now.group if now.group != before.group else own.group
@@ -210,7 +222,8 @@ def merge(base: States, ours: States, theirs: States) -> tuple[dict[str, ClipSta
             pieces = paint(pieces, piece.start, piece.end, None)
             pieces = _joined([*pieces, piece])
         flag = "" if added else own.flag
-        changed = ClipState(pieces=pieces, group=group, flag=flag)
+        looked_at = now.looked_at if now.looked_at != before.looked_at else own.looked_at
+        changed = ClipState(pieces=pieces, group=group, flag=flag, looked_at=looked_at)
         if changed != own:
             changes[name] = changed
     return changes, collided

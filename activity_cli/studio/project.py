@@ -302,7 +302,7 @@ class Project:
                 self.problem = error.message
                 return
             self.problem = ""
-            has_rows = any(clip.pieces and not clip.flag for clip in self.clips.values())
+            has_rows = any(clip.rows and not clip.flag for clip in self.clips.values())
             is_written = self._journal.state == self._journal.written_state
             if not is_written and (has_rows or self.table.exists()):
                 text = labels_text(self.clips)
@@ -381,9 +381,7 @@ def _clips_of(state: Mapping[str, Any]) -> dict[str, ClipState]:
 def _shown(clips: Mapping[str, ClipState]) -> dict[str, ClipState]:
     """Return what labels.csv tells about videos."""
     return {
-        name: replace(clip, flag="")
-        for name, clip in clips.items()
-        if clip.pieces and not clip.flag
+        name: replace(clip, flag="") for name, clip in clips.items() if clip.rows and not clip.flag
     }
 
 

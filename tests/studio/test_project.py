@@ -136,6 +136,29 @@ def test_an_existing_table_is_kept_as_it_is_until_something_changes(folder: Path
     ]
 
 
+def test_stretches_that_were_looked_at_stay_in_the_table(folder: Path) -> None:
+    lines = ["path,label,start,end", "a.mp4,wave,0.1,0.2", "a.mp4,,0,0.4", "cam/b.mp4,,0,0.5"]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    project = Project(folder)
+    project.edit([label("a.mp4", "run")], "run a")  # all of it, in place of wave
+    project.sync()
+    looked_at = [("a.mp4", "", "0", "0.4"), ("cam/b.mp4", "", "0", "0.5")]
+    assert [row[:4] for row in rows(folder)] == [
+        looked_at[0],
+        ("a.mp4", "run", "", ""),
+        looked_at[1],
+    ]
+    # Another program looks at less of it, then the label is taken back.
+    text = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(text.replace("a.mp4,,0,0.4", "a.mp4,,0,0.3"))
+    project.sync()
+    project.undo()
+    project.undo()
+    project.close()
+    assert ("a.mp4", "", "0", "0.4") in [row[:4] for row in rows(folder)]
+    assert ("a.mp4", "wave", "0.1", "0.2") in [row[:4] for row in rows(folder)]
+
+
 @pytest.mark.parametrize("is_open", [True, False])
 def test_an_edit_by_hand_is_merged(folder: Path, is_open: bool) -> None:
     project = Project(folder)
