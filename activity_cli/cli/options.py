@@ -82,7 +82,7 @@ TrustModel = Annotated[
 _reject = partial(
     typer.Option,
     help="Clips reported as unknown: by the model's thresholds (auto), none, or those below a"
-    " score.",
+    " score (multi-label: above an OOD score).",
     metavar="auto|off|SCORE",
 )
 Reject = Annotated[str, _reject()]

@@ -185,11 +185,9 @@ class AugmentOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelOptions:
-    """What labels stand for."""
+class MultiLabelOption:
+    """Whether a clip may have several labels."""
 
-    background_label: str | None = setting(None, rare=True)
-    """Label of the clips in which nothing happens."""
     multi_label: bool | None = setting(
         None,
         option="multi_label/no_multi_label",
@@ -197,6 +195,14 @@ class LabelOptions:
         rare=True,
     )
     """Several actions may happen at once: each label gets a score and a threshold of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions(MultiLabelOption):
+    """What labels stand for."""
+
+    background_label: str | None = setting(None, rare=True)
+    """Label of the clips in which nothing happens."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,13 @@ import typer
 from activity_cli.cli import StoppedError, options
 from activity_cli.cli.options import this_command
 from activity_cli.cli.progress import ProgressReport, progress_report
-from activity_cli.cli.settings import ClipOptions, FoldOptions, SettingsFile, settings_keys
+from activity_cli.cli.settings import (
+    ClipOptions,
+    FoldOptions,
+    MultiLabelOption,
+    SettingsFile,
+    settings_keys,
+)
 from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import setting
 from activity_cli.settings import FROZEN, AuditSettings, NetworkSettings, TrainSettings
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from activity_cli.training.tuning.space import Candidate
 
 _HEADER = """\
-The best of {number} trials: log-loss {log_loss:.4f}, accuracy {accuracy:.3f}. Both are optimistic:
+The best of {number} trials: log-loss {log_loss:.4f}, {figure}. Both are optimistic:
 the trial was chosen on the clips that they are measured on.
 Made by: {command}"""
 
@@ -54,6 +60,8 @@ class SearchOptions:
         make_folds: "Callable[..., Folds]",
         machine: options.MachineOptions,
         audit: AuditSettings,
+        *,
+        multi_label: bool | None,
     ) -> "TuningConfig":
         """Return what is searched around the settings of `base`, and on which folds."""
         from activity_cli.training.tuning.run import TuningConfig
@@ -70,6 +78,7 @@ class SearchOptions:
             max_seconds=None if self.time_limit is None else 60 * self.time_limit,
             num_workers=machine.decoders().num_workers,
             audit=audit,
+            multi_label=multi_label,
         )
 
 
@@ -90,6 +99,7 @@ def tune(
     settings: SettingsFile = None,
     folds: FoldOptions,
     audit: AuditSettings,
+    labels: MultiLabelOption,
     clip: ClipOptions,
     training: TrainSettings,
     network: NetworkSettings,
@@ -107,7 +117,8 @@ def tune(
     Example:  activity tune clips --trials 40
     """
     del settings  # the options have its values by now
-    folds.deal(options.check_data(data, videos=clip.videos), seed=training.seed)
+    dataset = options.check_data(data, videos=clip.videos, multi_label=labels.multi_label)
+    folds.deal(dataset, seed=training.seed)
     clip.check_backbone(FROZEN)
     from activity_cli.common.files import write_json
     from activity_cli.report.figures import plot_tuning
@@ -125,7 +136,8 @@ def tune(
     with progress_report(quiet=quiet) as report:
         data_config = clip.data_config(machine, report, FROZEN)
         base = Candidate(clip=data_config.clip, network=network, training=training)
-        config = search.config(base, partial(folds.deal, seed=training.seed), machine, audit)
+        deal = partial(folds.deal, seed=training.seed)
+        config = search.config(base, deal, machine, audit, multi_label=labels.multi_label)
         callbacks = _callbacks(context, folder, report)
         try:
             run = run_search(
@@ -154,13 +166,14 @@ def _callbacks(context: typer.Context, folder: Path, report: ProgressReport) -> 
     from activity_cli.training.tuning.run import TuningCallbacks
     from activity_cli.training.tuning.search import best_of
 
-    keys = [key for key in settings_keys() if key.table in {"clip", "network", "training", "audit"}]
+    tables = {"clip", "network", "training", "labels", "audit"}
+    keys = [key for key in settings_keys() if key.table in tables and key.name in context.params]
     command = this_command()
 
     def on_trials(trials: "tuple[Trial, ...]") -> None:
         best = best_of(trials)
         header = _HEADER.format(
-            number=len(trials), log_loss=best.log_loss, accuracy=best.accuracy, command=command
+            number=len(trials), log_loss=best.log_loss, figure=best.figure, command=command
         )
         text = write_settings(keys, {**context.params, **best.point}, header=header)
         write_trials(folder / TRIALS_FILE, trials)
@@ -168,6 +181,6 @@ def _callbacks(context: typer.Context, folder: Path, report: ProgressReport) -> 
 
     return TuningCallbacks(
         on_progress=report,
-        on_best=lambda trial: report.detail(f"best {trial.log_loss:.3f} ({trial.accuracy:.1%})"),
+        on_best=lambda trial: report.detail(f"best {trial.log_loss:.3f} ({trial.figure})"),
         on_trials=on_trials,
     )

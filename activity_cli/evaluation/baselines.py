@@ -84,7 +84,7 @@ class BaselineComparison:
         mean, shuffled = self.of("mean"), self.of("shuffled")
         if not self.has_lstm:
             return "The model has no LSTM: it does not read the order of the frames."
-        if shuffled is None:
+        if mean is shuffled is None:
             return "Not measured."
         if self.num_groups is not None and self.num_groups < MIN_GROUPS:
             return _without_intervals(mean, shuffled, self.num_groups)
@@ -102,18 +102,20 @@ class BaselineComparison:
             answer = f"Yes: {points} ({interval})"
         else:
             answer = f"No, it lowers accuracy: {points} ({interval})"
-        return f"{answer}. {_effect_of_shuffling(shuffled)}"
+        return f"{answer}. {_effect_of_shuffling(shuffled)}".rstrip()
 
 
-def _without_intervals(mean: Baseline | None, shuffled: Baseline, num_groups: int) -> str:
+def _without_intervals(mean: Baseline | None, shuffled: Baseline | None, num_groups: int) -> str:
     points = "" if mean is None else f"{signed_points(mean.gain.value)} points vs mean pooling. "
-    return (
-        f"{points}Shuffling the frames costs {100 * shuffled.gain.value:.1f} points. Test "
-        f"clips of {count_of(num_groups, 'group')} are too few to judge: {MIN_GROUPS} needed."
-    )
+    if shuffled is not None:
+        points += f"Shuffling the frames costs {100 * shuffled.gain.value:.1f} points. "
+    units = f"Test clips of {count_of(num_groups, 'group')}"
+    return f"{points}{units} are too few to judge: {MIN_GROUPS} needed."
 
 
-def _effect_of_shuffling(shuffled: Baseline) -> str:
+def _effect_of_shuffling(shuffled: Baseline | None) -> str:
+    if shuffled is None:
+        return ""
     lost = shuffled.gain
     if lost.low == lost.high == 0:
         return "Shuffling the frames has no effect: the model does not use their order."
@@ -137,6 +139,7 @@ class BaselineScores:
     orders: OrderScores | None = None  # None where it was not measured
     heads: Mapping[Kind, Scores] = field(default_factory=dict)
     """(N, C) by heads that were trained in full; they replace those of `orders`."""
+    thresholds: Mapping[Kind, Thresholds | None] = field(default_factory=dict)  # of these heads
 
 
 def compare_with_baselines(
@@ -159,7 +162,11 @@ def compare_with_baselines(
         heads["reversed"] = orders.reversed
         shuffled = np.moveaxis(orders.shuffled, 1, 0)  # (K, N, C)
         correct["shuffled"] = np.mean([_correct(order, targets) for order in shuffled], axis=0)
-    correct |= {kind: _correct(head, targets) for kind, head in heads.items() if head is not None}
+    correct |= {
+        kind: _correct(head, targets, found.thresholds.get(kind))
+        for kind, head in heads.items()
+        if head is not None
+    }
     own = _correct(scores, targets, thresholds)
     reasons = _WHY_MISSING if found.has_lstm else _WHY_MISSING_WITHOUT_LSTM
     if targets.ndim == 2:

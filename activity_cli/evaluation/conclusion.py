@@ -35,6 +35,7 @@ class Figures:
     name: str
     accuracy: Estimate
     macro_f1: float
+    mean_average_precision: float | None = None  # of multi-label data
 
 
 def state_accuracy(
@@ -115,4 +116,10 @@ def figures_of(
     """Return the figures of a cross-validation, with the interval by groups (N,)."""
     correct = correct_clips(result.scores, data.targets, result.thresholds)
     accuracy = accuracy_with_interval(correct, groups)
-    return Figures(name=name, accuracy=accuracy, macro_f1=result.evaluation.macro_f1)
+    found = result.evaluation
+    return Figures(
+        name=name,
+        accuracy=accuracy,
+        macro_f1=found.macro_f1,
+        mean_average_precision=found.mean_average_precision,
+    )

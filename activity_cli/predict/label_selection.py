@@ -3,7 +3,7 @@
 C is the model's labels, K the names.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -55,21 +55,25 @@ class LabelSelection:
     ) -> tuple[ModelDescription, Callable[[Scores], Scores]]:
         """Return the model with these names as labels, and what maps scores (..., C) to (..., K).
 
-        The model's thresholds for unknown clips are left out: they are of other scores.
+        The model's thresholds for unknown clips are left out: they are of other scores. Those of a
+        multi-label model stay as they are, and so do its scores.
 
         Raises:
-            SettingsError: the model lacks a label, one is given twice, or a single name is left.
+            SettingsError: the model lacks a label, one is given twice, a single name is left, or
+                scores of a multi-label model would have to be added.
         """
         known = description.labels
-        if description.multi_label:
-            raise SettingsError(
-                "--labels adds up scores, and those of a multi-label model are independent.",
-                hint="--only LABEL writes the segments of some labels.",
-            )
         pairs = [(e, e) if e in known else _split(e) for e in self.entries]
         chosen = dict(pairs)
         check_labels([label for label, _ in pairs], known)
         names = tuple(dict.fromkeys([*chosen.values(), *[UNKNOWN] * self.keep_unknown]))
+        if description.multi_label:
+            if not self.keep_unknown and len(chosen) == len(names) == len(pairs):
+                return _select_columns(description, chosen)
+            raise SettingsError(
+                "Scores of a multi-label model are independent: they are not added.",
+                hint="Give each label once, under a name of its own, and leave out --unknown.",
+            )
         if len(chosen) < len(pairs) or len(names) < 2:
             raise SettingsError(
                 "--labels has a label twice."
@@ -99,6 +103,19 @@ class LabelSelection:
     def __str__(self) -> str:
         """Return it as the provenance of results has it."""
         return ", ".join([*self.entries, *[UNKNOWN] * self.keep_unknown])
+
+
+def _select_columns(
+    description: ModelDescription, chosen: Mapping[str, str]
+) -> tuple[ModelDescription, Callable[[Scores], Scores]]:
+    """Select labels of a multi-label model, each under one name, with their thresholds."""
+    columns = [description.labels.index(label) for label in chosen]
+    calibration = description.calibration
+    if calibration is not None and calibration.thresholds is not None:
+        own = tuple(calibration.thresholds[column] for column in columns)
+        calibration = replace(calibration, thresholds=own)
+    selected = replace(description, labels=tuple(chosen.values()), calibration=calibration)
+    return selected, lambda scores: scores[..., columns]
 
 
 def select_labels(

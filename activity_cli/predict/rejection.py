@@ -15,6 +15,7 @@ from activity_cli.predict.segments import find_segments
 from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import UNKNOWN, FileResult, Prediction
 
+_OOD_HINT = "Or give the highest accepted OOD score, such as --reject 1.3."
 _NUMBER_HINT = "Or give the lowest accepted score, such as --reject 0.7."
 
 
@@ -35,7 +36,8 @@ def read_rule(
 ) -> RejectRule | None:
     """Return the rule for `off`, `auto` (the model's) or a lowest score; or a SettingsError.
 
-    None is `auto` for the shipped model, which meets videos of everything, and `off` for others.
+    For a multi-label model a number is the highest OOD score. None is `auto` for the shipped model,
+    which meets videos of everything, and `off` for others.
     """
     if text is None:
         has_rule = description.calibration is not None and description.calibration.rule is not None
@@ -47,11 +49,7 @@ def read_rule(
         case "auto":
             return _own_rule(description, gives_ood_score=gives_ood_score)
         case number if description.multi_label:
-            raise SettingsError(
-                f"--reject {number} is not possible: the model is multi-label, and each label has "
-                "a threshold of its own.",
-                hint="Use --reject auto, which goes by the OOD score, or --reject off.",
-            )
+            return RejectRule(max_ood_score=_read_ood_score(number, gives_ood_score))
         case number:
             return RejectRule(min_score=_read_score(number, len(description.labels)))
 
@@ -113,20 +111,42 @@ def _own_rule(description: ModelDescription, *, gives_ood_score: bool) -> Reject
             hint="Give the lowest accepted score, such as --reject 0.7. A model trained here has "
             "thresholds for all of its labels.",
         )
+    number_hint = _OOD_HINT if description.multi_label else _NUMBER_HINT
     if calibration.rule is None:
         raise SettingsError(
             f"{name} has no rule for unknown clips: choosing one takes 19 "
             f"{calibration.fitted_on}, and there were {calibration.num_clips}.",
-            hint=f"Train with more clips, or a larger --val-fraction. {_NUMBER_HINT}",
+            hint=f"Train with more clips, or a larger --val-fraction. {number_hint}",
         )
     if gives_ood_score:
         return calibration.rule
     if calibration.rule.min_score is None:
         raise SettingsError(
             f"The rule of {name} needs CNN features, which an exported file does not provide.",
-            hint=f"Predict with the model folder. {_NUMBER_HINT}",
+            hint="Predict with the model folder."
+            + (f" {_NUMBER_HINT}" if not description.multi_label else ""),
         )
     return RejectRule(min_score=calibration.rule.min_score)
+
+
+def _read_ood_score(text: str, gives_ood_score: bool) -> float:
+    """Read the highest accepted OOD score: each label has a threshold of its own for its score."""
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = np.nan
+    if not 0 < bound < np.inf:
+        raise SettingsError(
+            f"--reject {text} is not possible.",
+            hint="Use --reject auto, --reject off, or, as the model is multi-label, the highest "
+            "accepted OOD score: --reject 1.3.",
+        )
+    if not gives_ood_score:
+        raise SettingsError(
+            "OOD scores need CNN features, which an exported file does not provide.",
+            hint="Predict with the model folder, or --reject off.",
+        )
+    return bound
 
 
 def _read_score(text: str, num_labels: int) -> float:

@@ -96,6 +96,7 @@ def crossval_report(
         orders=result.orders,
         # --compare trained these heads in full.
         heads={kind: run.rounds[_HEADS[kind]].scores for kind in _HEADS if run.rounds},
+        thresholds={kind: run.rounds[_HEADS[kind]].thresholds for kind in _HEADS if run.rounds},
     )
     metadata = _labelled_metadata(data)
     if run.background is not None:

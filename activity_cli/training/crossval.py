@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from activity_cli.data.leakage import Leakage
 from activity_cli.data.scene_groups import SuggestedGroups
 from activity_cli.data.splits import Folds, inner_split, spare_val
-from activity_cli.errors import DataError, SettingsError
+from activity_cli.errors import DataError
 from activity_cli.features.grouping import audit_parts, settle_groups, with_groups
 from activity_cli.features.labelled import DataConfig, FeatureDataset, LabelledClips, announce
 from activity_cli.model.calibration import Calibration, calibrate_out_of_fold
@@ -120,7 +120,7 @@ class CrossvalRun:
     result: CrossValidation
     majority: CrossValidation  # always the most frequent label of the training folds
     rounds: Mapping[str, CrossValidation]  # by head, simplest first; empty without `compare`
-    hard_pairs: Sequence[PairComparison]
+    hard_pairs: Sequence[PairComparison]  # empty for multi-label data
     leakage: Leakage  # clips that are in several folds
     other: "OtherFolds | None" = None  # where the data has no groups, but some are suggested
     background: str | None = None  # the label that stands for no event
@@ -149,8 +149,6 @@ def run_crossval(
         DataError: the data cannot be used, has too few clips for the folds, or leaks and must not.
     """
     dataset = load_grouped(data, audit, background, data_config.videos, multi_label=multi_label)
-    if dataset.multi_label and compare:
-        raise SettingsError("--compare takes clips of one label, and the data is multi-label.")
     announce(dataset, data_config, head.training, in_folds=True)
     deal(dataset)  # reports errors before minutes of decoding
     plain = read_clips_for(dataset, data_config, cnn)
@@ -209,7 +207,9 @@ def run_crossval(
         result=rounds[_HEADS[head.network.temporal]],
         majority=majority,
         rounds=heads,
-        hard_pairs=compare_on_hard_pairs(heads, labelled.targets) if compare else (),
+        hard_pairs=compare_on_hard_pairs(heads, labelled.targets)
+        if compare and not dataset.multi_label
+        else (),
         leakage=leakage,
         other=other,
         background=background,

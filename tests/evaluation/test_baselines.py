@@ -62,6 +62,24 @@ def test_the_lstm_helps_where_only_the_order_differs() -> None:
     assert "the model uses their order" in comparison.conclusion()
 
 
+def test_heads_of_several_labels_are_compared_at_thresholds_of_their_own() -> None:
+    targets = np.tile([[1, 0], [1, 1]], (10, 1)).astype(np.float32)
+    scores = np.where(targets, 0.3, 0.1)
+    found = BaselineScores(
+        majority=np.ones_like(targets),
+        has_lstm=True,
+        heads={"mean": scores},
+        thresholds={"mean": np.full((20, 2), 0.2)},
+    )
+
+    comparison = compare_with_baselines(scores, targets, found, None, np.array([0.2, 0.2]))
+
+    mean = comparison.of("mean")
+    assert mean is not None
+    assert mean.accuracy.value == 1
+    assert comparison.conclusion().startswith("No: mean pooling, which ignores the order")
+
+
 def test_few_groups_give_no_interval() -> None:
     targets = np.tile([0, 1], 10)
     right, wrong = np.eye(2)[targets], np.eye(2)[1 - targets]

@@ -2,8 +2,12 @@
 
 import csv
 import json
+import re
+import tomllib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +19,7 @@ from activity_cli.data.windows import prepare_pieces
 from activity_cli.errors import DataError
 from activity_cli.model.calibration import choose_thresholds
 from activity_cli.model.folder import load_model
+from activity_cli.predict.label_selection import LabelSelection
 from activity_cli.predict.segments import find_segments
 from activity_cli.types import Timeline
 from activity_cli.video.decoder_pool import DecoderPool
@@ -226,11 +231,84 @@ def test_overlaps_are_refused_where_one_label_was_asked_for(home: Workplace) -> 
     assert "--multi-label" in done.stderr
     done = home.run("evaluate", "surveillance-fight", "videos", code=1)
     assert "overlaps that of line" in done.stderr
-    for refused in (("train", "--cnn", "finetune"), ("crossval", "--compare")):
-        done = home.run(refused[0], "videos", *refused[1:], code=2)
-        assert "the data is multi-label" in done.stderr
-    done = home.run("predict", "videos/day0.avi", "--model", "runs/both", "--reject", "0.7", code=2)
-    assert "a threshold of its own" in done.stderr
+    done = home.run("train", "videos", "--cnn", "finetune", code=2)
+    assert "the data is multi-label" in done.stderr
+    done = home.run("train", "videos", "--background-label", "walk", code=1)
+    assert "time without an event is background" in done.stderr
+
+
+def test_labels_are_dropped_and_renamed_but_not_added(home: Workplace) -> None:
+    def predicted(*options: str) -> dict[str, Any]:
+        more = ("--model", "runs/both", "--all-scores", "--json", *options)
+        found: dict[str, Any] = json.loads(home.run("predict", "videos/day0.avi", *more).stdout)
+        return found
+
+    whole, chosen = predicted(), predicted("--labels", "walk=go", "--reject", "auto")
+
+    assert chosen["score:go"] == whole["score:walk"]
+    assert [name for name in chosen if name.startswith("score:")] == ["score:go"]
+    walks = [s | {"label": "go"} for s in whole["segments"] if s["label"] == "walk"]
+    assert chosen["segments"] == walks
+    model = load_model(home.folder / "runs/both").description
+    assert model.calibration is not None
+    model = replace(model, calibration=replace(model.calibration, thresholds=(0.2, 0.7)))
+    assert LabelSelection(("walk=go",)).select(model)[0].thresholds == pytest.approx([0.7])
+    for added in (("--labels", "walk=go,eat=go"), ("--labels", "walk", "--unknown")):
+        options = ("--model", "runs/both", *added)
+        done = home.run("predict", "videos/day0.avi", *options, code=2)
+        assert "are not added" in done.stderr
+
+
+def test_a_number_rejects_by_the_ood_score(home: Workplace) -> None:
+    def answers(bound: str) -> tuple[str, int]:
+        options = ("--model", "runs/both", "--json", "--reject", bound)
+        row = json.loads(home.run("predict", "videos/day0.avi", *options).stdout)
+        return row["label"], len(row["segments"])
+
+    assert answers("0.01") == ("unknown", 0)
+    assert answers("50") == answers("off") != ("unknown", 0)
+    options = ("--model", "runs/both", "--reject", "some")
+    assert "OOD" in home.run("predict", "videos/day0.avi", *options, code=2).stderr
+
+
+def test_simpler_heads_are_compared_by_average_precision(home: Workplace) -> None:
+    done = home.run("crossval", "videos", "--compare", "--folds", "2", "--output", "cv", *QUICK)
+
+    metrics = json.loads((home.folder / "cv" / "metrics.json").read_text())
+    heads = metrics["heads"]
+    assert list(heads) == ["majority", "single frame", "mean-pool", "lstm"]
+    assert heads["lstm"]["mean_average_precision"] == metrics["mean_average_precision"]
+    counts = [row["num_clips"] / metrics["num_clips"] for row in metrics["per_label"]]
+    # One answer for all windows of a fold: hardly more precise than chance.
+    majority = heads["majority"]["mean_average_precision"]
+    assert majority == pytest.approx(np.mean(counts), abs=0.1)
+    assert heads["mean-pool"]["mean_average_precision"] > 0.9
+    for name, head in heads.items():
+        [row] = re.findall(rf"^{name} +([\d.]+)% .* ([\d.]+)%$", done.stdout, re.MULTILINE)
+        figures = [100 * head["mean_average_precision"], 100 * head["macro_f1"]]
+        assert [float(cell) for cell in row] == pytest.approx(figures, abs=0.06)
+    assert "vs mean pooling" in done.stdout or "mean pooling, which ignores" in done.stdout
+    page = (home.folder / "cv" / "report.html").read_text()
+    assert '<td class="label">mean-pool</td>' in page
+
+
+@pytest.mark.slow
+def test_settings_are_tuned_for_several_labels(home: Workplace) -> None:
+    search = ("--trials", "2", "--search", "temporal", "--try-frames", "8", "--workers", "1")
+    options = (*search, "--folds", "2", "--nested", "--multi-label", "--output", "tuned", *QUICK)
+
+    done = home.run("tune", "videos", *options)
+
+    metrics = json.loads((home.folder / "tuned" / "metrics.json").read_text())
+    for found in (metrics["best"], metrics["nested"]["tuned"], metrics["nested"]["default"]):
+        assert found["mean_average_precision"] > 0.9
+        assert found["accuracy"] > 0.8  # exactly the right labels, at thresholds of their own
+    assert re.search(r"^mAP +\d+\.\d%", done.stdout, re.MULTILINE)
+    [first, _] = rows_of(home.folder / "tuned" / "trials.csv")
+    default = metrics["default"]["mean_average_precision"]
+    assert float(first["mean_average_precision"]) == pytest.approx(default, abs=1e-4)
+    best = tomllib.loads((home.folder / "tuned" / "best.toml").read_text())
+    assert best["labels"]["multi_label"] is True  # what `train --settings` has to know
 
 
 def test_a_threshold_is_moved_from_a_half_only_for_a_clear_gain() -> None:

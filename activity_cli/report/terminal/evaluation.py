@@ -103,18 +103,21 @@ def _confusion(evaluation: Evaluation) -> Table:
 
 def _show_figures(title: str, figures: Sequence["Figures"]) -> Table:
     """Show accuracies of the same clips below each other."""
-    table = new_table(title, "accuracy", "95% CI", "macro F1", right=slice(1, None))
+    several = [one.mean_average_precision for one in figures if one.mean_average_precision]
+    columns = ["mAP"] * bool(several) + ["accuracy", "95% CI", "macro F1"]
+    table = new_table(title, *columns, right=slice(1, None))
     for one in figures:
         interval = f"{100 * one.accuracy.low:.1f} to {one.accuracy.high:.1%}"
         accuracy = Text(f"{one.accuracy.value:.1%}", "bold")
-        table.add_row(Text(one.name), accuracy, interval, f"{one.macro_f1:.1%}")
+        precision = [f"{one.mean_average_precision or 0:.1%}"] * bool(several)
+        table.add_row(Text(one.name), *precision, accuracy, interval, f"{one.macro_f1:.1%}")
     return table
 
 
 def _show_heads(run: "CrossvalRun", heads: Sequence["Figures"]) -> RenderableType:
     """Show several heads on the same clips, then the pairs of labels that need the frame order."""
     rounds, pairs, table = run.rounds, run.hard_pairs, _show_figures("head", heads)
-    if len(next(iter(rounds.values())).evaluation.labels) == 2:
+    if not pairs or len(next(iter(rounds.values())).evaluation.labels) == 2:
         return table
     note = "\nTwo-way accuracy on the labels that a single frame confuses most:"
     hard = new_table("labels", *rounds, right=slice(1, None))
@@ -203,7 +206,7 @@ def show_measurement(content: "ReportData", folder: Path | None) -> RenderableTy
 
 def _show_lstm(used: str, content: "ReportData") -> Text:
     """Show whether the LSTM is used, and its effect on the accuracy, by one rule everywhere."""
-    if content.predictions.evaluation.multi_label:
+    if content.predictions.evaluation.multi_label and not content.heads:
         return Text(f"\n{used}") if used else Text()
     text = f"\nDoes the LSTM help? {used} {content.findings.baselines.conclusion()}"
     return Text(text.replace("  ", " "))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from activity_cli.common.tables import write_table
 from activity_cli.evaluation.intervals import mean_with_interval
-from activity_cli.model.metrics import evaluate_scores
+from activity_cli.model.metrics import correct_clips, evaluate_scores
 from activity_cli.report.terminal import SCORE_STYLE, bar, new_table
 
 if TYPE_CHECKING:
@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 
 _SHOWN_SETTINGS = 6
 _NUMBERS = slice(1, None)
-_ROUNDED = ("log_loss", "accuracy")
+_FIGURES = ("log_loss", "accuracy", "mean_average_precision")
 
 
 def write_trials(path: "Path", trials: Sequence["Trial"]) -> None:
     """Write a CSV row per finished trial; settings without effect in a trial are empty."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.point))
-    header = ["trial", "state", "log_loss", "accuracy", "folds", "seconds", *names]
+    several = any(t.mean_average_precision is not None for t in trials)
+    shown = _FIGURES if several else _FIGURES[:2]
+    header = ["trial", "state", *shown, "folds", "seconds", *names]
     rows = []
     for t in trials:
-        figures = [round(t.log_loss, 6), round(t.accuracy, 6), t.num_folds, t.seconds]
-        rows.append([t.number, t.state, *figures, *(t.point.get(name) for name in names)])
+        figures = [round(getattr(t, name) or 0, 6) for name in shown]
+        values = [t.point.get(name) for name in names]
+        rows.append([t.number, t.state, *figures, t.num_folds, t.seconds, *values])
     write_table(path, header, rows)
 
 
@@ -90,6 +93,9 @@ def _show_best(run: "TuningRun") -> Table:
     best, default = run.result.best, run.result.default
     table = new_table("", f"best: trial {best.number}", "defaults", right=_NUMBERS)
     table.add_row("log-loss", f"{best.log_loss:.4f}", f"{default.log_loss:.4f}")
+    if best.mean_average_precision is not None:
+        figures = [f"{one.mean_average_precision or 0:.1%}" for one in (best, default)]
+        table.add_row("mAP", *figures)
     table.add_row("accuracy", f"{best.accuracy:.1%}", f"{default.accuracy:.1%}")
     base = run.space.base.point()
     for name, value in best.point.items():
@@ -107,7 +113,7 @@ def _show_importance(importance: Mapping[str, float]) -> RenderableType:
 
 def _warn_of_optimism(result: "SearchResult") -> Text:
     return Text(
-        f"Accuracy {result.best.accuracy:.1%}, with the defaults {result.default.accuracy:.1%}. "
+        f"Best: {result.best.figure}; defaults: {result.default.figure}. "
         "This is optimistic: the best trial was chosen on the same clips.\n"
         "--nested measures the gain on clips that the search has not seen.",
         "yellow",
@@ -117,12 +123,16 @@ def _warn_of_optimism(result: "SearchResult") -> Text:
 def _show_nested(metrics: Mapping[str, Any]) -> RenderableType:
     """Show the scores on clips that took no part in a search."""
     nested = metrics["nested"]
-    table = new_table("nested cross-validation", "accuracy", "95% CI", "log-loss", right=_NUMBERS)
+    several = ["mAP"] if "mean_average_precision" in nested["tuned"] else []
+    columns = [*several, "accuracy", "95% CI", "log-loss"]
+    table = new_table("nested cross-validation", *columns, right=_NUMBERS)
     for name in ("tuned", "default"):
         scores = nested[name]
         low, high = scores["confidence_interval"]
+        precision = [f"{scores['mean_average_precision']:.1%}" for _ in several]
         accuracy = Text(f"{scores['accuracy']:.1%}", "bold")
-        table.add_row(name, accuracy, f"{low:.1%} to {high:.1%}", f"{scores['log_loss']:.3f}")
+        interval = f"{low:.1%} to {high:.1%}"
+        table.add_row(name, *precision, accuracy, interval, f"{scores['log_loss']:.3f}")
     low, high = (100 * bound for bound in nested["interval"])
     verdict = "" if low > 0 or high < 0 else ", not significant"
     return Group(
@@ -140,7 +150,8 @@ def _seconds(*searches: "SearchResult") -> float:
 
 
 def _trial_metrics(trial: "Trial") -> dict[str, Any]:
-    return asdict(trial) | {name: round(getattr(trial, name), 4) for name in _ROUNDED}
+    values = {name: value for name, value in asdict(trial).items() if value is not None}
+    return values | {name: round(values[name], 4) for name in _FIGURES if name in values}
 
 
 def _nested_metrics(run: "TuningRun") -> dict[str, Any] | None:
@@ -148,11 +159,17 @@ def _nested_metrics(run: "TuningRun") -> dict[str, Any] | None:
     if nested is None:
         return None
     groups, labels = run.data.dataset.groups(), run.data.dataset.labels
-    tuned, default = (p.argmax(axis=1) == targets for p in (nested.tuned, nested.default))
+    pairs = {
+        "tuned": (nested.tuned, nested.tuned_thresholds),
+        "default": (nested.default, nested.default_thresholds),
+    }
+    tuned, default = (correct_clips(scores, targets, own) for scores, own in pairs.values())
     gain = mean_with_interval(tuned.astype(float) - default, groups)
     return {
-        "tuned": evaluate_scores(nested.tuned, targets, labels).to_json(),
-        "default": evaluate_scores(nested.default, targets, labels).to_json(),
+        **{
+            name: evaluate_scores(scores, targets, labels, own).to_json()
+            for name, (scores, own) in pairs.items()
+        },
         "difference": round(gain.value, 4),
         "interval": [round(gain.low, 4), round(gain.high, 4)],
         "bootstrap_of": "clips" if groups is None else "groups",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class TuningData:
     """All clips that could be decoded."""
 
     dataset: Dataset  # the N clips
-    targets: NDArray[np.int64]  # (N,) label of each clip
+    targets: NDArray[Any]  # (N,) label of each clip, or (N, C) of multi-label ones
     store: FeatureStore
     seed: int  # draws the validation parts
     num_left_out: int = 0  # clips without a decoded frame

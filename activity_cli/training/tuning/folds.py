@@ -7,7 +7,7 @@ Folds run in worker processes, because torch's random generator is one per proce
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class FoldScorer:
     """Scores folds in worker processes. A context manager; closing ends the workers."""
 
     def __init__(
-        self, store: FeatureStore, targets: NDArray[np.int64], *, num_labels: int, num_workers: int
+        self, store: FeatureStore, targets: NDArray[Any], *, num_labels: int, num_workers: int
     ) -> None:
         self._store, self._targets, self._num_labels = store, targets, num_labels
         self._pool = WorkerPool(num_workers, imports=["activity_cli.training.tuning.folds"])
@@ -39,7 +39,7 @@ class FoldScorer:
         self._threads.shutdown(cancel_futures=True)
 
     def scores(self, candidate: Candidate, folds: Sequence[Fold]) -> Iterator[NDArray[np.float32]]:
-        """Yield the logits (H, C) of each fold's held-out clips, in the order of the folds.
+        """Yield the scores (H, C) of each fold's held-out clips, in the order of the folds.
 
         Later folds start early, so the numbers are the same with any number of workers.
 
@@ -64,7 +64,7 @@ class FoldScorer:
 def score_fold(
     store: FeatureStore,
     fold: Fold,
-    targets: NDArray[np.int64],
+    targets: NDArray[Any],
     candidate: Candidate,
     *,
     num_labels: int,
@@ -85,4 +85,4 @@ def score_fold(
     )
     config = HeadConfig(network=candidate.network, training=candidate.training)
     fitted = fit_head(data, config, train_rows=fold.train, val_rows=fold.val)
-    return score_rows(fitted.network, features, fold.held_out)
+    return score_rows(fitted.network, features, fold.held_out, multi_label=data.multi_label)

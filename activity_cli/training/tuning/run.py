@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from activity_cli.common.optional_dependencies import import_optuna
 from activity_cli.data.dataset import Dataset, Sample
-from activity_cli.data.loading import load_dataset
-from activity_cli.data.name_groups import group_by_name
 from activity_cli.data.scene_groups import require_groups, suggest_groups
 from activity_cli.data.splits import Folds
 from activity_cli.features.grouping import audit_parts
@@ -26,6 +24,7 @@ from activity_cli.features.labelled import DataConfig, LabelledClips, announce
 from activity_cli.model.calibration import tempered
 from activity_cli.settings import AUTO_GROUPS, DEFAULT_AUDIT, AuditSettings
 from activity_cli.training.crossval import VAL_FRACTION
+from activity_cli.training.fitting import load_grouped
 from activity_cli.training.tuning.data import Rows, TuningData, read_tuning_data
 from activity_cli.training.tuning.folder import digest, open_folder, open_study
 from activity_cli.training.tuning.folds import FoldScorer
@@ -49,6 +48,8 @@ class NestedResult:
     """For each outer fold, the search among the clips of the others."""
     tuned: NDArray[np.float32]  # (N, C) probabilities with the settings of each fold's search
     default: NDArray[np.float32]  # (N, C) probabilities with the base settings
+    tuned_thresholds: NDArray[np.float64] | None = None  # (N, C) of multi-label data
+    default_thresholds: NDArray[np.float64] | None = None
 
 
 def run_nested(
@@ -65,18 +66,28 @@ def run_nested(
     rows = np.arange(len(data.targets))
     tuned = np.zeros((len(rows), len(data.dataset.labels)), np.float32)
     default, searches = np.zeros_like(tuned), dict[str, SearchResult]()
+    multi_label = data.dataset.multi_label
+    chosen = [np.full(tuned.shape, 0.5) for _ in range(2)]  # thresholds
     for number, name in enumerate(outer.names):
         others, held_out = rows[outer.index != number], rows[outer.index == number]
         search = searches[name] = search_among(others, name)
         fold = data.fold(fitted=others, held_out=held_out, name=f"outer-{number}")
-        for probabilities, trial, candidate in (
-            (tuned, search.best, space.base.at(search.best.point)),
-            (default, search.default, space.base),
+        for probabilities, thresholds, trial, candidate in (
+            (tuned, chosen[0], search.best, space.base.at(search.best.point)),
+            (default, chosen[1], search.default, space.base),
         ):
-            logits = next(scorer.scores(candidate, [fold]))
-            # The temperature was fitted to the search's clips; the outer fold takes no part.
-            probabilities[held_out] = tempered(logits, trial.temperature)
-    return NestedResult(outer=outer, searches=searches, tuned=tuned, default=default)
+            scores = next(scorer.scores(candidate, [fold]))
+            # Temperature and thresholds are of the search's clips; the outer fold takes no part.
+            probabilities[held_out] = tempered(scores, trial.temperature, multi_label=multi_label)
+            thresholds[held_out] = trial.thresholds or 0.5
+    return NestedResult(
+        outer=outer,
+        searches=searches,
+        tuned=tuned,
+        default=default,
+        tuned_thresholds=chosen[0] if multi_label else None,
+        default_thresholds=chosen[1] if multi_label else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +102,7 @@ class TuningConfig:
     max_seconds: float | None = None  # for all searches; each gets an equal share
     num_workers: int = 1
     audit: AuditSettings = DEFAULT_AUDIT
+    multi_label: bool | None = False  # as for `load_dataset`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +152,9 @@ def tune(
         BackboneError: the CNN's weights cannot be loaded.
     """
     import_optuna()  # fail before minutes of decoding, as for the folds below
-    dataset = group_by_name(load_dataset(data, videos=data_config.videos), config.audit.groups)
+    dataset = load_grouped(
+        data, config.audit, None, data_config.videos, multi_label=config.multi_label
+    )
     if config.audit.groups == AUTO_GROUPS:  # the folds are made before a clip is decoded
         dataset = require_groups(dataset, suggest_groups(dataset, None)).apply(dataset)
     announce(dataset, data_config, config.space.base.training, in_folds=True)
@@ -257,8 +271,9 @@ def _identity(
     dataset: Dataset, folds: Folds, data_config: DataConfig, space: Space
 ) -> dict[str, object]:
     """Return what must be equal for a search to resume, under names that a message can use."""
+    rows = [_describe(sample) for sample in dataset.events or dataset.samples]
     return {
-        "data set": digest([_describe(sample) for sample in dataset.samples]),
+        "data set": digest([*rows, "multi-label"] if dataset.multi_label else rows),
         "set of folds": digest([folds.index.tolist(), VAL_FRACTION]),
         "way of reading": {
             "backbone": data_config.backbone.name,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from activity_cli.common.optional_dependencies import import_optuna
 from activity_cli.errors import TrainingError
-from activity_cli.model.calibration import fit_temperature, tempered
+from activity_cli.model.calibration import choose_thresholds, fit_temperature, tempered
+from activity_cli.model.metrics import evaluate_scores
 from activity_cli.setting_fields import SearchRange
 from activity_cli.training.tuning.data import Fold
 from activity_cli.training.tuning.folds import FoldScorer
@@ -45,6 +46,15 @@ class Trial:
     num_folds: int  # folds that were run
     temperature: float  # fitted to the held-out clips of these folds
     seconds: float
+    mean_average_precision: float | None = None  # of multi-label data
+    thresholds: tuple[float, ...] | None = None  # (C,) of these clips, for multi-label data
+
+    @property
+    def figure(self) -> str:
+        """Return the figure that people read: accuracy 91.2%; of multi-label data the mAP."""
+        if self.mean_average_precision is not None:
+            return f"mAP {self.mean_average_precision:.1%}"
+        return f"accuracy {self.accuracy:.1%}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +88,7 @@ class Search:
     study: "optuna.Study"
     space: Space
     folds: Sequence[Fold]
-    targets: NDArray[np.int64]  # (N,) of all clips
+    targets: NDArray[Any]  # (N,) of all clips, or (N, C) of multi-label ones
     scorer: FoldScorer
     seed: int
     deadline: float | None = None
@@ -123,6 +133,8 @@ class Search:
                 num_folds=len(trial.intermediate_values),
                 temperature=trial.user_attrs["temperature"],
                 seconds=trial.user_attrs["seconds"],
+                mean_average_precision=trial.user_attrs.get("mean_average_precision"),
+                thresholds=tuple(trial.user_attrs.get("thresholds", ())) or None,
             )
             for number, trial in enumerate(finished, start=1)
         )
@@ -157,24 +169,25 @@ class Search:
     def _score(self, trial: Any, *, has_whole: bool) -> tuple[Any, float | None]:
         """Run fold after fold; return the state (FAIL: out of time), and a whole trial's value."""
         candidate = self.space.base.at(_suggest(trial, self.space))
-        logits: list[NDArray[np.float32]] = []
-        for fold_logits in self.scorer.scores(candidate, self.folds):
-            logits.append(fold_logits)
-            rows = np.concatenate([fold.held_out for fold in self.folds[: len(logits)]])
-            score = _score_of(np.concatenate(logits), self.targets[rows])
-            self._report(trial, len(logits), score)
-            if len(logits) == len(self.folds):
+        scores: list[NDArray[np.float32]] = []
+        for fold_scores in self.scorer.scores(candidate, self.folds):
+            scores.append(fold_scores)
+            rows = np.concatenate([fold.held_out for fold in self.folds[: len(scores)]])
+            score = _score_of(np.concatenate(scores), self.targets[rows])
+            self._report(trial, len(scores), score)
+            if len(scores) == len(self.folds):
                 break
             if has_whole and self._is_over():
                 return self._states.FAIL, None
-            if self._is_behind(score.log_loss, len(logits)):
+            if self._is_behind(score.log_loss, len(scores)):
                 return self._states.PRUNED, None
         return self._states.COMPLETE, score.log_loss
 
     def _report(self, trial: Any, num_folds: int, score: "_Score") -> None:
         trial.report(score.log_loss, num_folds)
-        trial.set_user_attr("accuracy", score.accuracy)
-        trial.set_user_attr("temperature", score.temperature)
+        for name, value in score._asdict().items():
+            if name != "log_loss" and value is not None:
+                trial.set_user_attr(name, value)
 
     def _is_over(self) -> bool:
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -195,16 +208,24 @@ class _Score(NamedTuple):
     log_loss: float
     accuracy: float
     temperature: float
+    mean_average_precision: float | None = None
+    thresholds: tuple[float, ...] | None = None
 
 
-def _score_of(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> _Score:
-    """Fit a temperature to held-out clips, (H, C) and (H,), and score them."""
-    temperature = fit_temperature(logits, targets)
-    of_true = tempered(logits, temperature)[np.arange(len(targets)), targets].astype(np.float64)
+def _score_of(scores: NDArray[np.float32], targets: NDArray[Any]) -> _Score:
+    """Fit a temperature, and thresholds, to held-out clips, (H, C) and (H,), and score them."""
+    temperature, multi_label = fit_temperature(scores, targets), targets.ndim == 2
+    after = tempered(scores, temperature, multi_label=multi_label)
+    thresholds = choose_thresholds(after, targets) if multi_label else None
+    labels = list(map(str, range(scores.shape[1])))
+    each = None if thresholds is None else np.array(thresholds)
+    found = evaluate_scores(after, targets, labels, each)
     return _Score(
-        log_loss=float(-np.log(np.clip(of_true, 1e-12, None)).mean()),
-        accuracy=float((logits.argmax(axis=1) == targets).mean()),
+        log_loss=found.log_loss,
+        accuracy=found.accuracy,
         temperature=temperature,
+        mean_average_precision=found.mean_average_precision,
+        thresholds=thresholds,
     )
 
 
