@@ -123,6 +123,21 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameChunk:
+    """The next timesteps of a long video, and how far it has been read."""
+
+    images: Mapping[Any, Images]
+    """(N, H, W, channels) uint8 per stream, or per role if frames are wanted; empty if N is 0."""
+    num_timesteps: int  # N
+    first_seconds: float  # of the video's first frame
+    end_seconds: float  # of the video, as far as it was decoded
+    num_frames: int  # decoded so far, used or not
+    is_last: bool
+    status: Status = Status.OK  # in the last chunk, whether the file is truncated
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """Scores of all labels, which sum to 1; of a multi-label model they are independent."""
 

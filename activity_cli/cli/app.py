@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from activity_cli.cli import verbosity
 from activity_cli.cli.completion import COMPLETIONS
+from activity_cli.cli.conversion import skip_conversions
 from activity_cli.cli.help_text import Command, show_all, write_options
 from activity_cli.errors import SettingsError
 from activity_cli.setting_fields import Option, build, options_of
@@ -164,6 +165,11 @@ class LazyGroup(TyperGroup):
         for commands in COMMANDS.values():
             for name, summary in commands.items():
                 self.add_command(Command(name, help=summary))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        skip_conversions(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command to run, imported."""

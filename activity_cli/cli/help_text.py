@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from activity_cli.cli.conversion import skip_conversions
 from activity_cli.errors import SettingsError
 
 _NAME_WIDTH = 24  # characters of names and values; longer ones have a line of their own
@@ -45,6 +46,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; a SettingsError with an example if one is missing."""
+        skip_conversions(self.get_params(ctx))
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:

@@ -29,8 +29,7 @@ from activity_cli.features.streams import StreamExtractor, StreamFeatures, pad_f
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Clip, Decoded, Images, Status
 from activity_cli.video.augmentation import View, ViewsOf, plain_only
-from activity_cli.video.clips import read_clips
-from activity_cli.video.decoder_pool import ClipReader, DecoderPool, Decoders
+from activity_cli.video.decoder_pool import ClipReader, DecoderPool, Decoders, read_clips
 from activity_cli.video.pipeline import pipelined_map
 
 _LOG = logging.getLogger(__name__)

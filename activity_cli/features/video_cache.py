@@ -24,8 +24,7 @@ from activity_cli.features.backbones import Backbone
 from activity_cli.features.cache import FeatureCache, content_identity, file_fingerprint
 from activity_cli.features.streams import StreamExtractor
 from activity_cli.settings import ClipSettings
-from activity_cli.types import Status
-from activity_cli.video.resampling import FrameChunk
+from activity_cli.types import FrameChunk, Status
 
 _FORMAT = 1  # raise it when resampling or the layout changes
 _TIMESTEPS_PER_PART = 256

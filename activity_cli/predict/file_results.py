@@ -27,11 +27,18 @@ from activity_cli.model.folder import ModelDescription
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, ignore
 from activity_cli.predict.segments import find_segments
 from activity_cli.settings import SegmentSettings, check_labels
-from activity_cli.types import Decoded, FileResult, Prediction, Status, Timeline, Timesteps
+from activity_cli.types import (
+    Decoded,
+    FileResult,
+    FrameChunk,
+    Prediction,
+    Status,
+    Timeline,
+    Timesteps,
+)
 from activity_cli.video.augmentation import tta_views, views_provenance
 from activity_cli.video.decoder_pool import ResamplingSession
 from activity_cli.video.pipeline import pipelined_map
-from activity_cli.video.resampling import FrameChunk
 from activity_cli.video.sampling import choose_windows, grid_step, pick_timesteps, slide
 
 _TIMESTEPS_AT_A_TIME = 32

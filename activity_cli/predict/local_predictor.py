@@ -34,7 +34,6 @@ from activity_cli.predict.label_selection import select_labels
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import Stream
 from activity_cli.types import FileResult, Images, Timesteps, frame_roles
-from activity_cli.video.clips import read_views
 from activity_cli.video.decoder_pool import DecoderPool
 from activity_cli.video.pipeline import pipelined_map
 
@@ -152,6 +151,8 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
 
 def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredictor:
     """Load an exported model into the runtime that it was exported for."""
+    from activity_cli.video.clips import read_views
+
     description, (selected, select) = (
         model.description,
         select_labels(model.description, config.labels),

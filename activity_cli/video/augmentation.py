@@ -11,15 +11,17 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import SettingsError
 from activity_cli.settings import AugmentSettings
-from activity_cli.video.capture import Frame
 from activity_cli.video.sampling import Timing
+
+if TYPE_CHECKING:
+    from activity_cli.video.capture import Frame
 
 _GREY_OF_RGB = np.array([0.299, 0.587, 0.114])
 _NOISE_MARGIN = 32
@@ -74,12 +76,14 @@ class Transformer:
             field = np.random.default_rng(transform.seed).standard_normal(shape, np.float32)
             self._noise = np.asarray(np.rint(field * (255 * transform.noise)), np.int16)
 
-    def apply(self, frame: Frame, index: int) -> Frame:
+    def apply(self, frame: "Frame", index: int) -> "Frame":
         """Transform a decoded frame, (H, W, channels) uint8.
 
         Its index in the video chooses its noise: a frame that is used as a picture and again in a
         motion image is the same in both.
         """
+        import cv2
+
         result: NDArray[np.uint8] = frame
         if self._transform.is_flipped:
             result = np.ascontiguousarray(result[:, ::-1])
@@ -109,6 +113,8 @@ def _warp_matrix(transform: Transform, size: int) -> NDArray[np.float64] | None:
     shift = np.array([transform.shift_x, transform.shift_y])
     if (transform.rotation_degrees, transform.zoom) == (0, 1) and not shift.any():
         return None
+    import cv2
+
     centre = ((size - 1) / 2, (size - 1) / 2)
     matrix = cv2.getRotationMatrix2D(centre, transform.rotation_degrees, transform.zoom)
     matrix[:, 2] += shift * size

@@ -1,22 +1,26 @@
 """Decode in worker processes, so that a bad file costs at most its own result.
 
 A file that makes FFmpeg or OpenCV crash ends its worker, which is replaced; a file that makes them
-hang is given up after a timeout.
+hang is given up after a timeout. Light to import: workers alone load OpenCV.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, Unpack
 
 from activity_cli.common.processes import available_cpus
 from activity_cli.common.processes.pool import PoolClosedError, WorkerPool
 from activity_cli.errors import ActivityError, SettingsError, WorkerCrashError
 from activity_cli.settings import ClipSettings
-from activity_cli.video.clips import read_clip
-from activity_cli.video.resampling import FrameChunk, Options, open_resampler, read_resampled
+
+if TYPE_CHECKING:
+    from activity_cli.types import Clip, FrameChunk
+    from activity_cli.video.augmentation import View
+    from activity_cli.video.clips import Part
+    from activity_cli.video.resampling import Options
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +62,15 @@ class Decoders:
 AUTO_DECODERS = Decoders()
 
 
+def read_clips(
+    path: Path, settings: ClipSettings, views: "Sequence[View]", **part: "Unpack[Part]"
+) -> "tuple[Clip, ...]":
+    """Do the same as `clips.read_clips`: where this is called in a worker, only that loads cv2."""
+    from activity_cli.video import clips
+
+    return clips.read_clips(path, settings, views, **part)
+
+
 class DecoderPool(AbstractContextManager["DecoderPool"]):
     """The worker processes that decode. A context manager.
 
@@ -67,7 +80,7 @@ class DecoderPool(AbstractContextManager["DecoderPool"]):
     def __init__(self, decoders: Decoders = AUTO_DECODERS, *, start: bool = True) -> None:
         self.decoders = decoders
         self._workers = WorkerPool(
-            decoders.num_workers, imports=[read_clip.__module__], start=start
+            decoders.num_workers, imports=["activity_cli.video.clips"], start=start
         )
 
     def __exit__(self, *error: object) -> None:
@@ -86,8 +99,10 @@ class ResamplingSession(AbstractContextManager["ResamplingSession"]):
     """A `Resampler` in a worker process of its own, with its arguments. A context manager."""
 
     def __init__(
-        self, path: Path, decoders: Decoders, settings: ClipSettings, **options: Unpack[Options]
+        self, path: Path, decoders: Decoders, settings: ClipSettings, **options: "Unpack[Options]"
     ) -> None:
+        from activity_cli.video.resampling import open_resampler
+
         self._limit = decoders.timeout_for(path)
         self._workers = WorkerPool(1, imports=[open_resampler.__module__])
         options.setdefault("num_threads", decoders.num_threads or 0)
@@ -100,8 +115,10 @@ class ResamplingSession(AbstractContextManager["ResamplingSession"]):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def read(self, max_timesteps: int) -> FrameChunk:
+    def read(self, max_timesteps: int) -> "FrameChunk":
         """Read the next timesteps, at most so many."""
+        from activity_cli.video.resampling import read_resampled
+
         return _call(self._workers, self._limit, read_resampled, max_timesteps)
 
     def close(self) -> None:

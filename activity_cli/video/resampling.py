@@ -7,18 +7,16 @@ which frames are fetched a chunk at a time. Only the list of times grows, 8 byte
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Required, TypedDict, Unpack
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import VideoError, WorkerCrashError
 from activity_cli.settings import ClipSettings
-from activity_cli.types import FrameRole, Images, Status
+from activity_cli.types import FrameChunk, FrameRole, Status
 from activity_cli.video.capture import Frame
 from activity_cli.video.clips import images_by_stream, judge_end, stack_roles, to_square
 from activity_cli.video.decoding import is_proven
@@ -31,21 +29,6 @@ from activity_cli.video.reader import (
 from activity_cli.video.sampling import TIE_SECONDS, Seconds, end_of_video, partner_indices
 
 _MAX_PREDICTED_FRAMES = 2**24  # 6 days at 30 fps
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameChunk:
-    """The next timesteps, and how far the video has been read."""
-
-    images: Mapping[Any, Images]
-    """(N, H, W, channels) uint8 per stream, or per role if frames are wanted; empty if N is 0."""
-    num_timesteps: int  # N
-    first_seconds: float  # of the video's first frame
-    end_seconds: float  # of the video, as far as it was decoded
-    num_frames: int  # decoded so far, used or not
-    is_last: bool
-    status: Status = Status.OK  # in the last chunk, whether the file is truncated
-    reason: str = ""
 
 
 class Options(TypedDict, total=False):

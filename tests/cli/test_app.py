@@ -105,6 +105,7 @@ def test_help_loads_nothing_heavy(command: str) -> None:
         "from activity_cli.cli import run\n"
         "code = run()\n"
         "heavy = {'torch', 'torchvision', 'cv2', 'openvino', 'numpy', 'sklearn', 'matplotlib'}\n"
+        "heavy |= {'pydantic', 'importlib.metadata'}\n"
         "print(code, heavy & set(sys.modules), file=sys.stderr)"
     )
 
@@ -230,7 +231,7 @@ def test_a_closed_pipe_ends_a_command_quietly(empty: Workplace, command: list[st
 
 
 @pytest.mark.parametrize(
-    "module", ["activity_cli.cli.app", "typer", "activity_cli.cli.predict", "numpy", "cv2"]
+    "module", ["activity_cli.cli.app", "typer", "activity_cli.cli.predict", "numpy", "safetensors"]
 )
 def test_ctrl_c_while_a_module_is_imported_is_one_line(empty: Workplace, module: str) -> None:
     write_video(empty.folder / "clip.mp4", noise_pictures(20), fps=10)

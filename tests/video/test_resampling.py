@@ -11,11 +11,11 @@ import pytest
 
 from activity_cli.errors import SettingsError, VideoError, WorkerCrashError
 from activity_cli.settings import ALL_STREAMS, ClipSettings
-from activity_cli.types import Images, Status
+from activity_cli.types import FrameChunk, Images, Status
 from activity_cli.video.clips import read_clip
 from activity_cli.video.decoder_pool import Decoders, ResamplingSession
 from activity_cli.video.reader import VideoReader
-from activity_cli.video.resampling import FrameChunk, Resampler
+from activity_cli.video.resampling import Resampler
 from activity_cli.video.sampling import Windows, choose_windows, slide
 from tests.media import DrawClip, drifting_pictures, noise_pictures
 from tests.processes import state_of, stopped_reader

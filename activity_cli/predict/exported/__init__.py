@@ -23,7 +23,6 @@ from activity_cli.predict.exported.metadata import (
 )
 from activity_cli.predict.exported.runtimes import RunGraph, open_graph, read_document
 from activity_cli.types import FrameRole, frame_roles
-from activity_cli.video.clips import images_by_stream
 
 SUFFIXES: dict[str, Format] = {
     ".onnx": "onnx",
@@ -68,6 +67,8 @@ class ExportedRunner:
     def _run(self, inputs: Mapping[FrameRole, NDArray[np.uint8]]) -> NDArray[np.float32]:
         if "whole" in self._graphs:
             return self._graphs["whole"]({str(role): x for role, x in inputs.items()})
+        from activity_cli.video.clips import images_by_stream  # imports OpenCV
+
         streams = images_by_stream(inputs, self._clip)
         pictures = np.stack(list(streams.values()), axis=1)  # (B, S, T, H, W, channels)
         shape = pictures.shape
