@@ -1,14 +1,16 @@
 """Time to start `activity predict`, against the import of torch, and the help.
 
-    python -m tests.benchmarks.startup [--rounds 7]
+    python -m tests.benchmarks.startup [--rounds 9]
 
 Whole processes, caches warm, on a drawn clip: with its features in the cache, and with --no-cache,
 where the clip is decoded and goes through the CNN. Help is compared with the import of Typer and
-Rich, which print it. Ratios are of medians; commands take turns.
+Rich, which print it. CPU seconds are those of a command and its worker processes. Ratios are of
+medians; commands take turns.
 """
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,7 +27,7 @@ MODEL = ("--model", "surveillance-fight")
 def main() -> None:
     """Time the commands in turns and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         draw_dataset(Path(folder, "clips"), clips_per_label=1, labels=("wave",))
@@ -39,17 +41,31 @@ def main() -> None:
             "activity train --help": (*ACTIVITY, "train", "--help"),
         }
         environment = {**os.environ, "ACTIVITY_CACHE_DIR": str(Path(folder, "cache"))}
-        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for number in range(arguments.rounds + 1):
             for name, command in commands.items():
-                started = time.perf_counter()
+                wall, cpu = time.perf_counter(), _cpu_seconds()
                 subprocess.run(command, env=environment, capture_output=True, check=True)
                 if number:  # the first round warms the caches
-                    seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, median in medians.items():
+                    used = time.perf_counter() - wall, _cpu_seconds() - cpu
+                    measured[name].append(used)
+    medians = {
+        name: tuple(map(statistics.median, zip(*values, strict=True)))
+        for name, values in measured.items()
+    }
+    for name, (wall, cpu) in medians.items():
         base = "import typer, rich" if "--help" in name else "import torch"
-        print(f"{name:28s} {median:.2f} s   {median / medians[base]:.2f} of {base}")
+        base_wall, base_cpu = medians[base]
+        print(
+            f"{name:28s} {wall:.2f} s, {cpu:.2f} CPU s   "
+            f"{wall / base_wall:.2f}, {cpu / base_cpu:.2f} of {base}"
+        )
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of all child processes that have ended, and of their children."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
