@@ -3,12 +3,14 @@
     make demo && .venv/bin/python -m tests.benchmarks.pictures
 
 Reads what `make demo` left in demo/, runs a few commands on it, and writes docs/images/. The report
-and the studio need chromium. The pictures show drawn clips only. benchmark.png is made by
-`activity benchmark`.
+and the studio need chromium. The pictures show drawn clips and invented data only. benchmark.png is
+made by `activity benchmark`.
 """
 
+import csv
 import io
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -35,6 +37,7 @@ ON_SCREEN = (
 )
 OVERLAY_SECONDS = (3.0, 6.5)  # from one action into the next
 OVERLAY_FPS = 8
+GANTT_ACTIONS = ("groom", "rear", "walk")  # of which one happens at a time; sniff goes with any
 STUDIO_SEGMENTS = ((4, "2"), (3, "3"), (2, "1"))  # lengths in seconds, and keys of labels
 
 
@@ -56,6 +59,7 @@ def main() -> None:
     why = ("--output", "demo/why", "--overwrite", "--quiet")
     run("explain", str(clip), "--model", "demo/runs/actions", *why)
     save_small(DEMO / "why" / "explanation.png", "explanation.webp")
+    draw_gantt()
     draw_screen()
     draw_report()
     draw_studio()
@@ -97,6 +101,30 @@ def run(*arguments: str) -> str:
         text=True,
         check=True,
     ).stdout
+
+
+def draw_gantt() -> None:
+    """Save the picture that `activity ethogram` makes of invented bouts in eight videos."""
+    draw = random.Random(5)
+    rows: list[tuple[str, str, float, float]] = []
+    for number in range(8):
+        name, seconds = f"cage{number + 1}.mp4", draw.uniform(265, 290)
+        rows.append((name, "", 0, seconds))  # all of it was looked at
+        end, sniffed, action = 0.0, 0.0, ""
+        while (start := end + draw.choice([0, draw.uniform(1, 12)])) < seconds - 14:
+            end = start + draw.uniform(2, 14)
+            action = draw.choice([other for other in GANTT_ACTIONS if other != action])
+            rows.append((name, action, start, end))
+            if draw.random() < 0.3 and (begins := draw.uniform(start, end)) > sniffed:
+                sniffed = min(begins + draw.uniform(2, 9), seconds)
+                rows.append((name, "sniff", begins, sniffed))
+    table = DEMO / "cages.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "start", "end"])
+        writer.writerows((name, label, f"{a:.2f}", f"{b:.2f}") for name, label, a, b in rows)
+    run("ethogram", str(table), "--output", "demo/ethogram", "--overwrite", "--quiet")
+    shutil.copy(DEMO / "ethogram" / "gantt.png", PICTURES)
 
 
 def draw_screen() -> None:
