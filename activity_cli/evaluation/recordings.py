@@ -195,7 +195,8 @@ class _Reader:
         """Give what was found."""
         unknown = []
         for path, video in self._found.items():
-            last = max((bout.end_seconds for bout in video.bouts), default=0.0)
+            ends = [*(b.end_seconds for b in video.bouts), *(end for _, end in video.looked_at)]
+            last = max((end for end in ends if end < inf), default=0.0)
             if video.seconds is None:
                 unknown.append(path)
             yield Recording(

@@ -153,6 +153,22 @@ def test_kappa_equals_that_of_scikit_learn() -> None:
         assert one.kappa == pytest.approx(cohen_kappa_score(*held), abs=1e-12)
 
 
+def test_rows_without_a_label_are_time_that_was_looked_at(place: Workplace) -> None:
+    seen = "path,label,start,end\na.mp4,walk,1,3\na.mp4,,0,10\n"
+    (place.folder / "labels.csv").write_text(seen)
+    (place.folder / "found.csv").write_text(seen + "a.mp4,walk,12,14\n")
+
+    done = place.run("ethogram", "found.csv", "--against", "labels.csv", "--json")
+
+    assert "no label" not in done.stderr
+    values = json.loads(done.stdout)
+    assert values["videos"][0]["seconds"] == 14
+    assert values["agreement"]["share"] == 1  # what was found at 12 s is outside
+    (place.folder / "found.csv").write_text(seen)
+    values = json.loads(place.run("ethogram", "found.csv", "--json").stdout)
+    assert values["videos"][0]["seconds"] == 10
+
+
 def test_time_that_nobody_looked_at_is_not_compared() -> None:
     bouts = (Bout(0, 4, "run"), Bout(6, 8, "run"))
     found = Recording(path="a", duration_seconds=10, fps=10, bouts=bouts)

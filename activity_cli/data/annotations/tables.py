@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from activity_cli.common.optional_dependencies import import_parquet
@@ -43,10 +44,16 @@ def is_events(source: Source) -> bool:
 
 
 def read_events(source: Source) -> Iterator[Item]:
-    """Give an event per row. Without a column of videos, the file's name is the video's."""
+    """Give an event per row. Without a column of videos, the file's name is the video's.
+
+    A row of our own tables with times and no label is a stretch that was looked at.
+    """
     kinds = _kinds(source.columns(_is_header))
     for line, row in source.rows(_is_header):
-        yield _event({kind: row[name] for kind, name in kinds.items()}, f"line {line}", source)
+        item = _event({kind: row[name] for kind, name in kinds.items()}, f"line {line}", source)
+        if isinstance(item, Event) and kinds.get("video") == "path" and not item.label:
+            item = replace(item, looked_at=(item.start, item.end) != (None, None))
+        yield item
 
 
 def is_json_lines(source: Source) -> bool:
