@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE_SECONDS = 250.0
+MAKING_SECONDS = 800.0
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -17,7 +17,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # each worker has a folder of its own in there
     done, lock = base / f"once-{name}", base / f"once-{name}.making"
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    give_up = time.monotonic() + MAKING_SECONDS
     while not done.exists():
         try:
             lock.mkdir()

@@ -1,11 +1,40 @@
 """The worker processes of a program, from /proc: which one reads a file, and their memory."""
 
 import os
-import resource
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
+
+PATIENCE_SECONDS = 600.0
+"""Longer than anything takes on a machine that is busy with other things."""
+
+
+def stop_once(process: "subprocess.Popen[str]", is_so: Callable[[], bool]) -> None:
+    """Stop a process (SIGSTOP) as soon as something is true.
+
+    It is stopped also while that is looked at, so that it does not get much further meanwhile.
+    """
+    if not Path("/proc").is_dir():
+        pytest.skip("looks into /proc")
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        _stop(process.pid)
+        if is_so():
+            return
+        assert state_of(process.pid) != "Z", "it ended before"
+        assert time.monotonic() < give_up, "it did not happen in time"
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(0.005)
+
+
+def _stop(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    while state_of(pid) not in "TZ":
+        time.sleep(0.0001)
 
 
 def stopped_reader(*paths: Path, of: int | None = None) -> int:
@@ -14,13 +43,11 @@ def stopped_reader(*paths: Path, of: int | None = None) -> int:
     It is stopped (SIGSTOP). So is each worker while its open files are looked at: none can be
     through with a file before that is noticed, however busy the machine is.
     """
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < give_up:
         for pid in _workers_of(of or os.getpid()):
             try:
-                os.kill(pid, signal.SIGSTOP)
-                while state_of(pid) not in "TZ":
-                    time.sleep(0.0001)
+                _stop(pid)
                 if any(path in paths for path in _open_files(pid)):
                     return pid
                 os.kill(pid, signal.SIGCONT)
@@ -37,6 +64,8 @@ def state_of(pid: int) -> str:
 
 def limit_memory_of_workers(more_bytes: int) -> None:
     """Let each worker process of this process allocate only so much more than it has now."""
+    import resource  # not on Windows
+
     for pid in _workers_of(os.getpid()):
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + more_bytes

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Self
 
+from tests.processes import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[1]
 
 START_NODES = """
@@ -66,7 +68,7 @@ class Nodes:
 
     def __exit__(self, *error: object) -> None:
         """End the cluster."""
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=PATIENCE_SECONDS)
 
     def _answer(self) -> str:
         assert self._process.stdout is not None

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Never
 
@@ -30,10 +31,21 @@ def print_much() -> str:
 
 def note_and_spin(path: Path) -> Never:
     """Write down which process this is, then keep it busy for ever."""
-    path.with_suffix(".part").write_text(str(os.getpid()))
-    path.with_suffix(".part").rename(path)
+    _note(path)
     while True:
         pass
+
+
+def note_and_sleep(path: Path) -> Never:
+    """Write down which process this is, then wait for ever."""
+    _note(path)
+    while True:
+        time.sleep(60)
+
+
+def _note(path: Path) -> None:
+    path.with_suffix(".part").write_text(str(os.getpid()))
+    path.with_suffix(".part").rename(path)
 
 
 def main_of_parent(pid_file: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from activity_cli import cli
+from tests.processes import PATIENCE_SECONDS
 
 LABELS = ("walk", "wave", "jump")
 FEW_PIXELS = ("--frames", "8", "--frame-size", "64")
@@ -63,7 +64,7 @@ class Workplace:
     def run_alone(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
         """Run a command in a process of its own, to its end."""
         process = self.start(*arguments)
-        stdout, stderr = process.communicate(timeout=240)
+        stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
         return _checked(arguments, code, process.returncode, stdout, stderr)
 
 

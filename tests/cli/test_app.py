@@ -13,6 +13,7 @@ import pytest
 from activity_cli.cli.app import COMMANDS, load_command
 from activity_cli.cli.help import TOPICS
 from tests.media import noise_pictures, write_video
+from tests.processes import PATIENCE_SECONDS
 from tests.workplace import Workplace
 
 SUMMARIES = {name: text for commands in COMMANDS.values() for name, text in commands.items()}
@@ -225,7 +226,7 @@ def test_a_closed_pipe_ends_a_command_quietly(empty: Workplace, command: list[st
     assert process.stdout is not None
     process.stdout.close()  # before anything is written: Python itself would complain at its end
 
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert (process.returncode, stderr) == (1, "")
 

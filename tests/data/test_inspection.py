@@ -32,7 +32,7 @@ from tests.media import (
     noise_pictures,
     write_video,
 )
-from tests.processes import stopped_reader
+from tests.processes import PATIENCE_SECONDS, stopped_reader
 
 
 def moving_square(count: int, seed: int, size: tuple[int, int] = (160, 120)) -> list[Picture]:
@@ -308,7 +308,7 @@ def run(*arguments: str | Path, folder: Path, code: int) -> "subprocess.Complete
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
         env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8:surrogateescape"},
     )
@@ -399,7 +399,7 @@ def test_ctrl_c_reports_what_was_checked(tmp_path: Path) -> None:
         reader = stopped_reader(*later, of=process.pid)
         process.send_signal(signal.SIGINT)
         os.kill(reader, signal.SIGCONT)
-        stdout, stderr = process.communicate(timeout=240)
+        stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 130, stdout + stderr
     rows = (tmp_path / "rows.csv").read_text().splitlines()[1:]

@@ -26,9 +26,10 @@ from activity_cli.features.action_weights import (
     list_action_networks,
 )
 from tests.action_weights import real_weights
+from tests.processes import PATIENCE_SECONDS
 from tests.workplace import Workplace
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Answer = Callable[[BaseHTTPRequestHandler], object]
 
 
 @pytest.fixture(scope="module")
@@ -157,10 +158,11 @@ def test_a_wrong_answer_is_refused_with_its_reason(
     serve: Serve, cached: Path, answer: Answer, reason: str
 ) -> None:
     address = serve({"/file": answer}) + "/file"
+    timeout_seconds = 0.3 if answer is send_slowly else PATIENCE_SECONDS
     failures: list[str] = []
 
     with pytest.raises(BackboneError, match="No address gave the weights") as caught:
-        fetch_action_weights([address], timeout_seconds=0.3, on_failure=failures.append)
+        fetch_action_weights([address], timeout_seconds=timeout_seconds, on_failure=failures.append)
 
     assert len(failures) == 1
     assert failures[0].startswith(f"{address}: ")
@@ -174,7 +176,8 @@ def test_a_wrong_answer_is_refused_with_its_reason(
 def test_a_server_that_never_answers_or_is_not_there_costs_one_line_each(
     serve: Serve, cached: Path
 ) -> None:
-    silent = serve({"/file": lambda _: time.sleep(1)})
+    is_over = threading.Event()
+    silent = serve({"/file": lambda _: is_over.wait(PATIENCE_SECONDS)})
     addresses = [
         f"{silent}/file",
         "http://127.0.0.1:9/file",
@@ -184,6 +187,7 @@ def test_a_server_that_never_answers_or_is_not_there_costs_one_line_each(
 
     with pytest.raises(BackboneError):
         fetch_action_weights(addresses, timeout_seconds=0.2, on_failure=failures.append)
+    is_over.set()
 
     assert failures[0] == f"{silent}/file: too slow"
     assert failures[1] == "http://127.0.0.1:9/file: Connection refused"

@@ -170,9 +170,9 @@ def test_action_features_are_those_of_torch(
     for given in (features, expected):
         given[..., :POOLED_SIZE] **= 2
     np.testing.assert_allclose(features, expected, atol=1e-4 * expected.max(), rtol=0)
-    np.testing.assert_array_equal(
-        extractor.extract(clips[1:])[0][:, POOLED_SIZE:], features[1][:, POOLED_SIZE:]
-    )
+    # Alone or among others: on some CPUs torch then adds in another order.
+    alone, among = extractor.extract(clips[1:])[0][:, POOLED_SIZE:], features[1][:, POOLED_SIZE:]
+    np.testing.assert_allclose(alone, among, atol=1e-6 * among.max(), rtol=0)
     assert extractor.extract(clips[:0]).shape == (0, 3, FEATURE_SIZE)
     with pytest.raises(ValueError, match=r"\(N, 3, 96, 96, 3\)"):
         extractor.extract(clips[:, :2])
@@ -338,9 +338,9 @@ while classifiers:
     classifiers.pop(0)
     gc.collect()
 main_thread = threading.main_thread().ident
-threading.Timer(0.2, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
+    threading.Timer(0.2, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
     os.read(os.pipe()[0], 1)
 except KeyboardInterrupt:
     print("heard")

@@ -21,6 +21,7 @@ from activity_cli.model.kinetics600 import default_model, describe_kinetics600
 from activity_cli.video.clips import read_clip
 from tests.action_weights import real_weights
 from tests.media import DrawClip, drifting_pictures
+from tests.processes import PATIENCE_SECONDS
 from tests.workplace import Workplace
 
 QUESTION = "Download the 3.3 MB network for 600 everyday actions? [Y/n]"
@@ -98,7 +99,7 @@ def predict_in_a_terminal(bare: Workplace, answer: str) -> str:
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=theirs,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     os.close(theirs)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from activity_cli.settings import DEFAULT_MODEL
 from activity_cli.types import FileResult, Status
 from activity_cli.video.decoder_pool import Decoders
 from tests.media import plain_pictures, write_video
-from tests.processes import limit_memory_of_workers
+from tests.processes import PATIENCE_SECONDS, limit_memory_of_workers, stop_once
 from tests.ray_nodes import ROOT, Nodes
 from tests.workplace import Workplace as SharedWorkplace
 
@@ -75,7 +74,7 @@ class Workplace:
         return self.finish(self.start(*arguments), code=code)
 
     def finish(self, process: "subprocess.Popen[str]", *, code: int) -> str:
-        stdout, stderr = process.communicate(timeout=200)
+        stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == code, f"{process.returncode}\n{stdout}\n{stderr}"
         assert "Traceback" not in stderr
         assert not stdout  # nothing but results belongs there
@@ -84,11 +83,6 @@ class Workplace:
     def num_lines(self, name: str) -> int:
         path = self.folder / name
         return len(path.read_bytes().splitlines()) if path.exists() else 0
-
-    def wait_for_lines(self, name: str, count: int, process: "subprocess.Popen[str]") -> None:
-        while self.num_lines(name) < count:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +134,10 @@ def test_a_node_that_dies_costs_no_row_and_doubles_none(workplace: Workplace, no
 
     arguments = ("clips", "--output", "cluster.csv", "--no-cache")
     run = workplace.start(*arguments, "--cluster", nodes.address)
-    workplace.wait_for_lines("cluster.csv", 3, run)
-    assert nodes.workers_of(0), "the node that is to die must be at work"
-    nodes.kill(0)
+    stop_once(run, lambda: workplace.num_lines("cluster.csv") >= 3 and bool(nodes.workers_of(0)))
+    nodes.kill(0)  # while it is at work
     assert workplace.num_lines("cluster.csv") < 28, "the node must die during the work"
+    run.send_signal(signal.SIGCONT)
     said = workplace.finish(run, code=3)
 
     assert sorted((workplace.folder / "cluster.csv").read_bytes().splitlines()) == expected
@@ -162,8 +156,9 @@ def test_ray_reports_usage_to_nobody(workplace: Workplace, nodes: Nodes) -> None
 def test_ctrl_c_keeps_rows_and_another_machine_goes_on(workplace: Workplace, nodes: Nodes) -> None:
     arguments = ("clips", "--output", "broken.jsonl", "--no-cache", "--all-scores", "--top-k", "1")
     run = workplace.start(*arguments, "--cluster", nodes.address)
-    workplace.wait_for_lines("broken.jsonl", 2, run)
+    stop_once(run, lambda: workplace.num_lines("broken.jsonl") >= 2)
     run.send_signal(signal.SIGINT)
+    run.send_signal(signal.SIGCONT)
     workplace.finish(run, code=130)
     done = workplace.num_lines("broken.jsonl")
     assert 2 <= done < 27

@@ -18,7 +18,7 @@ from activity_cli.features.extraction import ClipRequest
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
 from activity_cli.types import FileResult
 from tests.media import iter_frames, write_video
-from tests.processes import stopped_reader
+from tests.processes import PATIENCE_SECONDS, stopped_reader
 from tests.workplace import Workplace, rows_of
 
 ORDER = ("walk", "jump", "wave")
@@ -135,7 +135,7 @@ def test_a_decoder_that_dies_in_a_long_video_costs_its_row(
     running = workplace.start(*predict)
 
     os.kill(stopped_reader(long_video, of=running.pid), signal.SIGKILL)
-    _, stderr = running.communicate(timeout=240)
+    _, stderr = running.communicate(timeout=PATIENCE_SECONDS)
 
     rows = {Path(row["path"]).name: row for row in rows_of(workplace.folder / "rows.csv")}
     assert rows["b.mp4"]["status"] == "ok", stderr
@@ -152,12 +152,12 @@ def test_other_windows_are_made_of_cached_features(
 
     def scored(
         *, use_cache: bool, window: float | None = None, stride: float | None = None
-    ) -> tuple[FileResult, float]:
+    ) -> tuple[FileResult, bool]:
         windows = WindowConfig(window_seconds=window, stride_seconds=stride)
         config = PredictConfig(cache_dir=cache, use_cache=use_cache, windows=windows)
         with closing(load_predictor(model, config)) as predictor:
             [result] = predictor.predict([ClipRequest(path=long_video)])
-        return result, result.stage_seconds["cnn"] + result.stage_seconds["decode"]
+        return result, "decode" in result.stage_seconds
 
     def same(one: FileResult, other: FileResult) -> None:
         assert one.timeline is not None
@@ -167,19 +167,19 @@ def test_other_windows_are_made_of_cached_features(
         told = [(r.segments, r.status, r.num_frames, r.duration_seconds) for r in (one, other)]
         assert told[0] == told[1]
 
-    first, seconds = scored(use_cache=True)
-    assert seconds > 0
+    first, is_decoded = scored(use_cache=True)
+    assert is_decoded
     plain, _ = scored(use_cache=False)
     same(first, plain)
     for window, stride in ((None, None), (2.9, None), (None, 1.0)):
-        found, seconds = scored(use_cache=True, window=window, stride=stride)
-        assert seconds < 0.05  # nothing was decoded, no network ran
+        found, is_decoded = scored(use_cache=True, window=window, stride=stride)
+        assert not is_decoded
         same(found, scored(use_cache=False, window=window, stride=stride)[0])
     for part in cache.rglob("0.video"):
         part.write_bytes(part.read_bytes()[:-9])  # a damaged part counts as absent
     same(scored(use_cache=True)[0], plain)
     same(scored(use_cache=True)[0], plain)
-    assert scored(use_cache=True)[1] < 0.05  # it was written anew
+    assert not scored(use_cache=True)[1]  # it was written anew
 
 
 def test_the_oldest_videos_leave_a_full_cache(tmp_path: Path) -> None:

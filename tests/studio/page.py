@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from activity_cli.studio.security import Guard
 from activity_cli.studio.server import Server
 from activity_cli.studio.studio import Studio
+from tests.processes import PATIENCE_SECONDS
 
 
 class Answer(NamedTuple):
@@ -39,7 +40,7 @@ class Page:
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """Send a request; a header that is "" is left out."""
         own = {**self.headers, **{name.replace("_", "-"): v for name, v in headers.items()}}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         try:
             connection.putrequest(method, path, skip_host=True)
             for name, value in own.items():
@@ -74,9 +75,9 @@ class Page:
         return str(clip["id"])
 
 
-def eventually(answer: Callable[[], Any], seconds: float = 60.0) -> Any:
+def eventually(answer: Callable[[], Any]) -> Any:
     """Wait until something is true; return it."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := answer()):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)

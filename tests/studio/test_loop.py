@@ -44,7 +44,7 @@ def finished(page: Page, job: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = page.get(f"/api/jobs/{job['id']}")
         return found if found["state"] in ("done", "failed", "cancelled") else None
 
-    ended: dict[str, Any] = eventually(look, 240)
+    ended: dict[str, Any] = eventually(look)
     assert ended["state"] == "done", ended
     return ended
 
@@ -92,7 +92,7 @@ def test_from_unlabelled_videos_to_a_corrected_model(page: Page, folder: Path) -
     waits = page.post("/api/jobs", 202, kind="predict")
     assert waits["state"] == "queued"
     assert page.ask("DELETE", f"/api/jobs/{waits['id']}").json()["state"] == "cancelled"
-    eventually(lambda: len(page.get(f"/api/jobs/{again['id']}")["history"]) > 3, 240)
+    eventually(lambda: len(page.get(f"/api/jobs/{again['id']}")["history"]) > 3)
     page.post(f"/api/jobs/{again['id']}/stop")
     assert finished(page, again)["result"] == {"run": "gym-2"}
     assert page.get("/api/runs/gym-2")["ended_by"] == "stopped"
@@ -160,7 +160,7 @@ def test_a_failed_job_gives_a_line_and_the_next_step(page: Page, folder: Path) -
     try:
         job = page.post("/api/jobs", 202, kind="train")
         ended = eventually(
-            lambda: (j := page.get(f"/api/jobs/{job['id']}"))["state"] == "failed" and j, 60
+            lambda: (j := page.get(f"/api/jobs/{job['id']}"))["state"] == "failed" and j
         )
     finally:
         (folder / "activity.toml").write_text(SETTINGS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.media import Picture, write_video
+from tests.processes import PATIENCE_SECONDS
 from tests.studio.page import Page, open_studio
 from tests.workplace import Workplace, rows_of
 
@@ -23,7 +24,6 @@ LABELS = ("across", "upwards")
 NASTY = "<img src=x onerror=window.hit=1>"
 PLACES = ("videos", "label", "train", "results", "review")
 FPS = 10
-TRAINING_MS = 300_000
 SETTINGS = '[clip]\nframe_size = 64\nframes = 8\nstreams = "both"\n[training]\nepochs = 12\n'
 """Clips of which CNN and decoders make features in a moment."""
 TITLE = "document.querySelector('.label-head h1')"
@@ -75,6 +75,7 @@ class Watched:
         self.said: list[str] = []
         self.foreign: list[str] = []
         self.context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
+        self.context.set_default_timeout(1000 * PATIENCE_SECONDS)
         own = f"http://{studio.host}/"
         self.context.route(
             lambda url: not url.startswith((own, "data:", "blob:")),
@@ -99,9 +100,9 @@ class Watched:
         assert self.foreign == []
 
 
-def until(window: "Window", answer: Callable[[], object], seconds: float = 60) -> None:
+def until(window: "Window", answer: Callable[[], object]) -> None:
     """Wait until something is true; meanwhile the browser's requests go on."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not answer():
         assert time.monotonic() < deadline, "it did not happen"
         window.wait_for_timeout(20)
@@ -182,7 +183,7 @@ def test_from_a_folder_of_clips_to_a_corrected_model(clips: Path, browser: "Brow
         window.wait_for_selector(".cell-dialog .cell-row")
         window.keyboard.press("Escape")
         window.click("text=OpenVINO")
-        window.wait_for_selector("text=Verified", timeout=TRAINING_MS)
+        window.wait_for_selector("text=Verified")
         looks(window)
         watched.check()
         watched.context.close()
@@ -203,7 +204,7 @@ def train(window: "Window", studio: Page, *, num_models: int) -> None:
         assert title != "It failed", window.inner_text(".run-card")
         return title == "Done" and len(studio.get("/api/project")["models"]) == num_models
 
-    until(window, is_done, TRAINING_MS / 1000)
+    until(window, is_done)
 
 
 def correct_two(window: "Window", clips: Path) -> None:
@@ -235,7 +236,7 @@ def looks(window: "Window") -> None:
     schemes: tuple[Any, ...] = ("light", "dark")
     for width, scheme in [(w, s) for w in (1280, 820) for s in schemes]:
         window.set_viewport_size({"width": width, "height": 800})
-        window.emulate_media(color_scheme=scheme)
+        window.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # no colour between
         for place in PLACES:
             go(window, place)
             window.wait_for_selector("#screen > .head, #screen > header")
@@ -264,14 +265,14 @@ def test_painted_stretches_are_those_that_were_played(tmp_path: Path, browser: "
         window.evaluate(
             """() => {
               const video = document.querySelector(".stage video");
-              window.seen = []; let shown = 0;
+              window.seen = []; window.shown = 0;
               const watch = (_, data) => {
-                shown = data.mediaTime;
+                window.shown = data.mediaTime;
                 video.requestVideoFrameCallback(watch);
               };
               video.requestVideoFrameCallback(watch);
               for (const kind of ["keydown", "keyup"]) addEventListener(kind, (event) => {
-                if (/[12]/.test(event.key) && !event.repeat) window.seen.push(shown);
+                if (/[12]/.test(event.key) && !event.repeat) window.seen.push(window.shown);
               }, true);
             }"""
         )
@@ -279,9 +280,9 @@ def test_painted_stretches_are_those_that_were_played(tmp_path: Path, browser: "
             window.keyboard.press(".")  # up to 4 times the speed
         window.keyboard.press("Space")
         for key in ("1", "2"):
-            window.wait_for_timeout(500)
+            play_on(window)
             window.keyboard.down(key)
-            window.wait_for_timeout(1500)
+            play_on(window)
             window.keyboard.up(key)
         window.keyboard.press("k")
         table = folder / "labels.csv"
@@ -297,7 +298,7 @@ def test_painted_stretches_are_those_that_were_played(tmp_path: Path, browser: "
             exact = np.abs(np.subtract(times, wanted)).max() <= 1 / FPS + 1e-3
             return labels_of(table) == ["run", "wave"] and bool(exact)
 
-        until(window, painted, 10)
+        until(window, painted)
         # One stretch is one step, however often it was sent.
         window.keyboard.press("z")
         until(window, lambda: labels_of(table) == ["run"])
@@ -308,6 +309,12 @@ def test_painted_stretches_are_those_that_were_played(tmp_path: Path, browser: "
         edges_and_cuts(window, table)
         watched.check()
         watched.context.close()
+
+
+def play_on(window: "Window") -> None:
+    """Wait until a second more of the video was shown."""
+    shown = window.evaluate("window.shown")
+    window.wait_for_function("second => window.shown > second", arg=shown + 1)
 
 
 def labels_of(table: Path) -> list[str]:

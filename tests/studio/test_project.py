@@ -4,6 +4,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from activity_cli.errors import DataError
 from activity_cli.studio.labels import Piece, merge, paint, read_labels
 from activity_cli.studio.project import Project, id_of
 from tests.media import plain_pictures, write_video
+from tests.processes import PATIENCE_SECONDS
 from tests.studio.page import Page, eventually
 from tests.workplace import Workplace, rows_of
 
@@ -253,7 +255,7 @@ def test_kill_9_while_painting_loses_nothing_that_was_answered(folder: Path) -> 
                 page.edit({"op": "paint", "clip": clip, "start": start, "end": start + 0.25,
                            "label": action})  # fmt: skip
                 answered.append(start)
-        except (OSError, AssertionError):
+        except (OSError, HTTPException, AssertionError):
             return
 
     thread = threading.Thread(target=paint_on)
@@ -267,7 +269,7 @@ def test_kill_9_while_painting_loses_nothing_that_was_answered(folder: Path) -> 
     pieces = page.get(f"/api/clips/{page.id_of('a.mp4')}")["segments"]
     assert {piece["start"] for piece in pieces} >= set(answered)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
     assert "Everything is saved." in stderr
     assert len(read_labels(folder / "labels.csv")["a.mp4"].pieces) == len(pieces)

@@ -14,6 +14,7 @@ import pytest
 from activity_cli.studio.proxy import plays
 from activity_cli.video.reader import read_packet_times
 from tests.media import plain_pictures, write_video
+from tests.processes import PATIENCE_SECONDS
 from tests.studio.page import Page, eventually, open_studio
 from tests.workplace import Workplace
 
@@ -123,7 +124,7 @@ def test_what_browsers_play_is_not_copied() -> None:
 
 
 def test_another_window_hears_of_every_change(page: Page) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=PATIENCE_SECONDS)
     connection.request("GET", "/api/events", headers=page.headers)
     answer = connection.getresponse()
     assert answer.headers["content-type"].startswith("text/event-stream")

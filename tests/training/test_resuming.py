@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from activity_cli.settings import FROZEN, TrainSettings
 from activity_cli.training.loop.checkpoint import TrainingLog
 from activity_cli.training.loop.trainer import EpochMetrics
 from activity_cli.training.resuming import check_same, write_run_file
+from tests.processes import PATIENCE_SECONDS, stop_once
 from tests.workplace import FEW_PIXELS, QUICK, Workplace, rows_of
 
 
@@ -37,9 +37,9 @@ def start_and_signal(shared: Workplace, name: str, number: int) -> "subprocess.P
     """Begin the run that `runs/first` is, and send it a signal once an epoch is over."""
     history = shared.folder / "runs" / name / "history.csv"
     process = shared.start("train", "clips", "--name", name, *QUICK)
-    while process.poll() is None and not (history.exists() and len(rows_of(history)) > 1):
-        time.sleep(0.01)
-    os.kill(process.pid, number)
+    stop_once(process, lambda: history.exists() and len(rows_of(history)) > 1)
+    process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     return process
 
 
@@ -66,7 +66,7 @@ def test_a_killed_run_is_resumed_to_the_same_numbers(shared: Workplace) -> None:
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_another_network_is_refused(shared: Workplace) -> None:
     process = start_and_signal(shared, "odd [name]", signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert "activity train clips --resume 'runs/odd [name]'" in said
     run = ("--resume", "runs/odd [name]")

@@ -1,6 +1,5 @@
 """Tuning: the same numbers as training, exact resume, and nested scores without leakage."""
 
-import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -40,6 +39,7 @@ from activity_cli.training.tuning.run import NestedResult, importance_of, run_ne
 from activity_cli.training.tuning.search import Search, SearchResult
 from activity_cli.training.tuning.space import Candidate, Space
 from activity_cli.video.sampling import partner_indices, sample_indices
+from tests.processes import stop_once
 from tests.workplace import FEW_PIXELS, Workplace, rows_of
 
 NUM_CLIPS, NUM_FRAMES, SIZE = 60, 9, 32
@@ -238,9 +238,10 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(
 
     broken = workplace.folder / "broken"
     process = workplace.start(*SEARCH, "--output", "broken")
-    wait_for_trials(broken / "trials.csv", 2)
+    trials = broken / "trials.csv"
+    stop_once(process, lambda: trials.exists() and len(rows_of(trials)) >= 2)
     process.kill()
-    process.communicate(timeout=120)
+    process.communicate()
     workplace.run(*SEARCH, "--output", "broken")
 
     whole = workplace.folder / "whole"
@@ -277,15 +278,6 @@ def test_a_folder_takes_one_search_at_a_time_and_no_other(tmp_path: Path) -> Non
 def enter(folder: Path, identity: Mapping[str, object]) -> None:
     with open_folder(folder, identity):
         pass
-
-
-def wait_for_trials(path: Path, number: int) -> None:
-    """Until a search has written so many trials."""
-    for _ in range(2400):
-        if path.is_file() and len(rows_of(path)) >= number:
-            return
-        time.sleep(0.05)
-    raise TimeoutError(path)
 
 
 def trials_in(folder: Path) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from activity_cli import load_model
 from activity_cli.errors import SettingsError
 from activity_cli.video.decoder_pool import DecoderPool, Decoders
 from tests.media import noise_pictures, plain_pictures, write_video
-from tests.processes import limit_memory_of_workers, stopped_reader
+from tests.processes import PATIENCE_SECONDS, limit_memory_of_workers, stopped_reader
 from tests.workplace import Workplace, rows_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc")
@@ -50,7 +50,7 @@ def test_a_file_that_crashes_the_decoder_costs_its_own_row(
 
     os.kill(reader, signal.SIGSEGV)
     os.kill(reader, signal.SIGCONT)
-    _, stderr = running.communicate(timeout=240)
+    _, stderr = running.communicate(timeout=PATIENCE_SECONDS)
 
     assert running.returncode == 3, stderr
     assert "1 crashed" in stderr
@@ -92,7 +92,7 @@ def test_a_file_that_takes_too_long_costs_the_timeout(
     running = workplace.start(*predict, "--timeout", "8", "--json")
 
     stopped_reader(slow_video, of=running.pid)  # as a decoder that hangs
-    stdout, stderr = running.communicate(timeout=240)
+    stdout, stderr = running.communicate(timeout=PATIENCE_SECONDS)
 
     assert running.returncode == 3
     rows = [json.loads(line) for line in stdout.splitlines()]

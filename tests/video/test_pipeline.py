@@ -105,7 +105,7 @@ def test_an_error_comes_where_its_result_would_and_ends_all_threads(stage: str) 
     assert len(first) == 5
     with pytest.raises(RuntimeError, match="broken"):
         list(results)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_whoever_stops_early_leaves_no_thread_behind() -> None:
@@ -115,4 +115,4 @@ def test_whoever_stops_early_leaves_no_thread_behind() -> None:
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
 
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
