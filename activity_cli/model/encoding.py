@@ -32,7 +32,7 @@ def measure_features(
     """Measure the pooled coefficients of clips, and the principal deviations within a clip.
 
     There are at most two components for three clips: more would describe single clips. They are
-    those of at most `_MAX_FRAMES` frames.
+    those of at most `_MAX_FRAMES` frames. Without an LSTM nothing reads them: `num_components` 0.
 
     Raises:
         TrainingError: a feature is NaN or infinite.
@@ -48,8 +48,9 @@ def measure_features(
         pooled = (basis @ clips).double()
         total += pooled.sum(dim=0)
         squares += pooled.square().sum(dim=0)
-        centred = (clips - clips.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1, 2)
-        deviations.append(centred[:, ::step])
+        if num_components:
+            centred = (clips - clips.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1, 2)
+            deviations.append(centred[:, ::step])
     mean = total / len(rows)
     if not mean.isfinite().all():
         raise TrainingError(
@@ -57,11 +58,14 @@ def measure_features(
             hint="Try --precision fp32, or another --backbone.",
         )
     spread = (squares / len(rows) - mean.square()).clamp(min=0).sqrt().float()
-    most = min(num_components, size, max(1, 2 * len(rows) // 3))
+    components = torch.zeros(num_streams, size, 0)
+    if num_components:
+        most = min(num_components, size, max(1, 2 * len(rows) // 3))
+        components = _principal_directions(torch.cat(deviations, dim=1), most)
     return FeatureStatistics(
         mean=mean.float(),
         scale=spread + 0.05 * spread.mean(dim=2, keepdim=True).clamp(min=1e-6),
-        components=_principal_directions(torch.cat(deviations, dim=1), most),
+        components=components,
     )
 
 

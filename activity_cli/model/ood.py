@@ -52,7 +52,10 @@ class OodDetector:
 
 
 def fit_ood_detector(features: NDArray[np.floating[Any]], rows: NDArray[np.int64]) -> OodDetector:
-    """Fit a detector to these rows of (N, S, T, D) features, often a memory map."""
+    """Fit a detector to these rows of (N, S, T, D) features, often a memory map.
+
+    The means that `mean_over_time` returns do as well: they are computed once for several fits.
+    """
     if len(rows) > _MAX_CLIPS:
         rows = rows[np.arange(_MAX_CLIPS) * len(rows) // _MAX_CLIPS]
     means = np.concatenate(list(_mean_features(features, rows)))  # (N, K)
@@ -61,13 +64,21 @@ def fit_ood_detector(features: NDArray[np.floating[Any]], rows: NDArray[np.int64
     standard = (means - mean) / scale
     count = min(_MAX_DIRECTIONS, len(rows) // _CLIPS_PER_DIRECTION)
     # Through inner products of clips, which are fewer than features. The largest come last.
-    _, vectors = np.linalg.eigh((standard @ standard.T).astype(np.float64))
-    directions, _ = np.linalg.qr(standard.T @ vectors[:, len(rows) - count :])
+    squares, vectors = np.linalg.eigh((standard @ standard.T).astype(np.float64))
+    first = len(rows) - count
+    kept = first + np.flatnonzero(squares[first:] > 1e-6 * squares[-1])  # equal clips add none
+    directions = standard.T @ (vectors[:, kept] / np.sqrt(squares[kept])).astype(np.float32)
     return OodDetector(
         mean=mean,
         scale=scale.astype(np.float32),
         directions=directions.astype(np.float16),
     )
+
+
+def mean_over_time(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Return the means of clips as features of one frame: (N, S, T, D) -> (N, S, 1, D)."""
+    means = np.concatenate(list(_mean_features(features, np.arange(len(features)))))
+    return means.reshape(len(features), features.shape[1], 1, -1)
 
 
 def _mean_features(

@@ -280,6 +280,7 @@ def cross_validate(
                     learned=others,
                     rows=held_out,
                     settings=settings,
+                    mean_head=fitted.mean_heads[0] if fitted.mean_heads else None,
                     baselines=baselines,
                 )
             )

@@ -22,7 +22,7 @@ from activity_cli.model.encoding import NUM_COEFFICIENTS, Rows, encode_views, me
 from activity_cli.model.folder import Weights
 from activity_cli.model.network import SequenceClassifier
 from activity_cli.settings import NetworkSettings, Temporal, TrainSettings
-from activity_cli.training.linear import LinearClips, LinearStrengths
+from activity_cli.training.linear import LinearClips, LinearHead, LinearStrengths
 from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult
 from activity_cli.training.loop.trainer import ClipLoss
 from activity_cli.training.tasks import HeadTask, fit_temporal_heads
@@ -66,6 +66,9 @@ class FittedNetwork(TrainResult):
     inner: InnerFolds | None = None  # None for a network that is trained together with its CNN
     lstm_weight: float = 1.0  # factor of the LSTM's logits, contained in its weights; 0: not used
     penalties: Tensor | None = None  # (S * K * D,) L2 penalties of the pooled head's weights
+    mean_heads: tuple[LinearHead, ...] = ()
+    """Baselines that read the mean over time alone: of the network and of each of `inner`. Empty
+    where their pooled heads read no more, or were trained with a CNN."""
 
     @classmethod
     def of(
@@ -108,7 +111,7 @@ def fit_head(
     seed = config.training.seed
     fold, deals = _deal(data, rows, seed, num_val=len(val_rows))
     with one_thread(), seeded(seed):
-        tasks, strengths = _fit_pooled_heads(data, config, rows, fold, deals)
+        tasks, strengths, mean_heads = _fit_pooled_heads(data, config, rows, fold, deals)
         result, factor = fit_temporal_heads(tasks, config.training, session)
         found = [t.pooled_logits(t.held_out) + t.temporal_logits(t.held_out) for t in tasks]
         logits = torch.cat(found)  # (V, C)
@@ -122,19 +125,23 @@ def fit_head(
         multi_label=data.multi_label,
         lstm_weight=factor,
         penalties=strengths.feature_penalties(),
+        mean_heads=tuple(mean_heads),
     )
 
 
 def _fit_pooled_heads(
     data: FeatureDataset, config: HeadConfig, rows: Rows, fold: Fold, deals: Sequence[Fold]
-) -> tuple[list[HeadTask], LinearStrengths]:
+) -> tuple[list[HeadTask], LinearStrengths, list[LinearHead]]:
     """Fit pooled linear heads to all rows (N,), and to those that each fold leaves.
 
-    Folds are (N,), -1 for clips of none; those of `deals` choose the strengths.
+    Folds are (N,), -1 for clips of none; those of `deals` choose the strengths. Where the heads
+    read changes over time, heads of the mean alone are fitted too.
     """
-    num_coefficients = NUM_COEFFICIENTS if config.network.temporal == "lstm" else 1
+    num_components, num_coefficients = 0, 1
+    if config.network.temporal == "lstm":
+        num_components, num_coefficients = config.network.num_components, NUM_COEFFICIENTS
     statistics = measure_features(
-        data.values, rows, config.network.num_components, num_coefficients=num_coefficients
+        data.values, rows, num_components, num_coefficients=num_coefficients
     )
     parts = [fold != number for number in (-2, *range(int(fold.max()) + 1))]  # the first is all
     networks = [
@@ -154,7 +161,9 @@ def _fit_pooled_heads(
     )
     strengths = LinearStrengths.choose(linear_clips)
     tasks = []
-    fitted = strengths.fit([part[clip_of] for part in parts])
+    parts_of_clips = [part[clip_of] for part in parts]
+    fitted = strengths.fit(parts_of_clips)
+    mean_heads = strengths.of_mean.fit(parts_of_clips) if strengths.of_mean else []
     for network, part, (weight, bias) in zip(networks, parts, fitted, strict=True):
         network.pooled_head.weight.data.copy_(weight)
         network.pooled_head.bias.data.copy_(bias)
@@ -169,7 +178,7 @@ def _fit_pooled_heads(
             loss=loss,
         )
         tasks.append(task)
-    return tasks, strengths
+    return tasks, strengths, mean_heads
 
 
 def fit_linear_head(
@@ -179,7 +188,7 @@ def fit_linear_head(
     config = HeadConfig(network=NetworkSettings(temporal=temporal), training=settings)
     fold, deals = _deal(data, rows, settings.seed)
     with one_thread(), seeded(settings.seed):
-        [task], _ = _fit_pooled_heads(data, config, rows, np.full_like(fold, -1), deals)
+        [task], *_ = _fit_pooled_heads(data, config, rows, np.full_like(fold, -1), deals)
     return task.network.eval()
 
 

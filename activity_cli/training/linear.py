@@ -31,6 +31,9 @@ _NATS = 3.0  # that weights of the kernels with logarithms of unit spread must g
 _MARGIN = 0.03  # share by which the changes must lower the loss: smaller gains were chance
 _MAX_STEPS, _MAX_LENGTHS, _MEMORY = 100, 12, 8  # of L-BFGS: steps, lengths of a step tried
 
+LinearHead = tuple[Tensor, Tensor]
+"""Weights (C, S * K * D) and biases (C,)."""
+
 _Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(points (R, P, C), which problems (P,)) -> losses (P,) and gradients (R, P, C)."""
 
@@ -81,6 +84,7 @@ class LinearStrengths:
     weights: Tensor  # of the kernels, with the sum 1
     penalty: float
     loss: float  # of the held-out clips
+    of_mean: Self | None = None  # those of the mean over time alone, where these use the changes
 
     @classmethod
     def choose(cls, clips: LinearClips) -> Self:
@@ -92,7 +96,7 @@ class LinearStrengths:
         if clips.pooled.shape[2] == 1:
             return found
         other = cls._choose(clips, 2)
-        return other if other.loss < (1 - _MARGIN) * found.loss else found
+        return replace(other, of_mean=found) if other.loss < (1 - _MARGIN) * found.loss else found
 
     @classmethod
     def _choose(cls, clips: LinearClips, per_stream: int) -> Self:
@@ -129,8 +133,8 @@ class LinearStrengths:
                 total[index] += self.clips.loss(each, held_out, reduction="sum")
         return total / sum(map(len, folds))
 
-    def fit(self, parts: Sequence[NDArray[np.bool_]]) -> list[tuple[Tensor, Tensor]]:
-        """Fit to parts of the clips, masks (N,); return weights (C, S * K * D) and biases (C,)."""
+    def fit(self, parts: Sequence[NDArray[np.bool_]]) -> list[LinearHead]:
+        """Fit a head to each part of the clips, masks (N,)."""
         inputs, to_basis = self._basis()
         weights = torch.stack([_mask(part) for part in parts], dim=1).unsqueeze(2)
         weights = weights * self.clips.weights.unsqueeze(1)

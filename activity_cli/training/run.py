@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from activity_cli.model.folder import (
 from activity_cli.model.frame_order_ablation import OrderScores, join_orders
 from activity_cli.model.metrics import Evaluation, Thresholds, evaluate_scores
 from activity_cli.model.network import load_scorer
-from activity_cli.model.ood import OodDetector, fit_ood_detector
+from activity_cli.model.ood import OodDetector, fit_ood_detector, mean_over_time
 from activity_cli.settings import NetworkSettings, TrainSettings
 from activity_cli.training.crossval import CrossvalRun
 from activity_cli.training.fitting import FitResult
@@ -110,8 +111,9 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
     features, targets = labelled.features.values, labelled.targets
     settings = plan.settled(len(split.train))
     started = time.perf_counter()
-    ood_detector = fit_ood_detector(features, split.train)
-    calibration, out_of_fold, thresholds = _calibrate(labelled, split, fitted, ood_detector)
+    means = mean_over_time(features)
+    ood_detector = fit_ood_detector(means, split.train)
+    calibration, out_of_fold, thresholds = _calibrate(fit, means, ood_detector)
     model = _save_model(fit, folder, settings, calibration, ood_detector)
     if fitted.inner and not len(split.test):
         measured_on = "val" if len(split.val) else "inner-fold"
@@ -129,7 +131,7 @@ def save_run(fit: FitResult, folder: Path) -> TrainingRun:
             # Undoes the temperature.
             tempered(scores, 1 / calibration.temperature, multi_label=labelled.multi_label),
             targets[rows],
-            ood_detector.ood_score(features[rows]),
+            ood_detector.ood_score(means[rows]),
             measured_on="test clips",
         )
     metrics = {"measured_on": measured_on, **evaluation.to_json(interval=False)}
@@ -274,15 +276,15 @@ def score_with_engine(
 
 
 def _calibrate(
-    labelled: LabelledClips, split: Split, fitted: FittedNetwork, ood_detector: OodDetector
+    fit: FitResult, means: NDArray[np.float32], ood_detector: OodDetector
 ) -> tuple[Calibration, NDArray[np.float32], Thresholds | None]:
     """Calibrate on clips that were not learned from; return their (V, C) scores as well.
 
-    Of a multi-label model also the thresholds, (C,) or (V, C).
+    Of a multi-label model also the thresholds, (C,) or (V, C). `means` are those over time.
     """
-    features, inner = labelled.features.values, fitted.inner
+    labelled, split, fitted, inner = fit.data, fit.split, fit.fitted, fit.fitted.inner
     if inner is None or len(split.val):
-        ood_score = ood_detector.ood_score(features[split.val])
+        ood_score = ood_detector.ood_score(means[split.val])
         calibration = calibrate(
             fitted.val_scores, labelled.targets[split.val], ood_score, fitted_on="validation clips"
         )
@@ -293,7 +295,7 @@ def _calibrate(
         return calibration, scores, None if found is None else np.array(found)
     # Each clip is compared with the clips of the other folds.
     novelties = [
-        fit_ood_detector(features, learned).ood_score(features[held_out])
+        fit_ood_detector(means, learned).ood_score(means[held_out])
         for _, learned, held_out in inner.parts(split.train)
     ]
     return calibrate_out_of_fold(
@@ -309,12 +311,18 @@ def _score_baselines(
     if fitted.network.temporal != "lstm" or fit.data.multi_label:
         return None
     learned = np.concatenate([fit.split.train, fit.split.val])
-    parts = [(fitted.network, learned, rows)]
+    parts, mean_heads = [(fitted.network, learned, rows)], fitted.mean_heads[:1]
     if fitted.inner and measured_on != "test":
-        parts = list(fitted.inner.parts(learned))
-    data = fit.data.features
+        parts, mean_heads = list(fitted.inner.parts(learned)), fitted.mean_heads[1:]
     orders = [
-        score_ablations(network, data, learned=others, rows=held_out, settings=settings)
-        for network, others, held_out in parts
+        score_ablations(
+            network,
+            fit.data.features,
+            learned=others,
+            rows=held_out,
+            settings=settings,
+            mean_head=mean_head,
+        )
+        for (network, others, held_out), mean_head in zip_longest(parts, mean_heads)
     ]
     return join_orders(orders)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from activity_cli.model.frame_order_ablation import OrderScores, score_orders
 from activity_cli.model.network import SequenceClassifier
 from activity_cli.settings import TrainSettings
 from activity_cli.training.head import fit_linear_head, one_thread
+from activity_cli.training.linear import LinearHead
 
 
 @torch.inference_mode()
@@ -32,16 +34,23 @@ def score_ablations(
     learned: Rows,
     rows: Rows,
     settings: TrainSettings,
+    mean_head: LinearHead | None = None,
     baselines: bool = True,
 ) -> OrderScores:
     """Score rows with frames in other orders and, as baselines, by the mean or a frame alone.
 
-    The network has an LSTM; it is fitted to `learned`, and so are the two baselines.
+    The network has an LSTM; it is fitted to `learned`, and so are the two baselines. `mean_head`
+    is one of `FittedNetwork.mean_heads`.
     """
     frame = mean = None
     if baselines:
         frame = score_rows(fit_linear_head(data, "frame", learned, settings), data.values, rows)
-        mean = _score_by_mean(network, data, learned, rows, settings)
+        if mean_head is None and _reads_changes(network):
+            network_of_mean = fit_linear_head(data, "mean", learned, settings)
+            mean = score_rows(network_of_mean, data.values, rows)
+        else:
+            head = mean_head or (network.pooled_head.weight, network.pooled_head.bias)
+            mean = _score_by_pooled(network, head, data.values, rows)
     with one_thread():
         orders = score_orders(
             lambda clips: score_rows(network, clips, np.arange(len(clips))), data.values, rows
@@ -49,19 +58,19 @@ def score_ablations(
     return replace(orders, frame=frame, pooled=mean)
 
 
-def _score_by_mean(
-    network: SequenceClassifier,
-    data: FeatureDataset,
-    learned: Rows,
-    rows: Rows,
-    settings: TrainSettings,
-) -> NDArray[np.float32]:
-    """Score by the mean over time: by the network's own linear head, where that reads no more."""
+def _reads_changes(network: SequenceClassifier) -> bool:
     shape = (-1, network.num_pooled, network.num_coefficients, network.mean.shape[2])
-    if network.pooled_head.weight.detach().view(shape)[:, :, 1:].any():
-        return score_rows(fit_linear_head(data, "mean", learned, settings), data.values, rows)
-    with one_thread(), torch.inference_mode():
-        return _softmax(network.pooled_logits(encode_rows(network, data.values, rows)))
+    return bool(network.pooled_head.weight.detach().view(shape)[:, :, 1:].any())
+
+
+@torch.inference_mode()
+def _score_by_pooled(
+    network: SequenceClassifier, head: LinearHead, features: Features, rows: Rows
+) -> NDArray[np.float32]:
+    """Score by a linear head in place of the network's own, without the LSTM."""
+    with one_thread():
+        pooled = encode_rows(network, features, rows).pooled
+        return _softmax(F.linear(pooled.flatten(1), *head))
 
 
 def _softmax(logits: Tensor) -> NDArray[np.float32]:
