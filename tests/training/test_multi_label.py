@@ -290,6 +290,8 @@ def test_simpler_heads_are_compared_by_average_precision(home: Workplace) -> Non
     assert "vs mean pooling" in done.stdout or "mean pooling, which ignores" in done.stdout
     page = (home.folder / "cv" / "report.html").read_text()
     assert '<td class="label">mean-pool</td>' in page
+    compared = home.run("compare", "runs/both", "cv").stdout
+    assert re.search(rf"^cv .* {metrics['mean_average_precision']:.1%} ", compared, re.MULTILINE)
 
 
 @pytest.mark.slow

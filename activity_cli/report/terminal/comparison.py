@@ -18,7 +18,7 @@ from activity_cli.report.terminal import new_table, printable
 
 _METRICS = (
     *("accuracy", "macro_precision", "macro_recall", "macro_f1", "log_loss"),
-    "calibration_error",
+    *("calibration_error", "mean_average_precision"),
 )
 
 
@@ -39,6 +39,7 @@ _SHARE = "{:.1%}".format
 _COLUMNS = (
     _Column("run", lambda run: printable(run.name)),
     _Column("measured on", lambda run: f"{len(run.outcomes)}, {run.measured_on}"),
+    _Column("mAP", _metric("mean_average_precision"), _SHARE, max),  # of multi-label models
     _Column("accuracy", _metric("accuracy"), _SHARE, max),
     _Column("95% CI", _metric("confidence_interval"), lambda ci: f"{100 * ci[0]:.1f}-{ci[1]:.1%}"),
     _Column("macro F1", _metric("macro_f1"), _SHARE, max),

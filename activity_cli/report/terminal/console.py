@@ -179,7 +179,7 @@ def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
     *labels, last = description.labels
     answers = f"{', '.join(labels)} or {last}" if labels else last
     if description.multi_label:
-        answers = f"{', '.join(description.labels)}, several at once or none"
+        answers = f"{', '.join([*labels, last])}{', several at once' * bool(labels)} or none"
     return Text.assemble(
         ("Model ", "dim"),
         description.name,
