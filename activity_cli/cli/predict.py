@@ -108,6 +108,7 @@ def predict(
             use_cache=not own.no_cache,
             segments_from=own.segments_from,
             beam=own.beam,
+            first=None if cluster.cluster else next(iter(paths), None),
         )
         scoring = cluster.load_predictor(
             stack, model, config, machine, hash_content=batch.verify_content

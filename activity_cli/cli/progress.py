@@ -10,13 +10,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
 from activity_cli.cli.verbosity import Style, progress_style
-from activity_cli.report.terminal import STAGE_NAMES, clock, describe_seconds, new_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -31,7 +28,7 @@ class ProgressReport:
 
     def __init__(
         self,
-        console: Console,
+        console: "Console",
         bars: "Progress | None" = None,
         *,
         quiet: int = 0,
@@ -47,6 +44,8 @@ class ProgressReport:
         """Show that `done` of `total` steps of a stage are over."""
         if self._quiet or self._style == "none":
             return
+        from activity_cli.report.terminal import STAGE_NAMES
+
         name = STAGE_NAMES.get(stage, stage)
         started = self._started.setdefault(stage, time.monotonic())
         now = time.monotonic()
@@ -72,6 +71,10 @@ class ProgressReport:
 
     def _finish(self, stage: str) -> None:
         """Replace the bar of a stage by one line."""
+        from rich.text import Text
+
+        from activity_cli.report.terminal import clock
+
         assert self._bars is not None
         number = self._tasks.pop(stage)
         task = next(task for task in self._bars.tasks if task.id == number)
@@ -116,6 +119,8 @@ class ProgressReport:
 
 def _describe_times(passed_seconds: float, left_seconds: float | None) -> str:
     """Return elapsed and remaining time: 0:43 elapsed, 1 s left."""
+    from activity_cli.report.terminal import clock, describe_seconds
+
     left = f", {describe_seconds(left_seconds)} left" if left_seconds else ""
     return f"{clock(passed_seconds, tenths=False)} elapsed{left}"
 
@@ -123,11 +128,14 @@ def _describe_times(passed_seconds: float, left_seconds: float | None) -> str:
 @contextmanager
 def progress_report(*, quiet: int, style: Style | None = None) -> Iterator[ProgressReport]:
     """Yield what shows the progress of a command; the style is that of --progress."""
+    from activity_cli.report.terminal import new_console
+
     console, style = new_console(stderr=True), style or progress_style()
     if quiet or style != "auto" or not console.is_terminal:
         yield ProgressReport(console, quiet=quiet, style=style)
         return
     from rich import progress as bar
+    from rich.text import Text
 
     class _TimesColumn(bar.ProgressColumn):
         """Elapsed and remaining time."""

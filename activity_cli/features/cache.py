@@ -95,8 +95,7 @@ def content_identity(
         VideoError: the file cannot be read.
     """
     try:
-        digest = _digest if piece == (None, None) else _digest_once
-        content = digest(path, fingerprint)
+        content = _digest(path, fingerprint)
     except OSError as error:
         raise VideoError(f"cannot be read: {error.strerror}") from error
     return json.dumps([content, *piece])
@@ -120,16 +119,16 @@ def file_fingerprint(path: Path) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
+@lru_cache(maxsize=16)
 def _digest(path: Path, fingerprint: tuple[int, int]) -> str:
-    """Return the digest of the content that a file has while its fingerprint is this."""
+    """Return the digest of the content that a file has while its fingerprint is this.
+
+    It is asked for again at once: for the pieces of a long video, and by `is_cached`.
+    """
     del fingerprint
     if not path.is_dir():
         return sha256_of(path)
     return hashlib.sha256("".join(map(sha256_of, numbered_frames(path))).encode()).hexdigest()
-
-
-_digest_once = lru_cache(maxsize=16)(_digest)
-"""For the pieces of a long video, which are read one after the other."""
 
 
 def _file_name(key: str) -> str:

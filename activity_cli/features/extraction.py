@@ -28,7 +28,7 @@ from activity_cli.features.cache import (
 from activity_cli.features.streams import StreamExtractor, StreamFeatures, pad_features
 from activity_cli.settings import ClipSettings
 from activity_cli.types import Clip, Decoded, Images, Status
-from activity_cli.video.augmentation import View, ViewsOf, plain_only
+from activity_cli.video.augmentation import PLAIN, View, ViewsOf, plain_only
 from activity_cli.video.decoder_pool import ClipReader, DecoderPool, Decoders, read_clips
 from activity_cli.video.pipeline import pipelined_map
 
@@ -87,6 +87,22 @@ class ExtractedClip:
     def reason(self) -> str:
         """Why the status is not ok."""
         return self.decoded.reason if self.decoded else str(self.error)
+
+
+def is_cached(
+    path: Path,
+    settings: ClipSettings,
+    backbone: Backbone,
+    extractor: StreamExtractor,
+    cache: FeatureCache,
+) -> bool:
+    """Return whether the cache has the features of a file as one plain clip."""
+    try:
+        identity = clip_identity(ClipRequest(path=path))
+    except VideoError:
+        return False
+    entry = cache.load(key_maker(settings, backbone, extractor)(identity, PLAIN))
+    return entry is not None and entry[0].keys() >= set(settings.streams)
 
 
 def threads_for(

@@ -16,7 +16,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,6 +69,8 @@ _RESTORE_HINT = "Restore the folder from a copy, or train again."
 
 def installed_versions() -> dict[str, str]:
     """Return the versions of the libraries that compute the scores."""
+    from importlib import metadata  # takes as long as numpy's core
+
     packages = ("torch", "torchvision", "openvino", "numpy")
     versions = {name: metadata.version(name) for name in packages}
     return {"activity-cli": __version__, "opencv-python": opencv_version()} | versions

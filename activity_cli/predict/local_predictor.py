@@ -22,6 +22,7 @@ from activity_cli.features.extraction import (
     ClipRequest,
     ExtractedClip,
     extract_features,
+    is_cached,
     threads_for,
 )
 from activity_cli.features.streams import StreamExtractor, load_streams, pad_features
@@ -113,9 +114,12 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     )
     maker = ResultMaker(selected, config)
     cache = feature_cache(config.cache_folder) if config.use_cache else None
-    pool = DecoderPool(config.decoders, start=not config.use_cache)
-    extractor, classifier = load_networks(model, config)
-    if not config.use_cache:
+    extractor = _load_extractor(model, config)
+    parts = description.clip, description.backbone, extractor
+    will_decode = cache is None or bool(config.first and not is_cached(config.first, *parts, cache))
+    pool = DecoderPool(config.decoders, start=will_decode)
+    classifier = _load_classifier(model, config)  # while the decoder starts
+    if will_decode:
         extractor.prefetch()
 
     def read(
@@ -217,23 +221,28 @@ def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredic
 
 def load_networks(model: Model, config: PredictConfig) -> tuple[StreamExtractor, Classifier]:
     """Load a model's networks and sequence classifier. Errors are those of `load_predictor`."""
-    engine, cache_dir, description = config.choose_engine(), config.cache_folder, model.description
-    extractor = load_streams(
-        description.backbone,
-        description.clip,
-        engine,
-        cache_dir=cache_dir,
+    return _load_extractor(model, config), _load_classifier(model, config)
+
+
+def _load_extractor(model: Model, config: PredictConfig) -> StreamExtractor:
+    return load_streams(
+        model.description.backbone,
+        model.description.clip,
+        config.choose_engine(),
+        cache_dir=config.cache_folder,
         on_prepare=config.on_prepare,
     )
-    classifier = load_classifier(
+
+
+def _load_classifier(model: Model, config: PredictConfig) -> Classifier:
+    return load_classifier(
         lambda: load_scorer(model),
-        engine,
+        config.choose_engine(),
         key=model.identity,
-        cache_dir=cache_dir,
-        example_shape=(1, *description.feature_shape),
+        cache_dir=config.cache_folder,
+        example_shape=(1, *model.description.feature_shape),
         on_prepare=config.on_prepare,
     )
-    return extractor, classifier
 
 
 def model_scan(

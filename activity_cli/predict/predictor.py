@@ -64,6 +64,8 @@ class PredictConfig:
     beam: int | None = None  # sentences that a captioner follows; None is the model's own number
     trust_model: bool = False
     """Whether exported torch files may be loaded, which can run code that they contain."""
+    first: Path | None = None
+    """File that is scored first: if its features are not cached, a decoder starts at once."""
     on_prepare: OnPrepare = ignore
     """Called with one line when something slow is prepared, and with the cost of `tta`."""
 

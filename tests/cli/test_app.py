@@ -106,7 +106,7 @@ def test_help_loads_nothing_heavy(command: str) -> None:
         "from activity_cli.cli import run\n"
         "code = run()\n"
         "heavy = {'torch', 'torchvision', 'cv2', 'openvino', 'numpy', 'sklearn', 'matplotlib'}\n"
-        "heavy |= {'pydantic', 'importlib.metadata'}\n"
+        "heavy |= {'pydantic', 'importlib.metadata', 'rich.console'}\n"
         "print(code, heavy & set(sys.modules), file=sys.stderr)"
     )
 

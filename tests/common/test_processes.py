@@ -322,6 +322,14 @@ def test_settings_that_cannot_work_are_refused() -> None:
         WorkerPool(1, timeout_seconds=0)
 
 
+def test_every_worker_gets_the_environment_of_its_pool() -> None:
+    with WorkerPool(1, environment={"ONLY_IN_WORKERS": "yes"}) as pool:
+        assert pool.call(os.getenv, "ONLY_IN_WORKERS") == "yes"
+        with pytest.raises(WorkerCrashError):
+            pool.call(os.abort)
+        assert pool.call(os.getenv, "ONLY_IN_WORKERS") == "yes"
+
+
 def test_a_worker_imports_no_more_than_the_function_needs() -> None:
     with WorkerPool(1, imports=["activity_cli.video.clips"]) as pool:
         loaded = pool.call(eval, "set(__import__('sys').modules)")

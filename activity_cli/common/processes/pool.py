@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
@@ -49,8 +50,8 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
     each other one when calls have waited for half the time that the first took to start: few small
     files need no second process. One that crashed or took too long is replaced. Workers end with
     this process, however it ends, and do not receive Ctrl-C. As they start, they import the modules
-    `imports`, so that no call waits for that. `timeout_seconds` counts from when a worker begins
-    with a call.
+    `imports`, so that no call waits for that, and `environment` is added to that of this process.
+    `timeout_seconds` counts from when a worker begins with a call.
 
     Raises:
         ActivityError: the system starts no more processes.
@@ -62,6 +63,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         *,
         timeout_seconds: float | None = None,
         imports: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
         start: bool = True,
     ) -> None:
         if num_workers < 1:
@@ -70,9 +72,9 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
             raise SettingsError(f"timeout_seconds must be more than 0, got {timeout_seconds:g}")
         self._num_workers = num_workers
         self._timeout_seconds = timeout_seconds
-        self._imports = imports
+        self._start_worker = partial(_Worker, imports, environment or {})
         self._changed = threading.Condition()  # guards all below
-        self._workers = [_Worker(imports)] if start else []
+        self._workers = [self._start_worker()] if start else []
         self._num_failed_starts = 0
         self._max_wait_seconds: float | None = None  # None until the first worker is ready
         self._waited_seconds = 0.0  # of all calls since then, or since another worker was started
@@ -173,7 +175,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
                 idle = [worker for worker in self._workers if worker.owner is None]
                 patience = None if idle else self._patience_seconds()
                 if patience == 0:
-                    idle = [_Worker(self._imports)]
+                    idle = [self._start_worker()]
                     self._workers += idle
                     self._waited_seconds = 0.0
                 if idle:
@@ -214,7 +216,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
 class _Worker:
     """A worker process and the conversation with it: one request at a time, from one thread."""
 
-    def __init__(self, imports: Sequence[str]) -> None:
+    def __init__(self, imports: Sequence[str], environment: Mapping[str, str]) -> None:
         self.owner: int | None = None
         """The thread whose call it serves."""
         self.is_usable = True
@@ -222,7 +224,7 @@ class _Worker:
         self._is_ready = False
         self._is_late = False
         self._started_at = time.monotonic()
-        self._process = _start_process(imports)
+        self._process = _start_process(imports, environment)
         self._requests = cast(FileIO, self._process.stdin)
         self._answers = cast(FileIO, self._process.stdout)
         # Fewer turns to read a clip, each of which may wait for Python's lock. A user may have
@@ -301,7 +303,9 @@ class _Worker:
         self.kill()
 
 
-def _start_process(imports: Sequence[str]) -> "subprocess.Popen[bytes]":
+def _start_process(
+    imports: Sequence[str], environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     # The worker finds modules where this process does, whatever folder it is in.
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     # FFmpeg, OpenCV and the C library print to stderr, above all when they crash.
@@ -314,7 +318,7 @@ def _start_process(imports: Sequence[str]) -> "subprocess.Popen[bytes]":
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **environment, "PYTHONPATH": path},
             start_new_session=True,
             creationflags=_NEW_GROUP,
         )

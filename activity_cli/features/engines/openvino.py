@@ -34,8 +34,6 @@ for small CNNs, and larger ones (VGG) read their weights from memory once per ba
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 """OpenVINO's names of the precisions."""
 
-ov: Any = import_openvino()
-
 
 class OpenVinoExtractor:
     """Computes features on a CPU."""
@@ -45,7 +43,8 @@ class OpenVinoExtractor:
         self.feature_size = network.feature_size
         self.batch_size = 4 if network.is_of_clips else 64
         self._batch, *self._shape = compiled.input(0).shape
-        self._queue = ov.AsyncInferQueue(compiled)  # as many requests as suit the CPU's cores
+        # As many requests as suit the CPU's cores.
+        self._queue = import_openvino().AsyncInferQueue(compiled)
 
     def extract(self, frames: Images) -> NDArray[np.float32]:
         """Compute features, see `Extractor`."""
@@ -165,7 +164,7 @@ def _compile(
     the announcement.
     """
     core = openvino_core()
-    network_key = cache.name(_FORMAT, key, ov.__version__)
+    network_key = cache.name(_FORMAT, key, import_openvino().__version__)
     cpu = core.get_property("CPU", "FULL_DEVICE_NAME")
     compiled_key = cache.name(network_key, cpu, str(shape), str(sorted(properties.items())))
 
@@ -202,6 +201,6 @@ def _pack(network: Any) -> bytes:
     """Join OpenVINO's two files, structure and weights, so that the cache has both or none."""
     with tempfile.TemporaryDirectory() as folder:
         xml, weights = Path(folder, "network.xml"), Path(folder, "network.bin")
-        ov.serialize(network, xml, weights)
+        import_openvino().serialize(network, xml, weights)
         structure = xml.read_bytes()
         return len(structure).to_bytes(8, "little") + structure + weights.read_bytes()

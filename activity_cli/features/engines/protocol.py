@@ -6,7 +6,6 @@ N is frames, H and W pixels, B clips, S streams, T frames per clip, D features, 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.common.cache import ENGINES, CheckedFiles
+from activity_cli.common.optional_dependencies import version_text
 from activity_cli.types import Images
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class NetworkCache:
     @staticmethod
     def name(*parts: str) -> str:
         """Return a file name that depends on these parts and on the versions of torch."""
-        everything = (*parts, version("torch"), version("torchvision"))
+        everything = (*parts, version_text("torch"), version_text("torchvision"))
         return hashlib.sha256("\n".join(everything).encode()).hexdigest()[:32]
 
 
