@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Never
@@ -53,3 +54,7 @@ def main_of_parent(pid_file: Path) -> None:
     pool = WorkerPool(2)
     print(pool.call(os.getpid), flush=True)
     pool.call(note_and_spin, pid_file)
+
+
+def has_imported(module: str) -> bool:
+    return module in sys.modules

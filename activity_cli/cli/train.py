@@ -197,6 +197,7 @@ def _train(
     from activity_cli.common.files import write_text_atomically
     from activity_cli.common.settings_file import SETTINGS_FILE
     from activity_cli.report.assembly import training_report
+    from activity_cli.report.figures import DrawingProcess, import_matplotlib
     from activity_cli.report.html import write_report
     from activity_cli.report.run_folder import training_metrics, write_training_run
     from activity_cli.report.terminal.evaluation import REPORT_FILE, show_training
@@ -214,6 +215,7 @@ def _train(
         TrainingLog(folder, tensorboard=run.tensorboard, quiet=not processes.is_main) as log,
         _explain_how_to_resume(plan.data, folder, log),
         stop_on_signals(signal.SIGTERM, note=report.note, text=_STOPPING) as stop,
+        DrawingProcess() as drawing,
     ):
 
         def on_epoch(epoch: "EpochMetrics") -> None:
@@ -233,7 +235,12 @@ def _train(
         begin = partial(write_text_atomically, folder / SETTINGS_FILE, text)
         if plan.captions.task == "describe":
             return describing.train_captions(plan, session, folder, text, begin)
-        fit = fit_plan(plan, session, on_begin=begin)
+
+        def begin_fit() -> None:
+            begin()
+            drawing.draw(import_matplotlib)
+
+        fit = fit_plan(plan, session, on_begin=begin_fit)
         report.detail("")
         if not processes.is_main:
             return None
@@ -245,8 +252,8 @@ def _train(
             source=str(plan.data),
         )
         metrics = training_metrics(trained, content)
-        write_training_run(trained, content, metrics, text)
-        write_report(content, folder / REPORT_FILE, decoders=config.decoders)
+        write_training_run(trained, content, metrics, text, drawing.draw)
+        write_report(content, folder / REPORT_FILE, decoders=config.decoders, draw=drawing.draw)
     return metrics, lambda: show_training(trained, content)
 
 

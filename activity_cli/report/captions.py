@@ -160,11 +160,11 @@ def write_caption_run(
     run: "CaptionRun", content: CaptionReport, metrics: Mapping[str, Any], settings: str
 ) -> None:
     """Write the files of a training run but its model and report.html; may raise an OutputError."""
-    folder, history = run.folder, run.result.history
+    folder = run.folder
     write_captions(folder, content, metrics, settings)
-    epochs = [asdict(epoch) for epoch in history]
+    epochs = [asdict(epoch) for epoch in run.result.history]
     write_table(folder / "history.csv", list(epochs[0]), [list(row.values()) for row in epochs])
-    plot_curves(history, run.result.best_epoch, folder / "curves.png")
+    plot_curves(epochs, run.result.best_epoch, folder / "curves.png")
     write_text_atomically(run.model.folder / CARD_FILE, _card(run, content))
 
 

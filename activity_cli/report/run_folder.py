@@ -22,7 +22,7 @@ from activity_cli.evaluation.intervals import plain_values
 from activity_cli.model.folder import CARD_FILE, CONFUSION_FILE, ModelDescription
 from activity_cli.model.metrics import Evaluation
 from activity_cli.report.assembly import ReportData
-from activity_cli.report.figures import plot_confusion, plot_curves
+from activity_cli.report.figures import Draw, draw_here, plot_confusion, plot_curves
 
 if TYPE_CHECKING:
     from activity_cli.evaluation.measurement import Measurement
@@ -128,16 +128,20 @@ def measurement_metrics(measurement: "Measurement", content: ReportData) -> dict
 
 
 def write_training_run(
-    run: "TrainingRun", content: ReportData, metrics: Mapping[str, Any], settings: str
+    run: "TrainingRun",
+    content: ReportData,
+    metrics: Mapping[str, Any],
+    settings: str,
+    draw: Draw = draw_here,
 ) -> None:
     """Write the files of a training run but its model and report.html.
 
     `settings` are TOML. Raises an OutputError; the model itself is already saved.
     """
-    folder, history = run.folder, run.fitted.history
+    folder = run.folder
     write_json(folder / METRICS_FILE, metrics)
     write_text_atomically(folder / SETTINGS_FILE, settings)
-    epochs = [asdict(epoch) for epoch in history]
+    epochs = [asdict(epoch) for epoch in run.fitted.history]
     write_table(folder / "history.csv", list(epochs[0]), [list(row.values()) for row in epochs])
     _write_split(run)
     write_predictions(folder / PREDICTIONS_FILE, content.predictions)
@@ -145,8 +149,9 @@ def write_training_run(
     # Of multi-label windows the accuracy of the loop is the share of labels that are right.
     share = counts / len(run.data.targets)
     majority = float(np.maximum(share, 1 - share).mean() if run.data.multi_label else share.max())
-    plot_curves(history, run.fitted.best_epoch, folder / "curves.png", majority=majority)
-    write_card(run.model, content, run.measured_on)
+    curves = folder / "curves.png"
+    draw(plot_curves, epochs, run.fitted.best_epoch, curves, majority=majority)
+    write_card(run.model, content, run.measured_on, draw)
 
 
 def write_evaluation(
@@ -174,12 +179,14 @@ def write_evaluation(
         plot_confusion(evaluation, folder / CONFUSION_FILE, title=content.subtitle)
 
 
-def write_card(model: "Model", content: ReportData, measured_on: str) -> None:
+def write_card(
+    model: "Model", content: ReportData, measured_on: str, draw: Draw = draw_here
+) -> None:
     """Write the model card and confusion.png into the model folder; may raise an OutputError."""
     evaluation = content.predictions.evaluation
     if not evaluation.multi_label:
         title = f"{model.description.name}: {evaluation.num_clips} {measured_on} clips"
-        plot_confusion(evaluation, model.folder / CONFUSION_FILE, title=title)
+        draw(plot_confusion, evaluation, model.folder / CONFUSION_FILE, title=title)
     card = write_model_card(
         model.description,
         evaluation=evaluation,

@@ -1,13 +1,17 @@
 """Figures with matplotlib and OpenCV. Here: training curves, confusion matrix, tuning, colours."""
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from activity_cli.common.files import writing
+from activity_cli.common.processes.pool import WorkerPool
+from activity_cli.errors import WorkerCrashError
 from activity_cli.model.metrics import Evaluation
 from activity_cli.types import UNKNOWN
 
@@ -16,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from activity_cli.training.loop.trainer import EpochMetrics
-
+Draw = Callable[..., "Future[Any]"]
+"""Calls a function that draws, with its arguments; the result may come later."""
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#c24e00", "#5a6675"
 RIGHT, WRONG = "#00845f", "#c24e00"
@@ -26,29 +30,79 @@ DPI = 150
 _MAX_LABELS_WITH_COUNTS = 25  # beyond this the numbers are too small to read
 
 
+def draw_here(function: Callable[..., Any], *args: Any, **options: Any) -> "Future[Any]":
+    """Draw at once, in this process."""
+    picture: Future[Any] = Future()
+    picture.set_result(function(*args, **options))
+    return picture
+
+
+class DrawingProcess(AbstractContextManager["DrawingProcess"]):
+    """Draws in a second process, while this one does other things. A context manager.
+
+    Leaving it waits for all pictures, and raises what drawing them raised; after an error it does
+    not wait. Functions and arguments are pickled: they must not need torch.
+    """
+
+    def __init__(self) -> None:
+        self._pool = WorkerPool(1, start=False)
+        self._thread = ThreadPoolExecutor(1)
+        self._pictures: list[Future[Any]] = []
+
+    def draw(self, function: Callable[..., Any], *args: Any, **options: Any) -> "Future[Any]":
+        """Let the process draw. The first picture starts it."""
+        self._pictures.append(self._thread.submit(self._call, function, *args, **options))
+        return self._pictures[-1]
+
+    def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        try:
+            return self._pool.call(function, *args, **options)
+        except WorkerCrashError:  # such as a process that there is no memory for
+            return function(*args, **options)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            for picture in self._pictures if kind is None else ():
+                picture.result()
+        finally:
+            self._pool.close()
+            self._thread.shutdown()
+
+
+def import_matplotlib() -> None:
+    """Import what the pictures of a training need."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
+
+
 def plot_curves(
-    history: Sequence["EpochMetrics"], best_epoch: int, path: Path, *, majority: float | None = None
+    history: Sequence[Mapping[str, float]],
+    best_epoch: int,
+    path: Path,
+    *,
+    majority: float | None = None,
 ) -> None:
-    """Plot loss and accuracy per epoch, for training and held-out clips.
+    """Plot loss and accuracy per epoch, for training and held-out clips, from `EpochMetrics`.
 
     The axis of the accuracy starts at the `majority` rate: that of always the same answer. None is
     for captions, whose accuracy is that of words.
     """
     figure = new_figure(9, 3.6)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
-    epochs = [epoch.epoch for epoch in history]
+    epochs = [epoch["epoch"] for epoch in history]
     for axes, what in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
         for part, name, colour in (
             ("train", "training clips", _BLUE),
             ("val", "held-out clips", _ORANGE),
         ):
-            values = [getattr(epoch, f"{part}_{what}") for epoch in history]
+            values = [epoch[f"{part}_{what}"] for epoch in history]
             axes.plot(epochs, values, color=colour, linewidth=1.8, label=name)
         best = f"best: epoch {best_epoch}"
         axes.axvline(best_epoch, color=_GREY, linewidth=1, linestyle=":", label=best)
         axes.set(xlabel="epoch", title=what.capitalize())
         tidy(axes)
-    lowest = min(min(e.train_accuracy, e.val_accuracy) for e in history)
+    lowest = min(min(e["train_accuracy"], e["val_accuracy"]) for e in history)
     if majority is not None:
         lowest = min(majority, lowest)
         accuracy_axes.axhline(majority, color=_GREY, linewidth=1, dashes=(4, 4))

@@ -20,6 +20,7 @@ from activity_cli.evaluation.baselines import TITLES, signed_points
 from activity_cli.evaluation.intervals import wilson_estimate
 from activity_cli.model.calibration import Scores
 from activity_cli.report.assembly import ReportData
+from activity_cli.report.figures import Draw, draw_here
 from activity_cli.report.html.charts import reliability, score_histogram, score_timeline
 from activity_cli.report.terminal import clock, printable
 from activity_cli.video.decoder_pool import AUTO_DECODERS, ClipReader, DecoderPool, Decoders
@@ -42,7 +43,9 @@ class Strip:
     problem: str = ""
 
 
-def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECODERS) -> None:
+def write_report(
+    data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECODERS, draw: Draw = draw_here
+) -> None:
     """Write the report, or raise an OutputError; clips that it shows are decoded once more."""
     predictions = data.predictions
     certainty, margin = _certainty(predictions)
@@ -54,7 +57,7 @@ def write_report(data: ReportData, path: Path, *, decoders: Decoders = AUTO_DECO
     clips = {position: predictions.clips[position] for position in (*errors, *uncertain)}
     spans = {n: (clip.sample, clip.duration_seconds) for n, clip in clips.items()}
     strips = read_strips(spans, decoders)
-    write_text_atomically(path, render_report(data, errors, uncertain, strips))
+    write_text_atomically(path, render_report(data, errors, uncertain, strips, draw))
 
 
 def _certainty(predictions: Predictions) -> tuple[Scores, Scores]:
@@ -69,7 +72,11 @@ def _certainty(predictions: Predictions) -> tuple[Scores, Scores]:
 
 
 def render_report(
-    data: ReportData, errors: Sequence[int], uncertain: Sequence[int], strips: Mapping[int, Strip]
+    data: ReportData,
+    errors: Sequence[int],
+    uncertain: Sequence[int],
+    strips: Mapping[int, Strip],
+    draw: Draw = draw_here,
 ) -> str:
     """Return the page; `errors` and `uncertain` are positions of clips to show with their strips.
 
@@ -80,12 +87,14 @@ def render_report(
     scores = predictions.scores
     if predictions.evaluation.multi_label:  # each label by itself
         scores, correct = scores.reshape(-1, 1), predictions.targets.ravel() > 0
+    diagram = draw(reliability, scores, correct, error)
+    histogram = draw(score_histogram, scores, correct)
     gains = [baseline.gain for baseline in data.findings.baselines.baselines]
     template = environment().get_template("report.html.j2")
     return template.render(
         data=data,
-        reliability=reliability(scores, correct, error),
-        histogram=score_histogram(scores, correct),
+        reliability=diagram.result(),
+        histogram=histogram.result(),
         errors=[_card(predictions, position, strips[position]) for position in errors],
         uncertain=[_card(predictions, position, strips[position]) for position in uncertain],
         titles=TITLES,
