@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.features.action_weights import FEATURE_SIZE, NAME
+from activity_cli.features.action_weights import (
+    FEATURE_SIZE,
+    HIDDEN_SIZE,
+    NAME,
+    POOLED_SIZE,
+    action_weights_file,
+)
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.engines.choice import (
     Engine,
@@ -23,6 +30,7 @@ from activity_cli.features.engines.choice import (
     load_extractor,
 )
 from activity_cli.features.engines.protocol import Extractor
+from activity_cli.features.tflite import read_constants
 from activity_cli.settings import CNN_STREAMS, ClipSettings, Stream
 from activity_cli.types import Images
 
@@ -45,6 +53,26 @@ def pad_features(features: NDArray[np.float16], size: int) -> NDArray[np.float16
     """Append zeros to the last axis, up to D."""
     missing = size - features.shape[-1]
     return np.pad(features, [(0, 0)] * (features.ndim - 1) + [(0, missing)])
+
+
+def with_hidden_units(roots: NDArray[np.float16]) -> NDArray[np.float16]:
+    """Complete features of `action`: (..., 2528) from the first 480, the roots of the means.
+
+    The others are what the network makes of the means (`movinet.ActionFeatures`). They differ from
+    the network's own by 0.002 at most, the step of float16 there. A BackboneError without weights.
+    """
+    weights, bias = _hidden_layer()
+    means = np.square(roots.astype(np.float32))
+    # Not `@`: the threads of BLAS wait actively, for longer than this takes.
+    hidden = np.clip(np.einsum("...p,ph->...h", means, weights) + bias, 0, 6)
+    return np.concatenate([roots, hidden.astype(np.float16)], axis=-1)
+
+
+@lru_cache(maxsize=1)
+def _hidden_layer() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    constants = read_constants(action_weights_file().read_bytes())
+    weights, bias = [values for values in constants if values.ndim != 5][-4:-2]
+    return weights.reshape(HIDDEN_SIZE, POOLED_SIZE).T, bias
 
 
 Networks = tuple[Extractor | None, Extractor | None]

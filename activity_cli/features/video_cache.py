@@ -1,16 +1,19 @@
-"""Features of the timesteps of whole videos on disk, in parts of a few hundred timesteps.
+"""Features of whole videos on disk, in parts of a few hundred timesteps or windows.
 
-An entry is complete once its last file, the index, is there. Windows of any length, other heads and
-searches read the same entry. S streams, n timesteps, D features.
+An entry is complete once its last file, the index, is there. An entry of timesteps has what the CNN
+makes of them: windows of any length, other heads and searches read it. The action network reads a
+window from its first frame, so that an entry of windows is for one length and stride.
+
+S streams, n timesteps or windows, D features, T frames per window, P = 480 means of a frame.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +23,16 @@ from safetensors.numpy import load, save
 
 from activity_cli.common.cache import CheckedFiles
 from activity_cli.errors import VideoError
+from activity_cli.features.action_weights import SHA256
 from activity_cli.features.backbones import Backbone
 from activity_cli.features.cache import FeatureCache, content_identity, file_fingerprint
 from activity_cli.features.streams import StreamExtractor
 from activity_cli.settings import ClipSettings
 from activity_cli.types import FrameChunk, Status
+from activity_cli.video.sampling import Windows
 
 _FORMAT = 1  # raise it when resampling or the layout changes
-_TIMESTEPS_PER_PART = 256
+_MOST_PER_PART = 256  # timesteps or windows
 _FOLDER = "videos"
 MOST_BYTES = 20_000_000_000
 """Of all videos together, 130 hours with the included model; beyond it the oldest are removed."""
@@ -45,9 +50,14 @@ class CachedVideo:
     num_parts: int
     _files: CheckedFiles
     _key: str
+    action: "CachedVideo | None" = None  # of its windows, for a model with the stream `action`
 
     def parts(self) -> Iterator[NDArray[np.float16]]:
-        """Give the features (S, n, D) in order; a DamagedEntryError where a part is not whole."""
+        """Give the features (S, n, D) in order, of windows (1, n, T, P).
+
+        Raises:
+            DamagedEntryError: a part is not whole.
+        """
         for number in range(self.num_parts):
             content = self._files.read(_part_name(self._key, number))
             if content is None:
@@ -64,13 +74,14 @@ class VideoWriter:
     _key: str
     _path: Path
     _fingerprint: tuple[int, int]
+    action: "VideoWriter | None" = None  # see `CachedVideo`
     _held: list[NDArray[Any]] = field(default_factory=list)
     _num_parts: int = 0
 
     def add(self, features: NDArray[np.float16]) -> None:
-        """Add the features (S, n, D) of the next timesteps."""
+        """Add the features (S, n, D) of the next timesteps, or (1, n, T, P) of windows."""
         self._held.append(features)
-        if sum(part.shape[1] for part in self._held) >= _TIMESTEPS_PER_PART:
+        if sum(part.shape[1] for part in self._held) >= _MOST_PER_PART:
             self._write()
 
     def finish(self, last: FrameChunk) -> None:
@@ -109,13 +120,16 @@ class VideoCache:
         extractor: StreamExtractor,
     ) -> None:
         self._files = CheckedFiles(cache.folder)
+        self._has_action = "action" in settings.streams
         clip = {k: v for k, v in settings.to_json().items() if k != "num_frames"}
-        parts = [_FORMAT, clip, backbone.name, backbone.weights_sha256, extractor.identity]
-        self._key_of: Callable[[str], str] = lambda rest: hashlib.sha256(
-            (json.dumps(parts, sort_keys=True) + rest).encode()
-        ).hexdigest()
+        clip["streams"] = [stream for stream in clip["streams"] if stream != "action"]
+        self._of_timesteps: list[Any] = [_FORMAT, clip, backbone.name, backbone.weights_sha256]
+        self._of_timesteps.append(extractor.identity)
+        self._of_windows = [_FORMAT, settings.frame_size, SHA256, extractor.identity]
 
-    def open(self, path: Path, step_seconds: float) -> "CachedVideo | VideoWriter | None":
+    def open(
+        self, path: Path, step_seconds: float, windows: Windows
+    ) -> CachedVideo | VideoWriter | None:
         """Return the features of a video, or what writes them; None if the file cannot be read."""
         fingerprint = file_fingerprint(path)
         if fingerprint is None:
@@ -124,7 +138,23 @@ class VideoCache:
             identity = content_identity(path, (None, None), fingerprint)
         except VideoError:
             return None
-        key = self._key_of(f"{identity} every {step_seconds:.9g} s")
+        every = f"{identity} every {step_seconds:.9g} s"
+        key, action_key = _key(self._of_timesteps, every), None
+        if self._has_action:
+            grid = f", windows of {windows.num_frames} every {windows.stride_steps}"
+            action_key = _key(self._of_windows, every + grid)
+        found, action = self._find(key), action_key and self._find(action_key)
+        if found and not self._has_action:
+            return found
+        # Both are written anew where one is missing, or they were made by different decoders.
+        if found and action and found.last == action.last:
+            return replace(found, action=action)
+        writer = VideoWriter(self._files, key, path, fingerprint)
+        if action_key:
+            writer.action = VideoWriter(self._files, action_key, path, fingerprint)
+        return writer
+
+    def _find(self, key: str) -> CachedVideo | None:
         with suppress(ValueError, KeyError):
             meta = json.loads(self._files.read(_index_name(key)) or b"null")
             if meta is not None:
@@ -133,7 +163,11 @@ class VideoCache:
                 num_parts, status = meta.pop("num_parts"), Status(meta.pop("status"))
                 last = FrameChunk(images={}, num_timesteps=0, is_last=True, status=status, **meta)
                 return CachedVideo(last, num_parts, self._files, key)
-        return VideoWriter(self._files, key, path, fingerprint)
+        return None
+
+
+def _key(parts: list[Any], rest: str) -> str:
+    return hashlib.sha256((json.dumps(parts, sort_keys=True) + rest).encode()).hexdigest()
 
 
 def _index_name(key: str) -> str:

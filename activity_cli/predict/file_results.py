@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import VideoError
+from activity_cli.features.action_weights import POOLED_SIZE
 from activity_cli.features.extraction import ClipRequest
+from activity_cli.features.streams import with_hidden_units
 from activity_cli.features.video_cache import (
     CachedVideo,
     DamagedEntryError,
@@ -68,16 +70,26 @@ class Scan:
     as_streams: bool  # whether `see` takes the CNN's input, or the frames that it is made of
     see_stage: str  # name of the time that `see` takes, in `stage_seconds`
     score_stage: str  # the same for `score`
-    complete: Callable[[NDArray[Any]], NDArray[Any]] = lambda windows: windows
-    """From windows of what `see` gave to those that are scored: runs the action network."""
+    act: Callable[[NDArray[Any]], NDArray[np.float16]] | None = None
+    """From windows of what `see` gave to the action network's features (B, T, D)."""
+    complete: Callable[..., NDArray[Any]] = lambda windows: windows
+    """From windows of what `see` gave, and what `act` makes of them, to those that are scored. It
+    runs `act` where that is needed and not given."""
     ood_score: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
     """From windows to out-of-distribution scores (B,); None: the model has none."""
     cache: VideoCache | None = None
-    """Of what `see` gives; None where that is not cached."""
+    """Of what `see` and `act` give; None where that is not cached."""
 
     def selecting(self, select: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> "Scan":
         """Return a copy whose scores are mapped, as by `select_labels`."""
         return replace(self, score=lambda windows: select(self.score(windows)))
+
+
+def cnn_features(seen: NDArray[Any]) -> NDArray[Any]:
+    """Return (..., S, N, D) of what `see` gave: itself, or the features in records (..., 1, N)."""
+    if seen.dtype.names is None:
+        return seen
+    return np.moveaxis(seen["features"], -2, -3)[..., 0, :, :, :]
 
 
 def _see_all(
@@ -229,15 +241,30 @@ class ResultMaker:
         Memory does not grow with the length of the video.
         """
         assert self._windows is not None
-        step = self._windows.step_seconds
-        entry = scan.cache.open(path, self._grid_seconds) if scan.cache else None
+        step, grid = self._windows.step_seconds, self._grid_seconds
+        entry = scan.cache.open(path, grid, self._windows) if scan.cache else None
+        kept = entry.action if entry else None
+        rows = kept.parts() if isinstance(kept, CachedVideo) else iter(())
+        known = (window for part in rows for window in part[0])
         with closing(self._timesteps(path, scan, entry, spent, last)) as parts:
-            found = slide(pick_timesteps(parts, step / self._grid_seconds), self._windows)
+            found = slide(pick_timesteps(parts, step / grid), self._windows)
             while batch := list(islice(found, _WINDOWS_AT_A_TIME)):
                 started = time.perf_counter()
-                stack = scan.complete(np.stack([window for _, window in batch]))
+                stack = np.stack([window for _, window in batch])
+                if kept is None or scan.act is None:
+                    stack = scan.complete(stack)
+                else:
+                    if isinstance(kept, VideoWriter):
+                        roots = scan.act(stack)[..., :POOLED_SIZE]
+                        kept.add(roots[None])
+                    else:
+                        roots = np.stack(list(islice(known, len(batch))))
+                    # As for cached windows, so that these get the same scores.
+                    stack = scan.complete(stack, with_hidden_units(roots))
                 spent[scan.see_stage] += time.perf_counter() - started
                 yield [start * step for start, _ in batch], stack
+        if isinstance(kept, VideoWriter):
+            kept.finish(last[0])
 
     def _timesteps(
         self,
@@ -268,7 +295,7 @@ class ResultMaker:
         ):
             for part in parts:
                 if entry is not None:
-                    entry.add(part)
+                    entry.add(cnn_features(part))
                 yield part
                 done += part.shape[1]
                 total = video.info.duration_seconds_from_header or 0.0

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activity_cli.errors import LongVideoError, VideoError
+from activity_cli.features.action_weights import find_action_weights
 from activity_cli.features.cache import feature_cache
 from activity_cli.features.engines.choice import load_classifier
 from activity_cli.features.engines.protocol import Classifier
@@ -30,7 +31,7 @@ from activity_cli.features.video_cache import VideoCache
 from activity_cli.model.folder import Model, ModelDescription
 from activity_cli.model.ood import OodDetector
 from activity_cli.predict.exported import ExportedModel, ExportedRunner, open_exported
-from activity_cli.predict.file_results import ResultMaker, Scan
+from activity_cli.predict.file_results import ResultMaker, Scan, cnn_features
 from activity_cli.predict.label_selection import select_labels
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import Stream
@@ -113,7 +114,7 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
         select_labels(model.description, config.labels),
     )
     maker = ResultMaker(selected, config)
-    cache = feature_cache(config.cache_folder) if config.use_cache else None
+    cache, videos = feature_cache(config.cache_folder) if config.use_cache else None, None
     extractor = _load_extractor(model, config)
     parts = description.clip, description.backbone, extractor
     will_decode = cache is None or bool(config.first and not is_cached(config.first, *parts, cache))
@@ -121,6 +122,9 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     classifier = _load_classifier(model, config)  # while the decoder starts
     if will_decode:
         extractor.prefetch()
+    # With the weights, what a cached window lacks can be computed.
+    if cache and ("action" not in description.clip.streams or find_action_weights()):
+        videos = VideoCache(cache, description.clip, description.backbone, extractor)
 
     def read(
         requests: Iterable[ClipRequest], max_seconds: float | None, stop: threading.Event | None
@@ -142,10 +146,7 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
         pool,
         replace(
             model_scan(extractor, classifier, model.ood_detector()).selecting(select),
-            # What the action network makes of a window depends on where the window begins.
-            cache=None
-            if cache is None or "action" in description.clip.streams
-            else VideoCache(cache, description.clip, description.backbone, extractor),
+            cache=videos,
         ),
         read,
         provenance=maker.provenance(model=model.fingerprint, engine=extractor.identity),
@@ -257,31 +258,36 @@ def model_scan(
     """
 
     def see(timesteps: Timesteps) -> NDArray[Any]:
-        images, size = dict(timesteps.images), extractor.feature_size
+        images = dict(timesteps.images)
         frames = images.pop("action", None)
-        features = [pad_features(rows, size) for rows in extractor.extract([images])[0].values()]
+        features = list(extractor.extract([images])[0].values())  # (N, D) each
         if frames is None:
             return np.stack(features)  # (S, N, D)
-        row, frame = (len(features), size), frames.shape[1:]
-        fields = [("features", np.float16, row), ("frame", np.uint8, frame)]
+        row = (len(features), features[0].shape[1] if features else 0)
+        fields = [("features", np.float16, row), ("frame", np.uint8, frames.shape[1:])]
         records = np.empty((1, len(frames)), fields)
         for number, of_stream in enumerate(features):
             records["features"][0, :, number] = of_stream
         records["frame"][0] = frames
         return records
 
-    def complete(windows: NDArray[Any]) -> NDArray[np.float16]:
-        if windows.dtype.names is None:
-            return windows
-        records = windows[:, 0]  # (B, T)
-        clips: list[dict[Stream, Images]] = [{"action": frames} for frames in records["frame"]]
-        action = np.stack([features["action"] for features in extractor.extract(clips)])
-        features = np.moveaxis(records["features"], 2, 1)  # (B, S, T, D)
-        last = pad_features(action, extractor.feature_size)[:, None]
-        return np.concatenate([features, last], axis=1)
+    def act(windows: NDArray[Any]) -> NDArray[np.float16]:
+        clips: list[dict[Stream, Images]] = [{"action": f} for f in windows["frame"][:, 0]]
+        return np.stack([features["action"] for features in extractor.extract(clips)])
+
+    def complete(
+        windows: NDArray[Any], action: NDArray[np.float16] | None = None
+    ) -> NDArray[np.float16]:
+        if action is None:
+            if windows.dtype.names is None:
+                return windows
+            action = act(windows)
+        both = (cnn_features(windows), action[:, None])  # (B, S, T, D) each
+        return np.concatenate([pad_features(f, extractor.feature_size) for f in both], axis=1)
 
     return Scan(
         see=see,
+        act=act,
         complete=complete,
         score=classifier.classify,
         as_streams=True,

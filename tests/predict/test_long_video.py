@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 from contextlib import closing
 from itertools import groupby
@@ -12,14 +13,21 @@ import numpy as np
 import pytest
 
 from activity_cli import load_model
-from activity_cli.common.cache import CheckedFiles
+from activity_cli.common.cache import ENGINES, FEATURES, CheckedFiles
 from activity_cli.features import video_cache
 from activity_cli.features.extraction import ClipRequest
-from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
+from activity_cli.predict.predictor import (
+    OnSeconds,
+    PredictConfig,
+    WindowConfig,
+    ignore,
+    load_predictor,
+)
 from activity_cli.types import FileResult
+from tests.action_weights import real_weights
 from tests.media import iter_frames, write_video
 from tests.processes import PATIENCE_SECONDS, stopped_reader
-from tests.workplace import Workplace, rows_of
+from tests.workplace import QUICK, Workplace, rows_of
 
 ORDER = ("walk", "jump", "wave")
 
@@ -145,41 +153,122 @@ def test_a_decoder_that_dies_in_a_long_video_costs_its_row(
     assert {row["status"] for row in rows_of(workplace.folder / "rows.csv")} == {"ok"}
 
 
-def test_other_windows_are_made_of_cached_features(
-    shared: Workplace, long_video: Path, tmp_path: Path
-) -> None:
-    model, cache = shared.folder / "runs" / "first", tmp_path / "cache"
+@pytest.fixture(scope="module")
+def with_action(shared: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with the action network beside the streams of `first`."""
+    workplace = Workplace(tmp_path_factory.mktemp("with action"), shared.cache)
+    workplace.environment["ACTIVITY_WEIGHTS"] = str(real_weights().parent)
+    workplace.run("train", str(shared.folder / "clips"), "--name", "action", *QUICK)
+    return workplace.folder / "runs" / "action"
 
-    def scored(
-        *, use_cache: bool, window: float | None = None, stride: float | None = None
+
+class Scorer:
+    """Scores a video, with a cache of its own."""
+
+    def __init__(self, model: Path, video: Path, cache: Path) -> None:
+        self.model, self.video, self.cache = model, video, cache
+        self.on_seconds: OnSeconds = ignore
+
+    def __call__(
+        self, *, use_cache: bool = True, window: float | None = None, stride: float | None = None
     ) -> tuple[FileResult, bool]:
-        windows = WindowConfig(window_seconds=window, stride_seconds=stride)
-        config = PredictConfig(cache_dir=cache, use_cache=use_cache, windows=windows)
-        with closing(load_predictor(model, config)) as predictor:
-            [result] = predictor.predict([ClipRequest(path=long_video)])
+        """Return the result, and whether the video was decoded: without frames no network runs."""
+        windows = WindowConfig(
+            window_seconds=window, stride_seconds=stride, on_seconds=self.on_seconds
+        )
+        config = PredictConfig(cache_dir=self.cache, use_cache=use_cache, windows=windows)
+        with closing(load_predictor(self.model, config)) as predictor:
+            [result] = predictor.predict([ClipRequest(path=self.video)])
         return result, "decode" in result.stage_seconds
 
-    def same(one: FileResult, other: FileResult) -> None:
-        assert one.timeline is not None
-        assert other.timeline is not None
-        np.testing.assert_array_equal(one.timeline.scores, other.timeline.scores)
-        np.testing.assert_array_equal(one.timeline.starts_seconds, other.timeline.starts_seconds)
-        told = [(r.segments, r.status, r.num_frames, r.duration_seconds) for r in (one, other)]
-        assert told[0] == told[1]
 
-    first, is_decoded = scored(use_cache=True)
-    assert is_decoded
-    plain, _ = scored(use_cache=False)
-    same(first, plain)
-    for window, stride in ((None, None), (2.9, None), (None, 1.0)):
-        found, is_decoded = scored(use_cache=True, window=window, stride=stride)
-        assert not is_decoded
-        same(found, scored(use_cache=False, window=window, stride=stride)[0])
-    for part in cache.rglob("0.video"):
+@pytest.fixture(params=["first", pytest.param("action", marks=pytest.mark.slow)])
+def score(
+    request: pytest.FixtureRequest,
+    shared: Workplace,
+    long_video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Scorer:
+    """Scores a copy of the video with the model `first`, or with one that has `action` too."""
+    model = shared.folder / "runs" / "first"
+    if request.param == "action":
+        monkeypatch.setenv("ACTIVITY_WEIGHTS", str(real_weights().parent))
+        model = request.getfixturevalue("with_action")
+    shutil.copytree(shared.cache / ENGINES, tmp_path / "cache" / ENGINES)
+    return Scorer(model, Path(shutil.copy(long_video, tmp_path)), tmp_path / "cache")
+
+
+def same(one: FileResult, other: FileResult, *, tolerance: float = 0.0) -> None:
+    assert one.timeline is not None
+    assert other.timeline is not None
+    np.testing.assert_allclose(one.timeline.scores, other.timeline.scores, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(one.timeline.starts_seconds, other.timeline.starts_seconds)
+    told = [(r.status, r.num_frames, r.duration_seconds) for r in (one, other)]
+    assert told[0] == told[1]
+    places = [[(s.label, s.start_seconds) for s in r.segments] for r in (one, other)]
+    assert places[0] == places[1]
+
+
+def test_other_windows_are_made_of_cached_features(score: Scorer, shared: Workplace) -> None:
+    has_action = score.model.name == "action"
+    # Hidden units of the action network are computed of float16 values where they are cached.
+    bound = 1e-3 if has_action else 0.0
+
+    first, was_decoded = score()
+    assert was_decoded
+    same(first, score(use_cache=False)[0], tolerance=bound)
+    again, was_decoded = score()
+    assert not was_decoded
+    same(again, first)
+    # Windows of the action network are kept by their length and stride.
+    for window, stride in ((2.9, None), (None, 1.0)):
+        found, was_decoded = score(window=window, stride=stride)
+        assert was_decoded == has_action
+        same(found, score(use_cache=False, window=window, stride=stride)[0], tolerance=bound)
+        again, was_decoded = score(window=window, stride=stride)
+        assert not was_decoded
+        same(again, found)
+    # The CNN's features are those of a model without the action network.
+    without = Scorer(shared.folder / "runs" / "first", score.video, score.cache)
+    assert not without()[1]
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_with_the_cache_only_costs_time(score: Scorer) -> None:
+    plain, _ = score(use_cache=False)
+    bound = 1e-3 if score.model.name == "action" else 0.0
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def touch(path: Path, *_: object) -> None:
+        os.utime(path, (1, 1))
+
+    def read_too(*_: object) -> None:
+        score.on_seconds = ignore
+        same(score()[0], plain, tolerance=bound)
+
+    score.on_seconds = stop
+    with pytest.raises(KeyboardInterrupt):
+        score()
+    score.on_seconds = touch  # the features may be those of two contents
+    assert score()[1]
+    score.on_seconds = read_too  # another run writes the same at the same time
+    first, was_decoded = score()
+    assert was_decoded
+    same(first, plain, tolerance=bound)
+    kept, was_decoded = score()
+    assert not was_decoded
+    same(kept, first)
+    for part in sorted(score.cache.rglob("0.video")):
         part.write_bytes(part.read_bytes()[:-9])  # a damaged part counts as absent
-    same(scored(use_cache=True)[0], plain)
-    same(scored(use_cache=True)[0], plain)
-    assert not scored(use_cache=True)[1]  # it was written anew
+        same(score()[0], plain, tolerance=bound)
+        same(score()[0], first)
+        assert not score()[1]  # it was written anew
+    shutil.rmtree(score.cache / FEATURES / "videos")
+    (score.cache / FEATURES / "videos").touch()  # nothing can be written there
+    same(score()[0], plain, tolerance=bound)
 
 
 def test_the_oldest_videos_leave_a_full_cache(tmp_path: Path) -> None:
