@@ -33,7 +33,7 @@ def find(
     """Find moments in videos that are like an example.
 
     Compares the features of the example with those of sliding windows, by the cosine. The features
-    are cached, but for models with the action network: a second search takes seconds.
+    are cached: a second search takes seconds.
 
     Example:  activity find day1.mp4 footage/ --start 12 --end 14 --storyboard found.png
     """
