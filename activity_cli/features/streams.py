@@ -58,8 +58,8 @@ def pad_features(features: NDArray[np.float16], size: int) -> NDArray[np.float16
 def with_hidden_units(roots: NDArray[np.float16]) -> NDArray[np.float16]:
     """Complete features of `action`: (..., 2528) from the first 480, the roots of the means.
 
-    The others are what the network makes of the means (`movinet.ActionFeatures`). They differ from
-    the network's own by 0.002 at most, the step of float16 there. A BackboneError without weights.
+    The others are what the network makes of the means (`movinet.ActionFeatures`), to a step of
+    float16: at most 0.004. A BackboneError without weights.
     """
     weights, bias = _hidden_layer()
     means = np.square(roots.astype(np.float32))

@@ -35,7 +35,8 @@ _FORMAT = 1  # raise it when resampling or the layout changes
 _MOST_PER_PART = 256  # timesteps or windows
 _FOLDER = "videos"
 MOST_BYTES = 20_000_000_000
-"""Of all videos together, 130 hours with the included model; beyond it the oldest are removed."""
+"""Of all videos together, 130 hours with the included model, 80 with the action network beside it;
+beyond it the oldest are removed."""
 
 
 class DamagedEntryError(Exception):

@@ -6,7 +6,8 @@ Draws a video of 1280 x 720 (15 frames per second), scores it with the included 
 cache, then with other options; each in a process of its own. With --action, two models with the
 action network are trained on drawn clips, which differ in their heads, and score it in place of the
 included one; that needs the weights of the network. CPU seconds are those of all processes, MB
-those of the cache after the run. Fails where a run without networks is less than 20 times faster.
+those of the cache after the run. Fails where a run without networks is less than 20 times faster,
+10 times with --action, where hidden units are computed.
 """
 
 import argparse
@@ -67,9 +68,9 @@ def main() -> None:
             size = sum(path.stat().st_size for path in entries) / 1e6
             faster = found["first"] / found[name]
             print(f"{name:18s} {found[name]:7.1f} CPU s  {faster:6.1f} times faster  {size:.0f} MB")
-    fast = "another head" if arguments.action else "--window 3"
-    if found["first"] < 20 * found[fast]:
-        raise SystemExit(f"FAILED: {fast} is less than 20 times faster")
+    fast, least = ("another head", 10) if arguments.action else ("--window 3", 20)
+    if found["first"] < least * found[fast]:
+        raise SystemExit(f"FAILED: {fast} is less than {least} times faster")
 
 
 def activity(place: Path, *arguments: str) -> float:
