@@ -92,14 +92,22 @@ class Dataset:
 
     def groups_by(self, column: str) -> NDArray[np.int64] | None:
         """Return (N,) the number of each sample's group by another column; "" is no group."""
-        if column == "group":
-            values = [sample.group for sample in self.samples]
-        else:
-            values = [sample.folds.get(column) for sample in self.samples]
-        if not any(values):
-            raise self.no_column(column)
-        pairs = zip(values, self.samples, strict=True)
+        pairs = zip(self.column(column), self.samples, strict=True)
         return number_groups([value or sample.path for value, sample in pairs])
+
+    def column(self, name: str) -> list[str]:
+        """Return the value of each sample in a column, "" where it has none.
+
+        Raises:
+            DataError: the column has no values.
+        """
+        if name in ("group", "split"):
+            values = [getattr(sample, name) or "" for sample in self.samples]
+        else:
+            values = [sample.folds.get(name, "") for sample in self.samples]
+        if not any(values):
+            raise self._no_column(name)
+        return values
 
     def check_label(self, label: str | None) -> None:
         """Raise a DataError if there are no clips of a label; None always passes."""
@@ -115,8 +123,7 @@ class Dataset:
                 f"There are no clips of the background label {label!r}.{meant}", hint=hint
             )
 
-    def no_column(self, column: str) -> DataError:
-        """Return the error for a column that the data does not have."""
+    def _no_column(self, column: str) -> DataError:
         known = [n for n in ("group", "split") if any(getattr(s, n) for s in self.samples)]
         columns = [*known, *self.samples[0].folds]
         return DataError(

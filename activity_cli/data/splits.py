@@ -212,9 +212,7 @@ def _split_by_column(dataset: Dataset, val_fraction: float, seed: int) -> Split:
 
 
 def _folds_of_column(dataset: Dataset, column: str) -> Folds:
-    if not any(column in sample.folds for sample in dataset.samples):
-        raise dataset.no_column(column)
-    values = [sample.folds.get(column, "") for sample in dataset.samples]
+    values = dataset.column(column)
     if "" in values:
         sample = dataset.samples[values.index("")]
         raise DataError(

@@ -172,7 +172,9 @@ def test_folds_follow_groups_a_group_column_or_a_fold_column() -> None:
     by_groups = make_folds(dataset, num_folds=4)
     by_column = make_folds(dataset, num_folds=2, group_column="fold")
     given = make_folds(dataset, fold_column="fold")
+    each = make_folds(dataset, fold_column="group")
 
+    assert each.names == tuple(sorted(set(groups)))
     assert len({*zip(groups, by_groups.index.tolist(), strict=True)}) == 8
     assert np.bincount(by_groups.index).tolist() == [10, 10, 10, 10]
     assert len({*zip(folds, by_column.index.tolist(), strict=True)}) == 4

@@ -13,7 +13,7 @@ from activity_cli.data.splits import choosing_folds
 Floats = NDArray[np.float64]
 
 MOST_DETECTORS = 1000
-# That the detectors are fitted to: the closed form takes the cube of their number.
+# More take no part in the fit: its time grows with the cube of their number.
 _MOST_CLIPS = 2000
 _FOLDS = 5
 _PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 5))
