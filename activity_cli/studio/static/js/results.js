@@ -58,8 +58,9 @@ class ResultsScreen {
     const cell = (row, column, number) => {
       const share = number / sums[row];
       const text = number ? [h("b", {}, String(number)), h("small", {}, `${Math.round(100 * share)}%`)] : h("span", { class: "zero" }, "·");
-      const kind = `${row === column ? "right" : "wrong"} ${share > 0.55 ? "strong" : ""}`;
-      const style = { "--tint": `${Math.round(number ? 10 + 80 * share : 0)}%` };
+      const kind = row === column ? "right" : "wrong";
+      // At most 55%: the text keeps a contrast of 4.5 in both themes.
+      const style = { "--tint": `${Math.round(10 + 45 * share)}%` };
       if (!number) return h("td", {}, h("span", { class: "matrix-cell" }, text));
       return h("td", {}, h("button", { type: "button", class: `matrix-cell ${kind}`, style, title: `${labels[row]} predicted as ${labels[column]}: show ${count(number, "clip")}`, onclick: () => cellDialog({ truth: labels[row], predicted: labels[column], clips: cells[`${row},${column}`] ?? [] }) }, text));
     };
