@@ -12,28 +12,33 @@ from activity_cli import load_model
 from activity_cli.sampledata import draw_dataset
 from tests.made_once import made_once
 from tests.media import DrawClip, Picture, plain_pictures, write_video
+from tests.processes import PATIENCE_SECONDS
 from tests.workplace import LABELS, QUICK, Workplace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 LONG = (
+    "test_cluster",
     "test_cli",
     "test_exporting",
-    "test_resuming",
-    "test_finetuning",
-    "test_tuning",
-    "test_engines",
-    "test_page",
-    "test_parity",
-    "test_cluster",
-    "test_wheel",
-    "test_benchmark",
-    "test_describing",
-    "test_html",
     "test_live",
+    "test_page",
+    "test_wheel",
+    "test_engines",
+    "test_describing",
+    "test_benchmark",
+    "test_resuming",
+    "test_parity",
+    "test_tuning",
+    "test_loop",
+    "test_finetuning",
 )
-"""Test modules that take longest, in the order in which they should begin."""
+"""Test modules that take longest, in the order in which they should begin.
+
+The first one waits for most of its time, and so does the fourth. The exports that `test_exporting`
+makes are there when `test_parity` reads them.
+"""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -107,7 +112,9 @@ def browser() -> "Iterator[Browser]":
         "playwright.sync_api", reason="playwright, which drives the browser, is not installed"
     )
     with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        running = started.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"], timeout=1000 * PATIENCE_SECONDS
+        )
         yield running
         running.close()
 

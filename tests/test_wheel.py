@@ -27,8 +27,7 @@ def run(*command: object, cwd: Path, **environment: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_wheel_runs_the_demo_and_exports_its_model(tmp_path: Path, prepared: Path) -> None:
+def test_the_wheel_runs_the_demo(tmp_path: Path, prepared: Path) -> None:
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     # Unpacked, as pip does with a pure wheel: dependencies are those of this environment.
@@ -39,9 +38,6 @@ def test_the_wheel_runs_the_demo_and_exports_its_model(tmp_path: Path, prepared:
     program = ("import sys; from activity_cli.cli import main; sys.argv[0] = 'activity'; main()",)
     where = {"PYTHONPATH": str(site), "ACTIVITY_CACHE_DIR": str(prepared), "ACTIVITY_WEIGHTS": ""}
 
-    def activity(*arguments: str) -> str:
-        return run(sys.executable, "-P", "-c", *program, *arguments, cwd=work, **where)
-
     origin = run(
         sys.executable,
         "-P",
@@ -51,12 +47,7 @@ def test_the_wheel_runs_the_demo_and_exports_its_model(tmp_path: Path, prepared:
         **where,
     )
     assert origin.startswith(str(site))
-    shown = activity("demo")
+    shown = run(sys.executable, "-P", "-c", *program, "demo", cwd=work, **where)
     for name in ("runs/actions/report.html", "storyboard.png", "overlay.mp4"):
         assert str(Path("activity-demo", name)) in shown
         assert (work / "activity-demo" / name).stat().st_size > 1000
-    run_folder, drawn = "activity-demo/runs/actions", "activity-demo/new/wave"
-    activity("export", run_folder, "--format", "openvino", "--verify", drawn, "--quiet")
-    clips = ("activity-demo/new", "--model", "exports/actions/openvino")
-    activity("predict", *clips, "--output", "scores.csv")
-    assert len((work / "scores.csv").read_text(encoding="utf-8").splitlines()) == 1 + 6

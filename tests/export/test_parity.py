@@ -66,13 +66,11 @@ def test_two_graphs_of_fixed_size_and_none_without_the_other(
 
 @pytest.mark.slow
 def test_the_shipped_model_passes_the_gate(clips: list[Path], tmp_path: Path) -> None:
-    config = ExportConfig(formats=("onnx", "openvino"), dynamic=False)
+    config = ExportConfig(formats=("onnx",), dynamic=False)
 
     export_model(load_model("surveillance-fight"), tmp_path / "out", config, verify=clips[:1])
 
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("onnx", "openvino", REPORT_FILE)
-    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["onnx", REPORT_FILE]
 
 
 @pytest.mark.parametrize(
@@ -188,15 +186,16 @@ def test_an_export_of_a_multi_label_model_reports_each_label_by_its_threshold(
         replace(model, description=replace(description, calibration=calibration))
     )
 
-    export_model(model, tmp_path / "out", ExportConfig(formats=("onnx", "openvino")), verify=clips)
+    export_model(model, tmp_path / "out", ExportConfig(formats=("openvino",)), verify=clips)
 
-    for name in ("onnx", "openvino"):
-        predictor = load_predictor(tmp_path / "out" / name, PredictConfig(cache_dir=tmp_path))
-        [result] = predictor.predict([ClipRequest(path=clips[0])])
-        assert result.prediction is not None
-        np.testing.assert_allclose(result.prediction.scores, scores, atol=1e-3)
-        assert [label for label, _ in result.prediction.top(3)] == [LABELS[high], LABELS[middle]]
-    readme = (tmp_path / "out" / "onnx" / "README.md").read_text()
+    export = tmp_path / "out" / "openvino"
+    [result] = load_predictor(export, PredictConfig(cache_dir=tmp_path)).predict(
+        [ClipRequest(path=clips[0])]
+    )
+    assert result.prediction is not None
+    np.testing.assert_allclose(result.prediction.scores, scores, atol=1e-3)
+    assert [label for label, _ in result.prediction.top(3)] == [LABELS[high], LABELS[middle]]
+    readme = (export / "README.md").read_text()
     [example] = re.findall(r"```python\n(.*?)```", readme, re.S)
     assert f"thresholds = {thresholds.tolist()}" in example
     assert "scores are independent" in readme

@@ -123,7 +123,7 @@ def load_cnn(cache_dir: Path, engine: Engine, frame_size: int | None = None) -> 
 @pytest.mark.parametrize(
     ("name", "side"),
     [
-        *(("openvino", 224), ("openvino", 96), ("torch", 224), ("torch", 96)),
+        *(("openvino", 128), ("openvino", 96), ("torch", 128), ("torch", 96)),
         pytest.param("onnx", 96, marks=pytest.mark.slow),
     ],
 )

@@ -404,7 +404,7 @@ def test_a_file_is_watched_as_it_grows_and_scored_as_predict_does(
     growing = place.folder / "growing [1].mkv"
     growing.write_bytes(content[: 3 * len(content) // 4])
     process = place.start(
-        *("watch", growing.name, "--model", DEFAULT_MODEL, "--smooth", "0", "--until-idle", "5")
+        *("watch", growing.name, "--model", DEFAULT_MODEL, "--smooth", "0", "--until-idle", "12")
     )
     assert process.stdout
     first = [process.stdout.readline() for _ in range(2)]  # it does not wait for the rest

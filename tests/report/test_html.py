@@ -28,6 +28,7 @@ from activity_cli.settings import TrainSettings
 from activity_cli.training.crossval import CrossvalRun, run_crossval
 from activity_cli.training.head import HeadConfig
 from activity_cli.types import Status
+from tests.processes import PATIENCE_SECONDS
 from tests.workplace import LABELS, QUICK, Workplace, rows_of
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def test_the_report_opens_from_disk_in_both_themes_at_any_width(
     report: Path, browser: "Browser", width: int, scheme: Literal["light", "dark"]
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     said: list[str] = []
     asked: list[str] = []
     page.on("console", lambda message: said.append(message.text))
@@ -152,6 +154,7 @@ def test_the_report_opens_from_disk_in_both_themes_at_any_width(
 @pytest.mark.slow
 def test_the_report_shows_metrics_baselines_and_checks(report: Path, browser: "Browser") -> None:
     page = browser.new_page()
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     page.goto(report.as_uri())
     text = page.inner_text("body")
     page.close()

@@ -12,7 +12,7 @@ from tests.studio.page import Page, eventually, open_studio
 from tests.workplace import Workplace, rows_of
 
 LABELS = ("walk", "wave")
-SETTINGS = '[clip]\nframe_size = 64\nframes = 8\nstreams = "both"\n[training]\nepochs = 12\n'
+SETTINGS = '[clip]\nframe_size = 64\nframes = 4\nstreams = "both"\n[training]\nepochs = 4\n'
 """Clips of which CNN and decoders make features in a moment."""
 
 pytestmark = pytest.mark.slow

@@ -221,7 +221,7 @@ def test_a_setting_that_cannot_be_searched_is_refused() -> None:
 
 
 SEARCH = (
-    *("tune", "clips", "--folds", "3", "--trials", "4", *FEW_PIXELS),
+    *("tune", "clips", "--folds", "2", "--trials", "3", *FEW_PIXELS),
     *("--search", "temporal", "--search", "learning_rate", "--search", "hidden_size"),
     *("--epochs", "2", "--seed", "3", "--workers", "1"),
 )
@@ -239,14 +239,14 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(
     broken = workplace.folder / "broken"
     process = workplace.start(*SEARCH, "--output", "broken")
     trials = broken / "trials.csv"
-    stop_once(process, lambda: trials.exists() and len(rows_of(trials)) >= 2)
+    stop_once(process, lambda: trials.exists() and len(rows_of(trials)) >= 1)
     process.kill()
     process.communicate()
     workplace.run(*SEARCH, "--output", "broken")
 
     whole = workplace.folder / "whole"
     assert trials_in(broken) == trials_in(whole)
-    assert len(trials_in(whole)) == 4
+    assert len(trials_in(whole)) == 3
     assert not list(broken.glob(".work/*"))
 
     best = min(rows_of(whole / "trials.csv"), key=lambda row: float(row["log_loss"]))
