@@ -157,7 +157,7 @@ def probe_engine(name: str) -> list[str]:
     chosen = choose_engine(cast(Any, name))
     module = import_module(f"activity_cli.features.engines.{name}")
     precisions = [module.choose_precision(chosen)]
-    for precision in ("fp32", "bf16", "fp16"):
+    for precision in ("fp32", "bf16", "fp16", "int8"):
         with suppress(ActivityError):
             precisions.append(module.choose_precision(replace(chosen, precision=precision)))
     return list(dict.fromkeys(precisions))

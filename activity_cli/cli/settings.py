@@ -115,6 +115,10 @@ class ClipOptions:
                 f"--cnn {cnn.mode} trains the frame CNN, which the stream action does not use.",
                 hint="Use --streams both, or --cnn frozen.",
             )
+        if cnn.mode != "frozen" and machine.precision == "int8":
+            raise SettingsError(
+                f"A CNN of --cnn {cnn.mode} does not compute in int8.", hint="Omit --precision."
+            )
         # A CNN that is trained, and those that were not measured, see all frames at their own size.
         is_known = cnn.mode == "frozen" and self.backbone == DEFAULT_BACKBONE
         is_known &= streams != ("action",)

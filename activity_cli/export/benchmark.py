@@ -74,7 +74,8 @@ def run_benchmark(
 
     A precision that the machine does not have, or only emulates, gives a row with a `failure`.
 
-    The clips also calibrate int8. torch in fp32, the reference, is measured in any case.
+    The clips also calibrate an export in int8 where the CNN has no int8 of its own. torch in fp32,
+    the reference, is measured in any case.
 
     Raises:
         ModelError: there is no such model.
@@ -131,7 +132,7 @@ def _measure(model: str, engine: Engine, clips: Sequence[Path], work: Path) -> d
         clips=[str(clip) for clip in clips],
         measure=True,
     )
-    if engine.precision == "int8":
+    if engine.precision == "int8" and not load_model(model).description.backbone.has_int8:
         config = ExportConfig(formats=("openvino",), precision="int8", dynamic=False)
         verify = clips[:_INT8_VERIFY_CLIPS]
         export_model(load_model(model), work / "int8", config, verify=verify, calibrate=clips)

@@ -50,6 +50,11 @@ class Backbone:
     """Its weights file, if training changed the weights. Not saved."""
 
     @property
+    def has_int8(self) -> bool:
+        """Whether it can be rounded to 8 bits without pictures, see `int8`."""
+        return self.name == DEFAULT_BACKBONE and self.mode == "frozen"
+
+    @property
     def min_frame_size(self) -> int:
         """Side of the smallest frames that it can process, in pixels."""
         if not self.conv_channels:

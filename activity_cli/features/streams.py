@@ -173,7 +173,9 @@ def load_streams(
 
     return StreamExtractor(
         load,
-        identity=identity_of(engine if reads_frames else replace(engine, precision="fp32")),
+        identity=identity_of(
+            engine if reads_frames else replace(engine, precision="fp32"), backbone
+        ),
         feature_size=feature_size(clip, backbone),
         batch_size=64 if engine.device == "cpu" else 256,
     )

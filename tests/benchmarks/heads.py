@@ -28,6 +28,7 @@ from activity_cli.common.cache import default_cache_dir
 from activity_cli.data.loading import load_dataset
 from activity_cli.data.splits import choosing_folds
 from activity_cli.features.backbones import find_backbone
+from activity_cli.features.engines.choice import Engine, choose_engine
 from activity_cli.features.labelled import DataConfig, FeatureDataset, read_labelled
 from activity_cli.model.encoding import encode_rows
 from activity_cli.sampledata import draw_dataset
@@ -70,19 +71,21 @@ def main() -> None:
                 )
 
 
-def tasks(fights: Path, weizmann: Path, folder: Path, clip: ClipSettings) -> Iterator[Task]:
-    """Yield all data sets, read one after the other."""
+def tasks(
+    fights: Path, weizmann: Path, folder: Path, clip: ClipSettings, engine: Engine | None = None
+) -> Iterator[Task]:
+    """Yield all data sets, read one after the other, by the engine that `auto` chooses or this."""
     table = fights / "labels.csv"
-    data, rows = read(table, clip), list(csv.DictReader(table.open(encoding="utf-8")))
+    data, rows = read(table, clip, engine), list(csv.DictReader(table.open(encoding="utf-8")))
     for column in ("fold_random", "fold_by_source"):
         yield Task(name=column, data=data, folds=by_value([row[column] for row in rows]))
-    data = read(weizmann / "labels.csv", clip)
+    data = read(weizmann / "labels.csv", clip, engine)
     assert data.groups is not None
     yield Task(name="weizmann", data=data, folds=by_value(data.groups.tolist()))
     table = folder / "drawn" / "labels.csv"
     if not table.exists():
         draw_dataset(table.parent, clips_per_label=40)
-    data, rows = read(table, clip), list(csv.DictReader(table.open(encoding="utf-8")))
+    data, rows = read(table, clip, engine), list(csv.DictReader(table.open(encoding="utf-8")))
     for shots in (5, 8):
         folds = []
         for repeat in range(5):
@@ -104,12 +107,13 @@ def tasks(fights: Path, weizmann: Path, folder: Path, clip: ClipSettings) -> Ite
         yield Task(name=name, data=data, folds=folds)
 
 
-def read(table: Path, clip: ClipSettings) -> FeatureDataset:
+def read(table: Path, clip: ClipSettings, engine: Engine | None = None) -> FeatureDataset:
     """Features of labelled clips, from the user's cache where they are."""
     cache = Path(os.environ.get("ACTIVITY_CACHE_DIR", default_cache_dir()))
-    return read_labelled(
-        load_dataset(table), DataConfig(backbone=find_backbone(), clip=clip, cache_dir=cache)
-    ).features
+    config = DataConfig(
+        backbone=find_backbone(), clip=clip, cache_dir=cache, engine=engine or choose_engine()
+    )
+    return read_labelled(load_dataset(table), config).features
 
 
 def by_value(values: list[str] | list[int]) -> list[tuple[Rows, Rows]]:

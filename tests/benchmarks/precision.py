@@ -1,118 +1,83 @@
-"""What reduced precision costs in accuracy: trained on fp32 features, scored on reduced ones.
+"""What reduced precision of the CNN costs in accuracy, on the data sets and folds of `heads`.
 
-    python -m tests.benchmarks.precision DATA
+    python -m tests.benchmarks.precision FIGHTS WEIZMANN [--only fold_by_source] [--speed best]
 
-DATA is the folder with the 300 surveillance fights (labels.csv with fold_by_source). Every clip is
-decoded once; the CNN reads it in fp32, bf16 and int8 (calibrated on 16 clips, as `activity export
---precision int8` does it). Each fold's classifier is trained on the others' fp32 features and
-scores the held-out clips' features of each precision.
+Per data set and precision: the head trained on fp32 features scores the held-out clips' features of
+that precision (models move between machines), and the head trained on features of that precision
+scores the same. Folds are those of fp32. Features come from the user's cache and are written to it.
 """
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.common.optional_dependencies import openvino_core
-from activity_cli.data.loading import load_dataset
-from activity_cli.data.splits import inner_split, make_folds
+from activity_cli.cli.settings import SPEEDS
 from activity_cli.errors import SettingsError
-from activity_cli.export.formats import openvino_model
-from activity_cli.export.graphs import build_network, graph_of
-from activity_cli.export.quantize import pick_images, quantize_openvino
-from activity_cli.features.engines.choice import Engine, load_extractor
-from activity_cli.features.engines.protocol import Extractor
-from activity_cli.features.labelled import FeatureDataset
-from activity_cli.model.folder import load_model
-from activity_cli.settings import DEFAULT_MODEL
-from activity_cli.training.crossval import VAL_FRACTION
+from activity_cli.features.backbones import find_backbone
+from activity_cli.features.engines.choice import Engine, Precision, identity_of
+from activity_cli.settings import ClipSettings, parse_streams
 from activity_cli.training.head import HeadConfig, fit_head
 from activity_cli.training.scoring import score_rows
-from activity_cli.types import Images
-from activity_cli.video.clips import make_streams, read_clip, read_frames
+from tests.benchmarks.heads import Task, tasks
 
-
-class Int8Extractor:
-    """The quantised CNN that an int8 export holds."""
-
-    def __init__(self, images: Images) -> None:
-        model = load_model(DEFAULT_MODEL)
-        graph = graph_of(build_network(model), "cnn", model, dynamic=True)
-        cnn = quantize_openvino(openvino_model(graph), images)
-        hint = {"INFERENCE_PRECISION_HINT": "f32"}
-        self._compiled = openvino_core().compile_model(cnn, "CPU", hint)
-
-    def extract(self, frames: Images) -> NDArray[np.float32]:
-        """(N, D) of (N, H, W, 3)."""
-        return np.array(self._compiled([frames])[0])
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8")
 
 
 def main() -> None:
     """Extract, cross-validate, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("data", type=Path)
+    parser.add_argument("fights", type=Path)
+    parser.add_argument("weizmann", type=Path)
+    parser.add_argument("--only", default="", help="data sets with this in their names")
+    parser.add_argument("--streams", default="rgb+motion")
+    parser.add_argument("--speed", choices=SPEEDS, default="balanced")
     arguments = parser.parse_args()
-    dataset = load_dataset(arguments.data)
-    description = load_model(DEFAULT_MODEL).description
-    some = [sample.path for sample in dataset.samples[:: len(dataset.samples) // 16]]
-    stacks = [
-        stack
-        for path in some
-        for stack in make_streams(
-            read_frames(path, description.clip), description.clip
-        ).images.values()
-    ]
-    extractors: dict[str, Extractor | Int8Extractor] = {}
-    with tempfile.TemporaryDirectory() as cache:
-        for precision in ("fp32", "bf16", "fp16"):
-            engine = Engine(name="openvino", device="cpu", precision=precision)
-            try:
-                extractors[precision] = load_extractor(
-                    description.backbone, engine, cache_dir=Path(cache)
-                )
-            except SettingsError as error:
-                print(error.message)
-    extractors["int8"] = Int8Extractor(pick_images(stacks))
+    clip = ClipSettings(streams=parse_streams(arguments.streams))
+    clip = replace(clip, rgb_every=SPEEDS[arguments.speed].rgb_every)
+    engines = {}
+    for precision in PRECISIONS:
+        engine = Engine(name="openvino", device="cpu", precision=precision)
+        try:
+            identity_of(engine, find_backbone())
+        except SettingsError as error:
+            print(error.message)
+        else:
+            engines[precision] = engine
+    with tempfile.TemporaryDirectory() as folder:
+        sets = (
+            tasks(arguments.fights, arguments.weizmann, Path(folder), clip, engine)
+            for engine in engines.values()
+        )
+        for found in zip(*sets, strict=True):
+            if arguments.only in found[0].name:
+                measure(dict(zip(engines, found, strict=True)))
 
-    shape = (len(dataset.samples), *description.feature_shape)
-    features = {name: np.zeros(shape, np.float16) for name in extractors}
-    for row, sample in enumerate(dataset.samples):
-        images = read_clip(sample.path, description.clip).images.values()
-        for name, extractor in extractors.items():
-            features[name][row] = [extractor.extract(stack) for stack in images]
 
-    targets = dataset.label_indices()
-    folds, groups = make_folds(dataset, fold_column="fold_by_source"), dataset.groups()
-    scores = {name: np.zeros((len(targets), len(dataset.labels))) for name in features}
-    for number in range(len(folds.names)):
-        others = np.flatnonzero(folds.index != number)
-        held_out = np.flatnonzero(folds.index == number)
-        own_groups = None if groups is None else groups[others]
-        train, val = inner_split(targets[others], own_groups, fraction=VAL_FRACTION, seed=0)
-        network = fit_head(
-            FeatureDataset(
-                values=features["fp32"],
-                targets=targets,
-                labels=dataset.labels,
-                streams=description.clip.streams,
-                groups=groups,
-            ),
-            HeadConfig(),
-            train_rows=others[train],
-            val_rows=others[val],
-        ).network
-        for name, values in features.items():
-            scores[name][held_out] = score_rows(network, values, held_out)
-    reference = scores["fp32"]
-    for name, given in scores.items():
-        accuracy = (given.argmax(axis=1) == targets).mean()
-        same = (given.argmax(axis=1) == reference.argmax(axis=1)).mean()
-        difference = np.abs(given - reference).mean()
+def measure(task: dict[str, Task]) -> None:
+    """Print the figures of one data set, whose features are given by precision."""
+    reference = task["fp32"]
+    scores: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
+    for train, held_out in reference.folds:
+        for trained, own in task.items():
+            network = fit_head(own.data, HeadConfig(), train, train[:0]).network
+            for scored in task if trained == "fp32" else [trained]:
+                rows = score_rows(network, task[scored].data.values, held_out)
+                scores.setdefault((trained, scored), []).append(rows)
+    targets = np.concatenate([reference.data.targets[rows] for _, rows in reference.folds])
+    joined = {names: np.concatenate(parts) for names, parts in scores.items()}
+    plain = joined["fp32", "fp32"]
+    for (trained, scored), given in joined.items():
+        loss = -np.log(np.maximum(given[np.arange(len(targets)), targets], 1e-12)).mean()
         print(
-            f"{name}: accuracy {accuracy:.3f}, same label as fp32 {same:.1%}, "
-            f"mean difference of scores {difference:.4f}"
+            f"{reference.name:22} trained on {trained}, scored {scored}: "
+            f"accuracy {(given.argmax(1) == targets).mean():.2%}, log-loss {loss:.4f}, "
+            f"same label {(given.argmax(1) == plain.argmax(1)).mean():.1%}, "
+            f"mean difference of scores {np.abs(given - plain).mean():.4f}",
+            flush=True,
         )
 
 

@@ -130,7 +130,6 @@ USAGE_ERRORS = [
     (["train", "single", "--dropout", "2"], "dropout must be below 1, got 2", ""),
     (["predict", "clip.mp4", "--top-k", "0"], "top-k", ""),
     (["predict", "clip.mp4", "--device", "tpu"], "no device 'tpu'", "cuda"),
-    (["predict", "clip.mp4", "--precision", "int8"], "int8 needs", "activity export"),
     (["predict", "clip.mp4", "--shard", "3/2"], "is not a shard", "1/3"),
     (["predict", "clip.mp4", "--speed"], "No such option", "predict -h"),
     (["crossval", "single", "--conv-channels", "a"], "'a' is not a list of numbers", "8,16"),

@@ -59,11 +59,6 @@ def choose_engine(
     kind, _, number = device.partition(":")
     if kind not in {"auto", "cpu", "cuda", "mps"} or (number and not number.isdecimal()):
         raise SettingsError(f"There is no device {device!r}.", hint="Use cpu, cuda, cuda:1 or mps.")
-    if precision == "int8":
-        raise SettingsError(
-            "int8 needs an exported model, calibrated on your clips.",
-            hint="activity export MODEL --precision int8, then predict --model EXPORT.",
-        )
     on_gpu = kind in {"cuda", "mps"}
     if on_gpu and engine in {"openvino", "onnx"}:
         raise SettingsError(
@@ -85,8 +80,8 @@ def choose_engine(
     return Engine(name=engine, device=device, precision=precision)
 
 
-def identity_of(engine: Engine) -> str:
-    """Return the identity of the extractors that an engine loads, see `Extractor`.
+def identity_of(engine: Engine, backbone: "Backbone") -> str:
+    """Return the identity of the extractor that an engine loads, see `Extractor`.
 
     Raises:
         SettingsError: the engine does not compute in that precision here.
@@ -94,7 +89,7 @@ def identity_of(engine: Engine) -> str:
     """
     module = importlib.import_module(f"activity_cli.features.engines.{engine.name}")
     device = f"-{engine.device.partition(':')[0]}" if engine.name == "torch" else ""
-    return f"{engine.name}{device}-{module.choose_precision(engine)}"
+    return f"{engine.name}{device}-{module.choose_precision(engine, has_int8=backbone.has_int8)}"
 
 
 def load_extractor(
@@ -117,11 +112,15 @@ def load_extractor(
     from activity_cli.features.engines.protocol import FeatureNetwork
 
     side = frame_size or backbone.frame_size
+    features = "activity_cli.features"  # these import torch
     network = FeatureNetwork(
         name=backbone.name,
         key=f"{backbone.name} {backbone.weights_sha256}",
-        build=lambda: importlib.import_module("activity_cli.features.cnn").build_folded_cnn(
-            backbone
+        build=lambda: importlib.import_module(f"{features}.cnn").build_folded_cnn(backbone),
+        build_int8=(
+            (lambda: importlib.import_module(f"{features}.int8").build_int8_cnn(backbone))
+            if backbone.has_int8
+            else None
         ),
         shape=(side, side, backbone.channels),
         feature_size=backbone.feature_size,

@@ -77,7 +77,7 @@ def load_extractor(network: FeatureNetwork, engine: Engine, cache: NetworkCache)
     return OnnxExtractor(session, network)
 
 
-def choose_precision(engine: Engine) -> str:
+def choose_precision(engine: Engine, *, has_int8: bool = False) -> str:  # noqa: ARG001
     """Return fp32; a SettingsError if another precision is asked for."""
     if engine.precision not in {"auto", "fp32"}:
         raise SettingsError(

@@ -33,6 +33,7 @@ class FeatureNetwork:
     shape: tuple[int, ...]  # of its input: a frame (H, W, channels), or a clip (T, H, W, 3)
     feature_size: int  # D
     own_size: int  # side of the frames that it is converted with, in pixels
+    build_int8: "Callable[[], nn.Module] | None" = None  # a module that rounds to 8 bits
 
     @property
     def is_of_clips(self) -> bool:

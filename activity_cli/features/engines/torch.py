@@ -121,7 +121,7 @@ def load_classifier(
     return TorchClassifier(build(), device=engine.device)
 
 
-def choose_precision(engine: Engine) -> str:
+def choose_precision(engine: Engine, *, has_int8: bool = False) -> str:  # noqa: ARG001
     """Return the precision of the CNN; a SettingsError if the device does not compute in it."""
     device, precision = engine.device, engine.precision
     kind = torch.device(device).type
@@ -136,6 +136,8 @@ def choose_precision(engine: Engine) -> str:
             )
         if kind != "cpu" and not (kind == "cuda" and torch.cuda.is_bf16_supported()):
             raise SettingsError(f"{device} does not compute in bf16.", hint="Use fp16 or fp32.")
+    if precision == "int8":
+        raise SettingsError("torch does not compute in int8.", hint="Use openvino on the CPU.")
     if precision == "fp16" and kind == "cpu":
         raise SettingsError("torch computes fp16 on GPUs only.", hint="Use bf16 or fp32.")
     if precision == "auto":

@@ -1,0 +1,122 @@
+"""The included CNN rounded to 8-bit integers, from its weights alone: no pictures calibrate it.
+
+A module of torch that computes in floats what integers give; OpenVINO compiles its rounding to
+integer kernels. Batch norm tells the mean and the spread of every activation: from them come the
+ranges, and the shift that rounded weights cause, which the biases take back, after Nagel et al.,
+"Data-Free Quantization Through Weight Equalization and Bias Correction" (2019). Measured on frames
+of fights and Weizmann, the error of the features by their norm: 0.05 to 0.07; 0.10 to 0.15 without
+the biases. NNCF with 40 pictures of Weizmann: 0.07 to 0.30. Equalizing channels changed nothing.
+"""
+
+from typing import Any, NamedTuple, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from activity_cli.features.backbones import Backbone
+from activity_cli.features.cnn import FrameFeatures, build_cnn
+from activity_cli.features.lite0 import EfficientNetLite0
+
+_RELU6 = 6.0  # its largest value
+_SIGMAS = 4.0
+"""Half of the range of activations without ReLU6, in standard deviations: 3.5 to 5 are equal, 6 is
+worse. What lies outside is clipped."""
+_WEIGHT_LEVELS = 127
+
+
+class _Activations(NamedTuple):
+    """What a convolution reads, per channel (C,): in training these were normal variables."""
+
+    mean: Tensor
+    variance: Tensor
+    clipped: bool = False  # by ReLU6
+
+    @classmethod
+    def after(cls, norm: nn.Module) -> Self:
+        norm = cast(nn.BatchNorm2d, norm)
+        return cls(norm.bias.detach(), norm.weight.detach() ** 2)
+
+    def relu6(self) -> Self:
+        """Return the moments after ReLU6, by a sum over the normal density."""
+        steps = torch.linspace(-_RELU6, _RELU6, 101)
+        density = (-(steps**2) / 2).softmax(0)
+        values = (self.mean[:, None] + self.variance.sqrt()[:, None] * steps).clamp(0, _RELU6)
+        mean = values @ density
+        return type(self)(mean, (values**2) @ density - mean**2, clipped=True)
+
+    def plus(self, other: Self) -> Self:
+        """Return the moments of a sum, as if both were independent."""
+        return type(self)(self.mean + other.mean, self.variance + other.variance)
+
+    def limits(self) -> tuple[float, float]:
+        """Return the range that the integers cover."""
+        if self.clipped:
+            return 0.0, _RELU6
+        spread = _SIGMAS * self.variance.sqrt()
+        return float((self.mean - spread).min()), float((self.mean + spread).max())
+
+
+class _Rounded(nn.Module):
+    """Rounds weights (C, ...) to steps of their own per channel."""
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.steps = weights.flatten(1).abs().amax(1).clamp(min=1e-9) / _WEIGHT_LEVELS
+        self.zeros = torch.zeros(len(weights), dtype=torch.int32)
+
+    def forward(self, weights: Tensor) -> Tensor:
+        limits = -_WEIGHT_LEVELS, _WEIGHT_LEVELS
+        return torch.fake_quantize_per_channel_affine(weights, self.steps, self.zeros, 0, *limits)
+
+
+@torch.no_grad()
+def build_int8_cnn(backbone: Backbone) -> FrameFeatures:
+    """Build the included CNN, unchanged by training, with batch norm folded into convolutions.
+
+    The first three convolutions stay in floats: they see pixels, whose small differences 8 bits
+    lose.
+    """
+    cnn = build_cnn(backbone)
+    network = cast(EfficientNetLite0, cnn.network)
+    wide = _Activations.after(network._bn0).relu6()
+    _fold(network, "_conv_stem", "_bn0", None)
+    narrow: _Activations | None = None  # what the block reads, once that is rounded
+    for block in cast(list[Any], network._blocks):
+        filtered = _Activations.after(block._bn1).relu6()
+        output = _Activations.after(block._bn2)
+        if block.expands:
+            wide = _Activations.after(block._bn0).relu6()
+            _fold(block, "_expand_conv", "_bn0", narrow)
+        _fold(block, "_depthwise_conv", "_bn1", wide if narrow else None)
+        _fold(block, "_project_conv", "_bn2", filtered if narrow else None)
+        narrow = narrow.plus(output) if narrow and block.residual else output
+    _fold(network, "_conv_head", "_bn1", narrow)
+    return cnn
+
+
+def _fold(parent: nn.Module, name: str, norm: str, inputs: _Activations | None) -> None:
+    """Fold batch norm into a convolution; with `inputs`, round its weights and what it reads."""
+    convolution = fuse_conv_bn_eval(
+        cast(nn.Conv2d, parent.get_submodule(name)),
+        cast(nn.BatchNorm2d, parent.get_submodule(norm)),
+    )
+    setattr(parent, name, convolution)
+    setattr(parent, norm, nn.Identity())
+    if inputs is None:
+        return
+    exact, rounding = convolution.weight.detach(), _Rounded(convolution.weight)
+    errors = (rounding(exact) - exact).sum((2, 3))  # (C, channels of a group)
+    means = inputs.mean[:, None] if convolution.groups > 1 else inputs.mean
+    assert convolution.bias is not None
+    convolution.bias -= (errors * means).sum(1)
+    parametrize.register_parametrization(convolution, "weight", rounding)
+    low, high = inputs.limits()
+    step = (high - low) / 255
+    zero = round(-low / step)
+
+    def round_inputs(_: nn.Module, given: tuple[Tensor]) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(given[0], step, zero, 0, 255)
+
+    convolution.register_forward_pre_hook(round_inputs)
