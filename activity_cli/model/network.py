@@ -99,15 +99,14 @@ class ComponentDropout(nn.Module):
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout1d(share)
+        self.dropout = nn.Dropout(share)
 
     def forward(self, centred: Tensor) -> Tensor:
         """(B, S, T, R), each (B, S, R) kept or dropped for all T."""
         if not self.training:
             return centred
-        columns = centred.transpose(2, 3)  # (B, S, R, T)
-        kept: Tensor = self.dropout(columns.flatten(0, 1)).view(columns.shape)
-        return kept.transpose(2, 3)
+        kept: Tensor = self.dropout(torch.ones_like(centred[:, :, :1]))
+        return centred * kept
 
 
 class TemporalHead(nn.Module):

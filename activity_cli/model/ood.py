@@ -54,10 +54,7 @@ class OodDetector:
 
 
 def fit_ood_detector(features: NDArray[np.floating[Any]], rows: NDArray[np.int64]) -> OodDetector:
-    """Fit a detector to these rows of (N, S, T, D) features, often a memory map.
-
-    The means that `mean_over_time` returns do as well: they are computed once for several fits.
-    """
+    """Fit a detector to rows of (N, S, T, D) features, or of what `mean_over_time` returns."""
     if len(rows) > _MAX_CLIPS:
         rows = rows[np.arange(_MAX_CLIPS) * len(rows) // _MAX_CLIPS]
     means = np.concatenate(list(_mean_features(features, rows)))  # (N, K)

@@ -1,11 +1,12 @@
-"""Time to start `activity predict`, against the import of torch, and the help.
+"""Time of whole commands, `activity predict`, help or `train`, against imports.
 
-    python -m tests.benchmarks.startup [--rounds 9]
+    python -m tests.benchmarks.startup [--rounds 9] [--train]
 
 Whole processes on a drawn clip, networks prepared: with its features in the cache; without them,
 where the clip is decoded and goes through the CNN; and the same with --no-cache. Help is compared
 with the import of Typer and Rich, which print it. CPU seconds are those of a command and its worker
-processes. Ratios are of medians; commands take turns.
+processes. Ratios are of medians; commands take turns. --train times training on 100 and on 200
+drawn clips in the cache instead.
 """
 
 import argparse
@@ -31,18 +32,12 @@ def main() -> None:
     """Time the commands in turns and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--train", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        draw_dataset(Path(folder, "clips"), clips_per_label=1, labels=("wave",))
-        clip = str(next(Path(folder, "clips").rglob("*.mp4")))
-        commands = {
+        commands: dict[str, tuple[str, ...]] = {
             "import torch": (sys.executable, "-c", "import torch"),
-            "import typer, rich": (sys.executable, "-c", "import typer, rich"),
-            "activity predict": (*ACTIVITY, "predict", clip, *MODEL),
-            NEW: (*ACTIVITY, "predict", clip, *MODEL),
-            "activity predict --no-cache": (*ACTIVITY, "predict", clip, *MODEL, "--no-cache"),
-            "activity --help": (*ACTIVITY, "--help"),
-            "activity train --help": (*ACTIVITY, "train", "--help"),
+            **(train_commands(Path(folder)) if arguments.train else short_commands(Path(folder))),
         }
         environment = {**os.environ, "ACTIVITY_CACHE_DIR": str(Path(folder, "cache"))}
         measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
@@ -66,6 +61,31 @@ def main() -> None:
             f"{name:28s} {wall:.2f} s, {cpu:.2f} CPU s   "
             f"{wall / base_wall:.2f}, {cpu / base_cpu:.2f} of {base}"
         )
+
+
+def short_commands(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Draw a clip; return what predicts it, and help."""
+    draw_dataset(folder / "clips", clips_per_label=1, labels=("wave",))
+    clip = str(next((folder / "clips").rglob("*.mp4")))
+    return {
+        "import typer, rich": (sys.executable, "-c", "import typer, rich"),
+        "activity predict": (*ACTIVITY, "predict", clip, *MODEL),
+        NEW: (*ACTIVITY, "predict", clip, *MODEL),
+        "activity predict --no-cache": (*ACTIVITY, "predict", clip, *MODEL, "--no-cache"),
+        "activity --help": (*ACTIVITY, "--help"),
+        "activity train --help": (*ACTIVITY, "train", "--help"),
+    }
+
+
+def train_commands(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Draw clips of ten actions; return what trains on them."""
+    commands: dict[str, tuple[str, ...]] = {}
+    for count in (10, 20):
+        clips = folder / f"clips{count}"
+        draw_dataset(clips, clips_per_label=count)
+        command = (*ACTIVITY, "train", str(clips), "--output", str(folder / "runs"))
+        commands[f"activity train, {10 * count} clips"] = command
+    return commands
 
 
 def _cpu_seconds() -> float:

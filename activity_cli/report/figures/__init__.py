@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+History = Sequence[Mapping[str, float]]
+"""The fields of `EpochMetrics` by name, for each epoch."""
 Draw = Callable[..., "Future[Any]"]
 """Calls a function that draws, with its arguments; the result may come later."""
 
@@ -77,13 +79,9 @@ def import_matplotlib() -> None:
 
 
 def plot_curves(
-    history: Sequence[Mapping[str, float]],
-    best_epoch: int,
-    path: Path,
-    *,
-    majority: float | None = None,
+    history: History, best_epoch: int, path: Path, *, majority: float | None = None
 ) -> None:
-    """Plot loss and accuracy per epoch, for training and held-out clips, from `EpochMetrics`.
+    """Plot loss and accuracy per epoch, for training and held-out clips.
 
     The axis of the accuracy starts at the `majority` rate: that of always the same answer. None is
     for captions, whose accuracy is that of words.
