@@ -98,7 +98,9 @@ def run_benchmark(
     with tempfile.TemporaryDirectory() as folder:
         for number, engine in enumerate(setups):
             try:
-                measured = _measure(model, engine, clips, Path(folder, engine.name))
+                # Floats of an engine share what was prepared; int8 is another network.
+                kind = "int8" if engine.precision == "int8" else "floats"
+                measured = _measure(model, engine, clips, Path(folder, engine.name, kind))
             except ActivityError as error:
                 rows.append(_row(engine, failure=error.message))
             else:
