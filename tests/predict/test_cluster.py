@@ -102,6 +102,13 @@ def nodes(workplace: Workplace) -> Iterator[Nodes]:
         yield nodes
 
 
+@pytest.fixture(scope="module")
+def local(workplace: Workplace) -> Path:
+    """The rows of one machine."""
+    workplace.run("clips", "--output", "local.csv", "--no-cache", code=3)
+    return workplace.folder / "local.csv"
+
+
 # Before the tests that start nodes: `auto` would find these.
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -127,9 +134,10 @@ def test_a_cluster_that_is_not_there_is_an_error_with_what_to_type(
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_costs_no_row_and_doubles_none(workplace: Workplace, nodes: Nodes) -> None:
-    workplace.run("clips", "--output", "local.csv", "--no-cache", code=3)
-    expected = sorted((workplace.folder / "local.csv").read_bytes().splitlines())
+def test_a_node_that_dies_costs_no_row_and_doubles_none(
+    workplace: Workplace, nodes: Nodes, local: Path
+) -> None:
+    expected = sorted(local.read_bytes().splitlines())
     assert len(expected) == 28  # 24 clips, 3 odd ones, the header
 
     arguments = ("clips", "--output", "cluster.csv", "--no-cache")
@@ -153,7 +161,9 @@ def test_ray_reports_usage_to_nobody(workplace: Workplace, nodes: Nodes) -> None
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_rows_and_another_machine_goes_on(workplace: Workplace, nodes: Nodes) -> None:
+def test_ctrl_c_keeps_rows_and_another_machine_goes_on(
+    workplace: Workplace, nodes: Nodes, local: Path
+) -> None:
     arguments = ("clips", "--output", "broken.jsonl", "--no-cache", "--all-scores", "--top-k", "1")
     run = workplace.start(*arguments, "--cluster", nodes.address)
     stop_once(run, lambda: workplace.num_lines("broken.jsonl") >= 2)
@@ -169,9 +179,9 @@ def test_ctrl_c_keeps_rows_and_another_machine_goes_on(workplace: Workplace, nod
     rows = [json.loads(line) for line in lines]
     paths = [row["path"] for row in rows]
     assert len(paths) == len(set(paths)) == 27
-    with (workplace.folder / "local.csv").open(errors="surrogateescape", newline="") as file:
-        local = {row["path"]: row["score"] for row in csv.DictReader(file)}
-    assert {row["path"]: str(row["score"] or "") for row in rows} == local
+    with local.open(errors="surrogateescape", newline="") as file:
+        expected = {row["path"]: row["score"] for row in csv.DictReader(file)}
+    assert {row["path"]: str(row["score"] or "") for row in rows} == expected
 
 
 def requests_of(*names: str) -> list[ClipRequest]:
