@@ -149,8 +149,7 @@ def write_training_run(
     # Of multi-label windows the accuracy of the loop is the share of labels that are right.
     share = counts / len(run.data.targets)
     majority = float(np.maximum(share, 1 - share).mean() if run.data.multi_label else share.max())
-    curves = folder / "curves.png"
-    draw(plot_curves, epochs, run.fitted.best_epoch, curves, majority=majority)
+    draw(plot_curves, epochs, run.fitted.best_epoch, folder / "curves.png", majority=majority)
     write_card(run.model, content, run.measured_on, draw)
 
 

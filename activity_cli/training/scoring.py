@@ -46,8 +46,7 @@ def score_ablations(
     if baselines:
         frame = score_rows(fit_linear_head(data, "frame", learned, settings), data.values, rows)
         if mean_head is None and _reads_changes(network):
-            network_of_mean = fit_linear_head(data, "mean", learned, settings)
-            mean = score_rows(network_of_mean, data.values, rows)
+            mean = score_rows(fit_linear_head(data, "mean", learned, settings), data.values, rows)
         else:
             head = mean_head or (network.pooled_head.weight, network.pooled_head.bias)
             mean = _score_by_pooled(network, head, data.values, rows)
