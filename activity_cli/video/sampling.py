@@ -5,6 +5,7 @@ depends on decoded timestamps and the settings alone. Windows begin whole steps 
 the time between two of their frames, so that they share frames and the CNN computes each once.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -209,15 +210,18 @@ def choose_windows(
     window_seconds: float | None = None,
     stride_seconds: float | None = None,
 ) -> Windows:
-    """Choose windows of T frames, by default as long as the clips that the model was trained on.
+    """Choose windows of T frames, by default about as long as the model's training clips.
 
-    `clip_seconds` has the `median` and `max` length of these, if known. The stride is rounded to
-    whole steps, and a quarter of a window by default; gaps between windows are a SettingsError.
+    `clip_seconds` has the `median` and `max` length of these, if known. The median is rounded:
+    after a training on a few clips more, the windows are the same, and so is what is cached of
+    them. The stride is rounded to whole steps, and a quarter of a window by default; gaps between
+    windows are a SettingsError.
     """
     for name, seconds in (("--window", window_seconds), ("--stride", stride_seconds)):
         if seconds is not None and not 0 < seconds < float("inf"):
             raise SettingsError(f"{name} must be more than 0 s, got {seconds:g}.")
-    window = window_seconds or (clip_seconds["median"] if clip_seconds else _DEFAULT_SECONDS)
+    usual = _round_seconds(clip_seconds["median"]) if clip_seconds else _DEFAULT_SECONDS
+    window = window_seconds or usual
     stride = stride_seconds or window / _DEFAULT_STRIDES
     if stride > window * 1.001:
         raise SettingsError(
@@ -234,6 +238,11 @@ def choose_windows(
         stride_steps=min(max(1, round(stride / step)), num_frames),
         max_clip_seconds=longest,
     )
+
+
+def _round_seconds(seconds: float) -> float:
+    """Round to one of 20 lengths in a decade: 1, 1.1, 1.3, 1.4, 1.6, 1.8, 2 and so on."""
+    return float(f"{10 ** (round(20 * math.log10(seconds)) / 20):.2g}")
 
 
 def grid_step(step_seconds: float, usual_seconds: float) -> float:

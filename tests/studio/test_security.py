@@ -60,8 +60,10 @@ def test_the_token_is_exchanged_for_a_cookie(page: Page) -> None:
 )
 def test_strangers_are_refused(page: Page, path: str, method: str, headers: dict[str, str]) -> None:
     sent = {name: value.format(port=page.port) for name, value in headers.items()}
-    answer = page.ask(method, path, b"{}" if method == "POST" else None, **sent)
-    assert answer.status in {400, 403}  # 400: HTTP itself requires a Host
+    # Without a Host, which HTTP requires, the server closes before it reads a body: no answer then.
+    body = b"{}" if method == "POST" and headers != {"Host": ""} else None
+    answer = page.ask(method, path, body, **sent)
+    assert answer.status in {400, 403}
     assert b"a.mp4" not in answer.body
 
 

@@ -161,6 +161,9 @@ def test_windows_are_as_long_as_training_clips_unless_told() -> None:
     own = choose_windows(16, seconds, window_seconds=4, stride_seconds=1.1)
     assert (own.window_seconds, own.stride_seconds, own.max_clip_seconds) == (4, 1, 6)
     assert choose_windows(16, None).window_seconds == 2.0
+    for lengths in ((1.9, 2.1), (0.98, 1.04), (11.0, 11.5)):  # of clips before and after a training
+        one, other = (choose_windows(16, {"median": m, "max": 20.0}) for m in lengths)
+        assert one == other
     assert choose_windows(1, seconds).stride_seconds == 2.0
     for window, stride in ((0, None), (-1, None), (2, 2.1), (None, 0), (float("nan"), None)):
         with pytest.raises(SettingsError):
