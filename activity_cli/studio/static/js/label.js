@@ -227,6 +227,7 @@ class LabelScreen {
   }
 
   showFrame() {
+    if (!this.media) return; // the clip before plays on until this one is known
     const { frame, time, last } = this.player;
     setText(this.clockText, `${clock(time, true)} / ${clock(this.media.frames / this.fps, this.media.frames < 10 * this.fps)}`);
     setText(this.frameText, `frame ${frame + 1} of ${last + 1}`);
