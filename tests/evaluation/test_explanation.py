@@ -20,12 +20,14 @@ from activity_cli.evaluation.explanation.values import Floats, Importance, rank_
 from activity_cli.features.backbones import find_backbone, scratch_backbone
 from activity_cli.features.cnn import FrameFeatures, build_cnn, scratch_features, without_classifier
 from activity_cli.features.extraction import ClipRequest
+from activity_cli.features.movinet import build_action_features, build_kinetics600_classifier
 from activity_cli.model.folder import load_model
 from activity_cli.model.network import FeatureStatistics, SequenceClassifier, load_scorer
 from activity_cli.report.figures.explanation import heat_at
 from activity_cli.sampledata.actions import Style
 from activity_cli.settings import ClipSettings, CnnSettings, NetworkSettings, Pooling, Temporal
 from activity_cli.video.clips import read_clip
+from tests.action_weights import real_weights
 from tests.stillness import (
     cnn_features,
     draw_still_clip,
@@ -201,6 +203,25 @@ def test_heat_adds_up_to_the_output_of_a_linear_layer(name: str, stage: str) -> 
         return  # a layer that is not linear follows the mean over all cells
     read = ((seen.features.detach() - nothing) @ reader).numpy()
     np.testing.assert_allclose(heat.sum(axis=(1, 2)), read, rtol=1e-3, atol=1e-3)
+
+
+def test_the_parts_of_kinetics600_add_up_to_its_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACTIVITY_WEIGHTS", str(real_weights().parent))
+    classifier = build_kinetics600_classifier()
+    seen = heatmaps.run_action(build_action_features(), noise(4, 172))
+    features = seen.features[None]
+    logits = classifier(features.detach()[None])[0].detach()
+    weights = attribution.evidence_weights(len(logits), int(logits.argmax()), 1.0)
+
+    network, means = attribution.linear_at(classifier, features)
+    found = attribution.measure_importance([network], means.detach(), weights)
+    heat = heatmaps.heat_of(seen, heatmaps.evidence_terms([network], means, weights))
+
+    assert found.evidence == pytest.approx(float(logits @ weights), rel=1e-3)
+    each = found.pooled[0]
+    assert each.sum() + found.constant == pytest.approx(found.evidence, rel=1e-3)
+    np.testing.assert_allclose(heat.sum(axis=(1, 2)), each, rtol=1e-3, atol=1e-3)
+    assert np.abs(each).min() > 0.01
 
 
 def test_heat_lies_where_the_picture_is_other() -> None:

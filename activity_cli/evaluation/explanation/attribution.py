@@ -21,7 +21,15 @@ from activity_cli.evaluation.explanation.values import (
     LstmTrace,
     Unit,
 )
-from activity_cli.model.network import SequenceClassifier, TemporalHead, time_basis
+from activity_cli.features.action_weights import POOLED_SIZE
+from activity_cli.features.movinet import Kinetics600Classifier
+from activity_cli.model.network import (
+    FeatureStatistics,
+    SequenceClassifier,
+    TemporalHead,
+    time_basis,
+)
+from activity_cli.settings import NetworkSettings
 
 _STEPS = 256  # of the integral: contributions of drawn clips then add up to 4 digits
 _NUM_TOP_UNITS = 3
@@ -33,6 +41,36 @@ def members_of(classifier: nn.Module) -> list[SequenceClassifier]:
     if isinstance(classifier, SequenceClassifier):
         return [classifier]
     return [m for m in classifier.modules() if isinstance(m, SequenceClassifier)]
+
+
+def linear_at(
+    classifier: Kinetics600Classifier, features: Tensor
+) -> tuple[SequenceClassifier, Tensor]:
+    """Return a linear network with the logits of kinetics600 for a clip (1, T, D), and its input.
+
+    Around a clip the logits are linear in the means of each frame's maps: a hidden unit that ReLU6
+    clips stays as it is. The input (1, T, D) has these means in place of their roots.
+    """
+    roots, rest = features[..., :POOLED_SIZE], features[..., POOLED_SIZE:]
+    means = roots.detach() * roots  # the root is taken as a division by a constant
+    head = classifier.head
+    with torch.no_grad():
+        mean = means.mean(dim=(0, 1))  # (P,)
+        units = head.hidden(mean)
+        is_linear = ((units > 0) & (units < 6)).float()
+        weight = (head.classifier.weight * is_linear) @ head.hidden.weight  # (C, P)
+        logits = classifier(features[None])[0]
+    size, no_mean = features.shape[-1], torch.zeros(1, 1, features.shape[-1])
+    network = SequenceClassifier(
+        NetworkSettings(temporal="mean"),
+        num_labels=len(logits),
+        statistics=FeatureStatistics(
+            mean=no_mean, scale=torch.ones_like(no_mean), components=torch.zeros(1, size, 0)
+        ),
+    )
+    network.pooled_head.weight.data[:, :POOLED_SIZE] = weight
+    network.pooled_head.bias.data = logits - weight @ mean
+    return network.eval().requires_grad_(False), torch.cat([means, rest], dim=-1)
 
 
 def evidence_weights(

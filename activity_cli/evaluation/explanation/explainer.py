@@ -40,7 +40,7 @@ def check_request(request: ClipRequest, name: str, *, label: str | None) -> Mode
     """Load a model that can explain this label of this video.
 
     Raises:
-        ModelError: there is no such model, or it is an exported model or kinetics600.
+        ModelError: there is no such model, or it is an exported model.
         SettingsError: the file holds results, or the model does not have the label.
     """
     if is_exported(Path(name)):
@@ -54,11 +54,6 @@ def check_request(request: ClipRequest, name: str, *, label: str | None) -> Mode
             hint="Give one of the videos in its rows.",
         )
     model = load_model(name)
-    if model.is_kinetics600:
-        raise ModelError(
-            f"{model.description.name} cannot be explained: its classifier is not one of ours.",
-            hint="Train a model on clips of these actions: activity train DATA",
-        )
     labels = model.description.labels
     if label is not None and label not in labels:
         raise SettingsError(
@@ -129,6 +124,7 @@ def explain_clip(
     import torch
 
     from activity_cli.evaluation.explanation import attribution, heatmaps
+    from activity_cli.features.movinet import Kinetics600Classifier
 
     description = model.description
     scorer.eval().requires_grad_(False)
@@ -152,7 +148,11 @@ def explain_clip(
     weights = attribution.evidence_weights(
         len(scores), number, scorer.temperature, multi_label=multi_label
     )
-    members = attribution.members_of(scorer.classifier)
+    if isinstance(scorer.classifier, Kinetics600Classifier):
+        network, features = attribution.linear_at(scorer.classifier, features)
+        members = [network]
+    else:
+        members = attribution.members_of(scorer.classifier)
     heat = heatmaps.heat_by_part(parts, heatmaps.evidence_terms(members, features, weights))
     fixed = features.detach()
     lstm = attribution.trace_members(members, fixed, weights)
