@@ -1,7 +1,9 @@
 """Fixtures that several test modules share."""
 
+import ctypes
 import shutil
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +60,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _hear_ctrl_c() -> None:
     """A shell starts background jobs deaf to Ctrl-C, and their children inherit it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _Stack(ctypes.Structure):
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@pytest.fixture
+def _own_stack() -> None:
+    """Handle signals on the thread's own stack.
+
+    Where NNCF has made a second Core of OpenVINO, the stack for signals is a freed one: Ctrl-C
+    would end the process (see `openvino_core`).
+    """
+    disable = 2 if sys.platform == "linux" else 4
+    ctypes.CDLL(None).sigaltstack(ctypes.byref(_Stack(None, disable, 0)), None)
 
 
 @pytest.fixture

@@ -237,6 +237,7 @@ def test_close_ends_busy_workers_and_the_calls_that_wait(tmp_path: Path) -> None
         pool.call(max, 1, 2)
 
 
+@pytest.mark.usefixtures("_own_stack")
 def test_ctrl_c_in_a_call_leaves_the_pool_usable(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     main_thread = threading.main_thread().ident

@@ -94,6 +94,7 @@ def test_ctrl_c_in_a_call_of_tensorboard_ends_the_training(tmp_path: Path) -> No
     board.close()
 
 
+@pytest.mark.usefixtures("_own_stack")
 def test_ctrl_c_in_a_call_of_tensorboard_is_heard_after_it(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     epoch, written = EpochMetrics(**{field.name: 0 for field in fields(EpochMetrics)}), list[str]()

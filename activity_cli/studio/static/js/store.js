@@ -58,7 +58,7 @@ export function edit(edits, text, { join = false } = {}) {
 }
 
 export const undo = () => (store.project.undo || store.waiting ? inLine("/api/undo", {}) : null);
-export const redo = () => (store.project.redo ? inLine("/api/redo", {}) : null);
+export const redo = () => (store.project.redo || store.waiting ? inLine("/api/redo", {}) : null);
 
 function inLine(path, body) {
   store.waiting += 1;
