@@ -70,7 +70,7 @@ class _Stack(ctypes.Structure):
 def _own_stack() -> None:
     """Handle signals on the thread's own stack.
 
-    Where NNCF has made a second Core of OpenVINO, the stack for signals is a freed one: Ctrl-C
+    Where a test has made a second Core of OpenVINO, the stack for signals is a freed one: Ctrl-C
     would end the process (see `openvino_core`).
     """
     disable = 2 if sys.platform == "linux" else 4
