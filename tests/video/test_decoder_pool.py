@@ -57,7 +57,8 @@ def test_a_file_that_crashes_the_decoder_costs_its_own_row(
     expected = dict.fromkeys(footage, "ok") | {"1slow.avi": "crashed"}
     assert statuses(workplace.folder / "rows.csv") == expected
     [crashed] = [r for r in rows_of(workplace.folder / "rows.csv") if r["status"] == "crashed"]
-    assert "SIGSEGV" in crashed["reason"]
+    # Which signal it was is known only if it came in a call, not between two.
+    assert crashed["reason"].startswith("The decoder crashed on this file")
     assert crashed["label"] == crashed["score"] == ""
 
     workplace.run(*predict, "--retry-failed")
