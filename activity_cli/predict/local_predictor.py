@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from activity_cli.errors import LongVideoError, VideoError
 from activity_cli.features.action_weights import find_action_weights
 from activity_cli.features.cache import feature_cache
-from activity_cli.features.engines.choice import load_classifier
+from activity_cli.features.engines.choice import Engine, load_classifier
 from activity_cli.features.engines.protocol import Classifier
 from activity_cli.features.extraction import (
     ClipRequest,
@@ -115,11 +115,12 @@ def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     )
     maker = ResultMaker(selected, config)
     cache, videos = feature_cache(config.cache_folder) if config.use_cache else None, None
-    extractor = _load_extractor(model, config)
+    engine = config.choose_engine()
+    extractor = _load_extractor(model, config, engine)
     parts = description.clip, description.backbone, extractor
     will_decode = cache is None or bool(config.first and not is_cached(config.first, *parts, cache))
     pool = DecoderPool(config.decoders, start=will_decode)
-    classifier = _load_classifier(model, config)  # while the decoder starts
+    classifier = _load_classifier(model, config, engine)  # while the decoder starts
     if will_decode:
         extractor.prefetch()
     # With the weights, what a cached window lacks can be computed.
@@ -222,23 +223,24 @@ def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredic
 
 def load_networks(model: Model, config: PredictConfig) -> tuple[StreamExtractor, Classifier]:
     """Load a model's networks and sequence classifier. Errors are those of `load_predictor`."""
-    return _load_extractor(model, config), _load_classifier(model, config)
+    engine = config.choose_engine()
+    return _load_extractor(model, config, engine), _load_classifier(model, config, engine)
 
 
-def _load_extractor(model: Model, config: PredictConfig) -> StreamExtractor:
+def _load_extractor(model: Model, config: PredictConfig, engine: Engine) -> StreamExtractor:
     return load_streams(
         model.description.backbone,
         model.description.clip,
-        config.choose_engine(),
+        engine,
         cache_dir=config.cache_folder,
         on_prepare=config.on_prepare,
     )
 
 
-def _load_classifier(model: Model, config: PredictConfig) -> Classifier:
+def _load_classifier(model: Model, config: PredictConfig, engine: Engine) -> Classifier:
     return load_classifier(
         lambda: load_scorer(model),
-        config.choose_engine(),
+        engine,
         key=model.identity,
         cache_dir=config.cache_folder,
         example_shape=(1, *model.description.feature_shape),
