@@ -110,7 +110,8 @@ class ResamplingSession(AbstractContextManager["ResamplingSession"]):
         from activity_cli.video.resampling import open_resampler
 
         self._limit = decoders.timeout_for(path)
-        self._workers = WorkerPool(1, imports=[open_resampler.__module__])
+        imports = [open_resampler.__module__]
+        self._workers = WorkerPool(1, imports=imports, environment=_ENVIRONMENT)
         options.setdefault("num_threads", decoders.num_threads or 0)
         try:
             self.info = _call(self._workers, self._limit, open_resampler, path, settings, **options)
