@@ -131,10 +131,7 @@ def _own_rule(description: ModelDescription, *, gives_ood_score: bool) -> Reject
 
 def _read_ood_score(text: str, gives_ood_score: bool) -> float:
     """Read the highest accepted OOD score: each label has a threshold of its own for its score."""
-    try:
-        bound = float(text)
-    except ValueError:
-        bound = np.nan
+    bound = _read_number(text)
     if not 0 < bound < np.inf:
         raise SettingsError(
             f"--reject {text} is not possible.",
@@ -149,11 +146,16 @@ def _read_ood_score(text: str, gives_ood_score: bool) -> float:
     return bound
 
 
-def _read_score(text: str, num_labels: int) -> float:
+def _read_number(text: str) -> float:
+    """Read a number; NaN, which is in no range, where it is none."""
     try:
-        score = float(text)
+        return float(text)
     except ValueError:
-        score = np.nan
+        return np.nan
+
+
+def _read_score(text: str, num_labels: int) -> float:
+    score = _read_number(text)
     if not 0 < score <= 1:
         raise SettingsError(
             f"--reject {text} is not possible.",

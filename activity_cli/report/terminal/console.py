@@ -179,7 +179,8 @@ def show_model(description: "ModelDescription", *, is_default: bool) -> Text:
     *labels, last = description.labels
     answers = f"{', '.join(labels)} or {last}" if labels else last
     if description.multi_label:
-        answers = f"{', '.join([*labels, last])}{', several at once' * bool(labels)} or none"
+        several = ", several at once" if labels else ""
+        answers = f"{', '.join(description.labels)}{several} or none"
     return Text.assemble(
         ("Model ", "dim"),
         description.name,
