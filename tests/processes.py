@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,15 +37,18 @@ def _stop(pid: int) -> None:
         time.sleep(0.0001)
 
 
-def stopped_reader(*paths: Path, of: int | None = None) -> int:
+def stopped_reader(
+    *paths: Path, of: int | None = None, besides: Collection[int] = frozenset()
+) -> int:
     """The worker process, of this process or `of` another one, that has one of these files open.
 
     It is stopped (SIGSTOP). So is each worker while its open files are looked at: none can be
-    through with a file before that is noticed, however busy the machine is.
+    through with a file before that is noticed, however busy the machine is, if they are few. Those
+    that earlier tests left are many: they are `besides`.
     """
     give_up = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < give_up:
-        for pid in _workers_of(of or os.getpid()):
+        for pid in set(workers_of(of or os.getpid())) - set(besides):
             try:
                 _stop(pid)
                 if any(path in paths for path in _open_files(pid)):
@@ -66,7 +69,7 @@ def limit_memory_of_workers(more_bytes: int) -> None:
     """Let each worker process of this process allocate only so much more than it has now."""
     import resource  # not on Windows
 
-    for pid in _workers_of(os.getpid()):
+    for pid in workers_of(os.getpid()):
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + more_bytes
         # The hard limit stays: only a privileged process may raise it again later.
@@ -74,7 +77,8 @@ def limit_memory_of_workers(more_bytes: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_AS, (limit, hard))
 
 
-def _workers_of(parent: int) -> Iterator[int]:
+def workers_of(parent: int) -> Iterator[int]:
+    """The worker processes of a process."""
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         try:

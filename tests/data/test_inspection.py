@@ -32,7 +32,7 @@ from tests.media import (
     noise_pictures,
     write_video,
 )
-from tests.processes import PATIENCE_SECONDS, stopped_reader
+from tests.processes import PATIENCE_SECONDS, stopped_reader, workers_of
 
 
 def moving_square(count: int, seed: int, size: tuple[int, int] = (160, 120)) -> list[Picture]:
@@ -293,8 +293,9 @@ def test_a_decoder_that_dies_or_hangs_costs_one_file(
     # One that hangs is only stopped. One that dies does so long before it takes too long.
     timeout_seconds = 5 if sent is signal.SIGSTOP else 200
 
+    before = set(workers_of(os.getpid()))
     with ThreadPoolExecutor(1) as striker, FingerprintStore(tmp_path) as store:
-        striking = striker.submit(lambda: os.kill(stopped_reader(long), sent))
+        striking = striker.submit(lambda: os.kill(stopped_reader(long, besides=before), sent))
         checks = list(check_files(paths, store, num_workers=1, timeout_seconds=timeout_seconds))
         striking.result()
 
