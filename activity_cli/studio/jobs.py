@@ -186,28 +186,28 @@ class Jobs:
                 job = waiting[0]
                 job.state, job.started = "running", time.monotonic()
             try:
-                self._run_job(job)
+                state = self._run_job(job)
                 self._on_end(job)
             except (ActivityError, OSError, LookupError, ValueError) as error:
-                job.state, job.error = "failed", f"{type(error).__name__}: {error}"
+                state, job.error = "failed", f"{type(error).__name__}: {error}"
                 job.hint = "Run the command in a terminal to see more."
-            job.ended = time.monotonic()
+            # Last: a job that is over has been heard by `on_end`, which reads its predictions.
+            job.ended, job.state = time.monotonic(), state
             self._on_change(job)
 
-    def _run_job(self, job: Job) -> None:
+    def _run_job(self, job: Job) -> State:
+        """Run the commands of a job; return how it ended."""
         for step in job.steps:
             code, stdout, stderr = self._run_step(job, step)
             if job.stops == "at once":
-                job.state = "cancelled"
-                return
+                return "cancelled"
             if code not in (0, _SOME_WITHOUT_SCORE) and not (job.stops and code == 130):
-                job.state = "failed"
                 job.error, job.hint = _error_in(stderr, code)
-                return
+                return "failed"
             job.result |= step.finish(stdout)
             if job.stops:
                 break
-        job.state = "done"
+        return "done"
 
     def _run_step(self, job: Job, step: Step) -> tuple[int, str, list[str]]:
         """Run a command to its end; return its exit code, stdout and the lines that are no JSON."""
