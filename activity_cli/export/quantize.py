@@ -71,6 +71,7 @@ def _quantize(
     nncf = import_nncf()
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
+        OverflowFix,
         QuantizationParameters,
     )
 
@@ -85,7 +86,8 @@ def _quantize(
             fast_bias_correction=False,
             ignored_scope=nncf.IgnoredScope(names=convolutions[:_FULL_PRECISION_CONVOLUTIONS]),
             advanced_parameters=AdvancedQuantizationParameters(
-                activations_quantization_params=activations
+                activations_quantization_params=activations,
+                overflow_fix=OverflowFix.ENABLE,  # an export also runs on CPUs without VNNI
             ),
         )
 

@@ -1,10 +1,11 @@
 """The delay of a live watch: on the machine as it is, slowed down, and after the camera was away.
 
-    python -m tests.benchmarks.live CLIPS [--seconds 20] [--clips 8]
+    python -m tests.benchmarks.live CLIPS [--seconds 20] [--clips 8] [--cameras 1 2 4 8]
 
 A camera (Motion JPEG over HTTP, 20 frames a second, in a process of its own) plays clips of the
 folder; `activity watch` with the shipped model looks at it. The delay is from the arrival of a
-window's last frame to the line that is printed.
+window's last frame to the line that is printed. With `--cameras`, so many watches at once, of five
+windows a second each, in place of all that.
 """
 
 import argparse
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,16 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--clips", type=int, default=8, dest="num_clips")
+    parser.add_argument("--cameras", type=int, nargs="*", default=[])
     arguments = parser.parse_args()
     found = sorted(arguments.clips.rglob("*.mp4"))
     clips = found[:: max(1, len(found) // arguments.num_clips)]
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    if arguments.cameras:
+        with Camera(clips) as camera:
+            for count in arguments.cameras:
+                watch_at_once(count, camera.address, arguments.seconds)
+        return
     with Camera(clips) as camera, Lines(camera.address) as lines:
         lines.until("connected")
         report("as it is", lines.during(arguments.seconds))
@@ -57,10 +65,21 @@ def main() -> None:
         print(f"and the first window {time.monotonic() - back:.1f} s after it was back")
 
 
+def watch_at_once(count: int, address: str, seconds: float) -> None:
+    """Watch a camera several times at once, as if each were another one."""
+    with ExitStack() as stack, ThreadPoolExecutor(count) as pool:
+        watches = [stack.enter_context(Lines(address, "--stride", "0.2")) for _ in range(count)]
+        for lines in watches:
+            lines.until("")  # the first window
+        windows = [w for found in pool.map(lambda one: one.during(seconds), watches) for w in found]
+    report(f"{count} at once", windows)
+    print(f"{len(windows) / count / seconds:.1f} windows a second each")
+
+
 class Lines:
     """The lines of a watch as they come. A context manager."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *options: str) -> None:
         command = [
             sys.executable,
             "-m",
@@ -71,6 +90,7 @@ class Lines:
             "surveillance-fight",
             "--json",
             "--quiet",
+            *options,
         ]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

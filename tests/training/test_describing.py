@@ -164,7 +164,7 @@ def test_the_loop_in_the_readme_of_an_export_writes_the_sentence_of_predict(
     described: Workplace, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = "clips/walk/person00_000.mp4"
-    model = ("--model", "runs/notes", "--json", "--beam", "1")
+    model = ("--model", "runs/notes", "--json", "--beam", "1", "--precision", "fp32")
     expected = json.loads(described.run("predict", clip, *model).stdout)
     out = ("--output", "exported", "--overwrite", "--json")
     shown = described.run("export", "runs/notes", "--verify", clip, "--format", format, *out)
