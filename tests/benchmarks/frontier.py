@@ -102,7 +102,7 @@ def accuracies(
 def cpu_ms(folder: Path, clip: ClipSettings) -> float:
     """Return CPU milliseconds per clip, of decoding and networks; the median of some rounds."""
     limit_threads(1)
-    engine = choose_engine("openvino", precision="fp32")  # what CPUs without AMX compute in
+    engine = choose_engine("openvino")
     extractor = load_streams(find_backbone(), clip, engine, cache_dir=default_cache_dir())
     clips = pick(folder, NUM_CLIPS)
     extractor.extract([read_clip(clips[0], clip, num_threads=1).images])

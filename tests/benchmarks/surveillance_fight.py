@@ -28,7 +28,7 @@ import numpy as np
 from activity_cli.common.files import write_text_atomically
 from activity_cli.data.splits import make_folds
 from activity_cli.features.backbones import find_backbone
-from activity_cli.features.engines.choice import Engine
+from activity_cli.features.engines.choice import choose_engine
 from activity_cli.features.labelled import DataConfig
 from activity_cli.model.folder import (
     CARD_FILE,
@@ -41,7 +41,6 @@ from activity_cli.model.folder import (
 from activity_cli.model.folder import write_description as write_model_json
 from activity_cli.model.ood import fit_ood_detector
 from activity_cli.report.run_folder import write_model_card
-from activity_cli.settings import ClipSettings
 from activity_cli.training.crossval import run_crossval
 from activity_cli.training.head import HeadConfig
 
@@ -166,14 +165,15 @@ def calibrate_shipped(data: Path) -> None:
 
     They come from predictions by source video, out of fold; what the clips look like, from all.
     """
+    model = load_model(ZOO / NAME)
     with tempfile.TemporaryDirectory() as cache:
         crossval = run_crossval(
             data,
             DataConfig(
                 backbone=find_backbone(),
-                clip=ClipSettings(),
+                clip=model.description.clip,
                 cache_dir=Path(os.environ.get("ACTIVITY_CACHE_DIR", cache)),
-                engine=Engine(name="openvino", device="cpu", precision="fp32"),
+                engine=choose_engine(device="cpu"),
             ),
             deal=lambda dataset: make_folds(dataset, fold_column=FOLD_COLUMNS[1]),
             head=HeadConfig(),
@@ -181,7 +181,6 @@ def calibrate_shipped(data: Path) -> None:
         ood_detector = fit_ood_detector(
             crossval.data.features.values, np.arange(len(crossval.data.targets))
         )
-    model = load_model(ZOO / NAME)
     description = replace(model.description, calibration=crossval.result.calibration)
     write_ood_detector(replace(model, description=description), ood_detector)
     write_card(description)
