@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from activity_cli.sampledata.long_videos import LONG_ACTIONS, Event, draw_long_video
+from tests.benchmarks.long_videos import LONG_ACTIONS, Event, draw_long_video
 
 NUM_VIDEOS, NUM_HELD_OUT, SECONDS = 6, 2, 40.0
 ASKED_MAP = 0.9
