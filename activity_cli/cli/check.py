@@ -47,12 +47,12 @@ def check(
     """
     from activity_cli.data.inspection.checks import FileCheck
     from activity_cli.data.inspection.survey import find_files, survey
-    from activity_cli.predict.results import write_rows
+    from activity_cli.predict.results import check_rows_file, write_rows
     from activity_cli.report.terminal import check as report_of
 
     files, reasons = find_files(sources, own.pattern, own.exclude, videos=own.videos)
     if own.output is not None:
-        report_of.check_output(own.output, overwrite=overwrite)
+        check_rows_file(own.output, overwrite=overwrite)
     num_files, num_done, num_unsound = len(files), 0, 0
     with (
         progress_report(quiet=quiet) as report,

@@ -39,15 +39,14 @@ def import_annotations(
 
     Example:  activity import day1.boris --videos footage --output labels.csv
     """
+    from activity_cli.common.files import check_new
     from activity_cli.data.annotations import importing
     from activity_cli.data.annotations.imported import write_labels
     from activity_cli.report.terminal.imported import show_imported
 
     if output.suffix.lower() != ".csv":
         raise OutputError(f"{output} does not end in .csv.", hint="Name it labels.csv.")
-    if output.exists() and not overwrite:
-        hint = "Choose another file, or add --overwrite."
-        raise OutputError(f"{output} exists already.", hint=hint)
+    check_new(output, overwrite=overwrite)
     with progress_report(quiet=quiet) as report:
         found = importing.import_annotations(
             sources,

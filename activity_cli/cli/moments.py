@@ -32,15 +32,11 @@ class MomentOptions(ModelOptions):
 
     def check(self, *, overwrite: bool) -> None:
         """Raise an OutputError if a file cannot be written as asked, before anything is read."""
-        from activity_cli.errors import OutputError
-        from activity_cli.predict.results import rows_suffix
+        from activity_cli.predict.results import check_rows_file
         from activity_cli.report.figures.moments_sheet import check_sheet
 
         if self.output is not None:
-            rows_suffix(self.output)
-            if self.output.exists() and not overwrite:
-                hint = "Choose another file, or add --overwrite."
-                raise OutputError(f"{self.output} exists already.", hint=hint)
+            check_rows_file(self.output, overwrite=overwrite)
         if self.storyboard is not None:
             check_sheet(self.storyboard, overwrite=overwrite)
 

@@ -254,6 +254,13 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Path:
     return path
 
 
+def check_new(path: Path, *, overwrite: bool = False) -> None:
+    """Raise an OutputError if there is a file at the path, unless it may be replaced."""
+    if path.exists() and not overwrite:
+        hint = "Choose another file, or add --overwrite."
+        raise OutputError(f"{path} exists already.", hint=hint)
+
+
 def numbered_folder(parent: Path, name: str) -> Path:
     """Make a new folder `parent/name`, or `name-2`, ...; several programs may call it at once."""
     try:

@@ -20,8 +20,8 @@ from activity_cli.data.inspection.duplicates import find_duplicates
 from activity_cli.data.inspection.fingerprints import FingerprintStore
 from activity_cli.data.inspection.survey import Survey, find_files, survey
 from activity_cli.errors import DataError, OutputError
-from activity_cli.predict.results import write_rows
-from activity_cli.report.terminal.check import COLUMNS, check_output, make_rows, show_survey
+from activity_cli.predict.results import check_rows_file, write_rows
+from activity_cli.report.terminal.check import COLUMNS, make_rows, show_survey
 from activity_cli.sampledata import draw_dataset
 from activity_cli.types import Status
 from tests.media import (
@@ -365,7 +365,7 @@ def test_one_sound_file_is_exit_code_0_and_a_full_disk_does_not_cost_the_report(
         assert "40 frames (40 by the header)" in finished.stdout
     assert json.loads((tmp_path / "rows.jsonl").read_text())["status"] == "ok"
     with pytest.raises(OutputError, match=r"rows.jsonl exists already"):
-        check_output(tmp_path / "rows.jsonl", overwrite=False)
+        check_rows_file(tmp_path / "rows.jsonl", overwrite=False)
     with pytest.raises(DataError, match="--exclude leave none"):
         find_files([str(tmp_path / "a.mp4")], exclude=["*"])
 

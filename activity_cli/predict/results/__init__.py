@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from activity_cli.common.files import encode_text, writing
+from activity_cli.common.files import check_new, encode_text, writing
 from activity_cli.common.optional_dependencies import import_parquet
 from activity_cli.common.tables import guarded
 from activity_cli.errors import OutputError
@@ -93,6 +93,15 @@ def rows_suffix(path: Path) -> str:
     if suffix == PARQUET:
         import_parquet()
     return suffix
+
+
+def check_rows_file(path: Path, *, overwrite: bool = False) -> None:
+    """Check, before the work begins, that a file for rows can be written; errors as `rows_suffix`.
+
+    A file that is there is an OutputError, unless it may be replaced.
+    """
+    rows_suffix(path)
+    check_new(path, overwrite=overwrite)
 
 
 def encode_row(suffix: str, columns: Sequence[str], row: Mapping[str, object]) -> bytes:

@@ -7,7 +7,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from activity_cli.common.files import NAME, path_per_video, writing
+from activity_cli.common.files import NAME, check_new, path_per_video, writing
 from activity_cli.common.tables import guarded
 from activity_cli.errors import OutputError, VideoError
 from activity_cli.predict.results import SCORE_DIGITS, SECONDS_DIGITS
@@ -48,9 +48,7 @@ class FrameFiles:
         if result.timeline is None:
             return
         path = self._paths[result.path]
-        if path.exists() and not self._overwrite:
-            hint = "Choose another file, or add --overwrite."
-            raise OutputError(f"{path} exists already.", hint=hint)
+        check_new(path, overwrite=self._overwrite)
         with DecoderPool(self._decoders, start=False) as pool:
             seconds = pool.reader().call(read_frame_seconds, Path(result.path))  # (F,)
         if len(seconds) != result.num_frames:

@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from activity_cli.common.files import NAME, path_per_video, write_json, write_text_atomically
+from activity_cli.common.files import (
+    NAME,
+    check_new,
+    path_per_video,
+    write_json,
+    write_text_atomically,
+)
 from activity_cli.common.optional_dependencies import import_parquet
 from activity_cli.errors import OutputError
 from activity_cli.predict.results import (
@@ -76,12 +82,8 @@ class SegmentOutputs:
             if ending_of(file) == PARQUET:
                 import_parquet()
             targets = _targets(file, [str(video) for video in videos])
-            existing = [path for one in targets for path in _with_config(one) if path.exists()]
-            if existing and not overwrite and str(file) not in ours:
-                raise OutputError(
-                    f"{existing[0]} exists already.",
-                    hint="Choose another file, or add --overwrite.",
-                )
+            for path in (path for one in targets for path in _with_config(one)):
+                check_new(path, overwrite=overwrite or str(file) in ours)
 
     def write(self, videos: Iterable[VideoSegments], labels: Sequence[str]) -> tuple[Path, ...]:
         """Write all files, each completely or not at all, and return their paths.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from activity_cli.common.files import LineFile
+from activity_cli.common.files import LineFile, check_new
 from activity_cli.errors import OutputError
 from activity_cli.predict.results import SCORE_DIGITS, SECONDS_DIGITS, encode_row
 from activity_cli.types import FileResult, Timeline
@@ -30,10 +30,8 @@ class WindowFile:
         if path.suffix.lower() != ".csv":
             raise OutputError(f"Cannot write {path}: scores of windows are .csv.")
         self._columns = ("path", "start", "end", "ood", *(f"{_SCORE}{label}" for label in labels))
-        is_new = not path.exists() or (overwrite and not resumes)
-        if not is_new and not resumes:
-            hint = "Choose another file, or add --overwrite."
-            raise OutputError(f"{path} exists already.", hint=hint)
+        check_new(path, overwrite=overwrite or resumes)
+        is_new = not path.exists() or not resumes
         self._file = LineFile(path, "w" if is_new else "a")
         if is_new:
             header = {name: name for name in self._columns}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from activity_cli.common.files import check_new
 from activity_cli.errors import OutputError, VideoError
 from activity_cli.predict.moments import Moment
 from activity_cli.report.figures import label_colours
@@ -23,9 +24,7 @@ def check_sheet(path: Path, *, overwrite: bool) -> None:
     """Raise an OutputError if the file is not a .png or exists."""
     if path.suffix.lower() != ".png":
         raise OutputError(f"{path} does not end in .png.", hint="Name it NAME.png.")
-    if path.exists() and not overwrite:
-        hint = "Choose another file, or add --overwrite."
-        raise OutputError(f"{path} exists already.", hint=hint)
+    check_new(path, overwrite=overwrite)
 
 
 def save_moments(moments: Sequence[Moment], path: Path, *, title: str, value: str) -> None:

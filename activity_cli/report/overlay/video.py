@@ -14,6 +14,7 @@ from typing import cast
 import cv2
 import numpy as np
 
+from activity_cli.common.files import check_new
 from activity_cli.errors import OutputError, VideoError
 from activity_cli.report.figures import timeline_colours
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
@@ -141,16 +142,12 @@ def check_output(output: Path, suffix: str, video: Path, *, overwrite: bool) -> 
     if output.suffix.lower() != suffix:
         raise OutputError(f"{output} does not end in {suffix}.", hint=f"Name it NAME{suffix}.")
     try:
-        exists = output.exists()
-        is_input = exists and output.samefile(video)
+        is_input = output.exists() and output.samefile(video)
     except OSError:
         return  # the video is missing, or the name is impossible: opening them reports it
     if is_input:
         raise OutputError(f"{output} is the video itself.", hint="Choose another file.")
-    if exists and not overwrite:
-        raise OutputError(
-            f"{output} exists already.", hint="Choose another file, or add --overwrite."
-        )
+    check_new(output, overwrite=overwrite)
 
 
 def enlarged_size(frame: Frame) -> tuple[int, int]:

@@ -16,8 +16,7 @@ from activity_cli.common import count_of
 from activity_cli.data.inspection.checks import FileCheck
 from activity_cli.data.inspection.duplicates import DuplicateSet
 from activity_cli.data.inspection.survey import LABEL, Overview, Survey
-from activity_cli.errors import OutputError
-from activity_cli.predict.results import SCORE_DIGITS, SECONDS_DIGITS, rows_suffix
+from activity_cli.predict.results import SCORE_DIGITS, SECONDS_DIGITS
 from activity_cli.report.terminal import (
     SCORE_STYLE,
     bar,
@@ -292,14 +291,6 @@ def make_document(survey: Survey) -> dict[str, Any]:
         "duplicates": [_describe(one, [row["path"] for row in rows]) for one in survey.duplicates],
         "files": rows,
     }
-
-
-def check_output(path: Path, *, overwrite: bool) -> None:
-    """Check, before the work begins, the suffix of a file for rows, and that it is a new one."""
-    rows_suffix(path)
-    if path.exists() and not overwrite:
-        hint = "Choose another file, or add --overwrite."
-        raise OutputError(f"{path} exists already.", hint=hint)
 
 
 def _describe(one: DuplicateSet, paths: list[str]) -> dict[str, Any]:
