@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from activity_cli.errors import ModelError
+from activity_cli.model.encoding import ENCODING_BATCH, Features, Rows, batches_of
 from activity_cli.model.folder import MODEL_FILE, Model, Weights
 from activity_cli.model.network import (
     AttentionPooling,
@@ -94,6 +95,12 @@ class CaptionEncoder(nn.Module):
         """(B, S, T, D) -> (B, S * K * D): what the detectors read."""
         pooled = (pool_over_time(features, self.num_coefficients) - self.mean) / self.scale
         return pooled.flatten(1)
+
+    @torch.no_grad()
+    def pool_rows(self, features: Features, rows: Rows) -> Tensor:
+        """Return `pool` of some rows (n,) of (N, S, T, D) features, in batches."""
+        batches = batches_of(rows, ENCODING_BATCH)
+        return torch.cat([self.pool(torch.from_numpy(features[b]).float()) for b in batches])
 
     def see(self, features: Tensor) -> Seen:
         """Compute from (B, S, T, D) features what the trained part reads."""

@@ -109,10 +109,8 @@ class LocalPredictor:
 
 def model_predictor(model: Model, config: PredictConfig) -> LocalPredictor:
     """Load a model folder: an engine runs the CNN, then the sequence classifier."""
-    description, (selected, select) = (
-        model.description,
-        select_labels(model.description, config.labels),
-    )
+    description = model.description
+    selected, select = select_labels(description, config.labels)
     maker = ResultMaker(selected, config)
     cache, videos = feature_cache(config.cache_folder) if config.use_cache else None, None
     engine = config.choose_engine()
@@ -159,10 +157,8 @@ def export_predictor(model: ExportedModel, config: PredictConfig) -> LocalPredic
     """Load an exported model into the runtime that it was exported for."""
     from activity_cli.video.clips import read_views
 
-    description, (selected, select) = (
-        model.description,
-        select_labels(model.description, config.labels),
-    )
+    description = model.description
+    selected, select = select_labels(description, config.labels)
     maker = ResultMaker(selected, config)
     pool = DecoderPool(config.decoders)
     roles = frame_roles(description.clip)

@@ -30,7 +30,6 @@ from activity_cli.settings import (
 from activity_cli.training.finetuning import CnnTrainer
 from activity_cli.training.head import FittedNetwork, HeadConfig, fit_head
 from activity_cli.training.loop.loop import NO_SESSION, Session
-from activity_cli.training.loop.trainer import EpochMetrics
 from activity_cli.training.resuming import check_same, describe_run, write_run_file
 
 
@@ -131,6 +130,19 @@ def read_clips_for(dataset: Dataset, data_config: DataConfig, cnn: CnnSettings) 
     return (read_labelled if cnn.mode == "frozen" else read_frames)(dataset, data_config)
 
 
+def read_and_split(
+    plan: Plan, dataset: Dataset, split_of: Callable[[Dataset], Split]
+) -> tuple[LabelledClips, Split, Leakage]:
+    """Read clips, settle their groups, split them, and look for what is in several parts."""
+    labelled = read_clips_for(dataset, plan.data_config, plan.cnn)
+    labelled, _ = settle_groups(labelled, plan.audit, plan.data_config)
+    split = split_of(labelled.dataset)
+    leakage = audit_parts(
+        labelled, split.part, PARTS, audit=plan.audit, data_config=plan.data_config
+    )
+    return labelled, split, leakage
+
+
 def fit_plan(
     plan: Plan, session: Session = NO_SESSION, *, on_begin: Callable[[], None] = lambda: None
 ) -> FitResult:
@@ -149,12 +161,7 @@ def fit_plan(
         parts = describe_run(dataset, plan.split(dataset), plan)
         if session.folder:
             check_same(session.folder, parts)
-        labelled = read_clips_for(dataset, plan.data_config, plan.cnn)
-        labelled, _ = settle_groups(labelled, plan.audit, plan.data_config)
-        split = plan.split(labelled.dataset)
-        leakage = audit_parts(
-            labelled, split.part, PARTS, audit=plan.audit, data_config=plan.data_config
-        )
+        labelled, split, leakage = read_and_split(plan, dataset, plan.split)
     if session.folder and session.context.is_main:
         parts = {**parts, "engine": {"name": labelled.engine}}
         check_same(session.folder, parts)
@@ -168,14 +175,7 @@ def fit_split(
 ) -> FitResult:
     """Fit to clips that were read and split."""
     on_progress, num_epochs = plan.data_config.on_progress, plan.num_epochs(len(split.train))
-
-    before = session.on_epoch
-
-    def on_epoch(epoch: EpochMetrics) -> None:
-        before(epoch)
-        on_progress("epochs", epoch.epoch, num_epochs)
-
-    session = replace(session, on_epoch=on_epoch)
+    session = session.reporting(on_progress, num_epochs)
     started = time.perf_counter()
     if plan.cnn.mode == "frozen":
         fitted = fit_head(labelled.features, plan.head, split.train, split.val, session)

@@ -119,4 +119,9 @@ def _digest(dataset: Dataset, split: Split) -> str:
         rows.append(
             [s.name, size, s.start_seconds, s.end_seconds, s.label, s.group, part_of.get(row)]
         )
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return digest_of(rows)
+
+
+def digest_of(values: object) -> str:
+    """Return the digest of JSON values, to notice changed ones."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,11 +15,10 @@ from activity_cli.data.captions import check_trainable, load_captions, mixed_lan
 from activity_cli.data.dataset import Dataset
 from activity_cli.data.leakage import Leakage
 from activity_cli.data.name_groups import group_by_name
-from activity_cli.data.splits import PARTS, Split, split_train_val_test
+from activity_cli.data.splits import Split, split_train_val_test
 from activity_cli.data.vocabulary import Vocabulary
 from activity_cli.errors import DataError, SettingsError
 from activity_cli.features.cnn import scratch_features
-from activity_cli.features.grouping import audit_parts, settle_groups
 from activity_cli.features.labelled import LabelledClips
 from activity_cli.model.captioner import Captioner, Seen
 from activity_cli.model.encoding import (
@@ -32,11 +32,10 @@ from activity_cli.model.network import FeatureStatistics
 from activity_cli.settings import CaptionSettings, TrainSettings
 from activity_cli.training.describing.detectors import detectable, fit_detectors
 from activity_cli.training.describing.task import CaptionItems, CaptionTask, CnnCaptioner
-from activity_cli.training.fitting import Plan, extract_again, read_clips_for
+from activity_cli.training.fitting import Plan, extract_again, read_and_split
 from activity_cli.training.head import one_thread, seeded
 from activity_cli.training.loop.loop import NO_SESSION, Session, TrainResult, train
-from activity_cli.training.loop.trainer import EpochMetrics
-from activity_cli.training.resuming import check_same, describe_run, write_run_file
+from activity_cli.training.resuming import check_same, describe_run, digest_of, write_run_file
 
 _STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 800, 30, 300  # of a decoder, unless others are given
 
@@ -103,21 +102,18 @@ def fit_captions(
     texts = [sample.captions for sample in dataset.samples]
     parts = {
         **describe_run(dataset, _split(plan, dataset), plan),
-        "captions": {**settings, "texts": hash_of(texts)},
+        "captions": {**settings, "texts": digest_of(texts)},
     }
     if session.folder:
         check_same(session.folder, parts)
-    labelled = read_clips_for(dataset, plan.data_config, plan.cnn)
-    labelled, _ = settle_groups(labelled, plan.audit, plan.data_config)
-    split = _split(plan, labelled.dataset)
-    leakage = audit_parts(
-        labelled, split.part, PARTS, audit=plan.audit, data_config=plan.data_config
-    )
+    labelled, split, leakage = read_and_split(plan, dataset, partial(_split, plan))
     if session.folder:
         write_run_file(session.folder, parts)
         on_begin()
     started = time.perf_counter()
-    session = _with_progress(plan, session, count_captions(labelled, split.train))
+    num_captions = count_captions(labelled, split.train)
+    num_epochs = schedule_of(plan.head.training, num_captions).most_epochs
+    session = session.reporting(plan.data_config.on_progress, num_epochs)
     fitted = fit_captioner(labelled, plan, split.train, split.val, session)
     last = fitted.result.history[-1].epoch
     plan.data_config.on_progress("epochs", last, last)  # early stopping is an end as well
@@ -139,17 +135,6 @@ def _split(plan: Plan, dataset: Dataset) -> Split:
             hint="Add clips, or raise --val-fraction.",
         )
     return split
-
-
-def _with_progress(plan: Plan, session: Session, num_captions: int) -> Session:
-    before = session.on_epoch
-    total = schedule_of(plan.head.training, num_captions).most_epochs
-
-    def on_epoch(epoch: EpochMetrics) -> None:
-        before(epoch)
-        plan.data_config.on_progress("epochs", epoch.epoch, total)
-
-    return replace(session, on_epoch=on_epoch)
 
 
 def schedule_of(training: TrainSettings, num_captions: int) -> TrainSettings:
@@ -255,14 +240,9 @@ def _see_features(
     )
     encoder, groups = captioner.encoder, data.features.groups
     with torch.no_grad():
-        pooled = np.concatenate(
-            [
-                encoder.pool(torch.from_numpy(values[batch]).float()).numpy()
-                for batch in batches_of(train_rows, ENCODING_BATCH)
-            ]
-        ).reshape(len(train_rows), values.shape[1], -1)
+        pooled = encoder.pool_rows(values, train_rows).numpy()
         found = fit_detectors(
-            pooled,
+            pooled.reshape(len(train_rows), values.shape[1], -1),
             presence[:, detected],
             None if groups is None else groups[train_rows],
             seed=plan.head.training.seed,
@@ -328,11 +308,3 @@ def _presence(encoded: list[list[list[int]]], num_words: int) -> NDArray[np.floa
             presence[row, sorted(set(words))] += 1 / len(captions)
     presence[:, :2] = 0
     return presence
-
-
-def hash_of(texts: object) -> str:
-    """Return a digest of captions, to notice changed ones."""
-    import hashlib
-    import json
-
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from activity_cli.data.leakage import Leakage
 from activity_cli.data.splits import PARTS, Split
 from activity_cli.features.labelled import LabelledClips
 from activity_cli.model.describer import Describer
-from activity_cli.model.encoding import ENCODING_BATCH, Rows, batches_of
+from activity_cli.model.encoding import Rows
 from activity_cli.model.folder import MODEL_SUBFOLDER, Model, ModelDescription, save_model
 from activity_cli.model.ood import fit_ood_detector
 from activity_cli.training.describing.fitting import (
@@ -130,19 +131,8 @@ def describe_simply(
     train_rows, val_rows = learned
     samples = data.dataset.samples
     counts = Counter(caption for row in train_rows for caption in samples[row].captions)
-    with torch.no_grad():
-        pooled = {
-            part: torch.cat(
-                [
-                    fitted.captioner.encoder.pool(
-                        torch.from_numpy(data.features.values[batch]).float()
-                    )
-                    for batch in batches_of(some, ENCODING_BATCH)
-                ]
-            )
-            for part, some in (("train", train_rows), ("test", rows))
-        }
-        nearest = torch.cdist(pooled["test"], pooled["train"]).argmin(dim=1).tolist()
+    pool = partial(fitted.captioner.encoder.pool_rows, data.features.values)
+    nearest = torch.cdist(pool(rows), pool(train_rows)).argmin(dim=1).tolist()
     blind = fit_captioner(data, plan, train_rows, val_rows, sees=False)
     describer = Describer(blind.captioner, blind.vocabulary, plan.captions)
     [sentence, *_] = describer.describe_blindly(data.clip.num_frames)

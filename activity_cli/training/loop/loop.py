@@ -24,6 +24,7 @@ from activity_cli.training.loop.trainer import (
     is_out_of_memory,
     out_of_memory_error,
 )
+from activity_cli.types import OnProgress
 
 Ending = Literal["epochs", "patience", "time limit", "stopped", "nothing to train"]
 """Why a training ended."""
@@ -43,6 +44,15 @@ class Session:
     stop: threading.Event = field(default_factory=threading.Event)
     """Once it is set, no further epoch begins."""
     context: DistributedContext = SINGLE_PROCESS
+
+    def reporting(self, on_progress: OnProgress, num_epochs: int) -> "Session":
+        """Return a copy that reports the progress of its epochs too."""
+
+        def on_epoch(epoch: EpochMetrics) -> None:
+            self.on_epoch(epoch)
+            on_progress("epochs", epoch.epoch, num_epochs)
+
+        return replace(self, on_epoch=on_epoch)
 
 
 NO_SESSION = Session()  # no callbacks, no checkpoint, no limit
