@@ -23,24 +23,8 @@ Span = tuple[float, float]  # start and end
 _POINT_SECONDS = 1e-9  # points in time count as events that take no time
 _DIGITS = 9
 _RESULT_COLUMNS = {"path", "status", "label", "score"}
-_TEXT_SUFFIXES = frozenset(
-    {
-        f".{s}"
-        for s in [
-            "csv",
-            "tsv",
-            "jsonl",
-            "json",
-            "boris",
-            "eaf",
-            "xml",
-            "srt",
-            "vtt",
-            "txt",
-            "parquet",
-        ]
-    }
-)
+_ENDINGS = "csv tsv jsonl json boris eaf xml srt vtt txt parquet"
+_TEXT_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Suffixes of the files that are taken from a folder; a file named directly needs none."""
 
 
