@@ -265,7 +265,7 @@ def numbered_folder(parent: Path, name: str) -> Path:
     """Make a new folder `parent/name`, or `name-2`, ...; several programs may call it at once."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        for ending in _numbered_endings():
+        for ending in numbered_endings():
             with suppress(FileExistsError):
                 path = parent / f"{name}{ending}"
                 path.mkdir()
@@ -292,14 +292,15 @@ def path_per_video(path: Path, videos: Sequence[str]) -> list[Path]:
     taken: set[str] = set()
     for video in videos:
         stem = Path(video).stem
-        names = (path.name.replace(NAME, stem + ending) for ending in _numbered_endings())
+        names = (path.name.replace(NAME, stem + ending) for ending in numbered_endings())
         name = next(name for name in names if name.casefold() not in taken)
         taken.add(name.casefold())  # some file systems ignore case
         targets.append(path.parent / name)
     return targets
 
 
-def _numbered_endings() -> Iterator[str]:
+def numbered_endings() -> Iterator[str]:
+    """Give what tells equal names apart: nothing, then -2, -3 and so on."""
     yield ""
     yield from (f"-{number}" for number in count(2))
 

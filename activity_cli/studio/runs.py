@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from activity_cli.common.files import numbered_endings
 from activity_cli.evaluation.comparison import METRICS_FILE, PREDICTIONS_FILE, SPLIT_FILE
 from activity_cli.model.folder import MODEL_SUBFOLDER
 from activity_cli.studio.jobs import read_history
@@ -54,11 +55,8 @@ class Runs:
 
     def free_name(self, name: str) -> str:
         """Return a name that no run has: gym, gym-2, ..."""
-        number, free = 1, name
-        while (self._root / RUNS / free).exists():
-            number += 1
-            free = f"{name}-{number}"
-        return free
+        names = (f"{name}{ending}" for ending in numbered_endings())
+        return next(one for one in names if not (self._root / RUNS / one).exists())
 
     def summaries(self) -> list[dict[str, Any]]:
         """Return the figures of all runs, oldest first."""

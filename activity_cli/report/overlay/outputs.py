@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from activity_cli.common.files import NAME, new_folder, path_per_video
+from activity_cli.common.files import NAME, new_folder, numbered_endings, path_per_video
 from activity_cli.errors import OutputError, VideoError
 from activity_cli.report.overlay.encoder import Sound, SoundSource, new_video, sound_of
 from activity_cli.report.overlay.storyboard import save_storyboard
@@ -148,11 +148,8 @@ def piece_names(video: Path, segments: Sequence[Segment]) -> list[str]:
     for segment in segments:
         span = f"{segment.start_seconds:07.2f}-{segment.end_seconds:07.2f}"
         base = f"{_safe(video.stem)}_{span}_{_safe(segment.label)}"
-        name, number = base, 1
-        while f"{name}.mp4" in names:
-            number += 1
-            name = f"{base}-{number}"
-        names.append(f"{name}.mp4")
+        free = (f"{base}{ending}.mp4" for ending in numbered_endings())
+        names.append(next(name for name in free if name not in names))
     return names
 
 
