@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from activity_cli.common.files import parse_json
+from activity_cli.common.processes import search_path
 from activity_cli.errors import ActivityError
 from activity_cli.report.terminal import STAGE_NAMES
 from activity_cli.studio.security import RequestError
@@ -226,7 +227,7 @@ class Jobs:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": _search_path()},
+                env={**os.environ, "PYTHONPATH": search_path()},
                 start_new_session=True,  # Ctrl-C in the terminal is for the server
             )
         process = job.process
@@ -283,10 +284,6 @@ def _error_in(lines: Sequence[str], code: int) -> tuple[str, str]:
         f"The command ended with code {code}. {last}".strip(),
         "Run it in a terminal.",
     )
-
-
-def _search_path() -> str:
-    return os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

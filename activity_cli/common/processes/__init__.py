@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from pathlib import Path
 
 _limit: int | None = None
@@ -31,6 +32,11 @@ def num_threads() -> int:
 def available_cpus() -> int:
     """Return how many CPUs this process may use: its affinity and its cgroups' quota count."""
     return max(1, math.ceil(min(_affinity(), _quota())))
+
+
+def search_path() -> str:
+    """Return a PYTHONPATH with which a child finds modules where this process does."""
+    return os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
 
 
 def _affinity() -> int:

@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from io import FileIO
-from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from activity_cli.common.platform import enlarge_pipe
+from activity_cli.common.processes import search_path
 from activity_cli.common.processes.main import Message, decode, encode, receive, send
 from activity_cli.errors import (
     ActivityError,
@@ -306,8 +306,6 @@ class _Worker:
 def _start_process(
     imports: Sequence[str], environment: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
-    # The worker finds modules where this process does, whatever folder it is in.
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     # FFmpeg, OpenCV and the C library print to stderr, above all when they crash.
     stderr = None if os.environ.get("ACTIVITY_DEBUG") else subprocess.DEVNULL
     command = [sys.executable, "-P", "-m", "activity_cli.common.processes.main", *imports]
@@ -318,7 +316,7 @@ def _start_process(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env={**os.environ, **environment, "PYTHONPATH": path},
+            env={**os.environ, **environment, "PYTHONPATH": search_path()},
             start_new_session=True,
             creationflags=_NEW_GROUP,
         )
