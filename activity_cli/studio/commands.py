@@ -89,7 +89,7 @@ class Commands:
         return [Step(arguments=words, finish=count)]
 
     def _export(self, request: Request) -> list[Step]:
-        run, folder = self._run_of(request), ""
+        run = self._run_of(request)
         folder = f"{EXPORTS}/{run}"
         formats = request.get("formats") or []
         if not isinstance(formats, list) or not set(formats) <= set(FORMATS):

@@ -186,17 +186,16 @@ def _thumbs(studio: Studio, request: Request) -> Response:
         count, height = int(values.get("count", 1)), int(values.get("height", 90))
     except ValueError as error:
         raise RequestError("start, end, count and height must be numbers.") from error
-    content = studio.thumbs(request.path_params["clip"], start, end, count, height)
-    return Response(
-        content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
-    )
+    return _jpeg(studio.thumbs(request.path_params["clip"], start, end, count, height))
 
 
 def _frame(studio: Studio, request: Request) -> Response:
-    content = studio.frame(request.path_params["clip"], request.path_params["number"])
-    return Response(
-        content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
-    )
+    return _jpeg(studio.frame(request.path_params["clip"], request.path_params["number"]))
+
+
+def _jpeg(content: bytes) -> Response:
+    headers = {"Cache-Control": "private, max-age=600"}
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 def _media(studio: Studio, request: Request) -> Response:
