@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -58,6 +58,10 @@ class FrameFeatures(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:  # noqa: D102  # see the class
         features: Tensor = self.network(self.normalise(frames))
         return features
+
+    def to_file(self) -> bytes:
+        """Return the content of a safetensors file that `trained_features` reads."""
+        return save({name: t.cpu().contiguous() for name, t in self.state_dict().items()})
 
 
 def build_cnn(backbone: Backbone) -> FrameFeatures:

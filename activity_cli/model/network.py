@@ -44,6 +44,17 @@ class FeatureStatistics:
     components: Tensor
     """(S, D, R) principal directions of the deviations from a clip's mean, in unit spread."""
 
+    @classmethod
+    def unmeasured(
+        cls, num_streams: int, size: int, *, num_coefficients: int
+    ) -> "FeatureStatistics":
+        """Return those that leave features (S, T, D) as they are: there are none to measure yet."""
+        return cls(
+            mean=torch.zeros(num_streams, num_coefficients, size),
+            scale=torch.ones(num_streams, num_coefficients, size),
+            components=torch.eye(size).repeat(num_streams, 1, 1),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:

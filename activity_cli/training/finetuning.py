@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from activity_cli.common.cache import FEATURES
@@ -66,7 +65,7 @@ class FittedCnn:
     def weights(self) -> bytes:
         """Return the trained CNN as a safetensors file."""
         assert self.cnn is not None
-        return save({name: t.contiguous() for name, t in self.cnn.cpu().state_dict().items()})
+        return self.cnn.to_file()
 
 
 class CnnTrainer:
@@ -138,12 +137,7 @@ class CnnTrainer:
     def _from_scratch(self, train_rows: Rows, val_rows: Rows) -> _Start:
         cnn = scratch_features(self._backbone)
         size, streams = self._backbone.feature_size, len(self._inputs.streams)
-        # There are no features yet whose statistics could be measured.
-        statistics = FeatureStatistics(
-            mean=torch.zeros(streams, 1, size),
-            scale=torch.ones(streams, 1, size),
-            components=torch.eye(size).repeat(streams, 1, 1),
-        )
+        statistics = FeatureStatistics.unmeasured(streams, size, num_coefficients=1)
         classifier = SequenceClassifier(
             self._config.network, num_labels=len(self._inputs.labels), statistics=statistics
         )

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 
 from activity_cli.data.captions import check_trainable, load_captions, mixed_languages
 from activity_cli.data.dataset import Dataset
@@ -202,15 +201,12 @@ def fit_captioner(
             label_smoothing=training.label_smoothing,
         )
         result = train([task], task.evaluate, training, session, name="captioner")
-    cnn = None
-    if isinstance(module, CnnCaptioner):
-        cnn = save({n: t.contiguous() for n, t in module.cnn.eval().cpu().state_dict().items()})
     return FittedCaptioner(
         captioner=captioner.cpu().eval(),
         vocabulary=vocabulary,
         result=result,
         num_detected=captioner.encoder.detectors.out_features,
-        cnn=cnn,
+        cnn=module.cnn.to_file() if isinstance(module, CnnCaptioner) else None,
     )
 
 
@@ -269,12 +265,7 @@ def _see_frames(
     captioner = Captioner(
         plan.head.network,
         plan.captions,
-        # There are no features yet whose statistics could be measured.
-        statistics=FeatureStatistics(
-            mean=torch.zeros(streams, NUM_COEFFICIENTS, size),
-            scale=torch.ones(streams, NUM_COEFFICIENTS, size),
-            components=torch.eye(size).repeat(streams, 1, 1),
-        ),
+        statistics=FeatureStatistics.unmeasured(streams, size, num_coefficients=NUM_COEFFICIENTS),
         num_words=presence.shape[1],
         detected=detectable(presence).tolist(),
     )

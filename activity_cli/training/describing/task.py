@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from activity_cli.features.cnn import FrameFeatures
 from activity_cli.model.captioner import Captioner, Seen
 from activity_cli.training.loop.trainer import ClipLoss, EpochMetrics, ParameterGroups
 
@@ -32,7 +33,7 @@ class CaptionItems:
 class CnnCaptioner(nn.Module):
     """A CNN that is trained from scratch, (N, H, W, channels) -> (N, D), and a captioner."""
 
-    def __init__(self, cnn: nn.Module, captioner: Captioner) -> None:
+    def __init__(self, cnn: FrameFeatures, captioner: Captioner) -> None:
         super().__init__()
         self.cnn, self.captioner = cnn, captioner
 
