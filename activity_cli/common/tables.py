@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
+from activity_cli.common import count_of
 from activity_cli.common.files import write_text_atomically
 from activity_cli.errors import DataError
 
@@ -44,6 +46,17 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     bad_rows: tuple[RowError, ...]
+
+
+def raise_first(bad_rows: Sequence[RowError], *notes: str) -> NoReturn:
+    """Raise the error of the first bad row, with notes and the number of the others."""
+    worst, *others = sorted(bad_rows, key=lambda error: error.line)
+    if others:
+        notes = (*notes, count_of(len(others), "more bad row"))
+    if notes:
+        worst.message += f" ({'; '.join(notes)})"
+        worst.args = (worst.message,)
+    raise worst
 
 
 def guarded(value: object) -> object:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from activity_cli.common import and_more, count_of
+from activity_cli.common import and_more
 from activity_cli.common.files import (
     describe_other_files,
     find_clips,
@@ -21,7 +21,14 @@ from activity_cli.common.files import (
     is_folder,
     walk_files,
 )
-from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table, read_text
+from activity_cli.common.tables import (
+    TABLE_SUFFIXES,
+    Row,
+    RowError,
+    raise_first,
+    read_table,
+    read_text,
+)
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.loading import sample_of_row
 from activity_cli.errors import DataError, did_you_mean
@@ -143,10 +150,7 @@ def _from_table(path: Path, videos: Path | None) -> list[Sample]:
         except RowError as error:
             bad_rows.append(error)
     if bad_rows:
-        worst, *others = sorted(bad_rows, key=lambda error: error.line)
-        worst.message += f" ({count_of(len(others), 'more bad row')})" * bool(others)
-        worst.args = (worst.message,)
-        raise worst
+        raise_first(bad_rows)
     return list(found.values())
 
 

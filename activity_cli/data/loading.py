@@ -25,7 +25,7 @@ from activity_cli.common.files import (
     is_video,
     walk_files,
 )
-from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, read_table
+from activity_cli.common.tables import TABLE_SUFFIXES, Row, RowError, raise_first, read_table
 from activity_cli.data.annotations.formats import is_annotation_file
 from activity_cli.data.dataset import Dataset, Sample, SplitName
 from activity_cli.errors import DataError
@@ -214,14 +214,11 @@ def _from_table(
         num_missing += 1
     if multi_label is False:
         bad_rows += [_overlap_error(path, *pair) for pair in _overlaps(samples)]
-    if not bad_rows:
-        return samples
-    worst, *others = sorted(bad_rows, key=lambda error: error.line)
-    notes = [f"{num_missing} files are missing in all"] * (num_missing > 1)
-    notes += [count_of(len(others), "more bad row")] * bool(others)
-    worst.message += f" ({'; '.join(notes)})" * bool(notes)
-    worst.args = (worst.message,)
-    raise worst
+    if num_missing > 1:
+        raise_first(bad_rows, f"{num_missing} files are missing in all")
+    if bad_rows:
+        raise_first(bad_rows)
+    return samples
 
 
 def sample_of_row(path: Path, row: Row, folder: Path) -> Sample:
