@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activity_cli.cli.options import this_command
-from activity_cli.errors import DataError, SettingsError
+from activity_cli.errors import SettingsError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -134,27 +134,17 @@ def evaluate_captions(
 ) -> Result:
     """Describe clips whose captions are known, and compare."""
     from activity_cli.evaluation.captions import Described, require_metrics
-    from activity_cli.features.extraction import clip_request
+    from activity_cli.evaluation.measurement import score_samples
     from activity_cli.predict.predictor import load_predictor
     from activity_cli.report.captions import caption_report, show_captions, write_captions
     from activity_cli.report.html.captions import write_caption_report
 
     require_metrics()
     predictor = load_predictor(model, config)
-    results = []
-    for result in predictor.predict(map(clip_request, dataset.samples)):
-        results.append(result)
-        report("predict", len(results), len(dataset.samples))
-    pairs = list(zip(dataset.samples, results, strict=True))
+    pairs = score_samples(predictor, dataset.samples, report)
     good = [(sample, result) for sample, result in pairs if result.captions]
-    if not good:
-        raise DataError(
-            f"None of the {len(pairs)} clips can be decoded; {pairs[0][0].name}: "
-            f"{pairs[0][1].reason}",
-            hint="Check that the files are videos that a player can show.",
-        )
     groups = dataset.groups()
-    kept = [row for row, result in enumerate(results) if result.captions]
+    kept = [row for row, (_, result) in enumerate(pairs) if result.captions]
     description = predictor.description
     content = caption_report(
         Described(

@@ -8,7 +8,7 @@ from timeit import timeit
 import numpy as np
 from numpy.typing import NDArray
 
-from activity_cli.data.dataset import Dataset
+from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.windows import prepare_pieces
 from activity_cli.errors import DataError
 from activity_cli.evaluation import ClipPrediction, Predictions
@@ -20,7 +20,7 @@ from activity_cli.model.metrics import evaluate_scores
 from activity_cli.predict.local_predictor import LocalPredictor, load_networks
 from activity_cli.predict.predictor import PredictConfig, Predictor
 from activity_cli.settings import show_labels
-from activity_cli.types import UNKNOWN, OnProgress, no_progress
+from activity_cli.types import UNKNOWN, FileResult, OnProgress, no_progress
 from activity_cli.video.decoder_pool import AUTO_DECODERS, DecoderPool, Decoders
 
 _TIMING_ROUNDS = 6
@@ -42,6 +42,23 @@ class Measurement:
         if self.rejected is None or self.rejected.all():
             return None
         return float(self.predictions.is_correct[~self.rejected].mean())
+
+
+def score_samples(
+    predictor: Predictor, samples: Sequence[Sample], on_progress: OnProgress = no_progress
+) -> list[tuple[Sample, FileResult]]:
+    """Return the result of each clip; a DataError if none of them can be decoded."""
+    pairs: list[tuple[Sample, FileResult]] = []
+    for sample, result in zip(samples, predictor.predict(map(clip_request, samples)), strict=True):
+        pairs.append((sample, result))
+        on_progress("predict", len(pairs), len(samples))
+    if all(result.prediction is None for _, result in pairs):
+        sample, result = pairs[0]
+        raise DataError(
+            f"None of the {len(pairs)} clips can be decoded; {sample.name}: {result.reason}",
+            hint="Check that the files are videos that a player can show.",
+        )
+    return pairs
 
 
 def evaluate_model(
@@ -73,18 +90,8 @@ def evaluate_model(
         seconds = predictor.description.data.get("clip_seconds", {}).get("median")
         with DecoderPool(decoders, start=False) as pool:
             dataset = prepare_pieces(replace(dataset, labels=labels), pool, window_seconds=seconds)
-    total = len(dataset.samples)
-    results = []
-    for result in predictor.predict(clip_request(sample) for sample in dataset.samples):
-        results.append(result)
-        on_progress("predict", len(results), total)
-    pairs = list(zip(dataset.samples, results, strict=True))
+    pairs = score_samples(predictor, dataset.samples, on_progress)
     scored = [(s, r, r.prediction) for s, r in pairs if r.prediction is not None]
-    if not scored:
-        raise DataError(
-            f"None of the {total} clips can be decoded; {pairs[0][0].name}: {pairs[0][1].reason}",
-            hint="Check that the files are videos that a player can show.",
-        )
     scores = np.stack([prediction.scores for _, _, prediction in scored])
     samples, thresholds = tuple(sample for sample, _, _ in scored), predictor.description.thresholds
     targets = replace(dataset, samples=samples, labels=labels).label_indices()
