@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,6 @@ from activity_cli.types import Caption, FileResult, Prediction, Segment, Status
 from activity_cli.video.decoder_pool import DecoderPool
 from activity_cli.video.reader import read_seconds
 from activity_cli.video.sampling import choose_windows
-
-if TYPE_CHECKING:
-    from activity_cli.model.describer import Describer
 
 Span = tuple[float, float]  # seconds
 Floats = NDArray[np.float64]
@@ -40,6 +36,8 @@ class CaptionPredictor:
             SettingsError: an option is for labels only.
             BackboneError: the CNN's weights are not available.
         """
+        from activity_cli.model.describer import Describer  # imports torch
+
         _check(config)
         self.description = description = model.description
         self._config = config
@@ -50,7 +48,7 @@ class CaptionPredictor:
             cache_dir=config.cache_folder,
             on_prepare=config.on_prepare,
         )
-        self._describer = load_describer(model, beam=config.beam)
+        self._describer = Describer.of(model, beam=config.beam)
         self._pool = DecoderPool(config.decoders, start=not config.use_cache)
         self._cache = feature_cache(config.cache_folder) if config.use_cache else None
         self._segmenting: Predictor | None = None
@@ -185,13 +183,6 @@ class CaptionPredictor:
             reason=str(error),
             model=self.description.name,
         )
-
-
-def load_describer(model: Model, *, beam: int | None = None) -> "Describer":
-    """Load the torch module of a captioner. Imports torch."""
-    from activity_cli.model.describer import Describer
-
-    return Describer.of(model, beam=beam)
 
 
 def _check(config: PredictConfig) -> None:

@@ -105,11 +105,8 @@ def render_report(
 
 def _card(predictions: Predictions, position: int, strip: Strip) -> Mapping[str, object]:
     """Return what the template shows of a clip."""
-    scores, clip, labels = (
-        predictions.scores[position],
-        predictions.clips[position],
-        predictions.labels,
-    )
+    scores, clip = predictions.scores[position], predictions.clips[position]
+    labels = predictions.labels
     best = [int(i) for i in np.argsort(-scores, kind="stable")[:3]]
     timeline = None
     if predictions.orders is not None:
