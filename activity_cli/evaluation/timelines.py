@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from activity_cli.data.dataset import Dataset, Sample
 from activity_cli.data.windows import Span, merged, span_of
-from activity_cli.evaluation.segment_metrics import IOU_THRESHOLDS, Bout, segment_scores
+from activity_cli.evaluation.segment_metrics import IOU_THRESHOLDS, Bout, segment_f1
 from activity_cli.model.calibration import Scores
 from activity_cli.model.metrics import Thresholds, TimelineMetrics, average_precision
 from activity_cli.predict.segments import cell_scores, find_segments
@@ -58,7 +58,7 @@ def measure_timelines(
         num_videos=len(paths),
         seconds=sum(end - start for start, end in spans),
         frame_map=float(np.mean(known)) if known else 0.0,
-        segment_f1=_segment_f1(dataset.labels, found, true, [end for _, end in spans]),
+        segment_f1=_segment_f1(dataset.labels, found, true),
     )
 
 
@@ -121,7 +121,6 @@ def _segment_f1(
     labels: Sequence[str],
     found: Sequence[Sequence[Segment]],
     true: Sequence[Sequence[Bout]],
-    ends: Sequence[float],
 ) -> dict[str, float]:
     """Return the mean over labels that occur of the F1 of segments, by the IoU of a match."""
     each = []
@@ -129,5 +128,5 @@ def _segment_f1(
         own = [[s for s in one if s.label == label] for one in found]
         actual = [[s for s in one if s.label == label] for one in true]
         if any(own) or any(actual):
-            each.append(segment_scores(own, actual, ends))
-    return {f"{iou:g}": float(np.mean([s.f1(iou) for s in each])) for iou in IOU_THRESHOLDS}
+            each.append(segment_f1(own, actual))
+    return {f"{iou:g}": float(np.mean([f1[iou] for f1 in each])) for iou in IOU_THRESHOLDS}

@@ -23,7 +23,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-from activity_cli.evaluation.segment_metrics import Bout, SegmentScores, segment_scores
+from activity_cli.evaluation.segment_metrics import Bout, segment_f1
 from activity_cli.features.extraction import ClipRequest
 from activity_cli.model.folder import load_model
 from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_predictor
@@ -31,6 +31,7 @@ from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment
 from activity_cli.video.capture import Frame
 from activity_cli.video.sampling import choose_windows
+from tests.frame_accuracy import frame_accuracy
 from tests.media import iter_frames
 
 FPS, WIDTH, HEIGHT = 25, 640, 360
@@ -74,14 +75,16 @@ def main() -> None:
         f"{len(videos)} videos, {sum(v.seconds for v in videos):.0f} s, "
         f"{sum(len(v.segments) for v in videos)} true segments"
     )
-    scores = {way: measure(segments, videos) for way, segments in found.items()}
-    for way, score in scores.items():
+    true = [v.segments for v in videos]
+    scores = {way: segment_f1(segments, true) for way, segments in found.items()}
+    for way, f1 in scores.items():
+        right = frame_accuracy(found[way], true, [v.seconds for v in videos])
         print(
-            f"{way:36s} frame accuracy {score.frame_accuracy:.3f}   "
-            f"F1 at IoU 0.5: {score.f1(0.5):.3f}   0.25: {score.f1(0.25):.3f}"
+            f"{way:36s} frame accuracy {right:.3f}   "
+            f"F1 at IoU 0.5: {f1[0.5]:.3f}   0.25: {f1[0.25]:.3f}"
         )
     best = scores.pop("segments (default)")
-    if any(best.f1(0.5) <= other.f1(0.5) for other in scores.values()):
+    if any(best[0.5] <= other[0.5] for other in scores.values()):
         raise SystemExit("FAILED: segments do not beat windows")
 
 
@@ -171,11 +174,6 @@ def find(
     [result] = predictor.predict([ClipRequest(path=video)])
     predictor.close()
     return result.segments
-
-
-def measure(found: Sequence[tuple[Segment, ...]], videos: Sequence[Joined]) -> SegmentScores:
-    """Over all videos."""
-    return segment_scores(found, [v.segments for v in videos], [v.seconds for v in videos])
 
 
 if __name__ == "__main__":
