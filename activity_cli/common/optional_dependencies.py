@@ -212,9 +212,7 @@ def _extension_loads() -> bool:
 
 def import_parquet() -> tuple[Any, Any]:
     """Import pyarrow and its module for Parquet; MissingExtraError if it is not installed."""
-    try:
+    with _extra("A .parquet file", package="pyarrow", extra="parquet"):
         import pyarrow
         from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("A .parquet file", package="pyarrow", extra="parquet") from error
     return pyarrow, parquet
