@@ -124,7 +124,7 @@ class Leakage:
         if self.suggestion is None:
             return [f"{warning} None are suggested by names or scenes: add a `group` column."]
         number = self.num_suggested_split
-        split = f", {number} of them in several {self._parts}" * bool(number)
+        split = f", {number} of them in several {self._parts}" if number else ""
         option = quote(self.suggestion.pattern) if self.suggestion.pattern else "auto"
         return [
             f"{warning} Suggested: {self.suggestion.describe()}{split}. Use `--groups {option}`."

@@ -217,8 +217,8 @@ def merge(base: States, ours: States, theirs: States) -> tuple[dict[str, ClipSta
         pieces = tuple(kept)
         for piece in added:
             low, high = piece.span
-            others = [p for p in pieces if p.label != piece.label and _overlap(p, low, high)]
-            collided += [name] * bool(others)
+            if any(p.label != piece.label and _overlap(p, low, high) for p in pieces):
+                collided.append(name)
             pieces = paint(pieces, piece.start, piece.end, None)
             pieces = _joined([*pieces, piece])
         flag = "" if added else own.flag

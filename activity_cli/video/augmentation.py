@@ -297,7 +297,7 @@ def settle_flip(
     """Decide whether views are mirrored if `flip` is None, and warn if a label names a side."""
     sided = side_labels(labels) if settings.num_views and settings.flip is not False else []
     if sided:
-        shown = ", ".join(repr(label) for label in sided[:3]) + ", ..." * (len(sided) > 3)
+        shown = ", ".join(map(repr, sided[:3])) + (", ..." if len(sided) > 3 else "")
         named = f"label {shown} names a side" if len(sided) == 1 else f"labels {shown} name a side"
         if settings.flip:
             on_note(f"Warning: views are mirrored as requested, although {named}.")

@@ -170,7 +170,7 @@ def read_deepethogram(source: Source) -> Iterator[Item]:
             is_unseen = -1 in states.values()
             num_unseen += is_unseen
             held = [name for name, state in states.items() if state == 1 and name != BACKGROUND]
-            yield [*held, *[""] * (not is_unseen)]
+            yield held if is_unseen else [*held, ""]
 
     names = next(iter(source.head.splitlines())).split(",")
     written = {name.strip().lower(): name.strip() for name in names}

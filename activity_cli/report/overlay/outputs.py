@@ -83,12 +83,14 @@ class VisualWriter:
                 sound = save_overlay(
                     video, timeline, segments, path, overwrite=overwrite, on_progress=on_progress
                 )
-                on_note(f"Video: {path}" + f" ({sound.note})" * bool(sound.note))
+                lost = f" ({sound.note})" if sound.note else ""
+                on_note(f"Video: {path}{lost}")
             if path := self._clips_dirs.get(result.path):
                 pieces, sound = cut_segments(
                     video, segments, path, overwrite=overwrite, on_progress=on_progress
                 )
-                on_note(f"{len(pieces)} pieces: {path}" + f" ({sound.note})" * bool(sound.note))
+                lost = f" ({sound.note})" if sound.note else ""
+                on_note(f"{len(pieces)} pieces: {path}{lost}")
         except VideoError as error:  # it had frames before, so it was deleted or changed
             on_note(f"No pictures of {result.path}: {error}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from activity_cli.common import count_of
 from activity_cli.report.figures import UNKNOWN_COLOUR, text_colour_on, tidy, timeline_colours
 from activity_cli.report.figures.sheet import GREY, Sheet
 from activity_cli.report.overlay.painter import (
@@ -96,10 +97,12 @@ class _Board:
 
     def draw_title(self, name: str, model: str) -> None:
         """Draw the file's name, length, number of segments, model, and the labels at the right."""
-        count = len(self._segments)
-        facts = [clock(self._timeline.end_seconds, decimals=self._decimals)]
-        facts += [f"{count} segment{'s' * (count != 1)}"]
-        facts += [f"model {model}"] * bool(model)
+        facts = [
+            clock(self._timeline.end_seconds, decimals=self._decimals),
+            count_of(len(self._segments), "segment"),
+        ]
+        if model:
+            facts.append(f"model {model}")
         self.sheet.write(_LEFT, 0.36, name, size=15, bold=True, room=_INNER)
         width = self.sheet.write(_LEFT, 0.68, "  ·  ".join(facts), size=10, colour=GREY)
         self._draw_legend(_LEFT + width + 0.3)

@@ -212,7 +212,9 @@ def _kinds(counts: Mapping[str, int]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
     shown = [f"{kind} ({count})" for kind, count in list(counts.items())[:_MAX_KINDS]]
-    return ", ".join(shown + [f"and {len(counts) - _MAX_KINDS} more"] * (len(counts) > _MAX_KINDS))
+    if len(counts) > _MAX_KINDS:
+        shown.append(f"and {len(counts) - _MAX_KINDS} more")
+    return ", ".join(shown)
 
 
 def _grid(rows: Mapping[str, RenderableType]) -> RenderableType:

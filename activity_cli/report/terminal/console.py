@@ -143,8 +143,9 @@ def show_results(results: Sequence[FileResult]) -> RenderableType:
         table.add_row(name, status, label, f"{score:.1%}", bars)
     totals = Counter(answer for answer in map(_answer, results) if answer)
     lines = [f"{label}: {count}" for label, count in totals.most_common(_MAX_TOTALS)]
-    lines += [f"{len(totals) - _MAX_TOTALS} more labels"] * (len(totals) > _MAX_TOTALS)
-    marked = f"; {num_uncertain} uncertain (?)" * bool(num_uncertain)
+    if len(totals) > _MAX_TOTALS:
+        lines.append(f"{len(totals) - _MAX_TOTALS} more labels")
+    marked = f"; {num_uncertain} uncertain (?)" if num_uncertain else ""
     total = Text.assemble("\nTotal  ", (" · ".join(lines) + marked, "bold"))
     head = [Text(f"In {printable(folder)}:", "dim")] if folder else []
     return Group(*head, table, *([total] if totals else []))

@@ -103,13 +103,15 @@ def _confusion(evaluation: Evaluation) -> Table:
 
 def _show_figures(title: str, figures: Sequence["Figures"]) -> Table:
     """Show accuracies of the same clips below each other."""
-    several = [one.mean_average_precision for one in figures if one.mean_average_precision]
-    columns = ["mAP"] * bool(several) + ["accuracy", "95% CI", "macro F1"]
+    has_map = any(one.mean_average_precision for one in figures)
+    columns = ["accuracy", "95% CI", "macro F1"]
+    if has_map:
+        columns.insert(0, "mAP")
     table = new_table(title, *columns, right=slice(1, None))
     for one in figures:
         interval = f"{100 * one.accuracy.low:.1f} to {one.accuracy.high:.1%}"
         accuracy = Text(f"{one.accuracy.value:.1%}", "bold")
-        precision = [f"{one.mean_average_precision or 0:.1%}"] * bool(several)
+        precision = [f"{one.mean_average_precision or 0:.1%}"] if has_map else []
         table.add_row(Text(one.name), *precision, accuracy, interval, f"{one.macro_f1:.1%}")
     return table
 
@@ -283,5 +285,6 @@ def _left_out(predictions: "Predictions") -> list[RenderableType]:
     shown = predictions.left_out[:_MAX_LEFT_OUT]
     lines = [f"{count_of(count, 'clip')} could not be decoded and took no part:"]
     lines += [f"  {sample.name}: {status}, {why}" for sample, status, why in shown]
-    lines += [f"  and {count - len(shown)} more in the CSV files"] * (count > len(shown))
+    if count > len(shown):
+        lines.append(f"  and {count - len(shown)} more in the CSV files")
     return [Text("\n".join(lines), "yellow")]
