@@ -133,14 +133,7 @@ def _watch_settings(
     show: bool,
 ) -> WatchSettings:
     """Return the settings of a watch, with the windows that suit the model by default."""
-    from activity_cli.video.sampling import choose_windows
-
-    windows = choose_windows(
-        model.clip.num_frames,
-        model.data.get("clip_seconds"),
-        window_seconds=lengths.window,
-        stride_seconds=lengths.stride,
-    )
+    windows = model.windows(window_seconds=lengths.window, stride_seconds=lengths.stride)
     return WatchSettings(
         windows=windows,
         source=reading,

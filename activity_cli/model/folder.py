@@ -40,6 +40,7 @@ from activity_cli.settings import (
     NetworkSettings,
 )
 from activity_cli.version import __version__
+from activity_cli.video.sampling import Windows, choose_windows
 
 _MOST_MEMBERS = 1000
 _LOG = logging.getLogger(__name__)
@@ -139,6 +140,21 @@ class ModelDescription:
             return None
         found = self.calibration.thresholds if self.calibration else None
         return np.array(found or [0.5] * len(self.labels), np.float64)
+
+    def windows(
+        self, *, window_seconds: float | None = None, stride_seconds: float | None = None
+    ) -> Windows:
+        """Return the windows over long videos, by default about as long as its training clips.
+
+        Raises:
+            SettingsError: they cannot be that long or that far apart.
+        """
+        return choose_windows(
+            self.clip.num_frames,
+            self.data.get("clip_seconds"),
+            window_seconds=window_seconds,
+            stride_seconds=stride_seconds,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of model.json, without the digests of the files."""

@@ -18,7 +18,6 @@ from activity_cli.settings import SegmentSettings
 from activity_cli.types import Caption, FileResult, Prediction, Segment, Status
 from activity_cli.video.decoder_pool import DecoderPool
 from activity_cli.video.reader import read_seconds
-from activity_cli.video.sampling import choose_windows
 
 Span = tuple[float, float]  # seconds
 Floats = NDArray[np.float64]
@@ -55,11 +54,8 @@ class CaptionPredictor:
         values = {"model": f"{description.name} {model.fingerprint[:16]}"}
         values |= {"engine": self._extractor.identity, "beam": str(self._describer.settings.beam)}
         if windows := config.windows:
-            self._windows = choose_windows(
-                description.clip.num_frames,
-                description.data.get("clip_seconds"),
-                window_seconds=windows.window_seconds,
-                stride_seconds=windows.stride_seconds,
+            self._windows = description.windows(
+                window_seconds=windows.window_seconds, stride_seconds=windows.stride_seconds
             )
             values["windows"] = f"{self._windows.window_seconds:.3g} s"
             if config.segments_from is not None:

@@ -41,7 +41,7 @@ from activity_cli.types import (
 from activity_cli.video.augmentation import tta_views, views_provenance
 from activity_cli.video.decoder_pool import ResamplingSession
 from activity_cli.video.pipeline import pipelined_map
-from activity_cli.video.sampling import choose_windows, grid_step, pick_timesteps, slide
+from activity_cli.video.sampling import grid_step, pick_timesteps, slide
 
 _TIMESTEPS_AT_A_TIME = 32
 _WINDOWS_AT_A_TIME = 8
@@ -153,18 +153,14 @@ class ResultMaker:
         self.segments = segment_settings(config.windows, description)
         self._windows, self._grid_seconds = None, 0.0
         if config.windows is not None:
-            self._windows = choose_windows(
-                description.clip.num_frames,
-                description.data.get("clip_seconds"),
+            self._windows = description.windows(
                 window_seconds=config.windows.window_seconds,
                 stride_seconds=config.windows.stride_seconds,
             )
             # The action network reads frames at even steps, as it was trained.
             if "action" not in description.clip.streams:
-                usual = choose_windows(
-                    description.clip.num_frames, description.data.get("clip_seconds")
-                )
-                self._grid_seconds = grid_step(self._windows.step_seconds, usual.step_seconds)
+                usual = description.windows().step_seconds
+                self._grid_seconds = grid_step(self._windows.step_seconds, usual)
             else:
                 self._grid_seconds = self._windows.step_seconds
         self.max_clip_seconds = self._windows.max_clip_seconds if self._windows else None

@@ -30,7 +30,6 @@ from activity_cli.predict.predictor import PredictConfig, WindowConfig, load_pre
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Segment
 from activity_cli.video.capture import Frame
-from activity_cli.video.sampling import choose_windows
 from tests.frame_accuracy import frame_accuracy
 from tests.media import iter_frames
 
@@ -166,9 +165,7 @@ def find(
     model: Path, video: Path, stride_share: float, settings: SegmentSettings
 ) -> tuple[Segment, ...]:
     """The segments of a video by a model."""
-    description = load_model(model).description
-    seconds = description.data["clip_seconds"]
-    window = choose_windows(description.clip.num_frames, seconds).window_seconds
+    window = load_model(model).description.windows().window_seconds
     windows = WindowConfig(stride_seconds=stride_share * window, segments=settings)
     predictor = load_predictor(model, PredictConfig(windows=windows))
     [result] = predictor.predict([ClipRequest(path=video)])

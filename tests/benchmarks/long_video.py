@@ -21,7 +21,6 @@ import numpy as np
 
 from activity_cli.model.folder import load_model
 from activity_cli.settings import DEFAULT_MODEL
-from activity_cli.video.sampling import choose_windows
 from tests.benchmarks.memory import watch_memory
 
 FPS, WIDTH, HEIGHT = 15, 1280, 720
@@ -62,9 +61,7 @@ def main() -> None:
 
 def default_window() -> float:
     """Seconds of the shipped model's windows."""
-    description = load_model(DEFAULT_MODEL).description
-    seconds = description.data["clip_seconds"]
-    return choose_windows(description.clip.num_frames, seconds).window_seconds
+    return load_model(DEFAULT_MODEL).description.windows().window_seconds
 
 
 def draw_video(path: Path, seconds: float) -> Path:

@@ -18,7 +18,6 @@ from activity_cli.settings import show_labels
 from activity_cli.types import Clip, Prediction
 from activity_cli.video.clips import read_clip
 from activity_cli.video.decoder_pool import DecoderPool, Decoders
-from activity_cli.video.sampling import choose_windows
 
 if TYPE_CHECKING:
     from activity_cli.features.cnn import FrameFeatures
@@ -95,7 +94,7 @@ def explain_video(
     if clip.decoded.reason:
         on_note(f"{clip.decoded.status}: {clip.decoded.reason}")
     description, seconds = model.description, clip.decoded.duration_seconds
-    windows = choose_windows(description.clip.num_frames, description.data.get("clip_seconds"))
+    windows = description.windows()
     if seconds > windows.max_clip_seconds:
         on_note(
             f"{seconds:.1f} s are explained as one clip, but the model was trained on clips of "
