@@ -13,6 +13,7 @@ from activity_cli.features.cache import feature_cache
 from activity_cli.features.extraction import ClipRequest, ExtractedClip, extract_features
 from activity_cli.features.streams import load_streams
 from activity_cli.model.folder import Model
+from activity_cli.predict.file_results import failed_result
 from activity_cli.predict.predictor import PredictConfig, Predictor, load_predictor
 from activity_cli.settings import SegmentSettings
 from activity_cli.types import Caption, FileResult, Prediction, Segment, Status
@@ -107,7 +108,7 @@ class CaptionPredictor:
     def _describe(self, clip: ExtractedClip) -> FileResult:
         if clip.values is None or clip.decoded is None:
             assert clip.error is not None
-            return self._failure(clip.request, clip.error)
+            return failed_result(clip.request, clip.error, self.description)
         captions = self._describer.describe(clip.values)
         decoded = clip.decoded
         return FileResult(
@@ -128,7 +129,7 @@ class CaptionPredictor:
         try:
             spans = self._spans(request)
         except VideoError as error:
-            return self._failure(request, error)
+            return failed_result(request, error, self.description)
         parts = [ClipRequest(path=request.path, start_seconds=a, end_seconds=b) for a, b in spans]
         found: list[tuple[Segment, tuple[Caption, ...], ExtractedClip]] = []
         problem: VideoError | None = None
@@ -141,7 +142,8 @@ class CaptionPredictor:
             if self._config.windows:
                 self._config.windows.on_seconds(request.path, span[1], spans[-1][1])
         if not found:
-            return self._failure(request, problem or VideoError("It has no segments."))
+            problem = problem or VideoError("It has no segments.")
+            return failed_result(request, problem, self.description)
         decoded = [clip.decoded for _, _, clip in found if clip.decoded]
         worst = next((d for d in decoded if d.status is Status.TRUNCATED), decoded[-1])
         _, captions, _ = max(found, key=lambda one: one[0].end_seconds - one[0].start_seconds)
@@ -171,14 +173,6 @@ class CaptionPredictor:
         window = self._windows.window_seconds
         count = max(1, round(total / window))  # of equal length, without a short rest
         return list(pairwise(np.linspace(0, total, count + 1).round(3).tolist()))
-
-    def _failure(self, request: ClipRequest, error: VideoError) -> FileResult:
-        return FileResult(
-            path=str(request.path),
-            status=Status(error.status),
-            reason=str(error),
-            model=self.description.name,
-        )
 
 
 def _check(config: PredictConfig) -> None:

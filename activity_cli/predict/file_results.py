@@ -137,6 +137,18 @@ def _see_all(
                 yield values
 
 
+def failed_result(
+    request: ClipRequest, error: VideoError, description: ModelDescription
+) -> FileResult:
+    """Return the result of a file without frames, with the reason."""
+    return FileResult(
+        path=str(request.path),
+        status=Status(error.status),
+        reason=str(error),
+        model=description.name,
+    )
+
+
 class ResultMaker:
     """Turns a model's scores into results, and slides windows over long videos.
 
@@ -175,15 +187,6 @@ class ResultMaker:
             values["label selection"] = str(self._selection)
         return {**values, **views_provenance(self.views)}
 
-    def failure(self, request: ClipRequest, error: VideoError) -> FileResult:
-        """Return the result of a file without frames, with the reason."""
-        return FileResult(
-            path=str(request.path),
-            status=Status(error.status),
-            reason=str(error),
-            model=self.description.name,
-        )
-
     def clip_result(
         self,
         request: ClipRequest,
@@ -221,7 +224,7 @@ class ResultMaker:
             except DamagedEntryError:
                 found = self._slide(request.path, replace(scan, cache=None), spent, on_features)
         except VideoError as error:
-            return self.failure(request, error)
+            return failed_result(request, error, self.description)
         if found is None:
             return None
         timeline, last = found

@@ -31,7 +31,7 @@ from activity_cli.features.video_cache import VideoCache
 from activity_cli.model.folder import Model, ModelDescription
 from activity_cli.model.ood import OodDetector
 from activity_cli.predict.exported import ExportedModel, ExportedRunner, open_exported
-from activity_cli.predict.file_results import ResultMaker, Scan, cnn_features
+from activity_cli.predict.file_results import ResultMaker, Scan, cnn_features, failed_result
 from activity_cli.predict.label_selection import select_labels
 from activity_cli.predict.predictor import PredictConfig
 from activity_cli.settings import Stream
@@ -94,7 +94,7 @@ class LocalPredictor:
     def _score(self, clip: ExtractedClip) -> FileResult:
         if clip.values is None or clip.decoded is None:
             assert clip.error is not None
-            return self._maker.failure(clip.request, clip.error)
+            return failed_result(clip.request, clip.error, self.description)
         started = time.perf_counter()
         views = np.stack([clip.values, *clip.more_values])  # (V, S, T, ...)
         scores = self._scan.score(views).mean(axis=0)  # (C,)
