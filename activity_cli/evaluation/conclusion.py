@@ -73,9 +73,15 @@ def conclude_crossval(
     """Conclude by the accuracy on groups that were not in training, where it could be measured."""
     clips, other = count_of(len(run.data.targets), "clip"), run.other
     next_command, problem = f"activity train {source}", biggest_problem(findings.checks)
-    measured_on = f"{clips} of {findings.estimates.units}, held out by group"
     if not findings.estimates.by_group:
         measured_on = f"{clips} in random folds"
+    elif run.leakage.split_groups:
+        num_split = len(run.leakage.split_groups)
+        measured_on = (
+            f"{clips} of {findings.estimates.units}, {num_split} of which are in several folds"
+        )
+    else:
+        measured_on = f"{clips} of {findings.estimates.units}, held out by group"
     sentence = state_accuracy(findings.estimates.accuracy, measured_on, evaluation)
     if other is not None:
         option = quote(other.groups.pattern) if other.groups.pattern else "auto"

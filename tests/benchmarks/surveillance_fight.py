@@ -100,7 +100,9 @@ def main() -> None:
         )
         # What depends on this machine is not part of the result.
         results[column] = {
-            key: value for key, value in first.result.items() if key not in {"command", "seconds"}
+            key: value
+            for key, value in first.result.items()
+            if key not in {"command", "conclusion", "seconds"}
         }
     if arguments.ship:
         ship(arguments.data, results)

@@ -191,3 +191,21 @@ def test_train_says_what_leaks_and_groups_from_names_keep_it_apart(
     split = rows_of(workplace.folder / "runs" / "grouped" / "split.csv")
     parts = {(row["group"], row["split"]) for row in split}
     assert len(parts) == len({group for group, _ in parts}) == 7
+
+
+@pytest.mark.slow
+def test_folds_that_groups_cross_are_not_said_to_be_held_out_by_group(
+    shared: Workplace, workplace: Workplace
+) -> None:
+    lines = ["path,label,group,fold"]
+    for number, row in enumerate(rows_of(shared.folder / "clips" / "labels.csv")):
+        path = shared.folder / "clips" / row["path"]
+        lines.append(f"{path},{row['label']},{row['group']},{number % 2}")
+    (workplace.folder / "crossed.csv").write_text("\n".join(lines))
+    options = ("--fold-column", "fold", "--temporal", "mean", "--epochs", "1", *FEW_PIXELS)
+
+    done = workplace.run("crossval", "crossed.csv", *options, "--json")
+
+    conclusion = json.loads(done.stdout)["conclusion"]
+    assert conclusion["sentence"].endswith("of 6 groups, 6 of which are in several folds.")
+    assert conclusion["problem"].startswith("Leakage: 6 groups of the data in several folds")
