@@ -114,12 +114,16 @@ def make_streams(sampled: ClipFrames, settings: ClipSettings) -> Clip:
 
 
 def images_by_stream(
-    frames: Mapping[FrameRole, Images], settings: ClipSettings
+    frames: Mapping[FrameRole, Images], settings: ClipSettings, indices: Indices | None = None
 ) -> dict[Stream, Images]:
-    """Make the pictures of each stream from frames by role: (..., H, W, channels) uint8 each."""
+    """Make the pictures of each stream from frames by role: (..., N, H, W, channels) uint8 each.
+
+    `indices`, (N,) increasing, are their places in the video; by default from 0 on.
+    """
     images: dict[Stream, Images] = {}
     if "rgb" in settings.streams:
-        shown = held_frames(frames["frames"].shape[-4], settings)
+        places = np.arange(frames["frames"].shape[-4]) if indices is None else indices
+        shown = held_frames(places, settings)
         images["rgb"] = np.take(frames["frames"], shown, axis=-4)
     if "motion" in settings.streams:
         images["motion"] = motion_image(frames["later"], frames["earlier"], settings.motion_gain)
@@ -130,15 +134,17 @@ def images_by_stream(
     return images
 
 
-def held_frames(count: int, settings: ClipSettings) -> Indices:
-    """Return (count,) which of so many frames the stream rgb shows in place of each.
+def held_frames(indices: Indices, settings: ClipSettings) -> Indices:
+    """Return (N,) which of N frames the stream rgb shows in place of each, by their indices.
 
-    Frames in a row share the middle one of them: what a scene looks like changes more slowly than
-    what moves in it.
+    Frames in a row share the middle one of them, or the last before it that is there: what a scene
+    looks like changes more slowly than what moves in it.
     """
-    indices = np.arange(count)
-    middles = indices // settings.rgb_every * settings.rgb_every + settings.rgb_every // 2
-    return np.minimum(middles, count - 1)
+    rows = indices // settings.rgb_every
+    middles = rows * settings.rgb_every + settings.rgb_every // 2
+    return np.maximum(
+        np.searchsorted(indices, middles, side="right") - 1, np.searchsorted(rows, rows)
+    )
 
 
 def stack_roles(

@@ -86,12 +86,13 @@ class Resampler:
                 del self.kept[index]
         frames, is_last = stack_roles(roles, self._settings), count < max_timesteps
         as_streams = self._as_streams and count > 0
+        places = np.arange(self._next - count, self._next)
         end, first = self._end_seconds(), self._times[0]
         status, reason = Status.OK, ""
         if is_last:
             status, reason = judge_end(self.info, len(self._times), end - first)
         return FrameChunk(
-            images=images_by_stream(frames, self._settings) if as_streams else frames,
+            images=images_by_stream(frames, self._settings, places) if as_streams else frames,
             num_timesteps=count,
             first_seconds=first,
             end_seconds=end,

@@ -105,6 +105,8 @@ class LiveReader:
         self._interval_seconds = 0.0
         self._changed = threading.Condition()  # guards all below
         self._status = LiveStatus()
+        self._incomplete: list[LiveTimestep] = []
+        """Timesteps that the stream rgb shows with a later one, which has not come yet."""
         self._waiting: deque[LiveTimestep] = deque(maxlen=self._capacity if self._is_live else None)
         self._arrivals: deque[float] = deque(maxlen=_RATE_FRAMES)
         self._picture: Frame | None = None
@@ -137,12 +139,13 @@ class LiveReader:
             state = "open" if self._waiting else self._status.state
             status = replace(self._status, state=state, frame_rate=rate, last_arrived=last)
             picture, self._picture = self._picture, None
-        frames = stack_timesteps(timesteps, self._request.clip)
+        clip, indices = self._request.clip, np.array([one.index for one in timesteps], np.intp)
+        frames = stack_timesteps(timesteps, clip)
         as_streams = self._request.as_streams and frames
         return LiveChunk(
             status=status,
-            images=images_by_stream(frames, self._request.clip) if as_streams else frames,
-            indices=np.array([one.index for one in timesteps], np.intp),
+            images=images_by_stream(frames, clip, indices) if as_streams else frames,
+            indices=indices,
             seconds=np.array([one.seconds for one in timesteps], np.float64),
             arrived=np.array([one.frame.arrived for one in timesteps], np.float64),
             picture=picture,
@@ -180,7 +183,12 @@ class LiveReader:
             self._arrivals.append(frame.arrived)
             self._status = replace(self._status, num_frames=self._status.num_frames + 1)
             self._picture = picture
-            self._waiting += timesteps
+            self._incomplete += timesteps
+            whole = len(self._incomplete)
+            while whole and (self._incomplete[whole - 1].index + 1) % self._request.clip.rgb_every:
+                whole -= 1
+            self._waiting += self._incomplete[:whole]
+            del self._incomplete[:whole]
             self._changed.notify_all()
             if not self._is_live:
                 self._changed.wait_for(lambda: len(self._waiting) < _READ_AHEAD)
@@ -193,7 +201,8 @@ class LiveReader:
     ) -> None:
         reason = error if isinstance(error, VideoError) else None
         with self._changed:
-            self._waiting += timesteps
+            self._waiting += [*self._incomplete, *timesteps]
+            self._incomplete.clear()
             self._failure = None if reason else error
             self._status = replace(self._status, state=state, error=reason)
             self._changed.notify_all()
