@@ -98,7 +98,8 @@ def all_peers(precision: Precision) -> Iterator[tuple[str, Callable[[], Score]]]
     for streams in more:
         name = f"activity: {'+'.join(streams)}"
         yield name, partial(our_peer, streams, "balanced", precision)
-    yield "best in fp32 in ONNX Runtime: rgb+motion", partial(our_peer, both, "best", "fp32", "onnx")
+    onnx = partial(our_peer, both, "best", "fp32", "onnx")
+    yield "best in fp32 in ONNX Runtime: rgb+motion", onnx
     yield "torch eager, Lite0, both streams", lite0_peer
     for name in ("resnet50", "resnet152", "inception_v3"):
         yield f"torch eager, {name} + LSTM", partial(cnn_peer, name)
