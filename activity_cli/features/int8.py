@@ -5,8 +5,8 @@ integer kernels. Batch norm tells the mean and the spread of every activation: f
 ranges, and the shift that rounded weights cause, which the biases take back, after Nagel et al.,
 "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019). Measured on frames
 and motion images of fights, the error of the features by their norm: 0.07 and 0.10; with all blocks
-in int8 0.08 and 0.14. Without the correction of biases it doubles. NNCF with 40 pictures of
-Weizmann: 0.07 to 0.30. Equalizing channels changed nothing.
+in int8 0.08 and 0.14. On photos it is 0.07, and 0.11 without the correction of biases. NNCF with 40
+pictures of Weizmann: 0.07 to 0.30. Equalizing channels changed nothing.
 """
 
 from typing import Any, NamedTuple, Self, cast
@@ -29,7 +29,7 @@ _WEIGHT_LEVELS, _DEPTHWISE_LEVELS = 64, 127
 the error is three times as large. Depthwise convolutions are added in 32 bits everywhere."""
 _NUM_FLOAT_BLOCKS = 2
 """The first blocks stay in floats: they see pixels, whose small differences 8 bits lose. The second
-one halves the error of motion images and costs 1% of the time."""
+one in floats lowers the error of motion images from 0.14 to 0.10 and costs 1% of the time."""
 
 
 class _Activations(NamedTuple):
@@ -87,9 +87,8 @@ def build_int8_cnn(backbone: Backbone) -> FrameFeatures:
     wide = narrow = None  # what a block computes inside, and what it reads, once that is rounded
     for number, block in enumerate(cast(list[Any], network._blocks), 1):
         filtered, output = _Activations.after(block._bn1).relu6(), _Activations.after(block._bn2)
-        if block.expands and narrow:
-            wide = _Activations.after(block._bn0).relu6()
         if block.expands:
+            wide = _Activations.after(block._bn0).relu6() if narrow else None
             _fold(block, "_expand_conv", "_bn0", narrow)
         _fold(block, "_depthwise_conv", "_bn1", wide)
         _fold(block, "_project_conv", "_bn2", filtered if narrow else None)

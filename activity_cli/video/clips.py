@@ -140,11 +140,10 @@ def held_frames(indices: Indices, settings: ClipSettings) -> Indices:
     Frames in a row share the middle one of them, or the last before it that is there: what a scene
     looks like changes more slowly than what moves in it.
     """
-    rows = indices // settings.rgb_every
-    middles = rows * settings.rgb_every + settings.rgb_every // 2
-    return np.maximum(
-        np.searchsorted(indices, middles, side="right") - 1, np.searchsorted(rows, rows)
-    )
+    runs = indices // settings.rgb_every
+    middles = runs * settings.rgb_every + settings.rgb_every // 2
+    firsts = np.searchsorted(runs, runs)  # of each run, those that are there
+    return np.maximum(np.searchsorted(indices, middles, side="right") - 1, firsts)
 
 
 def stack_roles(
