@@ -1,12 +1,13 @@
 """Time of whole commands, `activity predict`, help or `train`, against imports.
 
-    python -m tests.benchmarks.startup [--rounds 9] [--train]
+    python -m tests.benchmarks.startup [--rounds 9] [--train | --train-on FIGHTS]
 
 Whole processes on a drawn clip, networks prepared: with its features in the cache; without them,
 where the clip is decoded and goes through the CNN; and the same with --no-cache. Help is compared
 with the import of Typer and Rich, which print it. CPU seconds are those of a command and its worker
 processes. Ratios are of medians; commands take turns. --train times training on 100 and on 200
-drawn clips in the cache instead.
+drawn clips in the cache instead; --train-on times it on a folder of clips, with features in the
+cache and without, by the defaults and by those of the first versions.
 """
 
 import argparse
@@ -25,7 +26,9 @@ from activity_cli.sampledata import draw_dataset
 
 ACTIVITY = (sys.executable, "-m", "activity_cli")
 MODEL = ("--model", "surveillance-fight")
-NEW = "activity predict, new clip"
+NEW = ", not in the cache"
+"""End of the names of commands before which the cache of features is emptied."""
+FORMER = ("--streams", "rgb+motion", "--speed", "best", "--precision", "fp32")
 
 
 def main() -> None:
@@ -33,17 +36,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--train", action="store_true")
+    parser.add_argument("--train-on", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         commands: dict[str, tuple[str, ...]] = {
             "import torch": (sys.executable, "-c", "import torch"),
-            **(train_commands(Path(folder)) if arguments.train else short_commands(Path(folder))),
+            **chosen(Path(folder), arguments),
         }
         environment = {**os.environ, "ACTIVITY_CACHE_DIR": str(Path(folder, "cache"))}
         measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for number in range(arguments.rounds + 1):
             for name, command in commands.items():
-                if name == NEW:
+                if name.endswith(NEW):
                     shutil.rmtree(Path(folder, "cache", FEATURES), ignore_errors=True)
                 wall, cpu = time.perf_counter(), _cpu_seconds()
                 subprocess.run(command, env=environment, capture_output=True, check=True)
@@ -58,9 +62,22 @@ def main() -> None:
         base = "import typer, rich" if "--help" in name else "import torch"
         base_wall, base_cpu = medians[base]
         print(
-            f"{name:28s} {wall:.2f} s, {cpu:.2f} CPU s   "
+            f"{name:38s} {wall:.2f} s, {cpu:.2f} CPU s   "
             f"{wall / base_wall:.2f}, {cpu / base_cpu:.2f} of {base}"
         )
+
+
+def chosen(folder: Path, arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Return the commands that the arguments ask for."""
+    if arguments.train_on:
+        train = (*ACTIVITY, "train", str(arguments.train_on), "--output", str(folder / "runs"))
+        return {
+            f"train{NEW}": train,
+            "train": train,
+            f"train, first versions{NEW}": (*train, *FORMER),
+            "train, first versions": (*train, *FORMER),
+        }
+    return train_commands(folder) if arguments.train else short_commands(folder)
 
 
 def short_commands(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -70,7 +87,7 @@ def short_commands(folder: Path) -> dict[str, tuple[str, ...]]:
     return {
         "import typer, rich": (sys.executable, "-c", "import typer, rich"),
         "activity predict": (*ACTIVITY, "predict", clip, *MODEL),
-        NEW: (*ACTIVITY, "predict", clip, *MODEL),
+        f"activity predict{NEW}": (*ACTIVITY, "predict", clip, *MODEL),
         "activity predict --no-cache": (*ACTIVITY, "predict", clip, *MODEL, "--no-cache"),
         "activity --help": (*ACTIVITY, "--help"),
         "activity train --help": (*ACTIVITY, "train", "--help"),
