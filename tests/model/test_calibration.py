@@ -233,7 +233,7 @@ def test_training_calibrates_names_the_background_and_remembers_its_clips(traine
     assert calibration.fitted_on == "out-of-fold predictions"  # few clips: by inner folds
     assert calibration.measured_on == "test clips"
     assert calibration.rule is not None
-    assert calibration.ece_after < calibration.ece_before + 0.02  # measured on few test clips
+    assert calibration.ece_after <= calibration.ece_before
     assert trained.ood_detector() is not None
     assert is_event("walk", trained.description)
 
