@@ -35,8 +35,9 @@ def main() -> None:
     """Time the commands in turns and print ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--train", action="store_true")
-    parser.add_argument("--train-on", type=Path)
+    training = parser.add_mutually_exclusive_group()
+    training.add_argument("--train", action="store_true")
+    training.add_argument("--train-on", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         commands: dict[str, tuple[str, ...]] = {
@@ -70,7 +71,7 @@ def main() -> None:
 def chosen(folder: Path, arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """Return the commands that the arguments ask for."""
     if arguments.train_on:
-        train = (*ACTIVITY, "train", str(arguments.train_on), "--output", str(folder / "runs"))
+        train = train_command(arguments.train_on, folder)
         return {
             f"train{NEW}": train,
             "train": train,
@@ -100,9 +101,13 @@ def train_commands(folder: Path) -> dict[str, tuple[str, ...]]:
     for count in (10, 20):
         clips = folder / f"clips{count}"
         draw_dataset(clips, clips_per_label=count)
-        command = (*ACTIVITY, "train", str(clips), "--output", str(folder / "runs"))
-        commands[f"activity train, {10 * count} clips"] = command
+        commands[f"activity train, {10 * count} clips"] = train_command(clips, folder)
     return commands
+
+
+def train_command(clips: Path, folder: Path) -> tuple[str, ...]:
+    """Return what trains on a folder of clips."""
+    return (*ACTIVITY, "train", str(clips), "--output", str(folder / "runs"))
 
 
 def _cpu_seconds() -> float:
